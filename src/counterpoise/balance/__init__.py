@@ -1,0 +1,1 @@
+"""The counter-measures, one folder per place where one can act."""

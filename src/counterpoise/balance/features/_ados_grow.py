@@ -1,0 +1,219 @@
+"""How one class is grown: the kernel's pieces in order, and the choice between its lower bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoise.balance.features._ados_kernel import (
+    KINDS,
+    RULES,
+    State,
+    absorb_block,
+    add_point,
+    choose_neighbours,
+    fill_rows,
+    grow,
+    make_state,
+    start_rows,
+)
+from counterpoise.balance.features.base import one_blas_thread
+from counterpoise.exceptions import InputError
+
+__all__ = ["WeightFunction", "grow_class"]
+
+WeightFunction = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+_BLOCK = 128
+"""New points per matrix product where the seed-seed distances are not kept."""
+_FIRST = 16
+"""After how many new points the choice between the lower bounds is looked at first."""
+_THREADED = 2000
+"""From how many points on their products with each other are worth several threads."""
+_NO_BLOCK = np.empty(0, dtype=np.int64)
+
+
+def grow_class(
+    points: NDArray[Any],
+    new: NDArray[Any],
+    seeds: NDArray[np.int64],
+    sources: NDArray[np.int64],
+    deltas: NDArray[np.float64],
+    *,
+    k_max: int,
+    k_min: int,
+    k_rule: str,
+    weights: str | WeightFunction,
+    work_bytes: float = 200e6,
+    bound: str = "auto",
+) -> None:
+    """Write a class's new points into ``new``.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, d), float32 or float64
+        The class's points, at least two.
+    new : ndarray of shape (m, d), same dtype
+        Room for the new points.
+    seeds : ndarray of shape (n_seeds,), int64
+        Which of the points are seeds.
+    sources : ndarray of shape (m,), int64
+        The seed of each new point; from n on, the new point number ``source - n``.
+    deltas : ndarray of shape (m,), float64
+        The seed's share in each new point.
+    k_max, k_min : int
+        The most and the fewest neighbours of a seed.
+    k_rule : str
+        A name in ``RULES``.
+    weights : str or callable
+        A name in ``KINDS``, or a function from the distances to the weights.
+    work_bytes : float
+        The most memory for distances that are kept to save work. The result does not depend on it.
+    bound : {"auto", "triangle", "mixture", "product"}
+        Which lower bound to use, for tests and timings; the result does not depend on it.
+    """
+    n = points.shape[0]
+    keep = bound in ("triangle", "mixture") or (bound == "auto" and 4 * n * n <= work_bytes / 2)
+    # small products on several threads only wait for each other, the longer the busier the machine is
+    with one_blas_thread():
+        # the state is held by nothing else, so that its distances are freed as soon as they are not needed any more
+        step = _Step(
+            make_state(points, new, seeds, k_max, keep_between=keep),
+            sources,
+            deltas,
+            k_max,
+            k_min,
+            RULES[k_rule],
+            weights,
+        )
+    with one_blas_thread() if n < _THREADED else nullcontext():
+        _start(step.state)
+    if keep:
+        _with_distances(step, work_bytes, bound)
+    else:
+        _with_products(step)
+
+
+class _Step:
+    """Grow from one number of new points to another, with built-in weights or a callable's."""
+
+    def __init__(
+        self,
+        state: State,
+        sources: NDArray[np.int64],
+        deltas: NDArray[np.float64],
+        k_max: int,
+        k_min: int,
+        rule: int,
+        weights: str | WeightFunction,
+    ) -> None:
+        self.state, self.sources, self.deltas = state, sources, deltas
+        self.rule = (k_max, k_min, rule)
+        self.weights = weights
+
+    def __call__(self, begin: int, end: int, block: NDArray[np.int64] = _NO_BLOCK) -> None:
+        if isinstance(self.weights, str):
+            grow(self.state, self.sources, self.deltas, begin, end, *self.rule, KINDS[self.weights], block)
+            return
+        for made in range(begin, end):
+            source = int(self.sources[made])
+            k = choose_neighbours(self.state, made, source, *self.rule)
+            squares = self.state.near2[min(source, self.state.points.shape[0]), :k]
+            w = _checked(self.weights(np.sqrt(squares)), k)
+            add_point(self.state, made, source, float(self.deltas[made]), w, k, block)
+
+
+def _checked(weights: Any, k: int) -> NDArray[np.float64]:
+    w = np.array(weights, dtype=np.float64)
+    if w.shape != (k,) or not np.all(np.isfinite(w)) or np.any(w < 0) or not w.sum() > 0:
+        raise InputError(
+            f"the weights callable must return {k} finite numbers, none below 0 and not all 0, found {w.tolist()}"
+        )
+    return w
+
+
+def _start(state: State) -> None:
+    """The first lists, from products of the originals with each other, in blocks where they are not kept."""
+    n = state.points.shape[0]
+    if state.between.shape[0]:
+        start_rows(state, np.matmul(state.rough, state.rough.T, out=state.between), 0)
+        return
+    rows = max(1, min(n, int(16e6 / (4 * n))))
+    product = np.empty((rows, n), dtype=np.float32)
+    for first in range(0, n, rows):
+        part = product[: min(rows, n - first)]
+        np.matmul(state.rough[first : first + part.shape[0]], state.rough.T, out=part)
+        start_rows(state, part, first)
+
+
+def _with_distances(step: _Step, work_bytes: float, bound: str) -> None:
+    """Grow by the triangle bound, and change to another one for good when that leaves too much to measure."""
+    n, m = step.state.points.shape[0], step.sources.size
+    end = 0
+    if bound == "mixture":
+        _with_rows(step, 0)
+        return
+    since = 0
+    for stretch in (_FIRST, 64 - _FIRST, 64, 128, 256, 512, m):
+        begin, end = end, min(m, end + stretch)
+        if begin != _FIRST:
+            since = begin
+            step.state.seen[:] = 0
+        step(begin, end)
+        if end == m:
+            return
+        triangle, mixture, product = _costs(step.state, end - since)
+        # the first points say less than the others, for the triangle gets better with them
+        cheap = triangle / (8 if end == _FIRST else 2)
+        if bound == "auto" and cheap > mixture and (n + m) * n <= 0.65 * work_bytes:
+            _with_rows(step, end)
+            return
+        if bound == "auto" and cheap > product:
+            step.state = step.state._replace(between=np.empty((0, n), dtype=np.float32))
+            _with_products(step, end)
+            return
+
+
+def _with_rows(step: _Step, begin: int) -> None:
+    """Grow by the mixture bound from a number of new points on."""
+    n, m = step.state.points.shape[0], step.sources.size
+    between = step.state.between
+    step.state = step.state._replace(
+        rows=np.empty((n + m, n), dtype=np.uint8),
+        unit=np.empty((n + m, 2), dtype=np.float32),
+        origin=np.concatenate([np.arange(n), step.sources]),
+        between=np.empty((0, n), dtype=np.float32),
+    )
+    fill_rows(step.state, between, begin)
+    del between  # a fifth of the memory that the growth needs
+    step(begin, m)
+
+
+def _costs(state: State, stretch: int) -> tuple[float, float, float]:
+    """What a new point has cost with the triangle bound, and would with the others, in rough processor cycles."""
+    n, d = state.points.shape
+    k = state.near2.shape[1]
+    measure = 20 + 0.3 * d
+    triangle = (5 * state.seen[0] + measure * state.seen[1]) / stretch
+    # the constants stand for what does not depend on n; a small product waits for its threads
+    return triangle, 500 + 0.3 * n * (k + 1) + measure * k, 10_000 + n * (d / 16 + 1)
+
+
+def _with_products(step: _Step, start: int = 0) -> None:
+    """Grow block by block: inside a block only its own seeds learn of each point, all others after the block."""
+    state, m = step.state, step.sources.size
+    n = state.points.shape[0]
+    product = np.empty((_BLOCK, n), dtype=np.float32)
+    for begin in range(start, m, _BLOCK):
+        end = min(m, begin + _BLOCK)
+        block = np.unique(step.sources[begin:end])
+        block = block[block < n]
+        step(begin, end, block)
+        if block.size:  # otherwise no original is a seed any more
+            rough = (state.new[begin:end] - state.centre).astype(np.float32, copy=False)
+            part = np.matmul(rough, state.rough.T, out=product[: end - begin])
+            absorb_block(state, part, begin, block)

@@ -1,0 +1,267 @@
+"""ADOS: adaptive dynamic oversampling in a feature space (thesis chapter 4)."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from counterpoise.balance.features._ados_grow import WeightFunction, grow_class
+from counterpoise.balance.features._ados_kernel import KINDS, RULES
+from counterpoise.balance.features.base import ClassGrowth, FeatureOversampler, is_tensor
+from counterpoise.balance.weights import class_weights
+from counterpoise.exceptions import InputError, ResamplingWarning
+
+__all__ = ["ADOS", "max_neighbours"]
+
+_WORK_BYTES = 200e6
+"""The most memory for distances kept to save work, over all classes that grow at the same time."""
+
+
+def max_neighbours(n: int, *, n_max: int, n_min: int, nu_max: int = 20, nu_min: int = 10) -> int:
+    """The most neighbours that a point of a class of n points looks at (thesis Eq. 4.2 and 4.3).
+
+    Parameters
+    ----------
+    n : int
+        The class's number of points before oversampling.
+    n_max, n_min : int
+        The largest and the smallest class's number of points.
+    nu_max, nu_min : int
+        The values for the largest and the smallest class.
+
+    Returns
+    -------
+    int
+        ``floor(nu_max * (n / n_max) ** b)`` with ``b = log(nu_max / nu_min) / log(n_max / n_min)``; ``nu_max`` where
+        all classes are equally large.
+
+    Examples
+    --------
+    The thesis's Example 4.1:
+
+    >>> [max_neighbours(n, n_max=1000, n_min=200) for n in (200, 400, 600, 1000)]
+    [10, 13, 16, 20]
+    """
+    if n_max == n_min:
+        return nu_max
+    b = math.log(nu_max / nu_min) / math.log(n_max / n_min)
+    # the small addition keeps the smallest class at nu_min, where rounding would make it 9.999...
+    return math.floor(nu_max * (n / n_max) ** b + 1e-9)
+
+
+class ADOS(FeatureOversampler):
+    """Adaptive dynamic oversampling: each new point between a point and a weighted mean of its nearest neighbours.
+
+    How many neighbours depends on the class's size and on how dense the class is around the point, and new points are
+    neighbours of those made after them. The result is exactly that of the thesis's Algorithms 3 to 5 (with the gaps in
+    the text settled as the options say), without their matrix of all distances at every step.
+
+    Parameters
+    ----------
+    sampling_strategy : float, str, dict or callable, default="auto"
+        As in imbalanced-learn. A name chooses the classes to grow, a dict (or a callable that returns one) also says
+        how many points each should have in the end; a float is the ratio of minority to majority for two classes.
+    desired_ratio : float, default=1.0
+        The imbalance ratio to reach, at least 1: the chosen classes grow to ``ceil(n_max / desired_ratio)`` points.
+        Only with a named ``sampling_strategy``.
+    nu_max : int, default=20
+        The most neighbours in the largest class.
+    nu_min : int, default=10
+        The most neighbours in the smallest class, at least ``k_min`` and at most ``nu_max``.
+    k_min : int, default=2
+        The fewest neighbours of any point, at least 1.
+    k_rule : {"linear", "printed"}, default="linear"
+        How the distance to the nearest point becomes a number of neighbours. ``"linear"`` is Eq. line 16 of Algorithm 4
+        throughout: dense places get many neighbours. ``"printed"`` also keeps its lines 11 to 14 to the letter, which
+        give the fewest at or below the least distance and the most at or above the greatest.
+    seed_order : {"cycle", "random", "extend"}, default="cycle"
+        ``"cycle"`` takes the class's points in turn, again and again; ``"random"`` draws one for every new point;
+        ``"extend"`` takes them in turn and walks on into the new points.
+    weights : {"exp", "uniform", "rbf", "wedge"} or callable, default="exp"
+        The neighbours' weights before they are scaled to sum 1, with q their distance over that of the farthest one
+        used: ``exp(-q)`` (Eq. 4.5), 1, ``exp(-q ** 2)``, or ``1 - q / 2``. A callable gets the distances, float64 of
+        shape (k,), ascending, and returns as many weights, none below 0 and not all 0.
+    border : bool, default=False
+        Take as seeds only the points near the class boundary: those of whose 10 nearest points in all of X at least
+        half, but not all, are of other classes (the danger points of Borderline-SMOTE). A class without any is grown
+        from all its points, with a warning.
+    reweight : {"thesis", "none"}, default="thesis"
+        ``sample_weight_``: original points get their class's weight before oversampling, new ones the one after it
+        (thesis 4.2.4); or 1 for all.
+    random_state : int, RandomState, Generator or None, default=None
+        The seed. Every class draws from its own stream: first its seeds where ``seed_order="random"``, then one
+        number in [0, 1) for every new point.
+    n_jobs : int or None, default=-1
+        Threads over the classes: -1 for one per processor, None for 1, as in joblib. The result does not depend on it.
+
+    Attributes
+    ----------
+    sampling_strategy_ : dict
+        How many new points each grown class got.
+    sample_weight_ : ndarray of shape (n_samples_new,), float64
+        A weight for each row of the output.
+    n_features_in_ : int
+        How many columns X had.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        The columns' names, where X had names.
+
+    Raises
+    ------
+    InputError
+        If ``k_min <= nu_min <= nu_max`` does not hold, if ``desired_ratio`` comes with a strategy that fixes the counts
+        itself, or if a callable's weights cannot be used.
+
+    References
+    ----------
+    ADOS thesis, section 4.2.3 (Algorithms 3 to 5, Eq. 4.2 to 4.7), 4.2.4 (sample weights), 8.2 (other weights, border).
+    H. Han et al., "Borderline-SMOTE", ICIC 2005.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.random((30, 4)), np.repeat([0, 1], [20, 10])
+    >>> ados = ADOS(random_state=0)
+    >>> X_new, y_new = ados.fit_resample(X, y)
+    >>> np.bincount(y_new)
+    array([20, 20])
+    >>> bool(np.array_equal(X_new[:30], X))
+    True
+    >>> ados.sample_weight_[[0, 20, 30]].round(3)
+    array([0.333, 0.667, 0.5  ])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **FeatureOversampler._parameter_constraints,
+        "nu_max": [Interval(numbers.Integral, 1, None, closed="left")],
+        "nu_min": [Interval(numbers.Integral, 1, None, closed="left")],
+        "k_min": [Interval(numbers.Integral, 1, None, closed="left")],
+        "k_rule": [StrOptions(set(RULES))],
+        "seed_order": [StrOptions({"cycle", "random", "extend"})],
+        "weights": [StrOptions(set(KINDS)), callable],
+        "border": ["boolean"],
+        "reweight": [StrOptions({"thesis", "none"})],
+    }
+
+    def __init__(
+        self,
+        *,
+        sampling_strategy: Any = "auto",
+        desired_ratio: float = 1.0,
+        nu_max: int = 20,
+        nu_min: int = 10,
+        k_min: int = 2,
+        k_rule: str = "linear",
+        seed_order: str = "cycle",
+        weights: str | WeightFunction = "exp",
+        border: bool = False,
+        reweight: str = "thesis",
+        random_state: Any = None,
+        n_jobs: int | None = -1,
+    ) -> None:
+        super().__init__(
+            sampling_strategy=sampling_strategy,
+            desired_ratio=desired_ratio,
+            random_state=random_state,
+            n_jobs=n_jobs,
+        )
+        self.nu_max = nu_max
+        self.nu_min = nu_min
+        self.k_min = k_min
+        self.k_rule = k_rule
+        self.seed_order = seed_order
+        self.weights = weights
+        self.border = border
+        self.reweight = reweight
+
+    def _fit_resample(self, X: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        if not self.k_min <= self.nu_min <= self.nu_max:
+            raise InputError(
+                "the numbers of neighbours must rise from k_min over nu_min to nu_max, found "
+                f"k_min={self.k_min}, nu_min={self.nu_min}, nu_max={self.nu_max}"
+            )
+        return super()._fit_resample(X, y)
+
+    def _weigh(
+        self, before: NDArray[np.int64], after: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if self.reweight == "none":
+            return super()._weigh(before, after)
+        return class_weights(before), class_weights(after)
+
+    def _grow_class(self, growth: ClassGrowth) -> None:
+        k_max = max_neighbours(
+            growth.points.shape[0],
+            n_max=growth.n_max,
+            n_min=growth.n_min,
+            nu_max=self.nu_max,
+            nu_min=self.nu_min,
+        )
+        seeds = self._seeds(growth)
+        sources = self._sources(growth, seeds)
+        deltas = growth.rng.random(growth.n_new)
+        options: dict[str, Any] = {
+            "k_max": k_max,
+            "k_min": self.k_min,
+            "k_rule": self.k_rule,
+            "weights": self.weights,
+        }
+        if is_tensor(growth.points):
+            from counterpoise.balance.features import _ados_torch
+
+            _ados_torch.grow_class(growth.points, growth.out, seeds, sources, deltas, **options)
+        else:
+            work = _WORK_BYTES / growth.threads
+            grow_class(growth.points, growth.out, seeds, sources, deltas, work_bytes=work, **options)
+
+    def _seeds(self, growth: ClassGrowth) -> NDArray[np.int64]:
+        """Which of the class's points are seeds."""
+        if not self.border:
+            return np.arange(growth.points.shape[0])
+        danger = _danger_points(growth)
+        if danger.size == 0:
+            warnings.warn(
+                f"class {growth.label!r} has no point near its boundary: all its points are taken as seeds",
+                ResamplingWarning,
+                stacklevel=2,
+            )
+            return np.arange(growth.points.shape[0])
+        return danger
+
+    def _sources(self, growth: ClassGrowth, seeds: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The seed of each new point, as a number among the class's points and the new ones behind them."""
+        steps = np.arange(growth.n_new)
+        if self.seed_order == "cycle":
+            return seeds[steps % seeds.size]
+        if self.seed_order == "random":
+            return seeds[growth.rng.integers(seeds.size, size=growth.n_new)]
+        return np.concatenate([seeds, growth.points.shape[0] + steps])[: growth.n_new]
+
+
+def _danger_points(growth: ClassGrowth, m: int = 10) -> NDArray[np.int64]:
+    """The class's points of whose m nearest in all of X at least half, but not all, are of other classes."""
+    m = min(m, growth.X.shape[0] - 1)
+    foreign = growth.y != growth.label
+    if is_tensor(growth.X):
+        import torch
+
+        from counterpoise.balance.features import _ados_torch
+
+        rows, other = (torch.from_numpy(part).to(growth.X.device) for part in (growth.rows, foreign))
+        return _ados_torch.danger_points(rows, growth.X, other, m)
+    from sklearn.neighbors import NearestNeighbors
+
+    neighbours = (
+        NearestNeighbors(n_neighbors=m + 1).fit(growth.X).kneighbors(growth.points, return_distance=False)
+    )
+    others = np.empty((growth.points.shape[0], m), dtype=np.int64)
+    for row, (own, found) in enumerate(zip(growth.rows, neighbours, strict=True)):
+        others[row] = found[found != own][:m]  # duplicates may stand before the point itself
+    n_foreign = foreign[others].sum(axis=1)
+    return np.flatnonzero((2 * n_foreign >= m) & (n_foreign < m))

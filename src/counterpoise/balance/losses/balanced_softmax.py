@@ -1,0 +1,60 @@
+"""Balanced softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from counterpoise.balance.losses.base import ClassificationLoss, counts_as_array
+from counterpoise.exceptions import InputError
+
+
+class BalancedSoftmax(ClassificationLoss):
+    """Cross entropy of logits + tau * log n_c (Ren et al. 2020, Eq. 4; Menon et al. 2021, Eq. 10).
+
+    Only training sees the raised logits: at test time the plain ones are those of a balanced data set.
+
+    Parameters
+    ----------
+    class_counts : array-like of int, shape (C,)
+        Training samples of each class. A class without samples has no share in the softmax; none may be a
+        target.
+    tau : float, default=1.0
+        How much the counts weigh; 0 is plain cross entropy.
+    reduction : {"mean", "sum", "none"}, default="mean"
+        See :class:`ClassificationLoss`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> loss = BalancedSoftmax(class_counts=[3, 1])
+    >>> float(loss(torch.zeros(1, 2), torch.tensor([1])).exp())  # 1 / (1 / 4)
+    4.0
+    """
+
+    log_share: Tensor
+
+    def __init__(
+        self, *, class_counts: Sequence[int] | np.ndarray | Tensor, tau: float = 1.0, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction=reduction)
+        if not tau >= 0:
+            raise InputError(f"tau is {tau}; expected 0 or more")
+        self.tau = tau
+        counts = counts_as_array(class_counts)
+        # Shares instead of counts: softmax does not see the difference, and the numbers stay small.
+        # A finite stand-in for log 0: minus infinity times a tau of 0 would be NaN.
+        with np.errstate(divide="ignore"):
+            log_share = np.maximum(np.log(counts / counts.sum()), -1e4)
+        self.register_buffer("log_share", torch.as_tensor(log_share), persistent=False)
+
+    def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if len(self.log_share) != logits.shape[1]:
+            raise InputError(
+                f"found {len(self.log_share)} class counts for {logits.shape[1]} logits; give one for each"
+            )
+        return F.cross_entropy(logits + self.tau * self.log_share.to(logits.dtype), targets, reduction="none")

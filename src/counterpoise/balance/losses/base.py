@@ -1,0 +1,122 @@
+"""The contract of all losses."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from counterpoise.exceptions import InputError
+
+_REDUCTIONS = ("mean", "sum", "none")
+
+
+class ClassificationLoss(nn.Module, ABC):
+    """A loss on logits and integer targets.
+
+    The base checks the input, multiplies by the sample weights and reduces; a loss fills ``_unreduced``.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default="mean"
+        ``"mean"`` divides the weighted sum by the number N of samples (thesis, Eq. 4.1).
+        ``torch.nn.CrossEntropyLoss`` with class weights divides by the sum of the weights instead, which
+        would take back much of the weighting within a batch.
+    """
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        super().__init__()
+        if reduction not in _REDUCTIONS:
+            raise InputError(f"reduction is {reduction!r}; expected one of {', '.join(_REDUCTIONS)}")
+        self.reduction = reduction
+
+    @abstractmethod
+    def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each sample (N,), before sample weights."""
+
+    def forward(self, logits: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Return the loss.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (N, C)
+            Scores before softmax, floating point.
+        targets : Tensor of shape (N,)
+            Class indices 0..C-1, int64.
+        sample_weight : Tensor of shape (N,), optional
+            Factor of each sample's loss.
+
+        Returns
+        -------
+        Tensor
+            A scalar, or shape (N,) for ``reduction="none"``. A batch without samples has the loss 0.
+
+        Raises
+        ------
+        InputError
+            If shapes or types do not fit.
+        """
+        _check(logits, targets, sample_weight)
+        values = self._unreduced(logits, targets)
+        if sample_weight is not None:
+            values = values * sample_weight.to(values.dtype)
+        if self.reduction == "none":
+            return values
+        total = values.sum()
+        return total / max(len(values), 1) if self.reduction == "mean" else total
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the loss that epoch `epoch` (from 0) begins. Only losses with a schedule care."""
+
+    def extra_repr(self) -> str:
+        """Return what ``print`` shows between the brackets."""
+        return f"reduction={self.reduction!r}"
+
+
+def counts_as_array(class_counts: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
+    """Return class counts as float64 (C,).
+
+    Raises
+    ------
+    InputError
+        If they are not a list of non-negative whole numbers with at least one positive.
+    """
+    raw: Any = class_counts.detach().cpu().numpy() if isinstance(class_counts, Tensor) else class_counts
+    try:
+        counts = np.asarray(raw, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"class counts are {class_counts!r}; expected a whole number for each class"
+        ) from error
+    if (
+        counts.ndim != 1
+        or not counts.size
+        or not np.all(np.isfinite(counts))
+        or (counts < 0).any()
+        or not counts.any()
+    ):
+        raise InputError(
+            f"class counts are {counts.tolist()}; expected a count for each class, not all of them 0"
+        )
+    return counts
+
+
+def _check(logits: Tensor, targets: Tensor, sample_weight: Tensor | None) -> None:
+    if logits.ndim != 2 or not logits.is_floating_point():
+        raise InputError(f"logits are {_kind(logits)}; expected floats of shape (N, C)")
+    if targets.shape != logits.shape[:1] or targets.dtype != torch.int64:
+        raise InputError(
+            f"targets are {_kind(targets)}; expected int64 of shape ({len(logits)},): class indices"
+        )
+    if sample_weight is not None and sample_weight.shape != targets.shape:
+        raise InputError(
+            f"sample weights are {_kind(sample_weight)}; expected one for each of the {len(logits)} samples"
+        )
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"

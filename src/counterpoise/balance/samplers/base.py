@@ -1,0 +1,348 @@
+"""The contract of all samplers."""
+
+from __future__ import annotations
+
+import math
+import sys
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from imblearn.base import BaseSampler
+from imblearn.utils import check_target_type
+from sklearn.utils import _safe_indexing
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _num_samples, check_array, validate_data
+
+from counterpoise.exceptions import InputError
+
+RandomState = int | np.random.Generator | np.random.RandomState | None
+Strategy = str | float | Mapping[Any, int] | Sequence[Any] | Callable[[Any], Mapping[Any, int]]
+
+
+class ImageSampler(BaseSampler):
+    """A sampler that chooses images by their labels alone.
+
+    It has imbalanced-learn's API, takes N-D arrays and torch tensors as well (the first axis counts the
+    images), and gives indices only on request. A sampler fills ``_class_targets``, or ``_draw`` where that is
+    not enough.
+
+    The result holds the kept originals first, in their order, then the copies, class by class. Originals are
+    kept whole where a class grows; where it shrinks, they are drawn without replacement. Copies are drawn
+    with replacement. One generator serves all classes, one after the other.
+
+    Parameters
+    ----------
+    sampling_strategy : str, dict, list or callable, default="auto"
+        Which classes may change. ``"auto"``: those the sampler is for; ``"minority"`` (the smallest),
+        ``"majority"`` (the largest), ``"not minority"``, ``"not majority"``, ``"all"``, or a list of class
+        labels: only those. A dict (or a callable of `y` that returns one): how many images each class named
+        in it shall have. A float (two classes only): the ratio of the smaller to the larger class afterwards.
+    random_state : int, numpy Generator, RandomState or None, default=None
+        Where the draws come from. An int gives the same draw each time.
+
+    Attributes
+    ----------
+    sampling_strategy_ : dict
+        How many images each class that the sampler may change has afterwards.
+    sample_indices_ : ndarray of int64, shape (n_new,)
+        Which images were taken.
+    """
+
+    _sampling_type = "bypass"
+
+    # What sampling_strategy="auto" stands for.
+    _auto: ClassVar[str] = "all"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "sampling_strategy": [str, dict, list, callable, Real],
+        "random_state": ["random_state", np.random.Generator],
+    }
+
+    def __init__(self, *, sampling_strategy: Strategy = "auto", random_state: RandomState = None) -> None:
+        super().__init__(sampling_strategy=sampling_strategy)
+        self.random_state = random_state
+
+    @abstractmethod
+    def _class_targets(self, counts: Mapping[Any, int], chosen: Sequence[Any]) -> dict[Any, int]:
+        """Return how many images each of the `chosen` classes shall have, given the `counts` of all."""
+
+    def _draw(self, y: np.ndarray, targets: Mapping[Any, int], generator: np.random.Generator) -> np.ndarray:
+        """Return the indices of the resampled images."""
+        keep = np.ones(len(y), dtype=bool)
+        copies = []
+        for label, target in targets.items():
+            members = np.flatnonzero(y == label)
+            surplus = len(members) - target
+            if surplus > 0:
+                keep[generator.choice(members, size=surplus, replace=False)] = False
+            elif surplus < 0:
+                copies.append(generator.choice(members, size=-surplus, replace=True))
+        return np.concatenate([np.flatnonzero(keep), *copies])
+
+    def fit(self, X: Any, y: Any) -> ImageSampler:
+        """Check the input and work out `sampling_strategy_`, without drawing.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (N, ...)
+            Images or feature vectors.
+        y : array-like or tensor of shape (N,)
+            Labels.
+
+        Returns
+        -------
+        ImageSampler
+            The sampler itself.
+        """
+        self._validate_params()
+        if _is_image_stack(X):
+            labels = self._check_images(X, y)
+        else:
+            check_classification_targets(y)
+            _, labels, _ = self._check_X_y(X, y)
+        self.sampling_strategy_ = self._targets(labels)
+        return self
+
+    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Return the resampled images and labels, of the types that came in.
+
+        Parameters
+        ----------
+        X : array-like, dataframe or sparse matrix (N, features), or array or tensor (N, ...)
+            Images or feature vectors; they are not changed.
+        y : array-like or tensor of shape (N,)
+            Labels.
+
+        Returns
+        -------
+        X_resampled, y_resampled : as `X` and `y`, of length n_new
+            ``X[sample_indices_]`` and ``y[sample_indices_]``.
+
+        Raises
+        ------
+        InputError
+            If there is only one class, or `sampling_strategy` asks for what the sampler cannot do.
+        """
+        if not _is_image_stack(X):
+            return super().fit_resample(X, y)
+        self._validate_params()
+        indices = self._resample(self._check_images(X, y))
+        return X[indices], y[indices] if hasattr(y, "dtype") else np.asarray(y)[indices].tolist()
+
+    def resample_indices(self, y: Any, random_state: RandomState = None) -> np.ndarray:
+        """Return which images to take; no image is needed for it.
+
+        Parameters
+        ----------
+        y : array-like or tensor of shape (N,)
+            Labels.
+        random_state : int, numpy Generator or RandomState, optional
+            Used in place of the sampler's own for this call.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_new,)
+            Indices into `y`, with repetitions where a class grows.
+
+        Raises
+        ------
+        InputError
+            As :meth:`fit_resample`.
+
+        Examples
+        --------
+        >>> from counterpoise.balance.samplers import ROS
+        >>> ROS(random_state=0).resample_indices([0, 0, 0, 1])
+        array([0, 1, 2, 3, 3, 3])
+        """
+        self._validate_params()
+        return self._resample(_labels(y), random_state)
+
+    def _resample(self, y: np.ndarray, random_state: RandomState = None) -> np.ndarray:
+        self.sampling_strategy_ = self._targets(y)
+        source = self.random_state if random_state is None else random_state
+        indices = self._draw(y, self.sampling_strategy_, as_generator(source))
+        self.sample_indices_ = indices.astype(np.int64, copy=False)
+        return self.sample_indices_
+
+    def _fit_resample(self, X: Any, y: np.ndarray) -> tuple[Any, np.ndarray]:
+        indices = self._resample(y)
+        return _safe_indexing(X, indices), _safe_indexing(y, indices)
+
+    def _targets(self, y: np.ndarray) -> dict[Any, int]:
+        """Return how many images each class that may change shall have, in ascending order."""
+        labels, sizes = np.unique(y, return_counts=True)
+        counts = dict(zip(labels.tolist(), sizes.tolist(), strict=True))
+        if len(counts) < 2:
+            raise InputError(f"found {len(counts)} class; a sampler needs at least two classes to balance")
+        strategy = self.sampling_strategy
+        if callable(strategy):
+            strategy = strategy(y)
+        if isinstance(strategy, Mapping):
+            return self._fixed_targets(strategy, counts)
+        if isinstance(strategy, Real):
+            return self._fixed_targets(self._binary_targets(float(strategy), counts), counts)
+        return self._class_targets(counts, _chosen_classes(strategy, counts, self._auto))
+
+    def _fixed_targets(self, wanted: Mapping[Any, int], counts: Mapping[Any, int]) -> dict[Any, int]:
+        self._refuse_unused_options()
+        targets: dict[Any, int] = {}
+        for label, target in wanted.items():
+            if label not in counts:
+                raise InputError(
+                    f"sampling_strategy names class {label!r}, which is not in the labels {list(counts)}"
+                )
+            if not isinstance(target, Integral) or target < 0:
+                raise InputError(
+                    f"sampling_strategy asks for {target!r} images of class {label!r}; expected 0 or more"
+                )
+            self._check_target(label, counts[label], int(target))
+            targets[label] = int(target)
+        return {label: targets[label] for label in counts if label in targets}
+
+    def _check_target(self, label: Any, count: int, target: int) -> None:
+        """Raise InputError if the sampler cannot bring a class of `count` images to `target`."""
+
+    def _refuse_unused_options(self) -> None:
+        """Raise InputError if an option is set that has no meaning where the target counts are given."""
+
+    def _binary_targets(self, ratio: float, counts: Mapping[Any, int]) -> dict[Any, int]:
+        """Return the target counts for a ratio of the smaller to the larger class."""
+        raise InputError(
+            f"{type(self).__name__} takes no float as sampling_strategy (found {ratio}); give a dict"
+        )
+
+    def _check_X_y(self, X: Any, y: Any) -> tuple[Any, np.ndarray, bool]:
+        y, one_vs_all = check_target_type(y, indicate_one_vs_all=True)
+        if not hasattr(X, "iloc"):  # a data frame goes through as it is
+            X = check_array(X, dtype=None, accept_sparse=["csr", "csc"], ensure_all_finite=False)
+        X, y = validate_data(self, X=X, y=y, reset=True, skip_check_array=True)
+        return X, y, one_vs_all
+
+    def _check_images(self, X: Any, y: Any) -> np.ndarray:
+        labels = _labels(y)
+        if len(X) != len(labels):
+            raise InputError(f"found {len(X)} images and {len(labels)} labels; give one label for each image")
+        return labels
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.three_d_array = True
+        tags.sampler_tags.sample_indices = True
+        return tags
+
+
+class RatioSampler(ImageSampler):
+    """A sampler that leads the classes to a desired imbalance ratio.
+
+    Parameters
+    ----------
+    desired_ratio : float, default=1.0
+        rho_d >= 1: the largest class may have so many times the images of the smallest.
+    sampling_strategy, random_state
+        See :class:`ImageSampler`.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **ImageSampler._parameter_constraints,
+        "desired_ratio": [Real],
+    }
+
+    def __init__(
+        self,
+        *,
+        desired_ratio: float = 1.0,
+        sampling_strategy: Strategy = "auto",
+        random_state: RandomState = None,
+    ) -> None:
+        super().__init__(sampling_strategy=sampling_strategy, random_state=random_state)
+        self.desired_ratio = desired_ratio
+
+    def _checked_ratio(self) -> float:
+        if not (self.desired_ratio >= 1 and math.isfinite(self.desired_ratio)):
+            raise InputError(f"desired_ratio is {self.desired_ratio}; expected a number of at least 1")
+        return float(self.desired_ratio)
+
+    def _refuse_unused_options(self) -> None:
+        if self._checked_ratio() != 1:
+            raise InputError(
+                f"sampling_strategy gives the counts: desired_ratio={self.desired_ratio} has no effect"
+            )
+
+
+def as_generator(random_state: RandomState) -> np.random.Generator:
+    """Return a numpy Generator for whatever names a source of randomness.
+
+    A Generator is used as it is (and moves on); a RandomState gives the seed, and moves on by that one
+    number.
+    """
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(0, 2**32, dtype=np.uint64))
+    return np.random.default_rng(random_state)
+
+
+def binary_classes(ratio: float, counts: Mapping[Any, int]) -> tuple[Any, Any]:
+    """Return the smaller and the larger of two classes.
+
+    Raises
+    ------
+    InputError
+        If there are more than two, or the ratio is not in (0, 1].
+    """
+    if len(counts) != 2:
+        raise InputError(
+            f"sampling_strategy={ratio} is a ratio of two classes, found {len(counts)}; give a dict"
+        )
+    if not 0 < ratio <= 1:
+        raise InputError(f"sampling_strategy is {ratio}; a ratio must be in (0, 1]")
+    small, large = sorted(counts, key=lambda label: counts[label])
+    return small, large
+
+
+def _chosen_classes(strategy: Any, counts: Mapping[Any, int], auto: str) -> list[Any]:
+    if isinstance(strategy, (list, tuple, set, np.ndarray)):
+        unknown = [label for label in strategy if label not in counts]
+        if unknown:
+            raise InputError(
+                f"sampling_strategy names class {unknown[0]!r}, which is not in the labels {list(counts)}"
+            )
+        return [label for label in counts if label in strategy]
+    smallest = min(counts, key=lambda label: counts[label])
+    largest = max(counts, key=lambda label: counts[label])
+    choices = {
+        "all": set(counts),
+        "minority": {smallest},
+        "majority": {largest},
+        "not minority": set(counts) - {smallest},
+        "not majority": set(counts) - {largest},
+    }
+    name = auto if strategy == "auto" else strategy
+    if name not in choices:
+        expected = ", ".join(["auto", *choices])
+        raise InputError(
+            f"sampling_strategy is {strategy!r}; expected one of {expected}, a list, a dict or a callable"
+        )
+    return [label for label in counts if label in choices[name]]
+
+
+def _labels(y: Any) -> np.ndarray:
+    labels = y.detach().cpu().numpy() if _is_tensor(y) else np.asarray(y)
+    if labels.ndim != 1 or not len(labels):
+        raise InputError(f"labels have shape {labels.shape}; expected one label for each image")
+    check_classification_targets(labels)
+    return labels
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")  # a tensor can only come from where torch is loaded
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _is_image_stack(X: Any) -> bool:
+    """Return whether `X` is something that scikit-learn's checks for tables would refuse or convert."""
+    return _is_tensor(X) or (isinstance(X, np.ndarray) and X.ndim > 2 and _num_samples(X) > 0)

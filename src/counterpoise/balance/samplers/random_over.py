@@ -1,0 +1,55 @@
+"""Random oversampling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from counterpoise.balance.samplers.base import RatioSampler, binary_classes
+from counterpoise.exceptions import InputError
+
+
+class ROS(RatioSampler):
+    """Random oversampling: small classes are grown by copies (thesis, section 3.1.1; Buda et al. 2018).
+
+    Every class grows to at least ceil(n_max / rho_d) images.
+
+    Parameters
+    ----------
+    desired_ratio : float, default=1.0
+        rho_d >= 1: the largest class may have so many times the images of the smallest.
+    sampling_strategy : str, float, dict, list or callable, default="auto"
+        See :class:`ImageSampler`; ``"auto"`` is ``"not majority"``.
+    random_state : int, numpy Generator, RandomState or None, default=None
+        Where the draws come from.
+
+    Attributes
+    ----------
+    sampling_strategy_ : dict
+        How many images each class that may change has afterwards.
+    sample_indices_ : ndarray of int64, shape (n_new,)
+        Which images were taken: all of them once, then the copies.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images, labels = np.zeros((7, 3, 8, 8)), np.array([0, 0, 0, 0, 0, 1, 1])
+    >>> more_images, more_labels = ROS(random_state=0).fit_resample(images, labels)
+    >>> more_images.shape, np.bincount(more_labels)
+    ((10, 3, 8, 8), array([5, 5]))
+    """
+
+    _auto = "not majority"
+
+    def _class_targets(self, counts: Mapping[Any, int], chosen: Sequence[Any]) -> dict[Any, int]:
+        target = math.ceil(max(counts.values()) / self._checked_ratio())
+        return {label: max(counts[label], target) for label in chosen}
+
+    def _check_target(self, label: Any, count: int, target: int) -> None:
+        if target < count:
+            raise InputError(f"ROS cannot shrink class {label!r} from {count} to {target} images; use ROSRUS")
+
+    def _binary_targets(self, ratio: float, counts: Mapping[Any, int]) -> dict[Any, int]:
+        small, large = binary_classes(ratio, counts)
+        return {small: int(ratio * counts[large])}

@@ -1,0 +1,56 @@
+"""Random undersampling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from counterpoise.balance.samplers.base import RatioSampler, binary_classes
+from counterpoise.exceptions import InputError
+
+
+class RUS(RatioSampler):
+    """Random undersampling: large classes are thinned (thesis, section 3.1.2; Buda et al. 2018).
+
+    Every class shrinks to at most floor(n_min * rho_d) images. Drawn anew each epoch, the images left out
+    change.
+
+    Parameters
+    ----------
+    desired_ratio : float, default=1.0
+        rho_d >= 1: the largest class may have so many times the images of the smallest.
+    sampling_strategy : str, float, dict, list or callable, default="auto"
+        See :class:`ImageSampler`; ``"auto"`` is ``"not minority"``.
+    random_state : int, numpy Generator, RandomState or None, default=None
+        Where the draws come from.
+
+    Attributes
+    ----------
+    sampling_strategy_ : dict
+        How many images each class that may change has afterwards.
+    sample_indices_ : ndarray of int64, shape (n_new,)
+        Which images were taken, ascending.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images, labels = np.zeros((7, 3, 8, 8)), np.array([0, 0, 0, 0, 0, 1, 1])
+    >>> fewer_images, fewer_labels = RUS(random_state=0).fit_resample(images, labels)
+    >>> fewer_images.shape, np.bincount(fewer_labels)
+    ((4, 3, 8, 8), array([2, 2]))
+    """
+
+    _auto = "not minority"
+
+    def _class_targets(self, counts: Mapping[Any, int], chosen: Sequence[Any]) -> dict[Any, int]:
+        target = math.floor(min(counts.values()) * self._checked_ratio())
+        return {label: min(counts[label], target) for label in chosen}
+
+    def _check_target(self, label: Any, count: int, target: int) -> None:
+        if target > count:
+            raise InputError(f"RUS cannot grow class {label!r} from {count} to {target} images; use ROSRUS")
+
+    def _binary_targets(self, ratio: float, counts: Mapping[Any, int]) -> dict[Any, int]:
+        small, large = binary_classes(ratio, counts)
+        return {large: int(counts[small] / ratio)}

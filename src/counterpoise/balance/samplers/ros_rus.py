@@ -1,0 +1,60 @@
+"""Over- and undersampling together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from counterpoise.balance.samplers.base import RatioSampler
+
+
+class ROSRUS(RatioSampler):
+    """Large classes are thinned and small ones grown until they meet around the mean class size m.
+
+    Classes of more than m * sqrt(rho_d) images shrink to that (rounded down), classes of fewer than m /
+    sqrt(rho_d) grow to that (rounded up), so that an epoch holds about as many images as the data (thesis,
+    section 3.1.3, which leaves open where the classes meet). Nothing changes where the ratio of the data is
+    rho_d or less already.
+
+    Parameters
+    ----------
+    desired_ratio : float, default=1.0
+        rho_d >= 1: the largest class may have so many times the images of the smallest.
+    sampling_strategy : str, dict, list or callable, default="auto"
+        See :class:`ImageSampler`; ``"auto"`` is ``"all"``.
+    random_state : int, numpy Generator, RandomState or None, default=None
+        Where the draws come from.
+
+    Attributes
+    ----------
+    sampling_strategy_ : dict
+        How many images each class that may change has afterwards.
+    sample_indices_ : ndarray of int64, shape (n_new,)
+        Which images were taken: the kept ones once, ascending, then the copies.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> indices = ROSRUS(random_state=0).resample_indices(labels := np.array([0] * 90 + [1] * 8 + [2] * 22))
+    >>> np.bincount(labels[indices])
+    array([40, 40, 40])
+    """
+
+    def _class_targets(self, counts: Mapping[Any, int], chosen: Sequence[Any]) -> dict[Any, int]:
+        ratio = self._checked_ratio()
+        sizes = list(counts.values())
+        if max(sizes) <= ratio * min(sizes):
+            return {label: counts[label] for label in chosen}
+        mean = sum(sizes) / len(sizes)
+        ceiling, floor = _meeting_sizes(mean, ratio)
+        return {label: min(max(counts[label], floor), ceiling) for label in chosen}
+
+
+def _meeting_sizes(mean: float, ratio: float) -> tuple[int, int]:
+    """Return the largest and smallest class size afterwards; never further apart than the ratio allows."""
+    floor = math.ceil(mean / math.sqrt(ratio))
+    ceiling = math.floor(mean * math.sqrt(ratio))
+    # Rounding can turn them round (ratio 1 and a broken mean) or leave them too far apart (tiny classes).
+    ceiling = max(ceiling, floor)
+    return min(ceiling, math.floor(floor * ratio)), floor

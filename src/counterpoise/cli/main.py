@@ -1,0 +1,122 @@
+"""The ``counterpoise`` command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from counterpoise._version import __version__
+from counterpoise.cli import audit, compare, datasets, demo, evaluate, methods, predict, report, train
+from counterpoise.cli.printing import complain
+from counterpoise.exceptions import CounterpoiseError, InputError
+
+# typer carries its own copy of click or uses the installed one, depending on its version.
+UsageError: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="counterpoise",
+    help="Imbalanced image classification: from a folder of pictures to a model you can trust on its rare classes.",
+    epilog="Begin with `counterpoise demo`, or with `counterpoise audit FOLDER` on your own images.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for module in (demo, audit, compare, train, evaluate, predict, report, methods, datasets):
+    app.command(name=module.__name__.rpartition(".")[2], rich_help_panel=module.PANEL)(module.command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"counterpoise {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; exit code 0 ok, 1 the work failed, 2 bad usage or bad input, 130 interrupted."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_stdout()
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line on `arguments` and return its exit code.
+
+    Examples
+    --------
+    >>> run(["--version"])
+    counterpoise ...
+    0
+    """
+    command = typer.main.get_command(app)
+    given = list(arguments) or ["--help"]
+    # Lightning says in what precision it computes; run.json says it, too.
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
+    try:
+        with _warnings_in_one_line():
+            code = command.main(given, prog_name="counterpoise", standalone_mode=False, obj=given) or 0
+    except UsageError as error:
+        return _fail(error.format_message(), BAD_INPUT)  # type: ignore[attr-defined]
+    except InputError as error:
+        return _fail(str(error), BAD_INPUT)
+    except CounterpoiseError as error:
+        return _fail(str(error), FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        _close_stdout()
+        return FAILED
+    except OSError as error:
+        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", BAD_INPUT)
+    except Exception as error:
+        # torch's own class cannot be named here: torch takes seconds to import.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        return _fail("out of memory; try a smaller --batch-size, --image-size or --jobs", FAILED)
+    if code == INTERRUPTED:
+        return _fail("interrupted; give the same command again to go on", INTERRUPTED)
+    return code
+
+
+def _fail(message: str, code: int) -> int:
+    complain(message)
+    return code
+
+
+def _close_stdout() -> None:
+    """Whoever read our output has gone (``| head``): there is nobody left to write to, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        complain(f"note: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,132 @@
+"""Tables for a terminal, and JSON for a program."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+LONGEST_NAME = 24
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on stdout."""
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    best: int | None = None,
+) -> None:
+    """Print a table; cells are data, not markup; the row numbered `best` is bold."""
+    if title is not None:
+        say(title)
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    cells = list(rows)
+    for index, column in enumerate(columns):
+        # The first column names the row: it is broken last, unless it would push out the others.
+        whole = index == 0 and all(len(row[0]) <= LONGEST_NAME for row in cells)
+        table.add_column(escape(column), justify=_justify(index, cells), overflow="fold", no_wrap=whole)
+    for number, row in enumerate(cells):
+        table.add_row(*(Text(printable(cell)) for cell in row), style="bold" if number == best else None)
+    console().print(table)
+
+
+def _justify(column: int, rows: Sequence[Sequence[str]]) -> JustifyMethod:
+    """Numbers stand right, words left."""
+    cells = [row[column] for row in rows]
+    return "right" if column and all(set(cell) <= set("0123456789.,±>- ") for cell in cells) else "left"
+
+
+def say(text: str = "") -> None:
+    """Print a line on stdout as it is: commands and paths stay in one piece."""
+    typer.echo(printable(text))
+
+
+def advise(text: str) -> None:
+    """Print a paragraph on stdout with a dash before it, wrapped to the terminal."""
+    wrapper = textwrap.TextWrapper(
+        max(40, console().width - 1),
+        initial_indent="- ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    typer.echo(wrapper.fill(printable(text)))
+
+
+def complain(text: str) -> None:
+    """Print a line on stderr, as ``counterpoise: text``."""
+    typer.echo(f"counterpoise: {printable(' '.join(text.split()))}", err=True)
+
+
+def printable(text: str) -> str:
+    r"""Return `text` without what would steer a terminal: names of files and classes are strangers' data.
+
+    Examples
+    --------
+    >>> printable("cat\x1b[2J \udcff")
+    'cat\\x1b[2J \\udcff'
+    """
+    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
+
+
+def command_line(*words: object) -> str:
+    """Return a command that can be pasted into a shell.
+
+    Examples
+    --------
+    >>> command_line("evaluate", "my runs/best", "digits")
+    "counterpoise evaluate 'my runs/best' digits"
+    """
+    return shlex.join(["counterpoise", *map(str, words)])
+
+
+def console() -> Console:
+    """Return the console on stdout."""
+    return Console()
+
+
+def score(value: float | None) -> str:
+    """Return a score with three decimals and no leading zero, or a dash.
+
+    Examples
+    --------
+    >>> score(0.87654), score(1.0), score(None)
+    ('.877', '1.000', '-')
+    """
+    return "-" if value is None else f"{value:.3f}".removeprefix("0")
+
+
+def interval(entry: dict[str, Any] | None) -> str:
+    """Return a mean with half its 95 % interval, where there are enough draws for one.
+
+    Two draws may give an interval wider than all possible scores.
+
+    Examples
+    --------
+    >>> interval({"mean": 0.8, "low": 0.75, "high": 0.85, "n": 3})
+    '.800 ±.050'
+    >>> interval({"mean": 0.8, "low": -1.7, "high": 3.3, "n": 2})
+    '.800 ±>1'
+    >>> interval({"mean": 0.8, "low": None, "high": None, "n": 1})
+    '.800'
+    """
+    if entry is None or entry["mean"] is None:
+        return "-"
+    if entry["low"] is None:
+        return score(entry["mean"])
+    half = (entry["high"] - entry["low"]) / 2
+    return f"{score(entry['mean'])} ±{score(half) if half < 1 else '>1'}"

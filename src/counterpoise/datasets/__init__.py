@@ -1,0 +1,70 @@
+"""Images and labels in: built-in sets, folders, zips, CSVs; imbalance profiles; split manifests; the audit.
+
+Examples
+--------
+>>> from counterpoise.datasets import StepImbalance, load_dataset, make_splits
+>>> digits = load_dataset("digits")
+>>> manifest = make_splits(digits, profile=StepImbalance(20, minority=3), random_state=0)
+>>> thinned = manifest.apply(digits)
+>>> len(thinned.validation), len(thinned.test), len(manifest.minority)
+(145, 359, 3)
+"""
+
+from __future__ import annotations
+
+from counterpoise.datasets.auditing import Audit, DuplicateGroup, OddImage, audit
+from counterpoise.datasets.builtin import DATASETS, DatasetRecord
+from counterpoise.datasets.decoding import decode_image, resize_images
+from counterpoise.datasets.image_files import ImageFile, ImageFiles
+from counterpoise.datasets.images import (
+    FileFacts,
+    ImageDataset,
+    ImageSplit,
+    SkippedFile,
+    dataset_from_arrays,
+)
+from counterpoise.datasets.inputs import read_images
+from counterpoise.datasets.loading import load_dataset, resolve_data_dir
+from counterpoise.datasets.profiles import (
+    PROFILES,
+    ImbalanceProfile,
+    LinearImbalance,
+    LongTailImbalance,
+    NaturalImbalance,
+    StepImbalance,
+    create_profile,
+    make_imbalance,
+)
+from counterpoise.datasets.splits import SplitManifest, find_minority, make_splits
+
+__all__ = [
+    "DATASETS",
+    "PROFILES",
+    "Audit",
+    "DatasetRecord",
+    "DuplicateGroup",
+    "FileFacts",
+    "ImageDataset",
+    "ImageFile",
+    "ImageFiles",
+    "ImageSplit",
+    "ImbalanceProfile",
+    "LinearImbalance",
+    "LongTailImbalance",
+    "NaturalImbalance",
+    "OddImage",
+    "SkippedFile",
+    "SplitManifest",
+    "StepImbalance",
+    "audit",
+    "create_profile",
+    "dataset_from_arrays",
+    "decode_image",
+    "find_minority",
+    "load_dataset",
+    "make_imbalance",
+    "make_splits",
+    "read_images",
+    "resize_images",
+    "resolve_data_dir",
+]

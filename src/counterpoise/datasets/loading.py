@@ -1,0 +1,163 @@
+"""One function that reads any source of labelled images."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from counterpoise.datasets.builtin import DATASETS, DatasetRecord
+from counterpoise.datasets.decoding import resize_images
+from counterpoise.datasets.image_files import ImageFiles
+from counterpoise.datasets.images import ImageDataset, ImageSplit
+from counterpoise.datasets.listing import list_csv, list_folder, list_zip
+from counterpoise.datasets.parallel import Progress
+from counterpoise.datasets.scanning import build_dataset, materialise, refuse_skipped
+from counterpoise.exceptions import DataError, InputError, UnknownNameError
+
+_LARGEST_IMAGE_SIDE = 16384
+
+
+def load_dataset(
+    source: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    strict: bool = False,
+    in_memory: bool | Literal["auto"] = "auto",
+    progress: Progress | None = None,
+) -> ImageDataset:
+    """Read labelled images.
+
+    Parameters
+    ----------
+    source : str or Path
+        A built-in name (see `DATASETS`; for a folder of that name write ``./name``), a folder of class
+        folders (optionally under ``train/`` and ``test/`` or ``val/``), a zip of one, or a CSV with the
+        columns ``path,label[,split]``.
+    data_dir : str or Path, optional
+        Where built-in sets lie or are downloaded to, in torchvision's layout; by default the environment
+        variable ``COUNTERPOISE_DATA``, else ``~/.cache/counterpoise``. A relative `source` that does not
+        exist here is also looked for there.
+    image_size : int or (int, int), optional
+        Pixels: one side of a square, or (height, width). Images are scaled to just cover it, and what juts
+        out is cut off evenly. By default the size that most images have, or else a square, see
+        `choose_image_size`.
+    strict : bool
+        Whether an unreadable file is an error. Otherwise it is left out and named in ``dataset.skipped``.
+    in_memory : bool or "auto"
+        Whether files are decoded now rather than each time they are asked for; "auto" decodes up to 2 GiB.
+    progress : callable, optional
+        Called with (done, total) while files are read.
+
+    Returns
+    -------
+    ImageDataset
+
+    Raises
+    ------
+    UnknownNameError
+        If `source` is neither a built-in name nor a path.
+    DataError
+        If the source is missing, empty, damaged, has one class only, or tests a class it does not train.
+    InputError
+        If an option makes no sense for the source.
+
+    Examples
+    --------
+    >>> digits = load_dataset("digits")
+    >>> digits.train.images.shape, digits.classes[:3]
+    ((1797, 1, 8, 8), ('0', '1', '2'))
+    """
+    size = _check_image_size(image_size)
+    if in_memory not in (True, False, "auto"):
+        raise InputError(f"in_memory is {in_memory!r}; expected True, False or 'auto'")
+    folder = resolve_data_dir(data_dir)
+    if str(source) in DATASETS:
+        return _load_builtin(DATASETS[str(source)], folder, size, strict, in_memory, progress)
+    path = _find(source, None if data_dir is None and "COUNTERPOISE_DATA" not in os.environ else folder)
+    if path.is_dir():
+        listing = list_folder(path)
+    elif path.suffix.lower() == ".csv":
+        listing = list_csv(path)
+    elif path.suffix.lower() == ".zip" or _is_zip(path):
+        listing = list_zip(path)
+    else:
+        raise DataError(
+            f"{path} is neither a folder nor a .zip nor a .csv; expected class folders, or a list"
+        )
+    return build_dataset(listing, image_size=size, strict=strict, in_memory=in_memory, progress=progress)
+
+
+def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
+    """Return the folder of the built-in sets: `data_dir`, else ``COUNTERPOISE_DATA``, else the user's cache.
+
+    Examples
+    --------
+    >>> resolve_data_dir("sets").name
+    'sets'
+    """
+    if data_dir is not None:
+        return Path(data_dir).expanduser()
+    if os.environ.get("COUNTERPOISE_DATA"):
+        return Path(os.environ["COUNTERPOISE_DATA"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "counterpoise"
+
+
+def _find(source: str | Path, data_dir: Path | None) -> Path:
+    path = Path(source).expanduser()
+    try:
+        if path.exists():
+            return path
+        if data_dir is not None and (data_dir / path).exists():
+            return data_dir / path
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if len(path.parts) > 1 or path.suffix or not str(source).strip():
+        raise DataError(f"no such file or folder: {str(source)!r}")
+    raise UnknownNameError("data set or path", str(source), DATASETS)
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _check_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if image_size is None:
+        return None
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or not all(1 <= side <= _LARGEST_IMAGE_SIDE for side in size):
+        raise InputError(f"image_size is {image_size!r}; expected one or two sides of 1 to 16384 pixels")
+    return int(size[0]), int(size[1])
+
+
+def _load_builtin(
+    record: DatasetRecord,
+    data_dir: Path,
+    image_size: tuple[int, int] | None,
+    strict: bool,
+    in_memory: bool | Literal["auto"],
+    progress: Progress | None,
+) -> ImageDataset:
+    dataset = record.build(data_dir)
+    if image_size is not None and image_size != dataset.image_size:
+        resized = {name: _resize(split, image_size) for name, split in dataset.splits.items()}
+        dataset = replace(dataset, image_size=image_size, **resized)  # type: ignore[arg-type]
+    if isinstance(dataset.train.images, ImageFiles):
+        dataset = materialise(dataset, in_memory, progress)
+    elif in_memory is False:
+        raise InputError(f"{record.name} is held in memory always; in_memory=False is for sets of files")
+    if strict:
+        refuse_skipped(dataset.name, dataset.skipped)
+    return dataset
+
+
+def _resize(split: ImageSplit, image_size: tuple[int, int]) -> ImageSplit:
+    if isinstance(split.images, ImageFiles):
+        return replace(split, images=replace(split.images, image_size=image_size))
+    return replace(split, images=resize_images(split.images, image_size))

@@ -1,0 +1,350 @@
+"""Imbalance profiles: how many training images each class keeps.
+
+Notation: class c has n_c images, n_max is the largest of them, rho the imbalance ratio, C the number of
+classes. No class ever grows: one that has fewer images than its profile asks for keeps what it has.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from counterpoise.datasets.randomness import RandomState, generator
+from counterpoise.exceptions import InputError, UnknownNameError
+
+
+class ImbalanceProfile(ABC):
+    """Decides how many images each class keeps; a subclass fills `_targets`."""
+
+    name: ClassVar[str]
+
+    def draw(self, counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, ...] | None]:
+        """Draw the sizes that the classes are cut down to.
+
+        Parameters
+        ----------
+        counts : ndarray of int, shape (C,)
+            Images per class now.
+        rng : Generator
+            Where a profile's random choices come from.
+
+        Returns
+        -------
+        kept : ndarray of int64, shape (C,)
+            Images per class afterwards, never more than now.
+        minority : tuple of int or None
+            The classes that the profile itself makes minorities of, if it does.
+
+        Raises
+        ------
+        InputError
+            If the profile does not fit these classes.
+        """
+        counts = np.asarray(counts, dtype=np.int64)
+        if counts.ndim != 1 or len(counts) < 2:
+            raise InputError(f"found {counts.size} class; an imbalance needs at least two")
+        targets, minority = self._targets(int(counts.max()), len(counts), rng)
+        return np.minimum(counts, targets), minority
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the profile as JSON-able values."""
+        return {"profile": self.name}
+
+    @abstractmethod
+    def _targets(
+        self, largest: int, num_classes: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, tuple[int, ...] | None]:
+        """Return the wanted sizes, and the profile's own minority classes if it names any."""
+
+
+@dataclass(frozen=True)
+class NaturalImbalance(ImbalanceProfile):
+    """Every class keeps all of its images.
+
+    Examples
+    --------
+    >>> NaturalImbalance().draw(np.array([5, 3]), np.random.default_rng(0))[0].tolist()
+    [5, 3]
+    """
+
+    name: ClassVar[str] = "natural"
+
+    def _targets(
+        self, largest: int, num_classes: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, tuple[int, ...] | None]:
+        return np.full(num_classes, largest), None
+
+
+@dataclass(frozen=True)
+class StepImbalance(ImbalanceProfile):
+    """Minority classes keep floor(n_max / rho) images, the others all.
+
+    Parameters
+    ----------
+    ratio : float
+        rho, at least 1 and at most n_max.
+    minority : int, float or sequence of int
+        How many classes, drawn at random; or which share of them (mu, between 0 and 1); or their indices.
+
+    References
+    ----------
+    Buda, Maki, Mazurowski, "A systematic study of the class imbalance problem in convolutional neural
+    networks", Neural Networks 106 (2018), section 3.1: mu and rho.
+
+    Examples
+    --------
+    >>> StepImbalance(20, minority=[2]).draw(np.array([100, 100, 100]), np.random.default_rng(0))
+    (array([100, 100,   5]), (2,))
+    """
+
+    name: ClassVar[str] = "step"
+    ratio: float
+    minority: int | float | Sequence[int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the profile as JSON-able values."""
+        minority = self.minority
+        if isinstance(minority, (Sequence, np.ndarray)):
+            minority = [int(index) for index in minority]
+        elif isinstance(minority, numbers.Integral):
+            minority = int(minority)
+        else:
+            minority = float(minority)
+        return {"profile": self.name, "ratio": float(self.ratio), "minority": minority}
+
+    def _targets(
+        self, largest: int, num_classes: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, tuple[int, ...] | None]:
+        check_ratio(self.ratio, largest)
+        minority = self._choose(num_classes, rng)
+        targets = np.full(num_classes, largest)
+        targets[list(minority)] = _floor(largest / self.ratio)
+        return targets, minority
+
+    def _choose(self, num_classes: int, rng: np.random.Generator) -> tuple[int, ...]:
+        if isinstance(self.minority, (Sequence, np.ndarray)) and not isinstance(self.minority, str):
+            return _check_indices(self.minority, num_classes)
+        count = _check_number(self.minority, num_classes)
+        return tuple(sorted(int(index) for index in rng.permutation(num_classes)[:count]))
+
+
+@dataclass(frozen=True)
+class LinearImbalance(ImbalanceProfile):
+    """Class sizes fall linearly from n_max to n_max / rho over a random order of the classes.
+
+    The class at place r of that order (0 to C - 1) keeps floor(n_max - (n_max - n_max / rho) r / (C - 1))
+    images.
+
+    Parameters
+    ----------
+    ratio : float
+        rho, at least 1 and at most n_max.
+
+    Examples
+    --------
+    >>> sorted(LinearImbalance(10).draw(np.array([100, 100, 100]), np.random.default_rng(0))[0].tolist())
+    [10, 55, 100]
+    """
+
+    name: ClassVar[str] = "linear"
+    ratio: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the profile as JSON-able values."""
+        return {"profile": self.name, "ratio": float(self.ratio)}
+
+    def _targets(
+        self, largest: int, num_classes: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, tuple[int, ...] | None]:
+        check_ratio(self.ratio, largest)
+        smallest = largest / self.ratio
+        targets = np.empty(num_classes, np.int64)
+        for place, index in enumerate(rng.permutation(num_classes)):
+            targets[index] = _floor(largest - (largest - smallest) * place / (num_classes - 1))
+        return targets, None
+
+
+@dataclass(frozen=True)
+class LongTailImbalance(ImbalanceProfile):
+    """Class i, in the order given, keeps floor(n_max rho^(-i / (C - 1))) images.
+
+    Parameters
+    ----------
+    ratio : float
+        rho, at least 1 and at most n_max.
+
+    References
+    ----------
+    Cao et al., "Learning imbalanced datasets with label-distribution-aware margin loss", NeurIPS 2019,
+    section 4.
+
+    Examples
+    --------
+    >>> LongTailImbalance(100).draw(np.array([500, 500, 500]), np.random.default_rng(0))[0].tolist()
+    [500, 50, 5]
+    """
+
+    name: ClassVar[str] = "long-tail"
+    ratio: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the profile as JSON-able values."""
+        return {"profile": self.name, "ratio": float(self.ratio)}
+
+    def _targets(
+        self, largest: int, num_classes: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, tuple[int, ...] | None]:
+        check_ratio(self.ratio, largest)
+        sizes = [largest * self.ratio ** (-index / (num_classes - 1)) for index in range(num_classes)]
+        return np.array([_floor(size) for size in sizes], dtype=np.int64), None
+
+
+#: Every profile by name.
+PROFILES: dict[str, type[ImbalanceProfile]] = {
+    kind.name: kind for kind in (NaturalImbalance, StepImbalance, LinearImbalance, LongTailImbalance)
+}
+
+
+def create_profile(
+    name: str, *, ratio: float | None = None, minority: int | float | Sequence[int] | None = None
+) -> ImbalanceProfile:
+    """Return the profile called `name`.
+
+    Parameters
+    ----------
+    name : str
+        A name in `PROFILES`.
+    ratio : float, optional
+        The imbalance ratio; needed by all but natural.
+    minority : int, float or sequence of int, optional
+        See `StepImbalance`, which alone takes it and needs it.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such profile.
+    InputError
+        If an option is missing, or given to a profile that has no use for it.
+
+    Examples
+    --------
+    >>> create_profile("step", ratio=20, minority=3)
+    StepImbalance(ratio=20, minority=3)
+    """
+    if name not in PROFILES:
+        raise UnknownNameError("imbalance profile", name, PROFILES)
+    kind = PROFILES[name]
+    wanted: list[str] = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    given = {key: value for key, value in (("ratio", ratio), ("minority", minority)) if value is not None}
+    for key in given:
+        if key not in wanted:
+            raise InputError(f"imbalance {name!r} takes no {key}; leave it out or choose another imbalance")
+    for key in wanted:
+        if key not in given:
+            raise InputError(f"imbalance {name!r} needs a {key}; give --{key}")
+    return kind(**given)
+
+
+def make_imbalance(
+    labels: np.ndarray, profile: ImbalanceProfile, *, random_state: RandomState = None
+) -> np.ndarray:
+    """Choose the images that an imbalance profile keeps.
+
+    Parameters
+    ----------
+    labels : array of int, shape (N,)
+        Class indices from 0.
+    profile : ImbalanceProfile
+        How many images each class keeps. Which ones is drawn at random.
+    random_state : int, Generator, RandomState or None
+        Seed. Under the same one, what a step keeps at a higher ratio is part of what it keeps at a lower one.
+
+    Returns
+    -------
+    ndarray of int64
+        Indices of the kept images, ascending.
+
+    Raises
+    ------
+    InputError
+        If the labels are no class indices, or the profile does not fit them.
+
+    Examples
+    --------
+    >>> labels = np.repeat([0, 1], 100)
+    >>> kept = make_imbalance(labels, StepImbalance(10, minority=[1]), random_state=0)
+    >>> np.bincount(labels[kept]).tolist()
+    [100, 10]
+    """
+    return thin(np.asarray(labels), profile, generator(random_state))[0]
+
+
+def thin(
+    labels: np.ndarray, profile: ImbalanceProfile, rng: np.random.Generator, num_classes: int = 0
+) -> tuple[np.ndarray, tuple[int, ...] | None]:
+    """Return the kept indices, ascending, and the profile's own minority classes if it names any."""
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or (labels.size and labels.min() < 0):
+        raise InputError(
+            f"labels are {labels.dtype} of shape {labels.shape}; expected class indices from 0, (N,)"
+        )
+    counts = np.bincount(labels, minlength=num_classes)
+    kept, minority = profile.draw(counts, rng)
+    # Every class is shuffled whole, cut or not, so that a lower ratio keeps all that a higher one keeps.
+    chosen = [rng.permutation(np.flatnonzero(labels == index))[: kept[index]] for index in range(len(counts))]
+    return np.sort(np.concatenate(chosen)).astype(np.int64), minority
+
+
+def check_ratio(ratio: float, largest: int) -> None:
+    """Make sure that `ratio` leaves each class an image when the largest class has `largest`."""
+    if (
+        isinstance(ratio, bool)
+        or not isinstance(ratio, numbers.Real)
+        or not math.isfinite(ratio)
+        or ratio < 1
+    ):
+        raise InputError(
+            f"imbalance ratio is {ratio!r}; expected a number of at least 1 (largest / smallest class)"
+        )
+    if largest / ratio < 1:
+        raise InputError(
+            f"imbalance ratio {ratio:g} leaves less than one image of a class: the largest has {largest} "
+            f"training images, so the ratio can be {largest} at most"
+        )
+
+
+def _floor(size: float) -> int:
+    """Round down, but not from 9.9999999999 to 9 where the formula means 10."""
+    return math.floor(size + 1e-9)
+
+
+def _check_indices(minority: Sequence[int] | np.ndarray, num_classes: int) -> tuple[int, ...]:
+    indices = list(minority)
+    if not indices or not all(isinstance(index, numbers.Integral) for index in indices):
+        raise InputError(f"minority is {minority!r}; expected class indices")
+    chosen = tuple(sorted({int(index) for index in indices}))
+    if not 0 <= chosen[0] <= chosen[-1] < num_classes:
+        raise InputError(f"minority is {list(chosen)}; expected class indices from 0 to {num_classes - 1}")
+    if len(chosen) >= num_classes:
+        raise InputError(f"all {num_classes} classes are in minority; leave at least one as majority")
+    return chosen
+
+
+def _check_number(minority: Any, num_classes: int) -> int:
+    if isinstance(minority, bool) or not isinstance(minority, numbers.Real):
+        raise InputError(f"minority is {minority!r}; expected a number of classes, a share, or a list")
+    if isinstance(minority, numbers.Integral):
+        if not 1 <= int(minority) < num_classes:
+            raise InputError(
+                f"minority is {minority} of {num_classes} classes; expected 1 to {num_classes - 1}"
+            )
+        return int(minority)
+    share = float(minority)
+    if not 0 < share < 1:
+        raise InputError(f"minority is {share!r}; expected a share of classes above 0 and below 1")
+    return min(max(1, math.floor(share * num_classes + 0.5)), num_classes - 1)

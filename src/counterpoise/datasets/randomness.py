@@ -1,0 +1,33 @@
+"""One way to turn a seed into a generator."""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+
+from counterpoise.exceptions import InputError
+
+#: What the field takes for a random state.
+RandomState = int | np.random.Generator | np.random.RandomState | None
+
+
+def generator(random_state: RandomState) -> np.random.Generator:
+    """Return a NumPy generator; one that is given is passed through.
+
+    Examples
+    --------
+    >>> int(generator(0).integers(100)) == int(generator(0).integers(100))
+    True
+    """
+    if random_state is None or isinstance(random_state, np.random.Generator):
+        return np.random.default_rng(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31))
+    if (
+        isinstance(random_state, numbers.Integral)
+        and not isinstance(random_state, bool)
+        and random_state >= 0
+    ):
+        return np.random.default_rng(int(random_state))
+    raise InputError(f"random_state is {random_state!r}; expected a seed of 0 or more, a generator or None")

@@ -1,0 +1,289 @@
+"""Split manifests: which image is for training, choosing and testing; made once, saved, hashed, reused."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from counterpoise.datasets.images import ImageDataset, check_classes
+from counterpoise.datasets.profiles import ImbalanceProfile, NaturalImbalance, thin
+from counterpoise.datasets.randomness import RandomState, generator
+from counterpoise.exceptions import DataError, InputError
+from counterpoise.files import content_hash, read_json, write_text
+
+_FORMAT = 1
+_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class SplitManifest:
+    """Which images of a data set make up the three splits.
+
+    Parameters
+    ----------
+    dataset : str
+        The data set's name.
+    fingerprint : str
+        The fingerprint of the data set that the indices belong to.
+    classes : tuple of str
+        Class names.
+    sources : dict of str to str
+        For each split, the split of the data set that its indices count in.
+    train, validation, test : ndarray of int64
+        Indices, ascending. Training indices are those left by the imbalance profile.
+    minority : tuple of int
+        The minority classes for reporting: a step profile's own, else those of thesis Definition 1.3.
+    profile : dict
+        The imbalance profile as JSON-able values.
+    counts : dict of str to list of int
+        Images per class in each split.
+    """
+
+    dataset: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    sources: dict[str, str]
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    minority: tuple[int, ...]
+    profile: dict[str, Any]
+    counts: dict[str, list[int]]
+
+    @cached_property
+    def hash(self) -> str:
+        """64 hex digits over everything in the manifest."""
+        return content_hash(self._to_dict())
+
+    def save(self, path: str | Path) -> None:
+        """Write the manifest to `path` as JSON, with its hash."""
+        value = {**self._to_dict(), "hash": self.hash}
+        write_text(Path(path), json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> SplitManifest:
+        """Read a manifest.
+
+        Raises
+        ------
+        RunFolderError
+            If the file is missing or no JSON.
+        DataError
+            If it is no manifest, or was changed after it was saved.
+        """
+        value = read_json(Path(path))
+        try:
+            if value["format"] != _FORMAT:
+                raise DataError(
+                    f"{path} has manifest format {value['format']!r}; this version reads {_FORMAT}"
+                )
+            indices = {name: np.array(value[name], dtype=np.int64).reshape(-1) for name in _SPLITS}
+            manifest = cls(
+                value["dataset"],
+                value["fingerprint"],
+                tuple(value["classes"]),
+                value["sources"],
+                minority=tuple(value["minority"]),
+                profile=value["profile"],
+                counts=value["counts"],
+                **indices,
+            )
+            intact = value["hash"] == manifest.hash
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path} is not a split manifest ({type(error).__name__}: {error})") from error
+        if not intact:
+            raise DataError(f"{path} was changed after it was saved (its hash differs); make the split again")
+        return manifest
+
+    def apply(self, dataset: ImageDataset) -> ImageDataset:
+        """Return `dataset` with the three splits of this manifest.
+
+        Raises
+        ------
+        DataError
+            If the manifest was made for other images.
+        """
+        if dataset.fingerprint != self.fingerprint:
+            raise DataError(
+                f"this split was made for data set {self.dataset!r} ({self.fingerprint[:12]}), but "
+                f"{dataset.name!r} is {dataset.fingerprint[:12]}: images, labels or names differ; "
+                "use the same data or split again"
+            )
+        available = dataset.splits
+        chosen = {name: available[self.sources[name]].subset(getattr(self, name)) for name in _SPLITS}
+        return replace(dataset, **chosen)  # type: ignore[arg-type]
+
+    def _to_dict(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "dataset": self.dataset,
+            "fingerprint": self.fingerprint,
+            "classes": list(self.classes),
+            "profile": self.profile,
+            "minority": list(self.minority),
+            "counts": self.counts,
+            "sources": self.sources,
+            **{name: getattr(self, name).tolist() for name in _SPLITS},
+        }
+
+
+def make_splits(
+    dataset: ImageDataset,
+    *,
+    profile: ImbalanceProfile | None = None,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    minority_ratio: float = 2.0,
+    random_state: RandomState = 0,
+) -> SplitManifest:
+    """Divide a data set into training, validation and test images, and thin the training images.
+
+    A test split is taken from the training images only if the data set has none, a validation split likewise;
+    both are stratified: every class gives round(fraction * n_c) images, at least one if it has three or more,
+    and always keeps one for training. Only then the profile thins what is left for training, so that
+    validation and test keep the natural class shares and thinned-away images come back nowhere. Images of one
+    group stay together.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+        Images with labels.
+    profile : ImbalanceProfile, optional
+        How the training images are thinned; by default not at all.
+    validation_fraction : float
+        Share of the training images, 0 to below 1. 0 makes an empty validation split.
+    test_fraction : float
+        Share of all images, above 0 and below 1.
+    minority_ratio : float
+        rho' of thesis Definition 1.3: class c is a minority class iff n_c <= n_max / rho', by its training
+        images. A step profile's own list of minority classes wins.
+    random_state : int, Generator, RandomState or None
+        Seed. The test and validation images do not depend on the profile.
+
+    Returns
+    -------
+    SplitManifest
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two classes, or a class has a single image.
+    InputError
+        If a fraction, ratio or profile is out of range.
+
+    Examples
+    --------
+    >>> from counterpoise.datasets import StepImbalance, dataset_from_arrays
+    >>> data = dataset_from_arrays(np.zeros((200, 4, 4), np.uint8), np.repeat([0, 1], 100))
+    >>> make_splits(data, profile=StepImbalance(8, minority=[1])).counts
+    {'train': [72, 9], 'validation': [8, 8], 'test': [20, 20]}
+    """
+    _check_fraction("validation_fraction", validation_fraction, allow_zero=True)
+    _check_fraction("test_fraction", test_fraction, allow_zero=False)
+    if not minority_ratio >= 1:
+        raise InputError(f"minority_ratio is {minority_ratio!r}; expected a number of at least 1")
+    check_classes(dataset)
+    profile = NaturalImbalance() if profile is None else profile
+    _check_singles(dataset)
+    test_rng, validation_rng, thinning_rng = generator(random_state).spawn(3)
+    sources = {name: name if name in dataset.splits else "train" for name in _SPLITS}
+    chosen = {name: np.arange(len(split)) for name, split in dataset.splits.items()}
+    later = dataset.validation is None and validation_fraction > 0
+    if dataset.test is None:
+        chosen["train"], chosen["test"] = _carve(
+            dataset, chosen["train"], test_fraction, 2 if later else 1, test_rng
+        )
+    if dataset.validation is None:
+        chosen["train"], chosen["validation"] = _carve(
+            dataset, chosen["train"], validation_fraction, 1, validation_rng
+        )
+    kept, own_minority = thin(
+        dataset.train.labels[chosen["train"]], profile, thinning_rng, dataset.num_classes
+    )
+    chosen["train"] = chosen["train"][kept]
+    counts = {
+        name: np.bincount(
+            dataset.splits[sources[name]].labels[chosen[name]], minlength=dataset.num_classes
+        ).tolist()
+        for name in _SPLITS
+    }
+    minority = own_minority
+    if minority is None:
+        minority = find_minority(np.array(counts["train"]), minority_ratio)
+    return SplitManifest(
+        dataset.name,
+        dataset.fingerprint,
+        dataset.classes,
+        sources,
+        minority=minority,
+        profile=profile.to_dict(),
+        counts=counts,
+        **{name: chosen[name].astype(np.int64) for name in _SPLITS},
+    )
+
+
+def find_minority(counts: np.ndarray, minority_ratio: float = 2.0) -> tuple[int, ...]:
+    """Return the minority classes: those with n_c <= n_max / minority_ratio (thesis Definition 1.3).
+
+    The largest classes are never minorities, even at a ratio of 1.
+
+    Examples
+    --------
+    >>> find_minority(np.array([100, 50, 51]))
+    (1,)
+    """
+    counts = np.asarray(counts)
+    largest = counts.max(initial=0)
+    return tuple(
+        int(index) for index in np.flatnonzero((counts <= largest / minority_ratio) & (counts < largest))
+    )
+
+
+def _carve(
+    dataset: ImageDataset, available: np.ndarray, fraction: float, keep: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Part `available` indices into those that stay, at least `keep` per class, and a share that goes."""
+    labels = dataset.train.labels
+    groups = np.arange(len(labels)) if dataset.train.groups is None else dataset.train.groups
+    taken = []
+    for index in range(dataset.num_classes):
+        members = available[labels[available] == index]
+        pictures = np.unique(groups[members])
+        at_least = 1 if len(np.unique(groups[labels == index])) >= 3 else 0
+        count = _share(len(pictures), fraction, at_least, keep)
+        taken.append(members[np.isin(groups[members], rng.permutation(pictures)[:count])])
+    share = np.sort(np.concatenate(taken)).astype(np.int64)
+    return np.setdiff1d(available, share, assume_unique=True), share
+
+
+def _share(count: int, fraction: float, at_least: int, keep: int) -> int:
+    """Return how many of `count` pictures go: `fraction` of them, rounded, within the two bounds."""
+    if fraction == 0:
+        return 0
+    wanted = max(math.floor(count * fraction + 0.5), at_least)
+    return max(0, min(wanted, count - keep))
+
+
+def _check_singles(dataset: ImageDataset) -> None:
+    counts = dataset.train.class_counts(dataset.num_classes)
+    if counts.min() < 2:
+        name = dataset.classes[int(np.argmin(counts))]
+        raise DataError(
+            f"class {name!r} of {dataset.name} has one training image; at least 2 are needed, and 3 to also "
+            "validate and test: add images or take the class out"
+        )
+
+
+def _check_fraction(name: str, value: float, *, allow_zero: bool) -> None:
+    if not (0 <= value < 1 if allow_zero else 0 < value < 1):
+        raise InputError(
+            f"{name} is {value!r}; expected a share {'from 0' if allow_zero else 'above 0'} to below 1"
+        )

@@ -1,0 +1,257 @@
+"""The scikit-learn face: one estimator for every method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from counterpoise.datasets import ImageDataset, ImageSplit
+from counterpoise.exceptions import InputError
+from counterpoise.methods import Method, get_method
+from counterpoise.networks import create_network, default_network_name
+from counterpoise.training import fit_method, make_config, pixel_statistics, seed_for, softmax
+from counterpoise.training.config import TrainingConfig
+
+CHANNELS = (1, 3)
+
+
+class ImageClassifier(ClassifierMixin, BaseEstimator):
+    """An image classifier trained with one of the methods.
+
+    Follows scikit-learn: it can be cloned, pickled, cross-validated and grid-searched.
+
+    Parameters
+    ----------
+    method : str or Method, default="balanced-softmax"
+        A name, or a name with changed options such as ``"ados:nu_max=30"``.
+    network : str, default="auto"
+        A network's name; ``"auto"`` chooses by the size of the images.
+    epochs : int, default=5
+        Passes over the training images.
+    batch_size : int, default=64
+        Images per step.
+    lr : float, default=1e-3
+        Learning rate.
+    optimizer : {"adam", "adamw", "sgd"}, default="adam"
+        The optimizer.
+    weight_decay : float, default=0.0
+        As the optimizer defines it.
+    schedule : {"constant", "cosine", "one-cycle"}, default="constant"
+        The course of the learning rate.
+    head_epochs : int or None, default=None
+        Epochs of the head stage of feature-space methods; as `epochs` by default.
+    weights : path or None, default=None
+        File of pretrained weights.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where to train.
+    threads : int, default=1
+        CPU threads.
+    random_state : int, RandomState or None, default=None
+        All that is random follows from it.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (C,)
+        The labels, in the order of the probability columns.
+    network_ : Network
+        The trained network.
+    history_ : list of dict
+        One entry per epoch of every stage.
+    n_features_in_ : int
+        Values per image.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> digits = load_digits()
+    >>> images = (digits.images / 16).astype("float32")
+    >>> model = ImageClassifier(method="bl-cw", epochs=3, random_state=0).fit(images[:600], digits.target[:600])
+    >>> bool(model.score(images[600:900], digits.target[600:900]) > 0.5)
+    True
+    """
+
+    def __init__(
+        self,
+        method: str | Method = "balanced-softmax",
+        *,
+        network: str = "auto",
+        epochs: int = 5,
+        batch_size: int = 64,
+        lr: float = 1e-3,
+        optimizer: str = "adam",
+        weight_decay: float = 0.0,
+        schedule: str = "constant",
+        head_epochs: int | None = None,
+        weights: str | None = None,
+        device: str = "auto",
+        threads: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.method = method
+        self.network = network
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.head_epochs = head_epochs
+        self.weights = weights
+        self.device = device
+        self.threads = threads
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> ImageClassifier:
+        """Train.
+
+        Parameters
+        ----------
+        X : array or tensor of images, or ImageDataset
+            Shape (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels; uint8, or floats in [0, 1]
+            (held with 8 bits). A data set brings its own labels; its validation images give the learning curves.
+        y : array-like of shape (N,)
+            Labels of any kind; left out with a data set.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            If images or labels do not fit, or a setting is refused.
+        """
+        train, validation, classes = _training_data(X, y)
+        config = self._config()
+        channels, height, width = train.images[0].shape
+        method = get_method(self.method) if isinstance(self.method, str) else self.method
+        name = default_network_name(channels, (height, width)) if self.network == "auto" else self.network
+        mean, std = (None, None) if self.weights else pixel_statistics(train)
+        network = create_network(
+            name,
+            num_classes=len(classes),
+            in_channels=channels,
+            image_size=(height, width),
+            mean=mean,
+            std=std,
+            weights=self.weights,
+            seed=seed_for(config.seed, "network"),
+        )
+        self._fitted = fit_method(method, network, train, config=config, validation=validation)
+        self.classes_ = classes
+        self.network_ = self._fitted.network
+        self.history_ = self._fitted.history
+        self.n_features_in_ = channels * height * width
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the class probabilities.
+
+        Parameters
+        ----------
+        X : array or tensor of images
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (N, C), float64
+            In the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        images = as_images(X)
+        expected = (self.network_.in_channels, *self.network_.image_size)
+        if images.shape[1:] != expected:
+            raise InputError(f"images have shape {images.shape[1:]}, the model was trained on {expected}")
+        split = _split(images, np.zeros(len(images), dtype=np.int64))
+        return softmax(self._fitted.logits(split))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable label of each image, of shape (N,)."""
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def _config(self) -> TrainingConfig:
+        state = self.random_state
+        if state is None:
+            seed = int(np.random.default_rng().integers(2**31))
+        elif isinstance(state, np.random.RandomState):
+            seed = int(state.randint(2**31 - 1))
+        else:
+            seed = state
+        names = (
+            "epochs",
+            "batch_size",
+            "lr",
+            "optimizer",
+            "weight_decay",
+            "schedule",
+            "head_epochs",
+            "device",
+            "threads",
+        )
+        return make_config(seed=seed, **{name: getattr(self, name) for name in names})
+
+
+def as_images(X: Any) -> np.ndarray:
+    """Return images as uint8 of shape (N, C, H, W).
+
+    Parameters
+    ----------
+    X : array or tensor
+        Shape (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels; uint8, or floats in [0, 1].
+
+    Raises
+    ------
+    InputError
+        If shape, type or range is another.
+
+    Examples
+    --------
+    >>> as_images(np.full((2, 4, 4), 0.5)).shape, int(as_images(np.full((2, 4, 4), 0.5)).max())
+    ((2, 1, 4, 4), 128)
+    """
+    images = np.asarray(X.detach().cpu() if hasattr(X, "detach") else X)
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[1] not in CHANNELS and images.shape[3] in CHANNELS:
+        images = images.transpose(0, 3, 1, 2)
+    if images.ndim != 4 or images.shape[1] not in CHANNELS:
+        raise InputError(
+            f"images have shape {np.shape(X)}; expected (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels"
+        )
+    if images.dtype == np.uint8:
+        return np.ascontiguousarray(images)
+    if not np.issubdtype(images.dtype, np.floating):
+        raise InputError(f"images are of type {images.dtype}; expected uint8, or floats in [0, 1]")
+    low, high = (float(images.min()), float(images.max())) if images.size else (0.0, 0.0)
+    if not (low >= 0 and high <= 1):
+        raise InputError(
+            f"float images reach from {low:g} to {high:g}; expected [0, 1]: divide by the largest value"
+        )
+    return np.ascontiguousarray(np.rint(images * 255).astype(np.uint8))
+
+
+def _training_data(X: Any, y: ArrayLike | None) -> tuple[ImageSplit, ImageSplit | None, np.ndarray]:
+    if isinstance(X, ImageDataset):
+        if y is not None:
+            raise InputError("a data set brings its own labels; leave out y")
+        return X.train, X.validation, np.asarray(X.classes)
+    if y is None:
+        raise InputError("y is missing: give one label per image")
+    images, labels = as_images(X), np.asarray(y)
+    if labels.shape != (len(images),):
+        raise InputError(
+            f"y has shape {labels.shape}; expected one label for each of the {len(images)} images"
+        )
+    classes, indices = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise InputError(f"y holds {len(classes)} class; at least two are needed")
+    return _split(images, indices.astype(np.int64)), None, classes
+
+
+def _split(images: np.ndarray, labels: np.ndarray) -> ImageSplit:
+    return ImageSplit(images, labels, tuple(f"{i:06d}" for i in range(len(images))))

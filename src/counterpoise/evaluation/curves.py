@@ -1,0 +1,269 @@
+"""ROC curves, the area under them, and what each threshold does, one class against the rest."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from counterpoise.evaluation.checks import (
+    check_binary,
+    check_labels,
+    check_probabilities,
+    check_same_length,
+    check_scores,
+)
+from counterpoise.exceptions import InputError
+
+
+class RocCurve(NamedTuple):
+    """A receiver operating characteristic, from (0, 0) to (1, 1).
+
+    Attributes
+    ----------
+    fpr, tpr : list of float
+        False and true positive rate at each threshold, both rising from 0 to 1.
+    thresholds : list of float
+        Falling; a sample is positive when its score is at least the threshold. Empty for the macro average,
+        which has none.
+    auc : float
+        The area under the full curve, in [0, 1]; it stays the same when the curve is thinned.
+    """
+
+    fpr: list[float]
+    tpr: list[float]
+    thresholds: list[float]
+    auc: float
+
+
+class RocCurves(NamedTuple):
+    """The ROC curves of a classifier.
+
+    Attributes
+    ----------
+    per_class : list of RocCurve or None
+        Each class against the rest; None for a class that has no samples, or all of them.
+    macro : RocCurve or None
+        The mean of the classes' curves; its area is the mean of theirs.
+    micro : RocCurve or None
+        All (sample, class) pairs pooled.
+    """
+
+    per_class: list[RocCurve | None]
+    macro: RocCurve | None
+    micro: RocCurve | None
+
+
+def class_aucs(y_true: ArrayLike, y_prob: ArrayLike) -> list[float | None]:
+    """Return the area under the ROC curve of every class against the rest.
+
+    Parameters
+    ----------
+    y_true : array-like of int, shape (N,)
+        Class indices.
+    y_prob : array-like of float, shape (N, C)
+        Probabilities in [0, 1]; equal scores count half.
+
+    Returns
+    -------
+    list of float or None
+        In [0, 1]; None for a class that has no samples, or all of them.
+
+    Examples
+    --------
+    >>> class_aucs([0, 0, 1], [[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.6, 0.4, 0.0]])
+    [0.75, 0.75, None]
+    """
+    from sklearn.metrics import roc_auc_score
+
+    true, prob = _checked(y_true, y_prob)
+    return [
+        float(roc_auc_score(true == index, prob[:, index])) if _has_both(true == index) else None
+        for index in range(prob.shape[1])
+    ]
+
+
+def roc_curve(y_true: ArrayLike, scores: ArrayLike) -> RocCurve:
+    """Return the ROC curve of one class against the rest (lecture, "ROC curve").
+
+    Parameters
+    ----------
+    y_true : array-like of bool or int, shape (N,)
+        True (1) for samples of the class.
+    scores : array-like of float, shape (N,)
+        Higher means more likely of the class.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit or if only one kind of sample is there.
+
+    Examples
+    --------
+    >>> curve = roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    >>> curve.fpr, curve.tpr, curve.auc
+    ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0], 0.75)
+    """
+    from sklearn.metrics import auc
+    from sklearn.metrics import roc_curve as trace
+
+    positive, values = check_binary(y_true, scores)
+    if not _has_both(positive):
+        raise InputError(
+            f"found {int(positive.sum())} samples of the class among {len(positive)}; "
+            "an ROC curve needs samples of the class and others"
+        )
+    fpr, tpr, thresholds = trace(positive, values)
+    # scikit-learn's first threshold is infinite, which JSON lacks; just above the best score does the same
+    thresholds[0] = np.nextafter(values.max(), np.inf)
+    return RocCurve(fpr.tolist(), tpr.tolist(), thresholds.tolist(), float(auc(fpr, tpr)))
+
+
+def roc_curves(y_true: ArrayLike, y_prob: ArrayLike) -> RocCurves:
+    """Return the ROC curves of all classes against the rest, with their macro and micro averages.
+
+    Parameters
+    ----------
+    y_true : array-like of int, shape (N,)
+        Class indices.
+    y_prob : array-like of float, shape (N, C)
+        Probabilities in [0, 1].
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit.
+
+    Examples
+    --------
+    >>> curves = roc_curves([0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]])
+    >>> curves.macro.auc, curves.micro.auc, curves.per_class[1].auc
+    (1.0, 1.0, 1.0)
+    """
+    true, prob = _checked(y_true, y_prob)
+    indicator = true[:, None] == np.arange(prob.shape[1])
+    per_class = [
+        roc_curve(indicator[:, index], prob[:, index]) if _has_both(indicator[:, index]) else None
+        for index in range(prob.shape[1])
+    ]
+    drawn = [curve for curve in per_class if curve is not None]
+    micro = roc_curve(indicator.ravel(), prob.ravel()) if prob.shape[1] > 1 else None
+    return RocCurves(per_class, _mean_curve(drawn) if drawn else None, micro)
+
+
+def thin_curve(curve: RocCurve, *, tolerance: float = 1e-3) -> RocCurve:
+    """Drop points that a plot would not show.
+
+    Parameters
+    ----------
+    curve : RocCurve
+        The full curve.
+    tolerance : float, default 1e-3
+        The largest change of the area under the drawn curve that is allowed.
+
+    Returns
+    -------
+    RocCurve
+        Some of the points, both ends among them; ``auc`` is unchanged.
+
+    Notes
+    -----
+    The path from (0, 0) to (1, 1) has length 2 in fpr + tpr. It is cut into m equal pieces, and the first and
+    last point in each are kept; this moves the area by at most 1 / (2 m). m starts at 50 and doubles until
+    the area fits.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> full = roc_curve(np.arange(5000) % 2, rng.random(5000))
+    >>> len(full.fpr) > 2000, len(thin_curve(full).fpr) <= 200
+    (True, True)
+    """
+    if not tolerance > 0:
+        raise InputError(f"found tolerance={tolerance}, expected a number above 0")
+    fpr, tpr = np.asarray(curve.fpr), np.asarray(curve.tpr)
+    area = _area(fpr, tpr)
+    pieces = 50
+    while True:
+        piece = np.floor((fpr + tpr) * pieces / 2)
+        changes = np.flatnonzero(np.diff(piece)) + 1
+        kept = np.unique(np.concatenate([[0], changes - 1, changes, [len(fpr) - 1]]))
+        if len(kept) == len(fpr) or abs(_area(fpr[kept], tpr[kept]) - area) <= tolerance:
+            break
+        pieces *= 2
+    thresholds = np.asarray(curve.thresholds)[kept].tolist() if curve.thresholds else []
+    return RocCurve(fpr[kept].tolist(), tpr[kept].tolist(), thresholds, curve.auc)
+
+
+def threshold_table(y_true: ArrayLike, scores: ArrayLike, thresholds: ArrayLike) -> dict[str, list[float]]:
+    """Count what each threshold gets right and wrong for one class against the rest.
+
+    Parameters
+    ----------
+    y_true : array-like of bool or int, shape (N,)
+        True (1) for samples of the class.
+    scores : array-like of float, shape (N,)
+        A sample is predicted positive when its score is at least the threshold.
+    thresholds : array-like of float, shape (T,)
+        In any order, which is kept.
+
+    Returns
+    -------
+    dict of lists, each of length T
+        ``threshold``, and the counts ``tp``, ``fp``, ``fn``, ``tn``.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit.
+
+    Examples
+    --------
+    >>> threshold_table([0, 0, 1, 1], [0.1, 0.5, 0.5, 0.8], [0.5, 0.6])
+    {'threshold': [0.5, 0.6], 'tp': [2, 1], 'fp': [1, 0], 'fn': [0, 1], 'tn': [1, 2]}
+    """
+    positive, values = check_binary(y_true, scores)
+    cuts = check_scores(thresholds, name="thresholds")
+    positives, negatives = np.sort(values[positive]), np.sort(values[~positive])
+    fn = np.searchsorted(positives, cuts, side="left")
+    tn = np.searchsorted(negatives, cuts, side="left")
+    return {
+        "threshold": cuts.tolist(),
+        "tp": (len(positives) - fn).tolist(),
+        "fp": (len(negatives) - tn).tolist(),
+        "fn": fn.tolist(),
+        "tn": tn.tolist(),
+    }
+
+
+def _mean_curve(curves: list[RocCurve]) -> RocCurve:
+    """Average true positive rates at equal false positive rates.
+
+    A ROC curve jumps: at one fpr it goes from a lower to a higher tpr. Each fpr therefore gets two points,
+    before and after the jump, and the area under the mean is exactly the mean area.
+    """
+    grid = np.unique(np.concatenate([curve.fpr for curve in curves]))
+    before, after = np.zeros_like(grid), np.zeros_like(grid)
+    for curve in curves:
+        fpr, tpr = np.asarray(curve.fpr), np.asarray(curve.tpr)
+        after += np.interp(grid, fpr, tpr)  # at a repeated fpr, interp takes the last tpr ...
+        before += np.interp(-grid[::-1], -fpr[::-1], tpr[::-1])[::-1]  # ... and from the right, the first
+    mean = np.stack([before, after], axis=1).ravel() / len(curves)
+    area = float(np.mean([curve.auc for curve in curves]))
+    return RocCurve(np.repeat(grid, 2).tolist(), mean.tolist(), [], area)
+
+
+def _area(fpr: np.ndarray, tpr: np.ndarray) -> float:
+    return float(np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1])) / 2)
+
+
+def _checked(y_true: ArrayLike, y_prob: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    prob = check_probabilities(y_prob)
+    true = check_labels(y_true, num_classes=prob.shape[1])
+    check_same_length(true, prob, names=("y_true", "y_prob"))
+    return true, prob
+
+
+def _has_both(positive: np.ndarray) -> bool:
+    return bool(positive.any() and not positive.all())

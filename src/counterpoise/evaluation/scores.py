@@ -1,0 +1,183 @@
+"""Scores of a confusion matrix: of each class, averaged over classes, and pooled (thesis section 2.6).
+
+One rule for what cannot be computed: it is None, never NaN. Recall and F1 of a class without samples are
+None, and so is the specificity of a class that is all there is. None is left out of every average. The
+precision of a class that has samples but was never predicted is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from counterpoise.evaluation.confusion import check_matrix, class_outcomes, total_outcomes
+from counterpoise.exceptions import InputError
+
+Score = float | None
+"""A score, or None where it is undefined."""
+
+
+def class_precisions(matrix: ArrayLike) -> list[Score]:
+    """Return the precision of every class, m_ii / l_i (thesis Eq. 2.1), in [0, 1].
+
+    A class with samples that was never predicted has precision 0; one with neither has None.
+
+    Examples
+    --------
+    >>> class_precisions([[3, 1, 0], [2, 2, 0], [0, 1, 0]])
+    [0.6, 0.5, 0.0]
+    """
+    array = check_matrix(matrix)
+    precisions = _ratios(np.diagonal(array), array.sum(axis=0))
+    return [0.0 if p is None and n > 0 else p for p, n in zip(precisions, array.sum(axis=1), strict=True)]
+
+
+def class_recalls(matrix: ArrayLike) -> list[Score]:
+    """Return the recall (sensitivity) of every class, m_ii / n_i (thesis Eq. 2.4), in [0, 1].
+
+    None for a class without samples.
+
+    Examples
+    --------
+    >>> class_recalls([[3, 1, 0], [2, 2, 0], [0, 0, 0]])
+    [0.75, 0.5, None]
+    """
+    array = check_matrix(matrix)
+    return _ratios(np.diagonal(array), array.sum(axis=1))
+
+
+def class_specificities(matrix: ArrayLike) -> list[Score]:
+    """Return the specificity of every class, TN / (TN + FP) (lecture), in [0, 1].
+
+    None for a class that holds all samples.
+
+    Examples
+    --------
+    >>> class_specificities([[3, 1, 0], [2, 2, 0], [0, 0, 2]])
+    [0.666..., 0.833..., 1.0]
+    """
+    outcomes = class_outcomes(matrix)
+    return _ratios(outcomes.tn, outcomes.tn + outcomes.fp)
+
+
+def class_f1_scores(matrix: ArrayLike) -> list[Score]:
+    """Return the F1 score of every class, the harmonic mean of precision and recall (thesis Eq. 2.7).
+
+    In [0, 1]. None for a class without samples; 0 where precision and recall are both 0.
+
+    Examples
+    --------
+    >>> class_f1_scores([[3, 1, 0], [1, 3, 0], [1, 0, 0]])
+    [0.666..., 0.75, 0.0]
+    """
+    outcomes = class_outcomes(matrix)
+    support = outcomes.tp + outcomes.fn
+    scores = _ratios(2 * outcomes.tp, 2 * outcomes.tp + outcomes.fp + outcomes.fn)
+    return [score if n > 0 else None for score, n in zip(scores, np.atleast_1d(support), strict=True)]
+
+
+def accuracy(matrix: ArrayLike) -> float:
+    """Return the share of samples classified correctly, trace / sum (thesis Eq. 2.12), in [0, 1].
+
+    Examples
+    --------
+    >>> accuracy([[3, 1], [0, 4]])
+    0.875
+    """
+    array = check_matrix(matrix)
+    return float(np.trace(array) / array.sum())
+
+
+def macro_average(values: Sequence[Score], *, over: Iterable[int] | None = None) -> float:
+    """Return the plain mean over classes (thesis Eqs. 2.2-2.3, 2.5-2.6, 2.8-2.9).
+
+    Parameters
+    ----------
+    values : sequence of float or None
+        One value for each class; None is left out.
+    over : iterable of int, optional
+        The class indices to average over; all by default.
+
+    Raises
+    ------
+    InputError
+        If no value is left.
+
+    Examples
+    --------
+    >>> macro_average([0.5, 1.0, None])
+    0.75
+    """
+    return float(np.mean(_chosen(values, over)))
+
+
+def geometric_mean(values: Sequence[Score], *, over: Iterable[int] | None = None) -> float:
+    """Return the geometric mean over classes; of recalls, the G-mean (thesis Eqs. 2.10-2.11).
+
+    One zero makes it 0: nothing is added to keep it off zero.
+
+    Parameters
+    ----------
+    values : sequence of float or None
+        One non-negative value for each class, usually its recall; None is left out.
+    over : iterable of int, optional
+        The class indices to average over; all by default.
+
+    Raises
+    ------
+    InputError
+        If no value is left, or if one is negative.
+
+    Examples
+    --------
+    >>> geometric_mean([0.5, 0.5, None])
+    0.5
+    >>> geometric_mean([0.9, 0.0])
+    0.0
+    """
+    chosen = np.asarray(_chosen(values, over))
+    if (chosen < 0).any():
+        raise InputError(f"a geometric mean needs values from 0, found {chosen.min():.4g}")
+    if (chosen == 0).any():
+        return 0.0
+    return float(np.exp(np.mean(np.log(chosen))))  # a product of many recalls would lose its digits
+
+
+def micro_average(matrix: ArrayLike) -> dict[str, float]:
+    """Return precision, recall, specificity and F1 of the totals over all classes (lecture, "Micro average").
+
+    With one label for each sample, total FP equals total FN, so that the first, second and fourth all
+    equal the accuracy.
+
+    Returns
+    -------
+    dict
+        Keys ``precision``, ``recall``, ``specificity``, ``f1``; values in [0, 1].
+
+    Examples
+    --------
+    >>> micro_average([[3, 1, 0], [0, 4, 0], [0, 1, 1]])
+    {'precision': 0.8, 'recall': 0.8, 'specificity': 0.9, 'f1': 0.8}
+    """
+    tp, tn, fp, fn = (int(count) for count in total_outcomes(matrix))
+    return {
+        "precision": tp / (tp + fp),
+        "recall": tp / (tp + fn),
+        "specificity": tn / (tn + fp),
+        "f1": 2 * tp / (2 * tp + fp + fn),
+    }
+
+
+def _ratios(numerators: np.ndarray | int, denominators: np.ndarray | int) -> list[Score]:
+    pairs = zip(np.atleast_1d(numerators).tolist(), np.atleast_1d(denominators).tolist(), strict=True)
+    return [above / below if below else None for above, below in pairs]
+
+
+def _chosen(values: Sequence[Score], over: Iterable[int] | None) -> list[float]:
+    wanted = range(len(values)) if over is None else over
+    chosen = [value for value in (values[index] for index in wanted) if value is not None]
+    if not chosen:
+        raise InputError("no class has a defined value, so there is nothing to average; is y_true empty?")
+    return chosen

@@ -1,0 +1,34 @@
+"""Runs and comparisons: resumable grids, run folders, tables."""
+
+from counterpoise.experiments.evaluating import (
+    Evaluation,
+    Prediction,
+    evaluate_run,
+    load_for_run,
+    predict_images,
+    predict_probabilities,
+)
+from counterpoise.experiments.folder import RunFolder
+from counterpoise.experiments.grid import News, Outcome, run_grid
+from counterpoise.experiments.plan import RunPlan, SplitPlan
+from counterpoise.experiments.run import execute_run
+from counterpoise.experiments.study import Study, StudyResult, run_study
+
+__all__ = [
+    "Evaluation",
+    "News",
+    "Outcome",
+    "Prediction",
+    "RunFolder",
+    "RunPlan",
+    "SplitPlan",
+    "Study",
+    "StudyResult",
+    "evaluate_run",
+    "execute_run",
+    "load_for_run",
+    "predict_images",
+    "predict_probabilities",
+    "run_grid",
+    "run_study",
+]

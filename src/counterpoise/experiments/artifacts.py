@@ -1,0 +1,108 @@
+"""What a run keeps besides its numbers: predictions, a map of the embedding, the worst mistakes."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from counterpoise.datasets import ImageSplit
+from counterpoise.files import atomic_path
+from counterpoise.training import GrownSet
+
+MAP_POINTS = 2000
+MISTAKES = 24
+THUMBNAIL = 112
+
+
+def write_predictions(
+    path: Path,
+    names: tuple[str, ...],
+    classes: tuple[str, ...],
+    labels: np.ndarray | None,
+    probabilities: np.ndarray,
+) -> None:
+    """Write one row per image: path, true class (where known), predicted class, one probability per class.
+
+    Parameters
+    ----------
+    path : Path
+        The CSV file, written atomically in UTF-8.
+    names : tuple of str
+        A name for each image.
+    classes : tuple of str
+        The class names.
+    labels : ndarray of shape (N,) or None
+        The true class indices.
+    probabilities : ndarray of shape (N, C)
+        In [0, 1].
+    """
+    predicted = probabilities.argmax(axis=1)
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", *(["true"] if labels is not None else []), "predicted", *classes])
+        for i, name in enumerate(names):
+            true = [classes[labels[i]]] if labels is not None else []
+            writer.writerow([name, *true, classes[predicted[i]], *(f"{p:.6g}" for p in probabilities[i])])
+
+
+def embedding_map(grown: GrownSet, generator: np.random.Generator) -> dict[str, Any]:
+    """Return the first two principal components of a sample of the training set, originals and synthetic points.
+
+    At most 2000 points, drawn class by class and kind by kind so that the rare ones are there; the axes
+    are those of the originals.
+    """
+    from sklearn.decomposition import PCA
+
+    synthetic = np.arange(len(grown.labels)) >= grown.originals
+    groups = [
+        np.flatnonzero((grown.labels == c) & (synthetic == s))
+        for c in np.unique(grown.labels)
+        for s in (0, 1)
+    ]
+    groups = [group for group in groups if len(group)]
+    share = max(1, MAP_POINTS // len(groups))
+    kept = np.concatenate([np.sort(generator.permutation(group)[:share]) for group in groups])
+    originals = kept[~synthetic[kept]]
+    projection = PCA(n_components=2, svd_solver="full").fit(grown.embeddings[originals])
+    points = projection.transform(grown.embeddings[kept])
+    return {
+        "projection": "PCA",
+        "x": [round(float(v), 4) for v in points[:, 0]],
+        "y": [round(float(v), 4) for v in points[:, 1]],
+        "label": grown.labels[kept].tolist(),
+        "kind": ["synthetic" if s else "original" for s in synthetic[kept]],
+    }
+
+
+def worst_mistakes(split: ImageSplit, probabilities: np.ndarray) -> list[dict[str, Any]]:
+    """Return the images that are wrong with the greatest confidence, the worst first, each with a small PNG."""
+    predicted = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != split.labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    return [
+        {
+            "path": split.paths[i],
+            "true": int(split.labels[i]),
+            "predicted": int(predicted[i]),
+            "probability": round(float(confidence[i]), 6),
+            "image": png_data_uri(np.asarray(split.images[int(i)])),
+        }
+        for i in worst
+    ]
+
+
+def png_data_uri(image: np.ndarray) -> str:
+    """Return an image (C, H, W), uint8, as a PNG data URI, at most 112 pixels wide or high."""
+    from PIL import Image
+
+    picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

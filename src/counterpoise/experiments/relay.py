@@ -1,0 +1,100 @@
+"""News from worker processes to the one that started them.
+
+A worker whose parent is gone ends at once: when a comparison is killed, its workers must not go on holding
+its run folders, nor wait for work that never comes.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection, Listener, wait
+from threading import Thread
+from threading import enumerate as enumerate_threads
+from typing import Any
+
+SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that started it does; a thread looks twice a second."""
+    if not any(thread.name == _WATCH for thread in enumerate_threads()):
+        Thread(target=_watch, args=(os.getppid(),), name=_WATCH, daemon=True).start()
+
+
+_WATCH = "counterpoise-parent-watch"
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a worker reaches the process that started it."""
+
+    address: Any
+    key: bytes
+
+    @contextmanager
+    def connected(self) -> Iterator[Callable[[Any], None]]:
+        """Yield a function that sends a picklable object to the listening process."""
+        with Client(self.address, authkey=self.key) as connection:
+
+            def send(message: Any) -> None:
+                try:
+                    connection.send(message)
+                except OSError:
+                    os._exit(1)
+
+            yield send
+
+
+@contextmanager
+def listening(hear: Callable[[Any], None]) -> Iterator[Address]:
+    """Yield the address at which `hear` is told, in a thread of this process, what workers send."""
+    key = secrets.token_bytes(32)
+    with Listener(authkey=key) as listener:
+        thread = Thread(target=_serve, args=(listener, hear), daemon=True)
+        thread.start()
+        address = Address(listener.address, key)
+        yield address
+        with Client(listener.address, authkey=key) as last:
+            last.send(_End())
+        thread.join()
+
+
+class _End:
+    """The listening process's own last word."""
+
+
+def _serve(listener: Listener, hear: Callable[[Any], None]) -> None:
+    # A thread accepts connections, so that news flows while no worker is connecting.
+    connections: list[Connection] = []
+    accepting = Thread(target=_accept, args=(listener, connections), daemon=True)
+    accepting.start()
+    while True:
+        for ready in wait(list(connections), timeout=0.1):
+            assert isinstance(ready, Connection)
+            try:
+                message = ready.recv()
+            except (EOFError, OSError):
+                connections.remove(ready)
+                continue
+            if isinstance(message, _End):
+                return
+            hear(message)
+
+
+def _accept(listener: Listener, connections: list[Connection]) -> None:
+    while True:
+        try:
+            connections.append(listener.accept())
+        except OSError:
+            return

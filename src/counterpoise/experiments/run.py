@@ -1,0 +1,201 @@
+"""Carrying out one run, from the split to the finished folder."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from counterpoise._version import __version__
+from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest
+from counterpoise.evaluation import evaluate
+from counterpoise.experiments.artifacts import embedding_map, worst_mistakes, write_predictions
+from counterpoise.experiments.environment import hardware, versions
+from counterpoise.experiments.folder import FORMAT, RunFolder
+from counterpoise.experiments.plan import RunPlan
+from counterpoise.files import content_hash, write_json
+from counterpoise.networks import Network, create_network, save_network
+from counterpoise.training import (
+    Fitted,
+    GrownSet,
+    Progress,
+    embed_images,
+    fit_method,
+    generator_for,
+    pixel_statistics,
+    seed_for,
+    softmax,
+)
+
+
+def execute_run(
+    plan: RunPlan,
+    dataset: ImageDataset,
+    path: Path,
+    *,
+    shared: Path | None = None,
+    progress: Progress | None = None,
+) -> RunFolder:
+    """Train and evaluate what `plan` says and write it to the folder `path`.
+
+    A folder that already holds this run, finished, is returned as it is; an unfinished one is gone on with
+    from its last checkpoint. ``run.json`` says ``complete`` only once everything else is written.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        What to do.
+    dataset : ImageDataset
+        The loaded data set that the plan names.
+    path : Path
+        The run folder.
+    shared : Path, optional
+        Folder where runs that train the same network share it.
+    progress : Progress, optional
+        Hears of every few steps.
+
+    Returns
+    -------
+    RunFolder
+
+    Raises
+    ------
+    RunFolderError
+        If the folder holds another run or cannot be written.
+    TrainingError
+        If the loss is no longer finite.
+    """
+    folder = RunFolder(path)
+    if folder.is_complete(plan.hash):
+        return folder
+    with folder.claimed(plan.hash):
+        _execute(plan, dataset, folder, shared, progress)
+    return RunFolder(path)
+
+
+def _execute(
+    plan: RunPlan, dataset: ImageDataset, folder: RunFolder, shared: Path | None, progress: Progress | None
+) -> None:
+    start = time.perf_counter()
+    manifest = plan.split.splits(dataset, plan.config.seed)
+    splits = manifest.apply(dataset)
+    network = make_network(plan, splits)
+    fitted = fit_method(
+        plan.record,
+        network,
+        splits.train,
+        config=plan.config,
+        validation=splits.validation,
+        checkpoints=folder.checkpoints,
+        shared=shared,
+        identity=content_hash([manifest.hash, plan.image_size, plan.network, plan.weights_hash]),
+        progress=progress,
+    )
+    manifest.save(folder.path / "manifest.json")
+    scored = time.perf_counter()
+    _write_scores(folder, fitted, splits, manifest, plan.config.workers)
+    _write_embedding(folder, fitted, splits.train, plan)
+    write_json(folder.path / "history.json", fitted.history)
+    save_network(fitted.network, folder.path / "model.safetensors")
+    finished = time.perf_counter()
+    timings = fitted.seconds | {"evaluate": finished - scored, "total": finished - start}
+    write_json(folder.record_path, _record(plan, splits, manifest, fitted, timings))
+    # Three times the size of the model, and of no more use: a finished run is never gone on with.
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+
+
+def make_network(plan: RunPlan, splits: ImageDataset) -> Network:
+    """Return the freshly initialised (or pretrained) network of a plan, normalised by the training images."""
+    # Pretrained weights bring the normalisation that they were trained with.
+    mean, std = (None, None) if plan.weights else pixel_statistics(splits.train)
+    return create_network(
+        plan.network,
+        num_classes=len(splits.classes),
+        in_channels=splits.channels,
+        image_size=splits.image_size,
+        mean=mean,
+        std=std,
+        weights=plan.weights,
+        seed=seed_for(plan.config.seed, "network"),
+    )
+
+
+def _write_scores(
+    folder: RunFolder, fitted: Fitted, splits: ImageDataset, manifest: SplitManifest, workers: int
+) -> None:
+    metrics: dict[str, Any] = {"test": None, "validation": None}
+    for name in metrics:
+        split: ImageSplit | None = getattr(splits, name)
+        if split is None or not len(split):
+            continue
+        probabilities = softmax(fitted.logits(split, workers=workers))
+        metrics[name] = evaluate(
+            split.labels, probabilities, classes=splits.classes, minority=manifest.minority
+        )
+        if name == "test":
+            write_predictions(
+                folder.path / "predictions.csv", split.paths, splits.classes, split.labels, probabilities
+            )
+            write_json(folder.path / "mistakes.json", worst_mistakes(split, probabilities))
+    write_json(folder.path / "metrics.json", metrics)
+
+
+def _write_embedding(folder: RunFolder, fitted: Fitted, train: ImageSplit, plan: RunPlan) -> None:
+    grown = fitted.grown or _embedded_sample(fitted.network, train, plan)
+    write_json(folder.path / "embedding.json", embedding_map(grown, generator_for(plan.config.seed, "map")))
+
+
+def _embedded_sample(network: Network, train: ImageSplit, plan: RunPlan) -> GrownSet:
+    generator = generator_for(plan.config.seed, "map sample")
+    per_class = [np.flatnonzero(train.labels == c) for c in np.unique(train.labels)]
+    kept = np.concatenate([np.sort(generator.permutation(members)[:400]) for members in per_class])
+    sample = train.subset(kept)
+    device = next(network.parameters()).device
+    embeddings = embed_images(network, sample, device=device, workers=plan.config.workers)
+    return GrownSet(embeddings, sample.labels, np.ones(len(kept), dtype=np.float32), originals=len(kept))
+
+
+def _record(
+    plan: RunPlan, splits: ImageDataset, manifest: SplitManifest, fitted: Fitted, timings: dict[str, float]
+) -> dict[str, Any]:
+    method = plan.record
+    device = next(fitted.network.parameters()).device.type
+    counts = {
+        name: split.class_counts(len(splits.classes)).tolist() if split is not None else None
+        for name, split in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
+    }
+    return {
+        "format": FORMAT,
+        "status": "complete",
+        "version": __version__,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "dataset": {
+            "name": splits.name,
+            "source": plan.source,
+            "classes": list(splits.classes),
+            "channels": splits.channels,
+            "image_size": list(splits.image_size),
+            "fingerprint": plan.fingerprint,
+            "counts": counts,
+            "minority": list(manifest.minority),
+            "skipped": [{"path": s.path, "reason": s.reason} for s in splits.skipped],
+        },
+        "imbalance": manifest.profile,
+        "manifest_hash": manifest.hash,
+        "draw": plan.draw,
+        "seed": plan.config.seed,
+        "method": plan.method,
+        "method_title": method.title,
+        "method_options": method.options(),
+        "network": fitted.network.config,
+        "adjust": None if fitted.adjustment is None else fitted.adjustment.get_state(),
+        "training": plan.config.model_dump(),
+        "config_hash": plan.hash,
+        "versions": versions(),
+        "hardware": hardware(device) | {"threads": plan.config.threads},
+        "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
+    }

@@ -1,0 +1,1 @@
+"""One record per file; each file holds a single ``METHOD``."""

@@ -1,0 +1,86 @@
+// The threshold slider: every count is looked up in a table made from the predictions, none is computed from pixels.
+
+const state = { run: null };
+
+function countsAt(run, cls, step) {
+  const table = run.thresholds;
+  const tp = table.tp[cls][step], fp = table.fp[cls][step];
+  const fn = table.yes[cls] - tp, tn = table.n - table.yes[cls] - fp;
+  const share = (part, whole) => (whole ? part / whole : null);
+  return { tp, fp, fn, tn, recall: share(tp, tp + fn), precision: share(tp, tp + fp), specificity: share(tn, tn + fp) };
+}
+
+function markerAt(now) {
+  return now.recall === null || now.specificity === null ? [[], []] : [[1 - now.specificity], [now.recall]];
+}
+
+function prepareRoc(traces, layout, box) {
+  const cls = Number(byId("threshold-class").value), size = data.classes.length;
+  const now = countsAt(state.run, cls, Number(byId("threshold").value));
+  traces.forEach((trace, i) => {
+    if (i < size) {
+      trace.line = { ...trace.line, width: i === cls ? 3.5 : 1.4 };
+      trace.opacity = i === cls ? 1 : size > 10 ? 0.3 : 0.55;
+      if (i === cls && size > 10) trace.line.color = token("--accent");
+    }
+  });
+  traces[size].line = { ...traces[size].line, color: token("--ink") };
+  const marker = traces[size + 2];
+  [marker.x, marker.y] = markerAt(now);
+  marker.marker = { ...marker.marker, color: token("--ink") };
+  if (box.clientWidth < 480) {
+    layout.legend = { ...layout.legend, orientation: "h", x: 0, xanchor: "left", y: -0.2, yanchor: "top" };
+    layout.height += 26 * (size > 20 ? 2 : size + 2) * 0.8;
+  }
+}
+
+function showThreshold() {
+  const run = state.run, slider = byId("threshold");
+  const now = countsAt(run, Number(byId("threshold-class").value), Number(slider.value));
+  const text = (slider.value / 100).toFixed(2);
+  byId("threshold-value").textContent = text;
+  slider.setAttribute("aria-valuetext", text);
+  for (const cell of document.querySelectorAll("#thresholds [data-cell]")) {
+    const value = now[cell.dataset.cell];
+    cell.dataset.value = value ?? "";
+    cell.textContent = Number.isInteger(value) && cell.tagName === "TD" ? count(value) : score(value);
+  }
+  return now;
+}
+
+// The slider moves nothing but the marker; another class or run draws the curves anew.
+function moveMarker() {
+  const [x, y] = markerAt(showThreshold());
+  Plotly.restyle("chart-roc", { x: [x], y: [y] }, [data.classes.length + 2]);
+}
+
+function showCurves() {
+  if (!state.run.thresholds) return;
+  showThreshold();
+  draw("chart-roc", state.run.figures.roc, prepareRoc);
+}
+
+function balance() {
+  const cls = Number(byId("threshold-class").value);
+  let best = 0, top = -Infinity;
+  for (let step = 0; step <= 100; step += 1) {
+    const now = countsAt(state.run, cls, step);
+    if (now.recall + now.specificity > top) [best, top] = [step, now.recall + now.specificity];
+  }
+  byId("threshold").value = best;
+  moveMarker();
+}
+
+function makeThreshold() {
+  const select = byId("threshold-class");
+  data.classes.forEach((name, i) => select.add(new Option(name, i)));
+  let waiting = false;
+  const later = () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => { waiting = false; moveMarker(); });
+  };
+  byId("threshold").addEventListener("input", later);
+  select.addEventListener("change", showCurves);
+  byId("youden").addEventListener("click", balance);
+}

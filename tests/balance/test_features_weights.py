@@ -1,0 +1,43 @@
+"""Class weights against the thesis's worked example, and their limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counterpoise.balance.weights import class_weights
+from counterpoise.exceptions import InputError
+
+
+def test_example_4_2():
+    np.testing.assert_allclose(class_weights([2000, 100]), [1 / 21, 20 / 21])
+    np.testing.assert_allclose(class_weights([2000, 500]), [1 / 5, 4 / 5])
+
+
+@given(st.lists(st.integers(1, 10**7), min_size=1, max_size=20), st.floats(0, 1))
+def test_against_the_formula(counts, power):
+    n = sum(counts)
+    raw = [(c / n) ** -power for c in counts]
+    np.testing.assert_allclose(class_weights(counts, power=power), [r / sum(raw) for r in raw])
+    np.testing.assert_allclose(class_weights(counts, power=power, normalize="mean").mean(), 1)
+
+
+def test_power_zero_makes_all_equal():
+    np.testing.assert_allclose(class_weights([5, 10, 100], power=0), 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (([3, 0, 2],), {}, r"classes \[1\] have none"),
+        (([],), {}, "non-empty list"),
+        (([[1, 2]],), {}, r"shape \(1, 2\)"),
+        (([1, 2],), {"power": 1.5}, r"\[0, 1\], found 1.5"),
+        (([1, 2],), {"normalize": "max"}, "'l1' or 'mean', found 'max'"),
+    ],
+)
+def test_refusals(arguments, options, message):
+    with pytest.raises(InputError, match=message):
+        class_weights(*arguments, **options)

@@ -1,0 +1,296 @@
+"""Built-in data sets, read from small files in the published formats, and from real ones if at hand."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets_helpers import REAL_DATA, encoded, picture
+from PIL import Image
+
+from counterpoise.datasets import DATASETS, load_dataset, make_splits, resolve_data_dir
+from counterpoise.datasets.builtin import mnist_rb
+from counterpoise.datasets.builtin._torchvision import open_torchvision
+from counterpoise.exceptions import DataError
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise urllib.error.URLError("no network here")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+
+def write_idx(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    """Write the first images as training and test set in MNIST's format."""
+    folder.mkdir(parents=True)
+    for prefix in ("train", "t10k"):
+        header = struct.pack(">4B3I", 0, 0, 8, 3, *images.shape)
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        content = struct.pack(">4BI", 0, 0, 8, 1, len(labels)) + labels.astype(np.uint8).tobytes()
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(content)
+
+
+def test_records_are_those_promised():
+    names = "cifar10 cifar100 digits fashion-mnist gtsrb mnist mnist-rb stl10 svhn"
+    assert list(DATASETS) == names.split()
+    for name, record in DATASETS.items():
+        assert record.name == name
+        assert record.title
+        assert record.where
+
+
+def test_digits_are_spread_over_all_grey_levels():
+    from sklearn.datasets import load_digits
+
+    data = load_dataset("digits")
+    raw = load_digits()
+    assert np.array_equal(data.train.images[:, 0], np.rint(raw.images / 16 * 255))
+    assert np.array_equal(data.train.labels, raw.target)
+    assert (data.train.images.min(), data.train.images.max()) == (0, 255)
+    assert len(data.train) == DATASETS["digits"].train_size
+    assert data.test is None
+    assert load_dataset("digits", image_size=16).train.images.shape == (1797, 1, 16, 16)
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+def test_mnist_format(tmp_path, name, folder):
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    labels = np.arange(20) % 10
+    write_idx(tmp_path / folder / "raw", images, labels)
+    data = load_dataset(name, data_dir=tmp_path)
+    assert np.array_equal(data.train.images[:, 0], images)
+    assert data.train.labels.tolist() == labels.tolist()
+    assert data.test is not None
+    assert data.test.paths[3] == f"{name}/test/00003"
+    assert data.classes[0] == ("0" if name == "mnist" else "T-shirt/top")
+
+
+def test_data_folder_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("COUNTERPOISE_DATA", str(tmp_path))
+    assert resolve_data_dir() == tmp_path
+    assert resolve_data_dir("x") == Path("x")
+    monkeypatch.delenv("COUNTERPOISE_DATA")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert resolve_data_dir() == Path.home() / ".cache/counterpoise"
+
+
+@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"digits"}))
+def test_missing_files_without_a_network(tmp_path, no_network, name, capsys):
+    with pytest.raises(
+        DataError, match=r"could not be downloaded \(.*\); put .* there, or point --data-dir"
+    ) as e:
+        load_dataset(name, data_dir=tmp_path / "sets")
+    assert DATASETS[name].where in str(e.value)
+    assert "\n" not in str(e.value)
+    assert not (tmp_path / "sets").exists()  # nothing half-made is left
+    assert capsys.readouterr().out == ""
+
+
+def test_data_folder_that_cannot_be_made(tmp_path, no_network):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="could not be downloaded"):
+        load_dataset("svhn", data_dir=tmp_path / "file/sets")
+
+
+def test_download_is_moved_into_place_only_when_whole(tmp_path, monkeypatch):
+    import torchvision.datasets
+
+    class Fake:
+        broken = True
+
+        def __init__(self, root: str, download: bool, train: bool) -> None:
+            path = Path(root) / "fake/data.bin"
+            if download:
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(b"half" if self.broken else b"whole")
+                if self.broken:
+                    raise OSError("connection lost")
+            if not path.exists():
+                raise RuntimeError("Dataset not found")
+            self.content = path.read_bytes()
+
+    monkeypatch.setattr(torchvision.datasets, "Fake", Fake, raising=False)
+    (tmp_path / "other").write_text("kept")
+    with pytest.raises(DataError, match="connection lost"):
+        open_torchvision("Fake", tmp_path, "fake/data.bin", train=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    Fake.broken = False
+    assert open_torchvision("Fake", tmp_path, "fake/data.bin", train=True).content == b"whole"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fake", "other"]
+
+
+@pytest.mark.parametrize(("name", "fine"), [("cifar10", False), ("cifar100", True)])
+def test_cifar_format(tmp_path, monkeypatch, name, fine):
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *args: True)
+    rng = np.random.default_rng(0)
+    folder = tmp_path / ("cifar-100-python" if fine else "cifar-10-batches-py")
+    folder.mkdir()
+    key = "fine_label_names" if fine else "label_names"
+    (folder / ("meta" if fine else "batches.meta")).write_bytes(pickle.dumps({key: ["apple", "boat", "cup"]}))
+    content = {}
+    for batch in ["train", "test"] if fine else [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        content[batch] = rng.integers(0, 256, (3, 3072), dtype=np.uint8)
+        labels = {"fine_labels" if fine else "labels": [0, 1, 2]}
+        (folder / batch).write_bytes(pickle.dumps({"data": content[batch], **labels}))
+    data = load_dataset(name, data_dir=tmp_path)
+    assert data.classes == ("apple", "boat", "cup")
+    first = "train" if fine else "data_batch_1"
+    assert np.array_equal(data.train.images[:3], content[first].reshape(3, 3, 32, 32))
+    assert data.train.labels.tolist() == [0, 1, 2] * (1 if fine else 5)
+    assert data.test is not None
+    assert data.test.images.shape == (3, 3, 32, 32)
+
+
+def test_svhn_format(tmp_path, monkeypatch):
+    from scipy.io import savemat
+
+    monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", lambda *args: True)
+    monkeypatch.setattr("torchvision.datasets.SVHN._check_integrity", lambda self: True)
+    images = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 10), dtype=np.uint8)
+    for split in ("train", "test"):
+        savemat(tmp_path / f"{split}_32x32.mat", {"X": images, "y": np.arange(1, 11)[:, None]})
+    data = load_dataset("svhn", data_dir=tmp_path)
+    assert np.array_equal(data.train.images, images.transpose(3, 2, 0, 1))
+    assert data.train.labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]  # the file calls zero ten
+    assert data.classes == tuple("0123456789")
+
+
+def test_stl10_format(tmp_path, monkeypatch):
+    monkeypatch.setattr("torchvision.datasets.STL10._check_integrity", lambda self: True)
+    folder = tmp_path / "stl10_binary"
+    folder.mkdir()
+    stored = np.random.default_rng(0).integers(0, 256, (4, 3, 96, 96), dtype=np.uint8)
+    (folder / "class_names.txt").write_text("bird\ncar\n")
+    for split in ("train", "test"):
+        (folder / f"{split}_X.bin").write_bytes(stored.tobytes())
+        (folder / f"{split}_y.bin").write_bytes(bytes([1, 2, 1, 2]))
+    data = load_dataset("stl10", data_dir=tmp_path)
+    assert data.classes == ("bird", "car")
+    assert np.array_equal(data.train.images, stored.transpose(0, 1, 3, 2))  # stored column by column
+    assert data.train.labels.tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_gtsrb_format(tmp_path, in_memory):
+    base = tmp_path / "gtsrb"
+    rows = ["Filename;Width;Height;ClassId"]
+    for label in range(43):
+        for track in range(2):
+            for shot in range(3):
+                path = base / f"GTSRB/Training/{label:05d}/{track:05d}_{shot:05d}.ppm"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(encoded(picture(label, (20 + shot, 30)), "PPM"))
+        path = base / f"GTSRB/Final_Test/Images/{label:05d}.ppm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(picture(label, (40, 40)), "PPM"))
+        rows.append(f"{label:05d}.ppm;40;40;{label}")
+    (base / "GT-final_test.csv").write_text("\n".join(rows))
+    data = load_dataset("gtsrb", data_dir=tmp_path, in_memory=in_memory)
+    assert len(data.classes) == len(set(data.classes)) == 43
+    assert data.classes[14] == "stop"
+    assert data.train.class_counts(43).tolist() == [6] * 43
+    assert data.train.images[0].shape == (3, 32, 32)
+    manifest = make_splits(data, validation_fraction=0.5)
+    assert data.train.groups is not None
+    assert not set(data.train.groups[manifest.train]) & set(data.train.groups[manifest.validation])
+    (base / "GTSRB/Training/00000/00000_00000.ppm").write_bytes(b"")
+    spoiled = load_dataset("gtsrb", data_dir=tmp_path, in_memory=in_memory)
+    assert [item.path for item in spoiled.skipped] == ["gtsrb/GTSRB/Training/00000/00000_00000.ppm"]
+    with pytest.raises(DataError, match=r"00000_00000\.ppm: empty file"):
+        load_dataset("gtsrb", data_dir=tmp_path, strict=True)
+
+
+# -- mnist-rb
+# ----------------------------------------------------------------------------------------------------
+
+
+def test_digit_covers_its_background():
+    """Where the digit is white the picture is white; where it is black, the photograph shows."""
+    rng = np.random.default_rng(0)
+    photograph = rng.integers(0, 200, (50, 60), dtype=np.uint8)
+    black = mnist_rb.make_pictures(np.zeros((5, 28, 28), np.uint8), [photograph], rng)
+    windows = np.lib.stride_tricks.sliding_window_view(photograph, (28, 28)).reshape(-1, 28, 28)
+    for picture_ in black:
+        assert (windows == picture_).all(axis=(1, 2)).any()
+    half = np.zeros((1, 28, 28), np.uint8)
+    half[0, 10:18, 10:18] = 255
+    assert (mnist_rb.make_pictures(half, [photograph], rng)[0, 12:16, 12:16] == 255).all()
+
+
+def test_angles_cover_the_whole_turn():
+    digit = np.zeros((28, 28), np.uint8)
+    digit[2:6, 12:16] = 255  # one mark, up
+    dim = np.tile(np.array([0, 30], np.uint8), (40, 20))
+    turned = mnist_rb.make_pictures(np.repeat(digit[None], 400, axis=0), [dim], np.random.default_rng(1))
+    rows, columns = np.mgrid[:28, :28] - 13.5
+    bright = turned > 128
+    angles = np.arctan2((bright * columns).sum(axis=(1, 2)), -(bright * rows).sum(axis=(1, 2)))
+    counts, _ = np.histogram(angles, bins=8, range=(-np.pi, np.pi))
+    assert counts.min() > 25
+
+
+def test_variants_are_ten_and_keep_the_picture():
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    variants = mnist_rb.make_variants(pictures, np.random.default_rng(0)).reshape(3, 10, 28, 28)
+    assert np.array_equal(variants[:, 0], pictures)
+    symmetries = {np.ascontiguousarray(variant).tobytes() for variant in variants[1, :8]}
+    assert len(symmetries) == 8
+    assert all(sorted(v.ravel()) == sorted(pictures[1].ravel()) for v in variants[1, :8])
+    expected = np.asarray(Image.fromarray(pictures[1]).transpose(Image.Transpose.ROTATE_90))
+    assert np.array_equal(variants[1, 2], expected)
+    flat = mnist_rb.make_variants(np.full((1, 28, 28), 99, np.uint8), np.random.default_rng(0))
+    assert (flat == 99).all()  # no black corners
+
+
+def test_mnist_rb_is_always_the_same(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
+    write_idx(tmp_path / "MNIST/raw", images, np.arange(60) % 10)
+    monkeypatch.setattr(mnist_rb, "TRAIN_PICTURES", 30)
+    monkeypatch.setattr(mnist_rb, "TEST_PICTURES", 50)
+    first, second = (load_dataset("mnist-rb", data_dir=tmp_path) for _ in range(2))
+    assert first.fingerprint == second.fingerprint
+    assert first.test is not None
+    assert (len(first.train), len(first.test)) == (300, 50)
+    assert first.train.groups is not None
+    assert np.array_equal(np.bincount(first.train.groups), np.full(30, 10))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (REAL_DATA / "MNIST/raw").exists(), reason="needs ../shared/data/MNIST/raw")
+def test_mnist_rb_from_the_real_mnist():
+    data = load_dataset("mnist-rb", data_dir=REAL_DATA)
+    record = DATASETS["mnist-rb"]
+    assert data.test is not None
+    assert (len(data.train), len(data.test)) == (record.train_size, record.test_size) == (120000, 50000)
+    # Larochelle's set is balanced as MNIST is, and mostly neither black nor white.
+    assert data.train.class_counts(10).min() > 9000
+    assert 60 < data.test.images.mean() < 180
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+def test_real_mnists(name, folder):
+    if not (REAL_DATA / folder / "raw").exists():
+        pytest.skip(f"needs ../shared/data/{folder}/raw")
+    data = load_dataset(name, data_dir=REAL_DATA)
+    record = DATASETS[name]
+    assert data.test is not None
+    assert (len(data.train), len(data.test)) == (record.train_size, record.test_size)
+    assert data.test.class_counts(10).sum() == 10000
+    manifest = make_splits(data)
+    assert len(manifest.train) + len(manifest.validation) == 60000
+
+
+def test_importing_datasets_stays_light():
+    """The command line imports this room to list what there is."""
+    heavy = "{'torch', 'torchvision', 'sklearn', 'scipy', 'pandas', 'PIL'}"
+    code = f"import sys, counterpoise.datasets; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    subprocess.run([sys.executable, "-c", code], check=True)
