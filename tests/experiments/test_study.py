@@ -314,7 +314,7 @@ def test_a_killed_comparison_finishes_the_missing_runs_to_the_same_table(dataset
     assert 0 < len(stamps) < 6
     assert not (out / "results.csv").exists()
     if jobs > 1:
-        assert orphans_left(process.pid, patience=10) == []
+        assert orphans_left(process.pid, patience=60) == []
     run_study(study, dataset, out, jobs=jobs)
     assert {p: (p / "run.json").stat().st_mtime_ns for p in stamps} == stamps
     assert (out / "results.csv").read_bytes() == (tmp_path / "whole/results.csv").read_bytes()

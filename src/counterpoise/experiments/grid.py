@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -85,13 +86,19 @@ def _run_in_parallel(
 
     # Idle BLAS and OpenMP threads spin; a worker gets as many as its runs are configured to use.
     threads = max(plan.config.threads for plan in plans)
-    parallel = Parallel(n_jobs=jobs, backend="loky", inner_max_num_threads=threads, mmap_mode="r")
+    parallel = Parallel(
+        n_jobs=jobs,
+        backend="loky",
+        inner_max_num_threads=threads,
+        mmap_mode="r",
+        initializer=end_with_parent,
+        initargs=(os.getpid(),),
+    )
     tasks = (delayed(_run_in_worker)(plan, dataset, folder, address) for plan in plans)
     return list(parallel(tasks))
 
 
 def _run_in_worker(plan: RunPlan, dataset: ImageDataset, folder: Path, address: Address) -> Outcome:
-    end_with_parent()
     with address.connected() as send:
         return _run_here(plan, dataset, folder, send)
 

@@ -14,19 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener, wait
 from threading import Thread
-from threading import enumerate as enumerate_threads
 from typing import Any
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
-def end_with_parent() -> None:
-    """Let this process end when the one that started it does; a thread looks twice a second."""
-    if not any(thread.name == _WATCH for thread in enumerate_threads()):
-        Thread(target=_watch, args=(os.getppid(),), name=_WATCH, daemon=True).start()
+def end_with_parent(parent: int) -> None:
+    """Let this process end when process `parent`, which started it, does; a thread looks twice a second.
 
-
-_WATCH = "counterpoise-parent-watch"
+    The parent says who it is: it may be gone before a slow worker has come so far as to ask.
+    """
+    Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:

@@ -1,0 +1,31 @@
+"""Workers end with the process that started them."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+WORKER = """
+import time
+from counterpoise.experiments.relay import end_with_parent
+end_with_parent({parent})
+time.sleep({seconds})
+"""
+
+
+def worker(parent, seconds):
+    code = WORKER.format(parent=parent, seconds=seconds)
+    return subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode
+
+
+@pytest.mark.skipif(not hasattr(os, "getppid"), reason="needs process ids")
+def test_a_worker_that_comes_up_after_its_parent_is_gone_ends_at_once():
+    start = time.monotonic()
+    assert worker(parent=2**22 + 1, seconds=600) == 1
+    assert time.monotonic() - start < 100
+
+
+def test_a_worker_whose_parent_lives_goes_on():
+    assert worker(parent=os.getpid(), seconds=2) == 0
