@@ -40,8 +40,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         The optimizer.
     weight_decay : float, default=0.0
         As the optimizer defines it.
-    schedule : {"constant", "cosine", "one-cycle"}, default="constant"
-        The course of the learning rate.
+    schedule : {"constant", "cosine", "one-cycle"} or None, default=None
+        The course of the learning rate; None leaves it to the method, which mostly keeps it constant.
     head_epochs : int or None, default=None
         Epochs of the head stage of feature-space methods; as `epochs` by default.
     weights : path or None, default=None
@@ -84,7 +84,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         lr: float = 1e-3,
         optimizer: str = "adam",
         weight_decay: float = 0.0,
-        schedule: str = "constant",
+        schedule: str | None = None,
         head_epochs: int | None = None,
         weights: str | None = None,
         device: str = "auto",
@@ -140,6 +140,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             std=std,
             weights=self.weights,
             seed=seed_for(config.seed, "network"),
+            head_layer=method.head_layer,
         )
         self._fitted = fit_method(method, network, train, config=config, validation=validation)
         self.classes_ = classes

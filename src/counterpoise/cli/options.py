@@ -171,13 +171,14 @@ class Training:
         float, typer.Option("--lr", metavar="RATE", help="Learning rate.", rich_help_panel=TRAINING)
     ] = 1e-3
     schedule: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
+            show_default="the method's own, mostly constant",
             help="Course of the learning rate: constant, cosine, one-cycle.",
             rich_help_panel=TRAINING,
         ),
-    ] = "constant"
+    ] = None
     optimizer: Annotated[
         str, typer.Option(metavar="NAME", help="adam, adamw or sgd.", rich_help_panel=TRAINING)
     ] = "adam"

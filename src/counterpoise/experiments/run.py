@@ -121,6 +121,7 @@ def make_network(plan: RunPlan, splits: ImageDataset) -> Network:
         std=std,
         weights=plan.weights,
         seed=seed_for(plan.config.seed, "network"),
+        head_layer=plan.record.head_layer,
     )
 
 

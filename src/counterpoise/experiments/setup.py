@@ -81,11 +81,9 @@ def make_study(
         raise UnknownNameError("metric", metric, METRICS)
     if draws < 1:
         raise InputError(f"--draws {draws}: at least one draw is needed, and two for an interval")
-    if training.get("head_epochs") is not None and not any(method.features for method in methods):
+    if training.get("head_epochs") is not None and not any(method.trains_head for method in methods):
         names = ", ".join(method.label for method in methods)
-        raise InputError(
-            f"--head-epochs: only feature-space methods train a new head, not {names}; leave it out"
-        )
+        raise InputError(f"--head-epochs: {names} train no separate head; leave it out")
     split = read_split_plan(
         dataset,
         imbalance=imbalance,
@@ -213,18 +211,19 @@ def check_study(study: Study, dataset: ImageDataset) -> None:
     splits = plan.split.splits(dataset, plan.config.seed).apply(dataset)
     make_network(plan, splits)
     for method in study.methods:
-        _check_method(method, splits.train.labels, splits.train.class_counts(len(splits.classes)))
+        counts = splits.train.class_counts(len(splits.classes))
+        _check_method(method, splits.train.labels, counts, plan.config.epochs)
 
 
-def _check_method(method: Method, labels: np.ndarray, counts: np.ndarray) -> None:
+def _check_method(method: Method, labels: np.ndarray, counts: np.ndarray, epochs: int) -> None:
     """Build every piece of a method and let it see these classes, with made-up values in place of a network's."""
     generator = np.random.default_rng(0)
     for place, piece in method.places.items():
-        built = piece.build(class_counts=counts, random_state=0)
+        built = piece.build(class_counts=counts, epochs=epochs, random_state=0)
         try:
-            if place == "sampler":
+            if place in ("sampler", "head_sampler") and not built.makes_images:
                 epoch_indices(built, labels, seed=0, epoch=0)
-            elif place == "features":
+            elif place in ("sampler", "features"):
                 built.fit(np.zeros((len(labels), 1), dtype=np.float32), labels)
                 few = np.concatenate([np.flatnonzero(labels == c)[:3] for c in np.unique(labels)])
                 with warnings.catch_warnings():

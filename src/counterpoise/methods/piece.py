@@ -13,7 +13,7 @@ from typing import Any
 from counterpoise.exceptions import InputError, UnknownNameError
 
 # What training hands to a piece that asks for it by name; never a user's option.
-CONTEXT = ("class_counts", "n_jobs", "random_state", "reduction")
+CONTEXT = ("class_counts", "epochs", "n_jobs", "random_state", "reduction")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Piece:
     Parameters
     ----------
     folder : str
-        The place under ``counterpoise.balance``: ``"losses"``, ``"samplers"``, ``"features"`` or ``"adjust"``.
+        The place under ``counterpoise.balance``, such as ``"losses"``.
     class_name : str
         A public name of that folder.
     options : mapping of str to Any

@@ -9,27 +9,36 @@ from typing import Any
 from counterpoise.exceptions import InputError, UnknownNameError
 from counterpoise.methods.piece import Piece, pieces_in
 
-# The places where a method can act, and the folder of balance/ whose pieces fit there.
+# The places where a method can act, in the order of the data flow, and the folder of balance/ whose pieces fit there.
 PLACES: dict[str, str] = {
     "sampler": "samplers",
+    "augment": "perturb",
+    "perturb": "perturb",
     "loss": "losses",
+    "objective": "objectives",
     "features": "features",
+    "head": "heads",
+    "head_sampler": "samplers",
     "head_loss": "losses",
     "adjust": "adjust",
 }
 
+# Where something must act.
+NEEDED = ("loss", "head_loss")
+# What acts while a head is trained on embeddings.
+HEAD_PLACES = ("head_sampler", "head_loss")
 
 CROSS_ENTROPY = Piece("losses", "CrossEntropy")
+NEW_HEAD = Piece("heads", "NewHead")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """Which piece acts at which place, with defaults and its paper.
 
-    A method with a `features` piece is trained in the three stages of the thesis (section 4.2): the network learns
-    a representation under `loss`; the training set is embedded and grown by `features`; a new head is trained
-    on the grown set under `head_loss` with the sample weights that `features` gives. Any other method
-    is trained in one stage under `loss`.
+    The network is trained under `loss`. With a `head` (or `features`, which bring a new head) two more stages follow
+    (thesis, section 4.2): the training set is embedded, and grown by `features`; the head is made or trained
+    on these embeddings.
 
     Parameters
     ----------
@@ -43,14 +52,28 @@ class Method:
         Where it is from.
     sampler : Piece, optional
         Which images an epoch holds. Default: each image once.
+    augment : Piece, optional
+        A random change of every image of a batch.
+    perturb : Piece, optional
+        A change of a batch's images that looks at their classes or at the network; after `augment`.
     loss : Piece
         What is minimised while the whole network is trained.
+    objective : Piece, optional
+        What is minimised in place of the loss of a batch's logits, given `loss`.
     features : Piece, optional
         New points in deep feature space.
+    head : Piece, optional
+        What becomes of the head once the network is trained. Default: nothing; with `features`, a new one.
+    head_sampler : Piece, optional
+        Which embeddings an epoch of the head's training holds. Default: each once.
     head_loss : Piece
-        What is minimised while the new head is trained; used with `features` only.
+        What is minimised while the head is trained on embeddings.
     adjust : Piece, optional
         What is done to the logits after training.
+    head_layer : {"linear", "cosine"}
+        What kind of head the network has.
+    schedule : {"constant", "cosine", "one-cycle"}
+        The course of the learning rate, where the user does not say.
     order : int
         Where it stands in lists: by family, baselines first.
     spec : str
@@ -62,12 +85,23 @@ class Method:
     summary: str
     paper: str
     sampler: Piece | None = None
+    augment: Piece | None = None
+    perturb: Piece | None = None
     loss: Piece = CROSS_ENTROPY
+    objective: Piece | None = None
     features: Piece | None = None
+    head: Piece | None = None
+    head_sampler: Piece | None = None
     head_loss: Piece = CROSS_ENTROPY
     adjust: Piece | None = None
+    head_layer: str = "linear"
+    schedule: str = "constant"
     order: int = 100
     spec: str = ""
+
+    def __post_init__(self) -> None:
+        if self.features is not None and self.head is None:
+            object.__setattr__(self, "head", NEW_HEAD)
 
     @property
     def label(self) -> str:
@@ -77,13 +111,21 @@ class Method:
     @property
     def places(self) -> dict[str, Piece]:
         """The places where the method acts, in the order of the data flow."""
-        unused = () if self.features else ("head_loss",)
+        unused = () if self.trains_head else HEAD_PLACES
         pieces = {place: getattr(self, place) for place in PLACES if place not in unused}
         return {place: piece for place, piece in pieces.items() if piece is not None}
 
+    @property
+    def trains_head(self) -> bool:
+        """Whether a head is trained on embeddings."""
+        if self.head is None:
+            return False
+        head_stage: Any = self.head.load()
+        return bool(head_stage.trains)
+
     def options(self) -> dict[str, Any]:
         """Return every option of every piece as ``place.option``, and each place's piece by name."""
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"head_layer": self.head_layer, "schedule": self.schedule}
         for place, piece in self.places.items():
             values[place] = piece.name
             values |= {f"{place}.{option}": value for option, value in piece.defaults().items()}
@@ -122,9 +164,13 @@ class Method:
         return _replace_piece(self, owner, self.places[owner].with_option(option, value))
 
     def _with_piece(self, place: str, name: str) -> Method:
-        if place == "head_loss" and self.features is None:
-            raise InputError(f"method {self.name!r} trains no separate head; head_loss does not apply")
-        if name == "none" and place in ("sampler", "adjust"):
+        if place in HEAD_PLACES and not self.trains_head:
+            raise InputError(f"method {self.name!r} trains no separate head; {place} does not apply")
+        if name is None or name == "none":
+            if place in NEEDED:
+                raise InputError(
+                    f"method {self.name!r} needs a {place}; name one of {', '.join(pieces_in('losses'))}"
+                )
             return _replace_piece(self, place, None)
         known = pieces_in(PLACES[place])
         if name not in known:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
+from counterpoise.networks.heads import PrototypeHead, make_head
 
 
 class Network(nn.Module):
-    """An embedding followed by a linear head: ``forward(x) = head(embed(x))``.
+    """An embedding followed by a head: ``forward(x) = head(embed(x))``.
 
     Images are floats in [0, 1] of shape (N, C, H, W); they are normalised inside, so that a perturbation of
     the input is in pixel units. A subclass builds its layers in ``_build`` and fills two hooks: ``_features``
@@ -30,6 +31,8 @@ class Network(nn.Module):
         Height and width of the images in pixels.
     mean, std : sequence of float, optional
         Per channel, in units of [0, 1]; one value stands for all channels. Default 0 and 1: no normalisation.
+    head_layer : {"linear", "cosine", "prototype"}, default="linear"
+        What kind of head it has.
 
     Attributes
     ----------
@@ -37,8 +40,8 @@ class Network(nn.Module):
         Width of the embedding.
     mean, std : Tensor of shape (1, C, 1, 1)
         Buffers: they travel with the weights.
-    classifier : torch.nn.Linear
-        The head.
+    classifier : torch.nn.Module
+        The head; a `torch.nn.Linear` for ``head_layer="linear"``.
     """
 
     #: Mean and standard deviation per channel that weights made elsewhere for this architecture expect.
@@ -59,10 +62,12 @@ class Network(nn.Module):
         image_size: tuple[int, int],
         mean: Sequence[float] | float | None = None,
         std: Sequence[float] | float | None = None,
+        head_layer: str = "linear",
         **options: Any,
     ) -> None:
         super().__init__()
         self.name = name
+        self.head_layer = head_layer
         self.num_classes = _positive(num_classes, "num_classes")
         self.in_channels = _positive(in_channels, "in_channels")
         self.image_size = (_positive(image_size[0], "image height"), _positive(image_size[1], "image width"))
@@ -72,7 +77,7 @@ class Network(nn.Module):
         if not bool((self.std > 0).all()):
             raise InputError(f"std is {self.std.flatten().tolist()}; every channel's must be positive")
         self.embedding_dim: int = self._build(**options)
-        self.classifier = nn.Linear(self.embedding_dim, num_classes)
+        self.classifier = make_head(head_layer, self.embedding_dim, num_classes)
 
     def _build(self, *args: Any, **options: Any) -> int:
         """Create the layers below the head and return the width of the embedding.
@@ -141,7 +146,7 @@ class Network(nn.Module):
         return self.head(self.embed(x))
 
     def reset_head(self, num_classes: int | None = None, *, generator: torch.Generator | None = None) -> None:
-        """Replace the head by a fresh one, drawn as ``torch.nn.Linear`` draws.
+        """Replace the head by a fresh one of its kind, drawn as ``torch.nn.Linear`` draws.
 
         Parameters
         ----------
@@ -153,15 +158,30 @@ class Network(nn.Module):
         """
         if num_classes is not None:
             self.num_classes = _positive(num_classes, "num_classes")
-        old = self.classifier.weight
-        head = nn.utils.skip_init(nn.Linear, self.embedding_dim, self.num_classes, dtype=old.dtype)
+        like = next(self.parameters())
+        with torch.random.fork_rng(devices=[], enabled=generator is not None):
+            head = make_head(self.head_layer, self.embedding_dim, self.num_classes)
         bound = self.embedding_dim**-0.5
         device = generator.device if generator is not None else "cpu"
         with torch.no_grad():
-            for parameter in (head.weight, head.bias):
+            for parameter in head.parameters():
                 drawn = torch.rand(parameter.shape, generator=generator, device=device)
                 parameter.copy_((2 * drawn - 1) * bound)
-        self.classifier = head.to(old.device)
+        self.classifier = head.to(like)
+
+    def set_prototypes(self, centres: Tensor, labels: Tensor) -> None:
+        """Replace the head by one that gives each image the class of the nearest prototype.
+
+        Parameters
+        ----------
+        centres : Tensor of shape (K, embedding_dim)
+            Prototypes; they are brought to length 1.
+        labels : Tensor of shape (K,), int64
+            Their classes.
+        """
+        head = PrototypeHead(self.embedding_dim, self.num_classes, prototypes=len(centres))
+        self.head_layer, self.classifier = "prototype", head.to(next(self.parameters()).device)
+        head.set_prototypes(centres, labels)
 
     def take_pretrained_normalisation(self) -> None:
         """Normalise as weights made elsewhere for this architecture expect it, where that is known."""
@@ -188,8 +208,14 @@ class Network(nn.Module):
             "parameters": sum(p.numel() for p in self.parameters() if p.requires_grad),
             "mean": self.mean.flatten().tolist(),
             "std": self.std.flatten().tolist(),
+            "head": {"layer": self.head_layer} | self._head_options(),
             "options": dict(self.options),
         }
+
+    def _head_options(self) -> dict[str, int]:
+        return (
+            {"prototypes": len(self.classifier.labels)} if isinstance(self.classifier, PrototypeHead) else {}
+        )
 
     def _normalise(self, x: Tensor) -> Tensor:
         expected = (self.in_channels, *self.image_size)

@@ -24,6 +24,7 @@ def create_network(
     std: Sequence[float] | float | None = None,
     weights: str | Path | None = None,
     seed: int | None = None,
+    head_layer: str = "linear",
     **options: Any,
 ) -> Network:
     """Build a network by name.
@@ -46,6 +47,8 @@ def create_network(
     seed : int, optional
         Where the random initial weights come from. With a seed, torch's global generator is left as it was;
         without one, the weights are drawn from it.
+    head_layer : {"linear", "cosine", "prototype"}, default="linear"
+        What kind of head it has.
     **options : Any
         What the network offers besides, such as ``trainable_blocks`` of ``vgg16``.
 
@@ -76,6 +79,7 @@ def create_network(
         "image_size": tuple(image_size),
         "mean": mean,
         "std": std,
+        "head_layer": head_layer,
     }
     if seed is None:
         network = _build(record.load(), arguments, options)

@@ -66,6 +66,7 @@ def load_network(config: Mapping[str, Any], path: str | Path) -> Network:
     """
     from counterpoise.networks.factory import create_network  # the factory loads weights, too
 
+    head = config.get("head", {"layer": "linear"})
     network = create_network(
         config["name"],
         num_classes=config["num_classes"],
@@ -74,8 +75,12 @@ def load_network(config: Mapping[str, Any], path: str | Path) -> Network:
         mean=config["mean"],
         std=config["std"],
         seed=0,
+        head_layer=head["layer"],
         **config.get("options", {}),
     )
+    if "prototypes" in head:
+        places = torch.zeros(head["prototypes"], network.embedding_dim)
+        network.set_prototypes(places, torch.zeros(len(places), dtype=torch.int64))
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError) as error:

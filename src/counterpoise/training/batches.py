@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,11 +17,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from counterpoise.datasets import ImageSplit
 
-Batch = tuple[Tensor, Tensor, Tensor | None]
+
+class Batch(NamedTuple):
+    """Samples of one step, on the training device."""
+
+    inputs: Tensor
+    targets: Tensor
+    indices: Tensor
+    weights: Tensor | None = None
 
 
 class Batches(Protocol):
-    """Gives the batches of each epoch: inputs, targets and, where samples are weighted, their weights."""
+    """Gives the batches of each epoch: inputs, targets, where they stand in the set and, perhaps, their weights."""
 
     def epoch_size(self, epoch: int) -> int:
         """Return the number of samples of an epoch."""
@@ -91,7 +98,8 @@ class TensorBatches:
         order = torch.from_numpy(self.order(epoch)).to(self.inputs.device)
         for indices in split_batches(order, self.batch_size):
             weights = None if self.weights is None else self.weights[indices]
-            yield self.prepare(self.inputs.index_select(0, indices)), self.targets[indices], weights
+            inputs = self.prepare(self.inputs.index_select(0, indices))
+            yield Batch(inputs, self.targets[indices], indices, weights)
 
 
 class LoaderBatches:
@@ -133,14 +141,16 @@ class LoaderBatches:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch."""
         order = torch.from_numpy(self.order(epoch))
+        parts = split_batches(order, self.batch_size)
         loader = DataLoader(
             _SplitDataset(self.split),
-            batch_sampler=[indices.tolist() for indices in split_batches(order, self.batch_size)],
+            batch_sampler=[indices.tolist() for indices in parts],
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
         )
-        for images, targets in loader:
-            yield pixels(images.to(self.device, non_blocking=True)), targets.to(self.device), None
+        for indices, (images, targets) in zip(parts, loader, strict=True):
+            inputs = pixels(images.to(self.device, non_blocking=True))
+            yield Batch(inputs, targets.to(self.device), indices.to(self.device))
 
 
 class _SplitDataset(Dataset):

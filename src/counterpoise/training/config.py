@@ -27,8 +27,8 @@ class TrainingConfig(BaseModel):
         SGD has momentum 0.9.
     weight_decay : float
         As the optimizer defines it.
-    schedule : {"constant", "cosine", "one-cycle"}
-        The course of the learning rate over all steps of a stage.
+    schedule : {"constant", "cosine", "one-cycle"} or None
+        The course of the learning rate over all steps of a stage. None: as the method's record says.
     head_epochs : int or None
         Epochs of the head stage of the feature-space methods; as `epochs` by default.
     head_batch_size : int
@@ -57,7 +57,7 @@ class TrainingConfig(BaseModel):
     lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    schedule: Literal["constant", "cosine", "one-cycle"] = "constant"
+    schedule: Literal["constant", "cosine", "one-cycle"] | None = None
     head_epochs: int | None = Field(default=None, ge=1)
     head_batch_size: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,18 @@ import numpy as np
 import torch
 from filelock import FileLock
 from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from counterpoise.balance.adjust import Adjustment
-from counterpoise.balance.samplers import epoch_indices
+from counterpoise.balance.heads import HeadStage
+from counterpoise.balance.objectives import Objective
+from counterpoise.balance.samplers import ImageSampler, epoch_indices
 from counterpoise.datasets import ImageSplit
+from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
-from counterpoise.methods import Method
+from counterpoise.methods import Method, Piece
 from counterpoise.networks import Network
+from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
 from counterpoise.training.batches import TensorBatches, image_batches, memory_format
 from counterpoise.training.config import TrainingConfig
 from counterpoise.training.device import cpu_threads, make_fabric
@@ -28,6 +34,9 @@ from counterpoise.training.predict import embed_images, predict_logits
 from counterpoise.training.progress import Progress
 from counterpoise.training.randomness import generator_for, seed_for
 from counterpoise.training.validation import head_validation, network_validation
+
+# Where a method acts on the network itself; how a head is made afterwards is not part of it.
+NETWORK_PLACES = ("sampler", "augment", "perturb", "loss", "objective")
 
 
 @dataclass(frozen=True)
@@ -155,7 +164,7 @@ class _MethodFit:
         self.method = method
         self.network = network.to(memory_format=memory_format(network.in_channels))
         self.train = train
-        self.config = config
+        self.config = config.model_copy(update={"schedule": config.schedule or method.schedule})
         self.validation = validation if validation is not None and len(validation) else None
         self.checkpoints = checkpoints
         self.shared = shared or checkpoints
@@ -169,33 +178,35 @@ class _MethodFit:
         """Run the stages that the method asks for."""
         history = self._train_network()
         grown = None
-        if self.method.features is not None:
+        if self.method.head is not None:
             grown = self._grow()
-            history += self._train_head(grown)
+            history += self._make_head(grown)
         adjustment = self._adjust()
         self.network.eval()
-        return Fitted(self.network, adjustment, history, self.seconds, grown)
+        return Fitted(
+            self.network, adjustment, history, self.seconds, grown if self.method.features else None
+        )
 
     def _train_network(self) -> list[dict[str, Any]]:
-        name = "representation" if self.method.features is not None else "train"
-        seed = self.config.seed
-        sampler = self.method.sampler.build() if self.method.sampler else None
-        labels = self.train.labels
+        name = "train" if self.method.head is None else "representation"
+        train, sampler = self._sampled_images()
+        order_seed = seed_for(self.config.seed, "order")
 
         def order(epoch: int) -> np.ndarray:
-            return epoch_indices(sampler, labels, seed=seed_for(seed, "order"), epoch=epoch)
+            return epoch_indices(sampler, train.labels, seed=order_seed, epoch=epoch)
 
         batches = image_batches(
-            self.train,
+            train,
             order,
             batch_size=self.config.batch_size,
             device=self.fabric.device,
             workers=self.config.workers,
         )
+        objective = self._build(self.method.objective)
         stage = Stage(
             name=name,
             module=self.network,
-            loss=self.method.loss.build(class_counts=self.class_counts),
+            batch_loss=self._batch_loss(train, objective),
             batches=batches,
             epochs=self.config.epochs,
             validate=network_validation(self.network, self.validation, self.config),
@@ -203,18 +214,75 @@ class _MethodFit:
         )
         with self._timed(name), self._claimed(stage) as claimed:
             history = train_stage(claimed, self.config, self.fabric, self.progress)
+        if objective is not None:
+            self._take_prototypes(objective)
         # Another method may have trained it, under its own name for the stage.
         return [entry | {"stage": name} for entry in history]
+
+    def _sampled_images(self) -> tuple[ImageSplit, ImageSampler | None]:
+        """Return the images that the network is trained on, and what samples them epoch by epoch."""
+        sampler = self._build(self.method.sampler)
+        if sampler is None or not sampler.makes_images:
+            return self.train, sampler
+        if not self.train.in_memory:
+            raise InputError(
+                f"{self.method.label} makes new images of those in memory, and these are read when they are needed; "
+                "use smaller images or another method"
+            )
+        with self._timed("oversample"):
+            images, labels = sampler.fit_resample(self.train.images, self.train.labels)
+        names = (*self.train.paths, *(f"new/{i:06d}" for i in range(len(labels) - len(self.train))))
+        return ImageSplit(images, labels, names), None
+
+    def _batch_loss(self, train: ImageSplit, objective: Objective | None) -> BatchLoss:
+        device, seed = self.fabric.device, self.config.seed
+        loss = self._build(self.method.loss).to(device)
+        augment = [piece for piece in (self._build(self.method.augment),) if piece is not None]
+        perturb = self._build(self.method.perturb)
+        if objective is None:
+            perturbations = augment if perturb is None else [*augment, perturb]
+            return LogitLoss(loss, perturbations, seed=seed, device=device)
+        if perturb is not None:
+            raise InputError(
+                f"{self.method.label}: an objective and a perturbation cannot act together; leave one out"
+            )
+        labels = torch.from_numpy(train.labels).to(device)
+        return ObjectiveLoss(
+            objective, loss, partial(self._embed_training_set, train), labels, seed=seed, augment=augment
+        )
+
+    def _embed_training_set(self, train: ImageSplit) -> Tensor:
+        device = self.fabric.device
+        embeddings = embed_images(self.network, train, device=device, workers=self.config.workers)
+        return torch.from_numpy(embeddings).to(device)
+
+    def _take_prototypes(self, objective: Objective) -> None:
+        embeddings = self._embed_training_set(self.train)
+        labels = torch.from_numpy(self.train.labels).to(embeddings.device)
+        found = objective.prototypes(embeddings, labels, generator_for(self.config.seed, "prototypes"))
+        if found is not None:
+            self.network.set_prototypes(*found)
+
+    def _build(self, piece: Piece | None) -> Any:
+        """Return what a piece stands for, or None."""
+        if piece is None:
+            return None
+        return piece.build(
+            class_counts=self.class_counts,
+            epochs=self.config.epochs,
+            random_state=seed_for(self.config.seed, "oversample"),
+            n_jobs=self.config.threads,
+        )
 
     def _network_identity(self) -> str:
         """Hash of all that the trained network depends on; how a head is trained afterwards is not part of it."""
         pieces = {
             place: [piece.name, piece.defaults()]
             for place, piece in self.method.places.items()
-            if place in ("sampler", "loss")
+            if place in NETWORK_PLACES
         }
         config = self.config.model_dump(exclude={"head_epochs", "head_batch_size"})
-        return content_hash([self.identity, pieces, config])
+        return content_hash([self.identity, pieces, self.method.head_layer, config])
 
     @contextmanager
     def _claimed(self, stage: Stage) -> Iterator[Stage]:
@@ -228,55 +296,79 @@ class _MethodFit:
             yield replace(stage, checkpoint=path)
 
     def _grow(self) -> GrownSet:
-        assert self.method.features is not None
         with self._timed("embed"):
             embeddings = embed_images(
                 self.network, self.train, device=self.fabric.device, workers=self.config.workers
             )
-        with self._timed("oversample"):
-            oversampler = self.method.features.build(
-                random_state=seed_for(self.config.seed, "oversample"), n_jobs=self.config.threads
-            )
-            grown, labels = oversampler.fit_resample(embeddings, self.train.labels)
-            weights = np.asarray(oversampler.sample_weight_, dtype=np.float64)
-        # Of mean 1, so that the learning rate means the same for every method.
-        weights = (weights / weights.mean()).astype(np.float32)
+        labels, weights = self.train.labels, np.ones(len(embeddings), dtype=np.float32)
+        grown = embeddings
+        if self.method.features is not None:
+            with self._timed("oversample"):
+                oversampler = self._build(self.method.features)
+                grown, labels = oversampler.fit_resample(embeddings, labels)
+                weights = np.asarray(oversampler.sample_weight_, dtype=np.float64)
+            # Of mean 1, so that the learning rate means the same for every method.
+            weights = (weights / weights.mean()).astype(np.float32)
         return GrownSet(grown, labels.astype(np.int64), weights, originals=len(embeddings))
 
-    def _train_head(self, grown: GrownSet) -> list[dict[str, Any]]:
-        seed, device = self.config.seed, self.fabric.device
-        self.network.reset_head(generator=torch.Generator().manual_seed(seed_for(seed, "head")))
+    def _make_head(self, grown: GrownSet) -> list[dict[str, Any]]:
+        device = self.fabric.device
+        head_stage: HeadStage = self._build(self.method.head)
+        if head_stage.fresh:
+            seed = seed_for(self.config.seed, "head")
+            self.network.reset_head(generator=torch.Generator().manual_seed(seed))
         self.network.eval()
-        batches = TensorBatches(
-            torch.from_numpy(grown.embeddings).to(device),
-            torch.from_numpy(grown.labels).to(device),
-            lambda epoch: generator_for(seed, "head order", epoch).permutation(len(grown.labels)),
-            batch_size=self.config.head_batch_size,
-            weights=torch.from_numpy(grown.sample_weight).to(device),
-        )
+        embeddings = torch.from_numpy(grown.embeddings).to(device)
+        labels = torch.from_numpy(grown.labels).to(device)
+        with self._timed("head"):
+            head = self.network.classifier
+            module = head_stage.prepare(head, embeddings, labels)
+            history = []
+            if head_stage.trains:
+                history = self._train_head(module, head_stage.lr_factor, embeddings, labels, grown)
+            head_stage.finish(module, head)
+        return history
+
+    def _train_head(
+        self, module: nn.Module, lr_factor: float, embeddings: Tensor, labels: Tensor, grown: GrownSet
+    ) -> list[dict[str, Any]]:
+        seed, device = self.config.seed, self.fabric.device
+        sampler = self._build(self.method.head_sampler)
+
+        def order(epoch: int) -> np.ndarray:
+            if sampler is None:
+                return generator_for(seed, "head order", epoch).permutation(len(grown.labels))
+            return epoch_indices(sampler, grown.labels, seed=seed_for(seed, "head order"), epoch=epoch)
+
         config = self.config.model_copy(
             update={
                 "epochs": self.config.head_epochs or self.config.epochs,
                 "batch_size": self.config.head_batch_size,
+                "lr": self.config.lr * lr_factor,
             }
         )
-        with self._timed("head"):
-            stage = Stage(
-                name="head",
-                module=self.network.classifier,
-                loss=self.method.head_loss.build(class_counts=self.class_counts),
-                batches=batches,
-                epochs=config.epochs,
-                validate=head_validation(self.network, self.validation, self.config),
-                checkpoint=self.checkpoints / "head.safetensors" if self.checkpoints else None,
-                identity=content_hash([self.identity, self.method.options(), self.config.model_dump()]),
-            )
-            return train_stage(stage, config, self.fabric, self.progress)
+        stage = Stage(
+            name="head",
+            module=module,
+            batch_loss=LogitLoss(self._build(self.method.head_loss).to(device)),
+            batches=TensorBatches(
+                embeddings,
+                labels,
+                order,
+                batch_size=config.batch_size,
+                weights=torch.from_numpy(grown.sample_weight).to(device),
+            ),
+            epochs=config.epochs,
+            validate=head_validation(self.network, module, self.validation, self.config),
+            checkpoint=self.checkpoints / "head.safetensors" if self.checkpoints else None,
+            identity=content_hash([self.identity, self.method.options(), self.config.model_dump()]),
+        )
+        return train_stage(stage, config, self.fabric, self.progress)
 
     def _adjust(self) -> Adjustment | None:
         if self.method.adjust is None:
             return None
-        adjustment = self.method.adjust.build()
+        adjustment = self._build(self.method.adjust)
         split = self.validation
         logits = np.empty((0, self.network.num_classes), dtype=np.float32)
         if split is not None:

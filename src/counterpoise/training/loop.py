@@ -13,9 +13,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from counterpoise.balance.losses import ClassificationLoss
 from counterpoise.exceptions import TrainingError
-from counterpoise.training.batches import Batches
+from counterpoise.training.batch_loss import BatchLoss
+from counterpoise.training.batches import Batch, Batches
 from counterpoise.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from counterpoise.training.config import TrainingConfig
 from counterpoise.training.optimizers import make_optimizer, rate_factor
@@ -38,8 +38,8 @@ class Stage:
         ``"train"``, ``"representation"`` or ``"head"``.
     module : nn.Module
         Maps the inputs of a batch to logits (N, C); trained in place.
-    loss : ClassificationLoss
-        What is minimised.
+    batch_loss : BatchLoss
+        What a step minimises.
     batches : Batches
         The data.
     epochs : int
@@ -54,7 +54,7 @@ class Stage:
 
     name: str
     module: nn.Module
-    loss: ClassificationLoss
+    batch_loss: BatchLoss
     batches: Batches
     epochs: int
     validate: Callable[[], dict[str, Any]] | None = None
@@ -88,7 +88,6 @@ class _StageRun:
         self.progress = progress
         self.fabric = fabric
         self.raw_optimizer = make_optimizer(stage.module.parameters(), config)
-        self.loss = stage.loss.to(fabric.device)
         self.sizes = [stage.batches.epoch_size(epoch) for epoch in range(stage.epochs)]
         self.total_steps = sum(math.ceil(size / config.batch_size) for size in self.sizes)
         self.position = self._resume()
@@ -107,13 +106,13 @@ class _StageRun:
 
     def _epoch(self, epoch: int, step: int) -> tuple[dict[str, Any], int]:
         stage, start = self.stage, time.perf_counter()
-        self.loss.set_epoch(epoch)
+        stage.batch_loss.begin_epoch(epoch)
         stage.module.train()
         seen, total, recent, sizes = 0, 0.0, [], []
-        for inputs, targets, weights in stage.batches.epoch(epoch):
+        for batch in stage.batches.epoch(epoch):
             self._set_rate(step)
-            recent.append(self._step(inputs, targets, weights))
-            sizes.append(len(targets))
+            recent.append(self._step(batch))
+            sizes.append(len(batch.targets))
             step += 1
             if len(recent) == STEPS_PER_LOOK:
                 total += self._look(recent, sizes, epoch, step)
@@ -129,8 +128,8 @@ class _StageRun:
         entry["images_per_second"] = seen / seconds
         return entry | self._validate(), step
 
-    def _step(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-        loss = self.loss(self.module(inputs), targets, weights)
+    def _step(self, batch: Batch) -> Tensor:
+        loss = self.stage.batch_loss(self.module, batch)
         self.fabric.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -158,7 +157,7 @@ class _StageRun:
         return f"{where}: {why}" + (f"; last good checkpoint: {kept}" if kept and kept.exists() else "")
 
     def _set_rate(self, step: int) -> None:
-        if self.config.schedule == "constant":
+        if self.config.schedule in (None, "constant"):
             return
         factor = rate_factor(self.config.schedule, min(1.0, step / max(1, self.total_steps - 1)))
         for group in self.raw_optimizer.param_groups:

@@ -55,7 +55,7 @@ def _pass(
     batches = image_batches(split, lambda epoch: order, batch_size=BATCH_SIZE, device=device, workers=workers)
     try:
         with torch.inference_mode():
-            parts = [function(images).float().cpu() for images, _, _ in batches.epoch(0)]
+            parts = [function(batch.inputs).float().cpu() for batch in batches.epoch(0)]
     finally:
         network.train(was_training)
     if not parts:

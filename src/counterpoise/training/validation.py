@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from counterpoise.datasets import ImageSplit
 from counterpoise.evaluation import accuracy, class_recalls, confusion_matrix, geometric_mean
@@ -34,7 +35,9 @@ def network_validation(network: Network, split: ImageSplit | None, config: Train
     return validate
 
 
-def head_validation(network: Network, split: ImageSplit | None, config: TrainingConfig) -> Validate | None:
+def head_validation(
+    network: Network, head: nn.Module, split: ImageSplit | None, config: TrainingConfig
+) -> Validate | None:
     """Return what validates a head under training: the images are embedded once, not once per epoch."""
     if split is None:
         return None
@@ -45,7 +48,7 @@ def head_validation(network: Network, split: ImageSplit | None, config: Training
 
     def validate() -> dict[str, Any]:
         with torch.inference_mode():
-            logits = network.head(embeddings).float().cpu().numpy()
+            logits = head(embeddings).float().cpu().numpy()
         return learning_curve_scores(logits, split.labels)
 
     return validate

@@ -53,6 +53,9 @@ class ImageSampler(BaseSampler):
 
     _sampling_type = "bypass"
 
+    #: Whether it makes new images, so that indices cannot say what an epoch holds.
+    makes_images: ClassVar[bool] = False
+
     # What sampling_strategy="auto" stands for.
     _auto: ClassVar[str] = "all"
 
@@ -131,6 +134,9 @@ class ImageSampler(BaseSampler):
         self._validate_params()
         indices = self._resample(self._check_images(X, y))
         return X[indices], y[indices] if hasattr(y, "dtype") else np.asarray(y)[indices].tolist()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the sampler that epoch `epoch` (from 0) begins. Only those with a schedule care."""
 
     def resample_indices(self, y: Any, random_state: RandomState = None) -> np.ndarray:
         """Return which images to take; no image is needed for it.

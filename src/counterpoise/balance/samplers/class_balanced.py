@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.utils._param_validation import Interval
 
-from counterpoise.balance.samplers.base import ImageSampler
+from counterpoise.balance.deferral import first_epoch
+from counterpoise.balance.samplers.base import ImageSampler, RandomState, Strategy
+from counterpoise.exceptions import InputError
 
 
 class ClassBalancedSampler(ImageSampler):
     """Each draw takes a class at random, then one of its images at random.
 
-    The epoch keeps its length; class sizes are equal in expectation only. Images are drawn with replacement
-    (Kang et al. 2020, Eq. 1 with q = 0).
+    Class c is taken with probability n_c^q / sum_k(n_k^q) (Kang et al. 2020, Eq. 1). The epoch keeps its length; class
+    sizes hold in expectation only. Images are drawn with replacement.
 
     Parameters
     ----------
+    power : float in [0, 1], default=0.0
+        The q of the formula: 0 takes all classes alike, 0.5 is square-root sampling, 1 takes every image alike.
+    defer_epochs : int or float, default=0
+        In so many first epochs every image is taken once; a float in (0, 1) is a share of `epochs`. Needs
+        :meth:`set_epoch`; training and `EpochSampler` call it.
+    epochs : int, optional
+        How many epochs there will be.
     sampling_strategy : str, dict, list or callable, default="auto"
         ``"auto"`` and ``"all"``: every class takes part. Other names, or a list of classes: only those share
         their places, and the images of the other classes are kept once each. A dict: exactly so many draws
@@ -41,14 +52,55 @@ class ClassBalancedSampler(ImageSampler):
     (1000, True)
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **ImageSampler._parameter_constraints,
+        "power": [Interval(Real, 0, 1, closed="both")],
+        "defer_epochs": [Real],
+        "epochs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        *,
+        power: float = 0.0,
+        defer_epochs: int | float = 0,
+        epochs: int | None = None,
+        sampling_strategy: Strategy = "auto",
+        random_state: RandomState = None,
+    ) -> None:
+        super().__init__(sampling_strategy=sampling_strategy, random_state=random_state)
+        self.power = power
+        self.defer_epochs = defer_epochs
+        self.epochs = epochs
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take every image once while `epoch` is one of the deferred ones."""
+        self._is_deferred = epoch < first_epoch(self.defer_epochs, self.epochs)
+
     def _class_targets(self, counts: Mapping[Any, int], chosen: Sequence[Any]) -> dict[Any, int]:
-        return dict.fromkeys(chosen, round(sum(counts[label] for label in chosen) / len(chosen)))
+        total = sum(counts[label] for label in chosen)
+        if getattr(self, "_is_deferred", False):
+            return {label: counts[label] for label in chosen}
+        shares = self._shares([counts[label] for label in chosen])
+        return dict(zip(chosen, np.rint(total * shares).astype(int).tolist(), strict=True))
+
+    def _shares(self, counts: Sequence[int]) -> np.ndarray:
+        raised = np.asarray(counts, dtype=np.float64) ** self.power
+        return raised / raised.sum()
 
     def _draw(self, y: np.ndarray, targets: Mapping[Any, int], generator: np.random.Generator) -> np.ndarray:
+        if getattr(self, "_is_deferred", False):
+            return np.arange(len(y))
+        members = {label: np.flatnonzero(y == label) for label in targets}
         others = np.flatnonzero(~np.isin(y, list(targets)))
         if not (isinstance(self.sampling_strategy, Mapping) or callable(self.sampling_strategy)):
-            sizes = generator.multinomial(len(y) - len(others), np.full(len(targets), 1 / len(targets)))
+            shares = self._shares([len(rows) for rows in members.values()])
+            sizes = generator.multinomial(len(y) - len(others), shares)
             targets = dict(zip(targets, sizes.tolist(), strict=True))
             self.sampling_strategy_ = dict(targets)
-        drawn = [generator.choice(np.flatnonzero(y == label), size=size) for label, size in targets.items()]
+        drawn = [generator.choice(members[label], size=size) for label, size in targets.items()]
         return np.concatenate([others, *drawn])
+
+    def _refuse_unused_options(self) -> None:
+        if self.power != 0:
+            raise InputError(f"sampling_strategy gives the counts: power={self.power} has no effect")

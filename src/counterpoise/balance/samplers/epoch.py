@@ -43,6 +43,7 @@ def epoch_indices(
     if sampler is None:
         indices = np.arange(len(labels), dtype=np.int64)
     else:
+        sampler.set_epoch(epoch)
         indices = sampler.resample_indices(labels, random_state=generator)
     return generator.permutation(indices) if shuffle else indices
 

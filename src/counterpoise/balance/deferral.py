@@ -1,0 +1,41 @@
+"""When a deferred measure begins."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from counterpoise.exceptions import InputError
+
+__all__ = ["first_epoch"]
+
+
+def first_epoch(defer_epochs: int | float, epochs: int | None) -> int:
+    """Return the epoch, from 0, in which a measure that is deferred by `defer_epochs` begins.
+
+    Parameters
+    ----------
+    defer_epochs : int or float
+        A whole number of epochs (0: from the start), or a share of all epochs in (0, 1).
+    epochs : int or None
+        How many epochs there are; needed for a share.
+
+    Raises
+    ------
+    InputError
+        If it is out of range, or a share and the number of epochs is not known.
+
+    Examples
+    --------
+    >>> first_epoch(3, None), first_epoch(0.8, 200), first_epoch(0.8, 3)
+    (3, 160, 2)
+    """
+    if isinstance(defer_epochs, Integral) and not isinstance(defer_epochs, bool) and defer_epochs >= 0:
+        return int(defer_epochs)
+    if not (isinstance(defer_epochs, float) and (0 < defer_epochs < 1 or defer_epochs == 0)):
+        raise InputError(
+            f"defer_epochs is {defer_epochs!r}; expected a number of epochs, or a share of them in (0, 1)"
+        )
+    if epochs is None:
+        raise InputError(f"defer_epochs={defer_epochs} is a share of all epochs; give their number as epochs=")
+    # The small number keeps 0.8 * 5 from being 3.9999.
+    return int(defer_epochs * epochs + 1e-9)

@@ -1,0 +1,128 @@
+"""The scalar that one step of the loop minimises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from counterpoise.balance.losses import ClassificationLoss
+from counterpoise.balance.objectives import Embedder, Objective
+from counterpoise.balance.perturb import Perturbation
+from counterpoise.training.batches import Batch
+from counterpoise.training.randomness import generator_for, seed_for
+
+
+class BatchLoss(Protocol):
+    """Gives the scalar that a step minimises."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Prepare epoch `epoch`, counted from 0."""
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of a batch under `module`, which maps inputs to logits."""
+
+
+class LogitLoss:
+    """The loss of the batch's logits, its images perturbed before.
+
+    Parameters
+    ----------
+    loss : ClassificationLoss
+        On the training device.
+    perturbations : sequence of Perturbation
+        Applied one after the other.
+    seed : int
+        What is random in them follows from it and the epoch.
+    device : torch.device
+        Where the images are.
+    """
+
+    def __init__(
+        self,
+        loss: ClassificationLoss,
+        perturbations: Sequence[Perturbation] = (),
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.loss = loss
+        self.perturbations = perturbations
+        self.seed = seed
+        self.device = device
+        self.generator = torch.Generator(device)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Tell the loss and the perturbations, and seed what they draw."""
+        self.loss.set_epoch(epoch)
+        for perturbation in self.perturbations:
+            perturbation.set_epoch(epoch)
+        self.generator.manual_seed(seed_for(self.seed, "perturb", epoch))
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of the perturbed batch."""
+        if not self.perturbations:
+            return self.loss(module(batch.inputs), batch.targets, batch.weights)
+        images = batch.inputs
+        for perturbation in self.perturbations:
+            perturbed = perturbation.perturb(
+                images, batch.targets, network=module, loss=self.loss, generator=self.generator
+            )
+            images = perturbed.images
+        return perturbed.loss(self.loss, module(images), batch.weights)
+
+
+class ObjectiveLoss:
+    """A method's own objective.
+
+    Parameters
+    ----------
+    objective : Objective
+        Of the method.
+    loss : ClassificationLoss
+        Handed to it.
+    embed : callable
+        Returns the embeddings of all training images.
+    labels : Tensor of shape (N,), int64
+        Their classes, on the training device.
+    seed : int
+        What is random in it follows from it and the epoch.
+    augment : sequence of Perturbation
+        Applied to the images before.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        loss: ClassificationLoss,
+        embed: Embedder,
+        labels: Tensor,
+        *,
+        seed: int,
+        augment: Sequence[Perturbation] = (),
+    ) -> None:
+        self.objective = objective
+        self.loss = loss
+        self.embed = embed
+        self.labels = labels
+        self.seed = seed
+        self.augment = augment
+        self.generator = torch.Generator(labels.device)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Tell the loss and the objective."""
+        self.loss.set_epoch(epoch)
+        self.generator.manual_seed(seed_for(self.seed, "perturb", epoch))
+        generator = generator_for(self.seed, "objective", epoch)
+        self.objective.begin_epoch(epoch, self.embed, self.labels, generator)
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the objective of the batch."""
+        images = batch.inputs
+        for perturbation in self.augment:
+            images = perturbation.perturb(
+                images, batch.targets, network=module, loss=self.loss, generator=self.generator
+            ).images
+        return self.objective.step(module, images, batch.targets, batch.indices, self.loss)
