@@ -296,3 +296,48 @@ def test_epoch_sampler_refuses_bad_options():
         EpochSampler(None, LABELS, seed=0, rank=2, world_size=2)
     with pytest.raises(InputError, match="uneven is 'fill'"):
         EpochSampler(None, LABELS, seed=0, uneven="fill")
+
+
+@given(COUNTS, st.floats(0, 1), st.sampled_from(["images", "oversampled"]))
+@settings(max_examples=40, deadline=None)
+def test_class_shares_follow_the_power(counts, power, length):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    sampler = ClassBalancedSampler(power=power, length=length, random_state=0).fit(labels[:, None], labels)
+    total = sum(counts) if length == "images" else len(counts) * max(counts)
+    weight = [n**power for n in counts]
+    expected = [total * w / sum(weight) for w in weight]
+    assert list(sampler.sampling_strategy_.values()) == pytest.approx(expected, abs=0.5)
+    drawn = [sizes(sampler.resample_indices(labels, random_state=seed), labels) for seed in range(30)]
+    assert {sum(draw) for draw in drawn} == {total}
+    # Means of 30 multinomial draws, within five of their standard errors.
+    spread = [math.sqrt(total * (w / sum(weight)) * (1 - w / sum(weight)) / 30) for w in weight]
+    for found, mean, error in zip(np.mean(drawn, axis=0), expected, spread, strict=True):
+        assert found == pytest.approx(mean, abs=5 * error + 0.5)
+
+
+@pytest.mark.parametrize(("defer", "epochs", "first"), [(2, None, 2), (0.8, 5, 4), (0.5, 3, 1)])
+def test_deferred_sampling_takes_every_image_once_until_then(defer, epochs, first):
+    sampler = ClassBalancedSampler(defer_epochs=defer, epochs=epochs)
+    for epoch in range(5):
+        drawn = np.sort(epoch_indices(sampler, LABELS, seed=0, epoch=epoch))
+        assert np.array_equal(drawn, np.arange(len(LABELS))) == (epoch < first)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"defer_epochs": 0.8}, "give their number"),
+        ({"defer_epochs": -1}, "defer_epochs is -1"),
+        ({"defer_epochs": 1.5, "epochs": 4}, "defer_epochs is 1.5"),
+    ],
+)
+def test_deferral_that_cannot_be_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        epoch_indices(ClassBalancedSampler(**options), LABELS, seed=0, epoch=0)
+
+
+@pytest.mark.parametrize("option", [{"power": 0.5}, {"length": "oversampled"}])
+def test_given_counts_leave_no_room_for_other_options(option):
+    sampler = ClassBalancedSampler(sampling_strategy={3: 5}, **option)
+    with pytest.raises(InputError, match="has no effect"):
+        sampler.resample_indices(LABELS)

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from counterpoise.balance.deferral import first_epoch
 from counterpoise.balance.samplers.base import ImageSampler, RandomState, Strategy
@@ -17,13 +17,16 @@ from counterpoise.exceptions import InputError
 class ClassBalancedSampler(ImageSampler):
     """Each draw takes a class at random, then one of its images at random.
 
-    Class c is taken with probability n_c^q / sum_k(n_k^q) (Kang et al. 2020, Eq. 1). The epoch keeps its length; class
-    sizes hold in expectation only. Images are drawn with replacement.
+    Class c is taken with probability n_c^q / sum_k(n_k^q) (Kang et al. 2020, Eq. 1). Class sizes hold in expectation
+    only. Images are drawn with replacement.
 
     Parameters
     ----------
     power : float in [0, 1], default=0.0
         The q of the formula: 0 takes all classes alike, 0.5 is square-root sampling, 1 takes every image alike.
+    length : {"images", "oversampled"}, default="images"
+        How many draws an epoch has: as many as there are images, or as many as random oversampling would take,
+        the number of classes times n_max.
     defer_epochs : int or float, default=0
         In so many first epochs every image is taken once; a float in (0, 1) is a share of `epochs`. Needs
         :meth:`set_epoch`; training and `EpochSampler` call it.
@@ -55,6 +58,7 @@ class ClassBalancedSampler(ImageSampler):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **ImageSampler._parameter_constraints,
         "power": [Interval(Real, 0, 1, closed="both")],
+        "length": [StrOptions({"images", "oversampled"})],
         "defer_epochs": [Real],
         "epochs": [Integral, None],
     }
@@ -63,6 +67,7 @@ class ClassBalancedSampler(ImageSampler):
         self,
         *,
         power: float = 0.0,
+        length: str = "images",
         defer_epochs: int | float = 0,
         epochs: int | None = None,
         sampling_strategy: Strategy = "auto",
@@ -70,6 +75,7 @@ class ClassBalancedSampler(ImageSampler):
     ) -> None:
         super().__init__(sampling_strategy=sampling_strategy, random_state=random_state)
         self.power = power
+        self.length = length
         self.defer_epochs = defer_epochs
         self.epochs = epochs
 
@@ -78,11 +84,14 @@ class ClassBalancedSampler(ImageSampler):
         self._is_deferred = epoch < first_epoch(self.defer_epochs, self.epochs)
 
     def _class_targets(self, counts: Mapping[Any, int], chosen: Sequence[Any]) -> dict[Any, int]:
-        total = sum(counts[label] for label in chosen)
+        sizes = [counts[label] for label in chosen]
         if getattr(self, "_is_deferred", False):
-            return {label: counts[label] for label in chosen}
-        shares = self._shares([counts[label] for label in chosen])
-        return dict(zip(chosen, np.rint(total * shares).astype(int).tolist(), strict=True))
+            return dict(zip(chosen, sizes, strict=True))
+        expected = np.rint(self._total(sizes) * self._shares(sizes)).astype(int)
+        return dict(zip(chosen, expected.tolist(), strict=True))
+
+    def _total(self, sizes: Sequence[int]) -> int:
+        return len(sizes) * max(sizes) if self.length == "oversampled" else sum(sizes)
 
     def _shares(self, counts: Sequence[int]) -> np.ndarray:
         raised = np.asarray(counts, dtype=np.float64) ** self.power
@@ -94,13 +103,15 @@ class ClassBalancedSampler(ImageSampler):
         members = {label: np.flatnonzero(y == label) for label in targets}
         others = np.flatnonzero(~np.isin(y, list(targets)))
         if not (isinstance(self.sampling_strategy, Mapping) or callable(self.sampling_strategy)):
-            shares = self._shares([len(rows) for rows in members.values()])
-            sizes = generator.multinomial(len(y) - len(others), shares)
+            present = [len(rows) for rows in members.values()]
+            sizes = generator.multinomial(self._total(present), self._shares(present))
             targets = dict(zip(targets, sizes.tolist(), strict=True))
             self.sampling_strategy_ = dict(targets)
         drawn = [generator.choice(members[label], size=size) for label, size in targets.items()]
         return np.concatenate([others, *drawn])
 
     def _refuse_unused_options(self) -> None:
-        if self.power != 0:
-            raise InputError(f"sampling_strategy gives the counts: power={self.power} has no effect")
+        for option, default in (("power", 0), ("length", "images")):
+            value = getattr(self, option)
+            if value != default:
+                raise InputError(f"sampling_strategy gives the counts: {option}={value} has no effect")

@@ -1,0 +1,71 @@
+"""Heads of networks: angles and prototypes, by hand and through a file."""
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoise.exceptions import UnknownNameError
+from counterpoise.networks import create_network, load_network, save_network
+from counterpoise.networks.heads import CosineHead, PrototypeHead
+
+POINTS = torch.tensor(np.random.default_rng(0).normal(size=(20, 5)), dtype=torch.float32)
+
+
+def network(**options):
+    return create_network("tinynet", num_classes=3, in_channels=1, image_size=(8, 8), seed=0, **options)
+
+
+def test_cosine_logits_are_scaled_cosines():
+    head = CosineHead(5, 3, scale=7.0)
+    weights = head.weight.detach().numpy()
+    expected = [[7 * z @ w / np.linalg.norm(z) / np.linalg.norm(w) for w in weights] for z in POINTS.numpy()]
+    assert head(POINTS).detach().numpy() == pytest.approx(np.array(expected), rel=1e-4, abs=1e-5)
+
+
+def test_prototype_logits_are_squared_distances_to_the_nearest_of_each_class():
+    centres = np.random.default_rng(1).normal(size=(4, 5))
+    labels = [0, 2, 2, 0]
+    head = PrototypeHead(5, 3, prototypes=4, scale=2.0)
+    head.set_prototypes(torch.tensor(centres), torch.tensor(labels))
+    for z, logits in zip(POINTS.numpy(), head(POINTS).numpy(), strict=True):
+        unit = z / np.linalg.norm(z)
+        for c in (0, 2):
+            own = [m / np.linalg.norm(m) for m, y in zip(centres, labels, strict=True) if y == c]
+            assert logits[c] == pytest.approx(-2 * min(np.sum((unit - m) ** 2) for m in own), abs=1e-5)
+        assert logits[1] == -8  # no prototype: as far as a point of the sphere can be
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_every_head_comes_back_from_its_file(kind, tmp_path):
+    images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    saved = network(head_layer=kind).eval()
+    save_network(saved, tmp_path / "model.safetensors")
+    loaded = load_network(saved.config, tmp_path / "model.safetensors")
+    assert torch.equal(loaded(images), saved(images))
+    assert type(loaded.classifier) is type(saved.classifier)
+
+
+def test_prototypes_come_back_from_their_file(tmp_path):
+    images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    saved = network().eval()
+    centres = torch.rand(5, saved.embedding_dim, generator=torch.Generator().manual_seed(1))
+    saved.set_prototypes(centres, torch.tensor([0, 1, 2, 2, 1]))
+    save_network(saved, tmp_path / "model.safetensors")
+    loaded = load_network(saved.config, tmp_path / "model.safetensors")
+    assert torch.equal(loaded(images), saved(images))
+
+
+def test_a_new_head_is_of_the_same_kind_and_follows_its_generator():
+    heads = []
+    for _ in range(2):
+        net = network(head_layer="cosine")
+        net.reset_head(5, generator=torch.Generator().manual_seed(3))
+        heads.append(net.classifier)
+    assert isinstance(heads[0], CosineHead)
+    assert heads[0].weight.shape[0] == 5
+    assert torch.equal(heads[0].weight, heads[1].weight)
+
+
+def test_an_unknown_head_is_refused():
+    with pytest.raises(UnknownNameError, match="cosin"):
+        network(head_layer="cosin")
