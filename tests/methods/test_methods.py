@@ -70,6 +70,10 @@ def test_an_option_that_two_pieces_share_needs_its_place():
         ("ados:nu_max", "'nu_max' is not of the form option=value"),
         ("ados:loss=weighted-cross-entrpy", "did you mean 'weighted-cross-entropy'"),
         ("bl:head_loss=cross-entropy", "trains no separate head"),
+        ("ncm:head_sampler=ros", "trains no separate head"),
+        ("bl:schedule=cosin", "unknown schedule 'cosin'; did you mean 'cosine'"),
+        ("bl:loss=none", "needs a loss"),
+        ("bl:head=cross-entropy", "unknown head 'cross-entropy'"),
     ],
 )
 def test_a_wrong_spec_is_one_clear_line(spec, message):
@@ -93,3 +97,17 @@ def test_records_survive_pickling():
 def test_a_piece_refuses_an_option_it_does_not_have():
     with pytest.raises(UnknownNameError):
         Piece("losses", "CrossEntropy").with_option("gamma", 2)
+
+
+def test_a_place_is_filled_and_emptied_by_name():
+    method = get_method("crt:head_sampler=none:schedule=one-cycle:head_loss=balanced-softmax")
+    assert (method.head_sampler, method.schedule) == (None, "one-cycle")
+    assert method.head_loss.class_name == "BalancedSoftmax"
+    assert method.options()["schedule"] == "one-cycle"
+    assert get_method("bl:sampler=ros").sampler.class_name == "ROS"
+
+
+def test_new_points_in_feature_space_bring_a_new_head():
+    assert get_method("ados").head.class_name == "NewHead"
+    assert "head_loss" in get_method("ados").places
+    assert "head_loss" not in get_method("ncm").places

@@ -23,6 +23,12 @@ PLACES: dict[str, str] = {
     "adjust": "adjust",
 }
 
+# What a method says besides its pieces, and the values it can have.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "head_layer": ("linear", "cosine"),
+    "schedule": ("constant", "cosine", "one-cycle"),
+}
+
 # Where something must act.
 NEEDED = ("loss", "head_loss")
 # What acts while a head is trained on embeddings.
@@ -125,7 +131,7 @@ class Method:
 
     def options(self) -> dict[str, Any]:
         """Return every option of every piece as ``place.option``, and each place's piece by name."""
-        values: dict[str, Any] = {"head_layer": self.head_layer, "schedule": self.schedule}
+        values: dict[str, Any] = {choice: getattr(self, choice) for choice in CHOICES}
         for place, piece in self.places.items():
             values[place] = piece.name
             values |= {f"{place}.{option}": value for option, value in piece.defaults().items()}
@@ -137,8 +143,9 @@ class Method:
         Parameters
         ----------
         key : str
-            A place (``loss``; the value is then the name of a piece that fits there), an option
-            (``nu_max``), or, where two pieces share its name, both (``head_loss.label_smoothing``).
+            A place (``loss``; the value is then the name of a piece that fits there, or ``none``), ``schedule`` or
+            ``head_layer``, an option (``nu_max``), or, where two pieces share its name, both
+            (``head_loss.label_smoothing``).
         value : Any
             The new value.
 
@@ -151,17 +158,21 @@ class Method:
         """
         if key in PLACES:
             return self._with_piece(key, value)
+        if key in CHOICES:
+            if value not in CHOICES[key]:
+                raise UnknownNameError(key, str(value), CHOICES[key])
+            return _replace(self, key, value)
         place, _, option = key.rpartition(".")
         candidates = {p: piece for p, piece in self.places.items() if not place or p == place}
         owners = [p for p, piece in candidates.items() if option in piece.defaults()]
         if not owners:
-            known = [*PLACES, *(o for piece in candidates.values() for o in piece.defaults())]
+            known = [*PLACES, *CHOICES, *(o for piece in candidates.values() for o in piece.defaults())]
             raise UnknownNameError(f"option of {self.name}", key, set(known))
         if len(owners) > 1:
             choices = " or ".join(f"{owner}.{option}" for owner in owners)
             raise InputError(f"option {key!r} of {self.name} is ambiguous: write {choices}")
         owner = owners[0]
-        return _replace_piece(self, owner, self.places[owner].with_option(option, value))
+        return _replace(self, owner, self.places[owner].with_option(option, value))
 
     def _with_piece(self, place: str, name: str) -> Method:
         if place in HEAD_PLACES and not self.trains_head:
@@ -171,13 +182,13 @@ class Method:
                 raise InputError(
                     f"method {self.name!r} needs a {place}; name one of {', '.join(pieces_in('losses'))}"
                 )
-            return _replace_piece(self, place, None)
+            return _replace(self, place, None)
         known = pieces_in(PLACES[place])
         if name not in known:
             raise UnknownNameError(place, str(name), known)
-        return _replace_piece(self, place, Piece(PLACES[place], known[name]))
+        return _replace(self, place, Piece(PLACES[place], known[name]))
 
 
-def _replace_piece(method: Method, place: str, piece: Piece | None) -> Method:
-    changes: Mapping[str, Any] = {place: piece}
+def _replace(method: Method, field: str, value: Any) -> Method:
+    changes: Mapping[str, Any] = {field: value}
     return replace(method, **changes)
