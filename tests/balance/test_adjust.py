@@ -84,6 +84,6 @@ def test_an_adjustment_that_needs_logits_says_so():
 
     with pytest.raises(InputError, match="keep a validation split"):
         Needy().fit(None, None, [1, 2, 3])
-    fitted = Needy().fit(LOGITS, np.zeros(6), [1, 2, 3])
+    fitted = Needy().fit(LOGITS, np.zeros(6, dtype=int), [1, 2, 3])
     np.testing.assert_allclose(fitted.transform(LOGITS).mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(Needy.from_state(fitted.get_state()).mean_, LOGITS.mean(axis=0))

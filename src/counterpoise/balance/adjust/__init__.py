@@ -9,7 +9,19 @@ array([1])
 """
 
 from counterpoise.balance.adjust.base import Adjustment
+from counterpoise.balance.adjust.class_thresholds import ClassThresholds
+from counterpoise.balance.adjust.expected_cost import ExpectedCost
 from counterpoise.balance.adjust.logit_adjustment import LogitAdjustment
+from counterpoise.balance.adjust.sigmoid_scores import SigmoidScores
 from counterpoise.balance.adjust.state import adjustment_from_state
+from counterpoise.balance.adjust.temperature_scaling import TemperatureScaling
 
-__all__ = ["Adjustment", "LogitAdjustment", "adjustment_from_state"]
+__all__ = [
+    "Adjustment",
+    "ClassThresholds",
+    "ExpectedCost",
+    "LogitAdjustment",
+    "SigmoidScores",
+    "TemperatureScaling",
+    "adjustment_from_state",
+]

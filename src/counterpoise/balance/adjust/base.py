@@ -5,11 +5,15 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from counterpoise.exceptions import InputError
+
+# How many parts of the held-out images a cross-fit makes.
+PARTS = 5
 
 
 class Adjustment(ABC):
@@ -24,10 +28,12 @@ class Adjustment(ABC):
         Width of the logits that it was fitted for.
     """
 
-    #: Whether `fit` needs logits and labels; otherwise they may be None.
-    needs_logits = True
-
     num_classes_: int
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether `fit` needs logits and labels; otherwise they may be None."""
+        return True
 
     @abstractmethod
     def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
@@ -57,22 +63,22 @@ class Adjustment(ABC):
         Raises
         ------
         InputError
-            If shapes do not fit, or the logits that it needs are missing.
+            If shapes do not fit, an option is refused, or the logits that it needs are missing.
         """
         counts = _checked_counts(class_counts)
-        if self.needs_logits and (logits is None or labels is None):
+        scores = np.empty((0, len(counts))) if logits is None else _checked_logits(logits, len(counts))
+        classes = _checked_labels([] if labels is None else labels, scores)
+        if self.needs_logits and not len(scores):
             raise InputError(
                 f"{type(self).__name__} learns from validation logits and labels, found none;"
                 " keep a validation split"
             )
-        scores = np.empty((0, len(counts))) if logits is None else _checked_logits(logits, len(counts))
-        classes = np.empty(0, dtype=np.int64) if labels is None else np.asarray(labels)
-        if len(classes) != len(scores):
+        if not np.isfinite(scores).all():
             raise InputError(
-                f"found {len(scores)} rows of logits and {len(classes)} labels; give one label for each row"
+                "the logits hold NaN or infinity; expected finite numbers: did training diverge?"
             )
+        self._fit(scores.astype(np.float64), classes, counts)
         self.num_classes_ = len(counts)
-        self._fit(scores, classes, counts)
         return self
 
     def transform(self, logits: Any) -> np.ndarray:
@@ -98,11 +104,47 @@ class Adjustment(ABC):
         scores = _checked_logits(logits, self.num_classes_)
         return self._transform(scores.astype(np.float64)).astype(scores.dtype, copy=False)
 
+    def cross_fit(self, logits: Any, labels: Any, class_counts: Any) -> np.ndarray:
+        """Return adjusted logits of held-out images, for scores that do not flatter what was learned from them.
+
+        The images are dealt out, class by class, to five parts; each part is adjusted by what the other four
+        teach. Where nothing is learned from logits, this is plain adjusting. The adjustment itself is left as it is.
+
+        Parameters
+        ----------
+        logits, labels, class_counts
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (N, C)
+            Of the floating type that came in.
+        """
+        rows, classes = np.asarray(logits), np.asarray(labels)
+        if not self.needs_logits:
+            return self._copy().fit(None, None, class_counts).transform(rows)
+        part = np.empty(len(classes), dtype=np.int64)
+        part[np.argsort(classes, kind="stable")] = np.arange(len(classes)) % PARTS
+        adjusted = rows.copy()
+        for number in range(PARTS):
+            own = part == number
+            if own.any() and not own.all():
+                fitted = self._copy().fit(rows[~own], classes[~own], class_counts)
+                adjusted[own] = fitted.transform(rows[own])
+        return adjusted
+
     def get_state(self) -> dict[str, Any]:
         """Return name, options and what was learned as plain JSON, for :func:`adjustment_from_state`."""
         learned = {name: _plain(value) for name, value in vars(self).items() if name.endswith("_")}
-        options = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        options = {name: _plain(value) for name, value in self._options().items()}
         return {"name": type(self).__name__, "options": options, "learned": learned}
+
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def _copy(self) -> Adjustment:
+        """Return an unfitted one with the same options."""
+        return type(self)(**self._options())
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Adjustment:
@@ -122,6 +164,10 @@ class Adjustment(ABC):
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
@@ -149,3 +195,15 @@ def _checked_logits(logits: Any, num_classes: int) -> np.ndarray:
             f"logits are {scores.dtype} of shape {scores.shape}; expected floats of shape (N, {num_classes})"
         )
     return scores
+
+
+def _checked_labels(labels: Any, scores: np.ndarray) -> np.ndarray:
+    classes = np.asarray(labels) if len(labels) else np.empty(0, dtype=np.int64)
+    if classes.shape != (len(scores),):
+        raise InputError(
+            f"found {len(scores)} rows of logits and {len(classes)} labels; give one label for each row"
+        )
+    highest = scores.shape[1] - 1
+    if classes.dtype.kind not in "iu" or ((classes < 0) | (classes > highest)).any():
+        raise InputError(f"labels must be whole numbers from 0 to {highest}, one for each row of logits")
+    return classes.astype(np.int64)

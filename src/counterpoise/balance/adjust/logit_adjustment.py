@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.metrics import recall_score
 
 from counterpoise.balance.adjust.base import Adjustment
 from counterpoise.exceptions import InputError
+
+CHOSEN = "validation"
+TAUS = np.arange(0.0, 2.25, 0.25)
 
 
 class LogitAdjustment(Adjustment):
@@ -16,14 +20,17 @@ class LogitAdjustment(Adjustment):
 
     Parameters
     ----------
-    tau : float, default=1.0
-        How much of the shares is taken off; 0 changes nothing.
+    tau : float or "validation", default=1.0
+        How much of the shares is taken off; 0 changes nothing. "validation": the one of 0, 0.25, .., 2 with the
+        highest mean recall on the validation images (the smallest of equals).
 
     Attributes
     ----------
     offset_ : ndarray of float64, shape (C,)
         What is added to the logits. 0 for a class without training images: dividing by its share would
         make a class that the network never saw win always.
+    tau_ : float
+        The tau that is used.
     num_classes_ : int
         Width of the logits.
 
@@ -33,17 +40,38 @@ class LogitAdjustment(Adjustment):
     array([[0.288, 1.386]])
     """
 
-    needs_logits = False
-
-    def __init__(self, *, tau: float = 1.0) -> None:
+    def __init__(self, *, tau: float | str = 1.0) -> None:
         self.tau = tau
 
+    @property
+    def needs_logits(self) -> bool:
+        """Whether tau is chosen."""
+        return self.tau == CHOSEN
+
     def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
-        if not np.isfinite(self.tau):
-            raise InputError(f"tau is {self.tau}; expected a number")
-        present = class_counts > 0
-        self.offset_ = np.zeros(len(class_counts))
-        self.offset_[present] = -self.tau * np.log(class_counts[present] / class_counts.sum())
+        logs = log_shares(class_counts)
+        if self.tau == CHOSEN:
+            recalls = [_macro_recall(labels, logits - tau * logs) for tau in TAUS]
+            # So that rounding does not decide between equals.
+            self.tau_ = float(TAUS[np.argmax(np.round(recalls, 12))])
+        elif isinstance(self.tau, (int, float)) and np.isfinite(self.tau):
+            self.tau_ = float(self.tau)
+        else:
+            raise InputError(f"tau is {self.tau}; expected a number or {CHOSEN!r}")
+        self.offset_ = -self.tau_ * logs
 
     def _transform(self, logits: np.ndarray) -> np.ndarray:
         return logits + self.offset_
+
+
+def log_shares(class_counts: np.ndarray) -> np.ndarray:
+    """Return log p_c, float64 of shape (C,), with p_c the class's share of the images; 0 for a class without any."""
+    present = class_counts > 0
+    logs = np.zeros(len(class_counts))
+    logs[present] = np.log(class_counts[present] / class_counts.sum())
+    return logs
+
+
+def _macro_recall(labels: np.ndarray, logits: np.ndarray) -> float:
+    decisions = logits.argmax(axis=1)
+    return recall_score(labels, decisions, labels=np.unique(labels), average="macro", zero_division=0)

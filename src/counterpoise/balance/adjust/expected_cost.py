@@ -1,0 +1,90 @@
+"""The decision of least expected cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import log_softmax
+
+from counterpoise.balance.adjust._shift import highest_at_zero
+from counterpoise.balance.adjust.base import Adjustment
+from counterpoise.balance.costs import read_costs
+from counterpoise.exceptions import InputError
+
+# A decision that saves nothing gets the smallest share that is still a number.
+LEAST_SHARE = 1e-300
+
+
+class ExpectedCost(Adjustment):
+    """Decide for argmin_k sum_c p_c cost[c, k] (Elkan 2001, Eq. 1); nothing is learned.
+
+    It is right for probabilities that mean what they say under the class shares that it is used on. A network
+    trained on rare classes seldom gives such; `ClassThresholds` with the same costs needs no such probabilities.
+
+    What comes back as logits are logarithms of the expected savings, sum_c p_c (max_j cost[c, j] - cost[c, k]):
+    what decision k is expected to save against the dearest decision for each class. The highest saving is
+    the lowest cost. Their softmax is each decision's share of the savings, and a probability of the class only
+    where that is one: for costs of 0 and 1 it is p itself, and for a cost w_c of any mistake on class c it
+    is p_c w_c / sum_k p_k w_k. For other costs it only ranks the decisions.
+
+    Parameters
+    ----------
+    costs : path or array-like of float, shape (C, C)
+        Cost of deciding for the column where the row is true; a file as `read_costs` reads it.
+    class_names : sequence of str, optional
+        The classes in their order, for a file of costs that names them.
+
+    Attributes
+    ----------
+    costs_ : ndarray of float64, shape (C, C)
+        The costs.
+    num_classes_ : int
+        Width of the logits.
+
+    Examples
+    --------
+    To miss class 1 costs nine false alarms, so it is decided for from a probability of 1/10:
+
+    >>> adjustment = ExpectedCost(costs=[[0, 1], [9, 0]]).fit(None, None, [90, 10])
+    >>> adjustment.transform(np.log([[0.89, 0.11], [0.91, 0.09]])).argmax(axis=1)
+    array([1, 0])
+    """
+
+    def __init__(
+        self,
+        *,
+        costs: str | PathLike[str] | ArrayLike | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        self.costs = costs
+        self.class_names = class_names
+
+    @property
+    def needs_logits(self) -> bool:
+        """False: the costs say all."""
+        return False
+
+    def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
+        if self.costs is None:
+            raise InputError("the expected cost needs a cost matrix; give costs=FILE")
+        self.costs_ = read_costs(self.costs, len(class_counts), class_names=self.class_names)
+        if not _savings(self.costs_).any():
+            raise InputError(
+                "every decision costs the same; expected a cost matrix in which mistakes cost more"
+            )
+
+    def _transform(self, logits: np.ndarray) -> np.ndarray:
+        savings = _savings(self.costs_)
+        # Classes for which all decisions cost the same have no say, however probable.
+        matter = savings.any(axis=1)
+        log_p = log_softmax(logits, axis=1)[:, matter]
+        expected = np.exp(highest_at_zero(log_p)) @ savings[matter]
+        expected /= expected.max(axis=1, keepdims=True)
+        return np.log(np.maximum(expected, LEAST_SHARE))
+
+
+def _savings(costs: np.ndarray) -> np.ndarray:
+    return costs.max(axis=1, keepdims=True) - costs

@@ -1,0 +1,82 @@
+"""Scores of one-vs-rest networks, with a threshold for each class."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import log_expit
+from sklearn.metrics import roc_curve
+
+from counterpoise.balance.adjust._decision_scores import CLASS_SCORES, MacroScore
+from counterpoise.balance.adjust._shift import highest_at_zero
+from counterpoise.balance.adjust._threshold_search import search_offsets
+from counterpoise.balance.adjust.base import Adjustment
+from counterpoise.exceptions import UnknownNameError
+
+NONE, YOUDEN = "none", "youden"
+# What one class alone, or none, tells about its threshold: the middle.
+PLAIN_THRESHOLD = 0.5
+
+
+class SigmoidScores(Adjustment):
+    """log sigmoid(z_c) - log t_c for a network whose outputs say, class by class, yes or no (lecture, "Sigmoid").
+
+    Such a network is trained with binary cross entropy, one class against the rest, and its sigmoids do not sum
+    to 1. The class is argmax_c sigmoid(z_c) / t_c, and the softmax of what comes back is these quotients
+    scaled to sum to 1.
+
+    Parameters
+    ----------
+    thresholds : str, default="none"
+        "none": all equal. "youden": those with the highest Youden's J of each class against the rest
+        on the validation images (Youden 1950), each class by itself. A score ("gmean", "f1", "recall", "precision",
+        "specificity", "accuracy"): those under which it is highest on the validation images for all
+        classes together, as `ClassThresholds` finds them.
+
+    Attributes
+    ----------
+    offset_ : ndarray of float64, shape (C,)
+        -log t_c; for a score, up to a constant.
+    num_classes_ : int
+        Width of the logits.
+
+    Examples
+    --------
+    >>> from scipy.special import softmax
+    >>> adjustment = SigmoidScores().fit(None, None, [90, 10])
+    >>> softmax(adjustment.transform([[0.0, -np.log(3)]]), axis=1).round(3)  # sigmoids of 1/2 and 1/4
+    array([[0.667, 0.333]])
+    """
+
+    def __init__(self, *, thresholds: str = NONE) -> None:
+        self.thresholds = thresholds
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether thresholds are tuned."""
+        return self.thresholds != NONE
+
+    def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
+        num_classes = len(class_counts)
+        if self.thresholds == NONE:
+            self.offset_ = np.zeros(num_classes)
+        elif self.thresholds == YOUDEN:
+            cuts = [_youden_log_threshold(labels == c, log_expit(logits[:, c])) for c in range(num_classes)]
+            self.offset_ = -np.array(cuts)
+        elif self.thresholds in CLASS_SCORES:
+            objective = MacroScore(self.thresholds, labels, num_classes)
+            self.offset_ = search_offsets(log_expit(logits), labels, class_counts, objective)
+        else:
+            raise UnknownNameError("kind of thresholds", str(self.thresholds), {NONE, *CLASS_SCORES})
+
+    def _transform(self, logits: np.ndarray) -> np.ndarray:
+        return highest_at_zero(log_expit(logits) + self.offset_)
+
+
+def _youden_log_threshold(positive: np.ndarray, log_scores: np.ndarray) -> float:
+    """Return the logarithm of the highest of the thresholds with the best recall + specificity - 1."""
+    if positive.all() or not positive.any():
+        return float(np.log(PLAIN_THRESHOLD))
+    fpr, tpr, thresholds = roc_curve(positive, log_scores)
+    best = int(np.argmax(np.round(tpr - fpr, 12)))  # so that rounding does not decide between equals
+    # The first is infinite: no cut is better than none.
+    return float(thresholds[best] if best else log_scores.max())

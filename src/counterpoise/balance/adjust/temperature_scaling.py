@@ -1,0 +1,66 @@
+"""Temperature scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import softmax
+
+from counterpoise.balance.adjust._shift import highest_at_zero
+from counterpoise.balance.adjust.base import Adjustment
+
+# The inverse temperature stays in here; validation images that are all right ask for an infinite one.
+LOWEST, HIGHEST = 0.01, 100.0
+
+
+class TemperatureScaling(Adjustment):
+    """logits / T, with the one temperature T that makes validation labels most likely (Guo et al. 2017, section 4.2).
+
+    It makes probabilities honest and changes no decision: T is the same for all classes, and rows are
+    shifted so that their largest value is exactly 0, which the softmax does not see and no rounding can undo.
+
+    Attributes
+    ----------
+    temperature_ : float
+        T, in [0.01, 100]; above 1 for a network that is too sure of itself. The mean negative log-likelihood
+        is convex in 1/T, so this is its only minimum.
+    num_classes_ : int
+        Width of the logits.
+
+    Examples
+    --------
+    Three of four such images are of class 0, so that its probability should be 3/4:
+
+    >>> from scipy.special import softmax
+    >>> logits = [[5.0, 0.0]] * 4
+    >>> adjustment = TemperatureScaling().fit(logits, [0, 0, 0, 1], [90, 10])
+    >>> softmax(adjustment.transform(logits[:1]), axis=1).round(3)
+    array([[0.75, 0.25]])
+    """
+
+    def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
+        shifted = highest_at_zero(logits)
+        of_label = shifted[np.arange(len(labels)), labels]
+
+        def slope(inverse: float) -> float:
+            expected = (softmax(inverse * shifted, axis=1) * shifted).sum(axis=1)
+            return float((expected - of_label).mean())
+
+        self.temperature_ = 1.0 / _root_of_rising(slope)
+
+    def _transform(self, logits: np.ndarray) -> np.ndarray:
+        return highest_at_zero(logits) / self.temperature_
+
+
+def _root_of_rising(function: Callable[[float], float]) -> float:
+    """Return where a rising function crosses 0, or the end of the range at which it comes nearest; 1 if it is flat."""
+    low, high = function(LOWEST), function(HIGHEST)
+    if low >= 0 >= high:
+        return 1.0
+    if low >= 0:
+        return LOWEST
+    if high <= 0:
+        return HIGHEST
+    return float(brentq(function, LOWEST, HIGHEST, xtol=1e-12))
