@@ -9,10 +9,25 @@ import pytest
 import torch
 
 from counterpoise.balance import losses
-from counterpoise.balance.losses import BalancedSoftmax, CrossEntropy, WeightedCrossEntropy, class_weights
+from counterpoise.balance.losses import (
+    BalancedSoftmax,
+    ClassBalancedLoss,
+    CostModifiedSoftmax,
+    CrossEntropy,
+    ExpectedCostLoss,
+    FocalLoss,
+    LDAMLoss,
+    SigmoidCrossEntropy,
+    WeightedCrossEntropy,
+    class_weights,
+)
 from counterpoise.exceptions import InputError
+from counterpoise.methods import Piece
+from counterpoise.methods.piece import pieces_in
 
 COUNTS = [50, 5, 20, 1]
+# Rows: true classes. The third class is never a mistake worth avoiding for the first; being right on the last costs 2.
+COSTS = [[0, 3, 0, 1.5], [9, 0, 2, 4], [1, 1, 0, 1], [7, 5, 6, 2]]
 LOSSES = {
     "plain": lambda **kw: CrossEntropy(**kw),
     "smoothed": lambda **kw: CrossEntropy(label_smoothing=0.2, **kw),
@@ -22,6 +37,24 @@ LOSSES = {
     ),
     "balanced": lambda **kw: BalancedSoftmax(class_counts=COUNTS, **kw),
     "balanced-tau": lambda **kw: BalancedSoftmax(class_counts=COUNTS, tau=0.3, **kw),
+    "focal": lambda **kw: FocalLoss(**kw),
+    "focal-inverse": lambda **kw: FocalLoss(gamma=0.5, alpha="inverse", class_counts=COUNTS, **kw),
+    "focal-alpha": lambda **kw: FocalLoss(gamma=1.0, alpha=[0.5, 1, 0, 4], **kw),
+    "effective": lambda **kw: ClassBalancedLoss(class_counts=COUNTS, beta=0.9, **kw),
+    "effective-focal": lambda **kw: ClassBalancedLoss(class_counts=COUNTS, gamma=0.7, **kw),
+    "effective-sigmoid": lambda **kw: ClassBalancedLoss(class_counts=COUNTS, base="sigmoid", **kw),
+    "effective-sigmoid-focal": lambda **kw: ClassBalancedLoss(
+        class_counts=COUNTS, base="sigmoid", gamma=1.5, **kw
+    ),
+    "margins": lambda **kw: LDAMLoss(class_counts=COUNTS, scale=4.0, **kw),
+    "margins-weighted": lambda **kw: LDAMLoss(class_counts=COUNTS, max_margin=0.1, defer_epochs=0, **kw),
+    "sigmoid": lambda **kw: SigmoidCrossEntropy(**kw),
+    "sigmoid-inverse": lambda **kw: SigmoidCrossEntropy(positive_weight="inverse", class_counts=COUNTS, **kw),
+    "sigmoid-weighted": lambda **kw: SigmoidCrossEntropy(positive_weight=[0.5, 1, 0, 4], **kw),
+    "expected": lambda **kw: ExpectedCostLoss(class_counts=COUNTS, **kw),
+    "expected-costs": lambda **kw: ExpectedCostLoss(costs=COSTS, **kw),
+    "modified": lambda **kw: CostModifiedSoftmax(class_counts=COUNTS, **kw),
+    "modified-costs": lambda **kw: CostModifiedSoftmax(costs=COSTS, **kw),
 }
 
 
@@ -31,44 +64,127 @@ def batch(n=7, dtype=torch.float64):
     return logits, torch.arange(n) % len(COUNTS)
 
 
-def log_softmax(row):
-    return [z - math.log(sum(math.exp(other) for other in row)) for z in row]
+def softmax(row):
+    total = sum(math.exp(z) for z in row)
+    return [math.exp(z) / total for z in row]
 
 
-def slow_loss(name, row, target):
-    """One sample's loss, from the equations."""
-    share = [n / sum(COUNTS) for n in COUNTS]
-    if name == "plain":
-        return -log_softmax(row)[target]
-    if name == "smoothed":
-        wanted = [0.2 / len(row) + (0.8 if c == target else 0.0) for c in range(len(row))]
-        return -sum(q * logp for q, logp in zip(wanted, log_softmax(row), strict=True))
-    if name.startswith("weighted"):
-        raw = [(1 / p) ** (0.5 if name.endswith("mean") else 1.0) for p in share]
-        scale = len(raw) if name.endswith("mean") else 1
-        return -scale * raw[target] / sum(raw) * log_softmax(row)[target]
-    tau = 0.3 if name.endswith("tau") else 1.0
-    raised = [p**tau * math.exp(z) for p, z in zip(share, row, strict=True)]
-    return -math.log(raised[target] / sum(raised))
+def sigmoid(z):
+    return 1 / (1 + math.exp(-z))
+
+
+def mean_one(raw):
+    return [w * len(raw) / sum(raw) for w in raw]
+
+
+def inverse(power=1.0):
+    return [(sum(COUNTS) / n) ** power for n in COUNTS]
+
+
+def effective(beta=0.9999):
+    """Weights of mean 1, with the effective number as the sum it comes from."""
+    return mean_one([1 / sum(beta**j for j in range(n)) for n in COUNTS])
+
+
+def from_counts():
+    return [[0 if k == y else max(COUNTS) / n for k in range(4)] for y, n in enumerate(COUNTS)]
+
+
+def plain(row, y):
+    return -math.log(softmax(row)[y])
+
+
+def smoothed(row, y):
+    wanted = [0.2 / len(row) + (0.8 if c == y else 0.0) for c in range(len(row))]
+    return -sum(q * math.log(p) for q, p in zip(wanted, softmax(row), strict=True))
+
+
+def balanced(row, y, tau):
+    raised = [(n / sum(COUNTS)) ** tau * math.exp(z) for n, z in zip(COUNTS, row, strict=True)]
+    return -math.log(raised[y] / sum(raised))
+
+
+def focal(row, y, gamma):
+    return (1 - softmax(row)[y]) ** gamma * plain(row, y)
+
+
+def sigmoids(row, y, gamma=0.0, positive=(1, 1, 1, 1)):
+    total = 0.0
+    for c, z in enumerate(row):
+        p = sigmoid(z) if c == y else 1 - sigmoid(z)
+        total -= (positive[c] if c == y else 1) * (1 - p) ** gamma * math.log(p)
+    return total
+
+
+def margins(row, y, scale, largest):
+    margin = [largest * n**-0.25 / max(m**-0.25 for m in COUNTS) for n in COUNTS]
+    return plain([z - scale * margin[y] if c == y else z for c, z in enumerate(row)], y)
+
+
+def expected(row, y, costs):
+    return sum(p * costs[y][k] for k, p in enumerate(softmax(row)))
+
+
+def modified(row, y, costs):
+    xi = [costs[y][k] or (1 if k == y else 0) for k in range(4)]
+    raised = [x * math.exp(z) for x, z in zip(xi, row, strict=True)]
+    return -math.log(raised[y] / sum(raised))
+
+
+SLOW = {
+    "plain": plain,
+    "smoothed": smoothed,
+    "weighted": lambda row, y: inverse()[y] / sum(inverse()) * plain(row, y),
+    "weighted-mean": lambda row, y: mean_one(inverse(0.5))[y] * plain(row, y),
+    "balanced": lambda row, y: balanced(row, y, 1.0),
+    "balanced-tau": lambda row, y: balanced(row, y, 0.3),
+    "focal": lambda row, y: focal(row, y, 2.0),
+    "focal-inverse": lambda row, y: mean_one(inverse())[y] * focal(row, y, 0.5),
+    "focal-alpha": lambda row, y: [0.5, 1, 0, 4][y] * focal(row, y, 1.0),
+    "effective": lambda row, y: effective(0.9)[y] * plain(row, y),
+    "effective-focal": lambda row, y: effective()[y] * focal(row, y, 0.7),
+    "effective-sigmoid": lambda row, y: effective()[y] * sigmoids(row, y),
+    "effective-sigmoid-focal": lambda row, y: effective()[y] * sigmoids(row, y, 1.5),
+    "margins": lambda row, y: margins(row, y, 4.0, 0.5),
+    "margins-weighted": lambda row, y: effective()[y] * margins(row, y, 30.0, 0.1),
+    "sigmoid": sigmoids,
+    "sigmoid-inverse": lambda row, y: sigmoids(row, y, positive=[(76 - n) / n for n in COUNTS]),
+    "sigmoid-weighted": lambda row, y: sigmoids(row, y, positive=[0.5, 1, 0, 4]),
+    "expected": lambda row, y: expected(row, y, from_counts()),
+    "expected-costs": lambda row, y: expected(row, y, COSTS),
+    "modified": lambda row, y: modified(row, y, from_counts()),
+    "modified-costs": lambda row, y: modified(row, y, COSTS),
+}
+
+
+def slow_divisor(name, targets):
+    """Only margins with weights are divided by the weights (Cao et al. 2019, Algorithm 1, line 11)."""
+    return sum(effective()[y] for y in targets) if name == "margins-weighted" else len(targets)
+
+
+def test_every_loss_has_an_oracle():
+    assert SLOW.keys() == LOSSES.keys()
+    assert {type(build()).__name__ for build in LOSSES.values()} == set(pieces_in("losses").values())
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_equals_the_slow_loop(name):
     logits, targets = batch()
-    expected = [slow_loss(name, row, int(t)) for row, t in zip(logits.tolist(), targets, strict=True)]
-    np.testing.assert_allclose(LOSSES[name](reduction="none")(logits, targets), expected, rtol=1e-12)
+    wanted = [SLOW[name](row, y) for row, y in zip(logits.tolist(), targets.tolist(), strict=True)]
+    np.testing.assert_allclose(LOSSES[name](reduction="none")(logits, targets), wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_reductions_and_sample_weights(name):
     logits, targets = batch()
     weight = torch.linspace(0, 2, len(targets), dtype=torch.float32)
+    divisor = slow_divisor(name, targets.tolist())
     single = LOSSES[name](reduction="none")(logits, targets)
     torch.testing.assert_close(LOSSES[name](reduction="sum")(logits, targets), single.sum())
-    torch.testing.assert_close(LOSSES[name]()(logits, targets), single.sum() / 7)
-    weighted = (single * weight).sum() / 7
+    torch.testing.assert_close(LOSSES[name]()(logits, targets), single.sum() / divisor)
+    weighted = (single * weight).sum() / divisor
     torch.testing.assert_close(LOSSES[name]()(logits, targets, weight), weighted)
-    assert weighted != single.mean()
+    assert weighted != single.sum() / divisor
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -85,12 +201,34 @@ def test_type_is_that_of_the_logits_and_the_input_is_left_alone(name, dtype):
     logits, targets = batch(dtype=dtype)
     before = logits.clone()
     result = LOSSES[name](reduction="none")(logits, targets, torch.ones(7))
-    assert result.dtype == dtype
+    assert result.dtype == (torch.float32 if dtype == torch.bfloat16 else dtype)
     exact = LOSSES[name](reduction="none")(logits.double(), targets)
-    torch.testing.assert_close(
-        result.double(), exact, rtol=3e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-5
-    )
+    torch.testing.assert_close(result.double(), exact, rtol=1e-5, atol=1e-5)
     assert torch.equal(before, logits)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_huge_logits_give_finite_losses_and_gradients(name, dtype):
+    signs = torch.tensor([[1, -1, -1, 1], [-1, 1, 1, 1], [1, 1, 1, 1], [-1, -1, -1, -1], [1, -1, -1, -1]])
+    logits = (1e4 * signs).to(dtype).repeat(4, 1).requires_grad_()
+    targets = torch.arange(4).repeat_interleave(5)
+    for reduction in ("mean", "sum", "none"):
+        values = LOSSES[name](reduction=reduction)(logits, targets)
+        (gradient,) = torch.autograd.grad(values.sum(), logits)
+        assert torch.isfinite(values).all()
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("class_name", pieces_in("losses").values())
+def test_a_class_without_samples_does_no_harm(class_name):
+    loss = Piece("losses", class_name).build(class_counts=[50, 0, 20, 1], epochs=10, reduction="none")
+    logits, targets = batch()
+    values = loss(logits.requires_grad_(), targets)
+    (gradient,) = torch.autograd.grad(values.sum(), logits)
+    assert torch.isfinite(values).all()
+    assert torch.isfinite(gradient).all()
+    assert (values[targets != 1] > 0).all()
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -117,7 +255,7 @@ def test_bad_input_is_refused_with_what_was_expected(name):
             loss(*arguments)
 
 
-@pytest.mark.parametrize("loss", [WeightedCrossEntropy, BalancedSoftmax])
+@pytest.mark.parametrize("loss", [WeightedCrossEntropy, BalancedSoftmax, ClassBalancedLoss, LDAMLoss])
 def test_counts_must_match_the_logits(loss):
     with pytest.raises(InputError, match="3 class counts for 4 logits"):
         loss(class_counts=[1, 2, 3])(*batch())
@@ -135,6 +273,31 @@ def test_counts_must_match_the_logits(loss):
         (lambda: WeightedCrossEntropy(class_counts=[1], normalize="max"), "normalize .*'max'"),
         (lambda: WeightedCrossEntropy(class_counts=[1], defer_epochs=-1), "defer_epochs is -1"),
         (lambda: BalancedSoftmax(class_counts=[1], tau=-1), "tau is -1"),
+        (lambda: FocalLoss(gamma=-1), "gamma is -1"),
+        (lambda: FocalLoss(gamma=math.nan), "gamma is nan"),
+        (lambda: FocalLoss(alpha="inverse"), "give class_counts="),
+        (lambda: FocalLoss(alpha="invers"), "alpha is 'invers'; expected 'inverse', or a number for each"),
+        (lambda: FocalLoss(alpha=[1, -1]), "0 or more"),
+        (lambda: FocalLoss(alpha=0.25), "a number for each class"),
+        (lambda: FocalLoss(alpha=[1, 2])(*batch()), "alpha is of 2 classes for 4 logits"),
+        (lambda: ClassBalancedLoss(class_counts=[1], beta=1.0), "beta is 1.0"),
+        (lambda: ClassBalancedLoss(class_counts=[1], base="hinge"), "base is 'hinge'; .* softmax, sigmoid"),
+        (lambda: ClassBalancedLoss(class_counts=[1], gamma=-0.5), r"gamma is -0\.5"),
+        (lambda: LDAMLoss(class_counts=[1], max_margin=-1), "max_margin is -1"),
+        (lambda: LDAMLoss(class_counts=[1], scale=0), "scale is 0"),
+        (lambda: LDAMLoss(class_counts=[1], beta=0.5), r"beta=0\.5 has no effect"),
+        (lambda: LDAMLoss(class_counts=[1], beta=2, defer_epochs=1), "beta is 2"),
+        (lambda: SigmoidCrossEntropy(positive_weight="inverse"), "give class_counts="),
+        (lambda: SigmoidCrossEntropy(positive_weight=[math.inf]), "positive_weight is "),
+        (lambda: SigmoidCrossEntropy(positive_weight=[1, 2])(*batch()), "of 2 classes for 4 logits"),
+        (lambda: ExpectedCostLoss(), "give costs=, or class_counts="),
+        (lambda: ExpectedCostLoss(costs=[[1, 1], [0, 0]]), "no mistake costs more than the right decision"),
+        (
+            lambda: CostModifiedSoftmax(costs=[[1, 0], [0, 0]]),
+            "no mistake costs more than the right decision",
+        ),
+        (lambda: CostModifiedSoftmax(costs=COSTS, class_counts=[1, 2]), "is 4 x 4; expected 2 x 2"),
+        (lambda: ExpectedCostLoss(costs=[[0, 1], [1, 0]])(*batch()), "of 2 classes for 4 logits"),
     ],
 )
 def test_bad_options_are_refused(build, message):
@@ -182,6 +345,35 @@ def test_class_without_samples_has_no_share_in_the_balanced_softmax():
     torch.testing.assert_close(off(torch.zeros(1, 3), torch.tensor([1])), torch.tensor(3.0).log())
 
 
+DEFERRED = {
+    "weighted": lambda **kw: WeightedCrossEntropy(class_counts=COUNTS, normalize="mean", **kw),
+    "effective": lambda **kw: ClassBalancedLoss(class_counts=COUNTS, **kw),
+    "margins": lambda **kw: LDAMLoss(class_counts=COUNTS, max_margin=0.0, **kw),
+}
+
+
+@pytest.mark.parametrize("name", DEFERRED)
+@pytest.mark.parametrize(("defer_epochs", "first"), [(0, 0), (3, 3), (0.8, 4), (0.5, 2)])
+def test_a_deferral_counts_epochs_or_is_a_share_of_them(name, defer_epochs, first):
+    loss = DEFERRED[name](defer_epochs=defer_epochs, epochs=5, reduction="none")
+    weights = {"weighted": mean_one(inverse())}.get(name, effective())
+    logits, targets = batch()
+    for epoch in (0, 1, 2, 3, 4, 0):  # a resumed run goes back
+        loss.set_epoch(epoch)
+        factor = [weights[y] if epoch >= first else 1.0 for y in targets.tolist()]
+        unweighted = CrossEntropy(reduction="none")(logits, targets)
+        np.testing.assert_allclose(loss(logits, targets), unweighted * torch.tensor(factor))
+
+
+@pytest.mark.parametrize("name", DEFERRED)
+def test_a_share_needs_the_number_of_epochs(name):
+    with pytest.raises(InputError, match=r"defer_epochs=0\.8 is a share of all epochs; .* epochs="):
+        DEFERRED[name](defer_epochs=0.8)
+    for bad in (-1, 1.0, 2.5, -0.5, True, "often"):
+        with pytest.raises(InputError, match="defer_epochs is "):
+            DEFERRED[name](defer_epochs=bad, epochs=5)
+
+
 def test_deferred_weights_begin_at_their_epoch():
     logits, targets = batch()
     deferred = WeightedCrossEntropy(class_counts=COUNTS, defer_epochs=2)
@@ -199,7 +391,7 @@ def test_deferred_weights_begin_at_their_epoch():
 
 def test_set_epoch_does_nothing_without_a_schedule():
     logits, targets = batch()
-    for name in ("plain", "balanced"):
+    for name in ("plain", "balanced", "focal-inverse", "margins", "sigmoid", "expected", "modified"):
         loss = LOSSES[name]()
         before = loss(logits, targets)
         loss.set_epoch(9)

@@ -111,3 +111,12 @@ def test_new_points_in_feature_space_bring_a_new_head():
     assert get_method("ados").head.class_name == "NewHead"
     assert "head_loss" in get_method("ados").places
     assert "head_loss" not in get_method("ncm").places
+
+
+def test_a_method_is_another_one_once_the_file_of_its_costs_is(tmp_path):
+    file = tmp_path / "costs.csv"
+    file.write_text("0,1\n1,0\n")
+    before = get_method(f"cost-sensitive:costs={file}").identity()
+    assert get_method(f"cost-sensitive:costs={file}").identity() == before
+    file.write_text("0,5\n1,0\n")
+    assert get_method(f"cost-sensitive:costs={file}").identity() != before

@@ -77,6 +77,12 @@ class RunPlan:
         File of pretrained weights.
     weights_hash : str or None
         Its content hash.
+    new_head : bool
+        Whether the head is drawn anew whatever the weights hold for it.
+    freeze : int, "all" or None
+        How many of the first layers stay as they are; ``"all"``: everything below the head.
+    cache : str or None
+        Folder for the embeddings of a network that is frozen whole.
     config : TrainingConfig
         All settings of the training.
     """
@@ -91,6 +97,9 @@ class RunPlan:
     config: TrainingConfig
     weights: str | None = None
     weights_hash: str | None = None
+    new_head: bool = False
+    freeze: int | str | None = None
+    cache: str | None = None
 
     @cached_property
     def record(self) -> Method:
@@ -101,8 +110,8 @@ class RunPlan:
     def hash(self) -> str:
         """Hash of everything the numbers depend on; where the data lies is not part of it."""
         plan = self.to_dict()
-        del plan["source"], plan["weights"], plan["split"]["manifest"]
-        return content_hash(plan | {"options": self.record.options()})
+        del plan["source"], plan["weights"], plan["cache"], plan["split"]["manifest"]
+        return content_hash(plan | {"options": self.record.identity()})
 
     @property
     def folder_name(self) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from counterpoise.exceptions import InputError, UnknownNameError
 
 # What training hands to a piece that asks for it by name; never a user's option.
-CONTEXT = ("class_counts", "epochs", "n_jobs", "random_state", "reduction")
+CONTEXT = ("class_counts", "class_names", "epochs", "n_jobs", "random_state", "reduction")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ class Piece:
         parameters = _parameters(self.load())
         values = {name: p.default for name, p in parameters.items() if name not in CONTEXT}
         return values | dict(self.options)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the piece's results depend on: its options, with the content of a file that one names."""
+        contents = {
+            f"content of {option}": hashlib.sha256(Path(value).read_bytes()).hexdigest()
+            for option, value in self.options.items()
+            if isinstance(value, str) and Path(value).is_file()
+        }
+        return {"name": self.name, **self.defaults(), **contents}
 
     def with_option(self, option: str, value: Any) -> Piece:
         """Return a copy with one option set.

@@ -137,6 +137,11 @@ class Method:
             values |= {f"{place}.{option}": value for option, value in piece.defaults().items()}
         return values
 
+    def identity(self) -> dict[str, Any]:
+        """Return what the method's results depend on, as plain JSON."""
+        choices = {choice: getattr(self, choice) for choice in CHOICES}
+        return choices | {place: piece.identity() for place, piece in self.places.items()}
+
     def with_option(self, key: str, value: Any) -> Method:
         """Return a copy with one option changed.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from counterpoise.exceptions import InputError
 
 _REDUCTIONS = ("mean", "sum", "none")
+_HALF = (torch.float16, torch.bfloat16)
 
 
 class ClassificationLoss(nn.Module, ABC):
@@ -53,7 +54,8 @@ class ClassificationLoss(nn.Module, ABC):
         Returns
         -------
         Tensor
-            A scalar, or shape (N,) for ``reduction="none"``. A batch without samples has the loss 0.
+            A scalar, or shape (N,) for ``reduction="none"``, of the logits' type; float32 for half-precision logits,
+            as under ``torch.autocast``. A batch without samples has the loss 0.
 
         Raises
         ------
@@ -61,13 +63,20 @@ class ClassificationLoss(nn.Module, ABC):
             If shapes or types do not fit.
         """
         _check(logits, targets, sample_weight)
+        if logits.dtype in _HALF:
+            # Weighted values and sums leave the range of float16.
+            logits = logits.float()
         values = self._unreduced(logits, targets)
         if sample_weight is not None:
             values = values * sample_weight.to(values.dtype)
         if self.reduction == "none":
             return values
         total = values.sum()
-        return total / max(len(values), 1) if self.reduction == "mean" else total
+        return total / self._divisor(values, targets) if self.reduction == "mean" else total
+
+    def _divisor(self, values: Tensor, targets: Tensor) -> Tensor | int:
+        """Return what the weighted sum is divided by for the mean."""
+        return max(len(values), 1)
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the loss that epoch `epoch` (from 0) begins. Only losses with a schedule care."""
@@ -103,6 +112,25 @@ def counts_as_array(class_counts: Sequence[int] | np.ndarray | Tensor) -> np.nda
             f"class counts are {counts.tolist()}; expected a count for each class, not all of them 0"
         )
     return counts
+
+
+def values_of_classes(values: str | Sequence[float] | np.ndarray | Tensor, option: str) -> np.ndarray:
+    """Return an option's numbers, one for each class, as float64 (C,).
+
+    Raises
+    ------
+    InputError
+        If they are not finite numbers, 0 or more.
+    """
+    raw: Any = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    message = f"{option} is {values!r}; expected 'inverse', or a number for each class, 0 or more"
+    try:
+        array = np.array(raw, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(message) from error
+    if array.ndim != 1 or not array.any() or not np.all(np.isfinite(array) & (array >= 0)):
+        raise InputError(message)
+    return array
 
 
 def _check(logits: Tensor, targets: Tensor, sample_weight: Tensor | None) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoise.balance.losses.base import ClassificationLoss
 from counterpoise.balance.losses.class_weights import class_weights
-from counterpoise.exceptions import InputError
+from counterpoise.balance.losses.reweighted import ReweightedLoss
 
 
-class WeightedCrossEntropy(ClassificationLoss):
+class WeightedCrossEntropy(ReweightedLoss):
     """Cross entropy of each sample times the weight of its class (thesis, Eq. 4.1 and Algorithm 2).
 
     Parameters
@@ -25,10 +23,12 @@ class WeightedCrossEntropy(ClassificationLoss):
         See :func:`class_weights`.
     normalize : {"l1", "mean"}, default="l1"
         See :func:`class_weights`. Under ``"l1"`` the loss is about C times smaller than the plain one.
-    defer_epochs : int, default=0
+    defer_epochs : int or float, default=0
         In so many first epochs every class has the same weight (1/C or 1, as `normalize` has it); the class
-        weights hold from then on (deferred re-weighting, Cao et al. 2019). Needs :meth:`set_epoch`; training
-        calls it.
+        weights hold from then on (deferred re-weighting, Cao et al. 2019). A float in (0, 1) is a share of
+        `epochs`. Needs :meth:`set_epoch`; training calls it.
+    epochs : int, optional
+        How many epochs there will be.
     reduction : {"mean", "sum", "none"}, default="mean"
         See :class:`ClassificationLoss`.
 
@@ -45,37 +45,23 @@ class WeightedCrossEntropy(ClassificationLoss):
     tensor([ 1.0000, 20.0000])
     """
 
-    weight: Tensor
-
     def __init__(
         self,
         *,
         class_counts: Sequence[int] | np.ndarray | Tensor,
         power: float = 1.0,
         normalize: str = "l1",
-        defer_epochs: int = 0,
+        defer_epochs: int | float = 0,
+        epochs: int | None = None,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(reduction=reduction)
-        if defer_epochs < 0:
-            raise InputError(f"defer_epochs is {defer_epochs}; expected 0 or more")
-        self.class_counts = class_counts
-        self.power = power
-        self.normalize = normalize
-        self.defer_epochs = defer_epochs
-        # Not saved with the network: the counts of the data decide.
-        self.register_buffer("weight", torch.empty(0), persistent=False)
-        self.set_epoch(0)
+        super().__init__(
+            class_weights(class_counts, power=power, normalize=normalize),
+            deferred=class_weights(class_counts, power=0.0, normalize=normalize),
+            defer_epochs=defer_epochs,
+            epochs=epochs,
+            reduction=reduction,
+        )
 
-    def set_epoch(self, epoch: int) -> None:
-        """Take the weights of epoch `epoch`, counted from 0."""
-        power = self.power if epoch >= self.defer_epochs else 0.0
-        weights = class_weights(self.class_counts, power=power, normalize=self.normalize)
-        self.weight = torch.as_tensor(weights, device=self.weight.device)
-
-    def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
-        if len(self.weight) != logits.shape[1]:
-            raise InputError(
-                f"found {len(self.weight)} class counts for {logits.shape[1]} logits; give one for each"
-            )
-        return F.cross_entropy(logits, targets, reduction="none") * self.weight.to(logits.dtype)[targets]
+    def _unweighted(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(logits, targets, reduction="none")

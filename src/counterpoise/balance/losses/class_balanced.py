@@ -1,0 +1,78 @@
+"""Class-balanced loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from counterpoise.balance.losses._focusing import check_gamma, sigmoid_focal, softmax_focal
+from counterpoise.balance.losses.base import counts_as_array
+from counterpoise.balance.losses.effective_number import effective_number_weights
+from counterpoise.balance.losses.reweighted import ReweightedLoss
+from counterpoise.exceptions import InputError
+
+_BASES = {"softmax": softmax_focal, "sigmoid": sigmoid_focal}
+
+
+class ClassBalancedLoss(ReweightedLoss):
+    """A loss times the class weight from the effective number of samples (Cui et al. 2019, Eq. 6).
+
+    Parameters
+    ----------
+    class_counts : array-like of int, shape (C,)
+        Training samples of each class.
+    beta : float in [0, 1), default=0.9999
+        See :func:`effective_number_weights`. The paper tries 0.9, 0.99, 0.999 and 0.9999. 1 / (1 - beta) images
+        are as good as any number; with classes much smaller than that, the weights are the inverse shares.
+    base : {"softmax", "sigmoid"}, default="softmax"
+        Cross entropy of the softmax (Eq. 8), or the sum of the binary cross entropies of the sigmoids.
+    gamma : float, default=0.0
+        Above 0, the focal loss of the base: with ``base="sigmoid"`` the paper's (Eq. 13; without, Eq. 11).
+    defer_epochs : int or float, default=0
+        In so many first epochs every class has weight 1; a float in (0, 1) is a share of `epochs`. Needs
+        :meth:`set_epoch`; training calls it.
+    epochs : int, optional
+        How many epochs there will be.
+    reduction : {"mean", "sum", "none"}, default="mean"
+        See :class:`ClassificationLoss`.
+
+    Attributes
+    ----------
+    weight : Tensor of float64, shape (C,)
+        The weights that hold now; their mean over the classes with samples is 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ClassBalancedLoss(class_counts=[5000, 50], beta=0.999).weight.round(decimals=3)
+    tensor([0.0940, 1.9060], dtype=torch.float64)
+    """
+
+    def __init__(
+        self,
+        *,
+        class_counts: Sequence[int] | np.ndarray | Tensor,
+        beta: float = 0.9999,
+        base: str = "softmax",
+        gamma: float = 0.0,
+        defer_epochs: int | float = 0,
+        epochs: int | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(
+            effective_number_weights(class_counts, beta=beta),
+            deferred=(counts_as_array(class_counts) > 0).astype(np.float64),
+            defer_epochs=defer_epochs,
+            epochs=epochs,
+            reduction=reduction,
+        )
+        check_gamma(gamma)
+        if base not in _BASES:
+            raise InputError(f"base is {base!r}; expected one of {', '.join(_BASES)}")
+        self.base = base
+        self.gamma = gamma
+
+    def _unweighted(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return _BASES[self.base](logits, targets, self.gamma)

@@ -1,0 +1,77 @@
+"""Focal loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from counterpoise.balance.losses._focusing import check_gamma, softmax_focal
+from counterpoise.balance.losses.base import ClassificationLoss, values_of_classes
+from counterpoise.balance.losses.class_weights import class_weights
+from counterpoise.exceptions import InputError
+
+
+class FocalLoss(ClassificationLoss):
+    """-alpha_t (1 - p_t)^gamma log p_t, p_t the probability of the target (thesis, Eq. 3.2; Lin et al. 2017, Eq. 5).
+
+    It has no label smoothing: (1 - p_t)^gamma says how far one target is from being reached.
+
+    Parameters
+    ----------
+    gamma : float, default=2.0
+        How little samples weigh that are classified well; 0 is (weighted) cross entropy.
+    alpha : None, "inverse" or array-like of float, shape (C,), default=None
+        Class weights. None: all 1. "inverse": the inverse shares of the classes, mean 1.
+    class_counts : array-like of int, shape (C,), optional
+        Training samples of each class; for ``alpha="inverse"``.
+    reduction : {"mean", "sum", "none"}, default="mean"
+        See :class:`ClassificationLoss`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> loss = FocalLoss(gamma=2.0)
+    >>> easy, hard = torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.1, 0.9]]).log()
+    >>> round(float(loss(easy, torch.tensor([0]))), 5), round(float(loss(hard, torch.tensor([0]))), 3)
+    (0.00105, 1.865)
+    """
+
+    alpha: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 2.0,
+        alpha: str | Sequence[float] | np.ndarray | Tensor | None = None,
+        class_counts: Sequence[int] | np.ndarray | Tensor | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        check_gamma(gamma)
+        self.gamma = gamma
+        weights = None if alpha is None else torch.as_tensor(_class_weights(alpha, class_counts))
+        self.register_buffer("alpha", weights, persistent=False)
+
+    def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
+        values = softmax_focal(logits, targets, self.gamma)
+        if self.alpha is None:
+            return values
+        if len(self.alpha) != logits.shape[1]:
+            raise InputError(
+                f"alpha is of {len(self.alpha)} classes for {logits.shape[1]} logits; give one for each"
+            )
+        return values * self.alpha.to(logits.dtype)[targets]
+
+
+def _class_weights(
+    alpha: str | Sequence[float] | np.ndarray | Tensor,
+    class_counts: Sequence[int] | np.ndarray | Tensor | None,
+) -> np.ndarray:
+    if not isinstance(alpha, str) or alpha != "inverse":
+        return values_of_classes(alpha, "alpha")
+    if class_counts is None:
+        raise InputError("alpha='inverse' needs the class counts; give class_counts=")
+    return class_weights(class_counts, normalize="mean")

@@ -1,0 +1,104 @@
+"""Label-distribution-aware margins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from counterpoise.balance.losses.base import counts_as_array
+from counterpoise.balance.losses.effective_number import effective_number_weights
+from counterpoise.balance.losses.reweighted import ReweightedLoss
+from counterpoise.exceptions import InputError
+
+_BETA = 0.9999
+# Far below any sum of weights; a batch of classes without samples has the loss 0.
+_LEAST_SUM = 1e-12
+
+
+class LDAMLoss(ReweightedLoss):
+    """Cross entropy with a margin for each class, larger for rare ones (Cao et al. 2019, Eq. 12-13).
+
+    The target's logit is lowered by ``scale * margin_c`` with ``margin_c = max_margin * (n_min / n_c)^(1/4)``. It is
+    meant for logits ``scale * cos(theta)``, as a cosine head gives them: the loss is then the paper's, on
+    ``scale * (cos(theta) - margin_c)``. On other logits `scale` only sets the size of the margin.
+
+    ``reduction="mean"`` divides by the sum of the class weights of the batch, as the paper's re-normalised step does
+    (Algorithm 1, line 11) and ``torch.nn.CrossEntropyLoss`` too; as long as all weights are 1, that is the mean.
+
+    Parameters
+    ----------
+    class_counts : array-like of int, shape (C,)
+        Training samples of each class.
+    max_margin : float, default=0.5
+        Margin of the smallest class, in units of the cosine; 0 is plain cross entropy.
+    scale : float, default=30.0
+        That of the logits.
+    defer_epochs : int, float or None, default=None
+        Deferred re-weighting (DRW): after so many epochs each class gets its weight; a float in (0, 1) is a share of
+        `epochs`; the paper's 160 of 200 are 0.8. None: never. Needs :meth:`set_epoch`; training calls it.
+    beta : float in [0, 1), default=0.9999
+        Of the weights, see :func:`effective_number_weights`.
+    epochs : int, optional
+        How many epochs there will be.
+    reduction : {"mean", "sum", "none"}, default="mean"
+        See :class:`ClassificationLoss`, and above.
+
+    Attributes
+    ----------
+    margin : Tensor of float64, shape (C,)
+        In units of the cosine; 0 for a class without samples.
+    weight : Tensor of float64, shape (C,)
+        The class weights that hold now; their mean over the classes with samples is 1.
+
+    Examples
+    --------
+    >>> LDAMLoss(class_counts=[1600, 100]).margin
+    tensor([0.2500, 0.5000], dtype=torch.float64)
+    """
+
+    margin: Tensor
+
+    def __init__(
+        self,
+        *,
+        class_counts: Sequence[int] | np.ndarray | Tensor,
+        max_margin: float = 0.5,
+        scale: float = 30.0,
+        defer_epochs: int | float | None = None,
+        beta: float = _BETA,
+        epochs: int | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        counts = counts_as_array(class_counts)
+        alike = (counts > 0).astype(np.float64)
+        weights = effective_number_weights(counts, beta=beta)
+        if defer_epochs is None and beta != _BETA:
+            raise InputError(f"without defer_epochs there are no weights: beta={beta} has no effect")
+        super().__init__(
+            alike if defer_epochs is None else weights,
+            deferred=alike,
+            defer_epochs=defer_epochs or 0,
+            epochs=epochs,
+            reduction=reduction,
+        )
+        if not 0 <= max_margin < float("inf"):
+            raise InputError(f"max_margin is {max_margin}; expected a finite number, 0 or more")
+        if not 0 < scale < float("inf"):
+            raise InputError(f"scale is {scale}; expected a finite number above 0")
+        self.scale = scale
+        margin = np.zeros_like(counts)
+        margin[counts > 0] = max_margin * (counts[counts > 0].min() / counts[counts > 0]) ** 0.25
+        self.register_buffer("margin", torch.as_tensor(margin), persistent=False)
+
+    def _unweighted(self, logits: Tensor, targets: Tensor) -> Tensor:
+        lowered = -self.scale * self.margin.to(logits.dtype)[targets]
+        return F.cross_entropy(
+            logits.scatter_add(1, targets[:, None], lowered[:, None]), targets, reduction="none"
+        )
+
+    def _divisor(self, values: Tensor, targets: Tensor) -> Tensor:
+        return self.weight[targets].sum().clamp(min=_LEAST_SUM).to(values.dtype)

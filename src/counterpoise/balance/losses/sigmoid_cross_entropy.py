@@ -1,0 +1,75 @@
+"""Binary cross entropy, one class against the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from counterpoise.balance.losses.base import ClassificationLoss, counts_as_array, values_of_classes
+from counterpoise.exceptions import InputError
+
+
+class SigmoidCrossEntropy(ClassificationLoss):
+    """The sum over the classes of the binary cross entropy of sigmoid(z_c) (lecture, "Sigmoid").
+
+    Each output says for itself whether the image is of its class; they do not sum to 1.
+
+    Parameters
+    ----------
+    positive_weight : None, "inverse" or array-like of float, shape (C,), default=None
+        Factor of a class's own images in its output's term. None: all 1. "inverse": (n - n_c) / n_c, so that they
+        count as much as all the others.
+    class_counts : array-like of int, shape (C,), optional
+        Training samples of each class; for ``positive_weight="inverse"``.
+    reduction : {"mean", "sum", "none"}, default="mean"
+        See :class:`ClassificationLoss`; the mean is over samples, not over outputs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> loss = SigmoidCrossEntropy()
+    >>> float(loss(torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([1])).exp().round(decimals=4))  # 2 for each class
+    8.0
+    """
+
+    positive_weight: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        positive_weight: str | Sequence[float] | np.ndarray | Tensor | None = None,
+        class_counts: Sequence[int] | np.ndarray | Tensor | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        weights = (
+            None if positive_weight is None else torch.as_tensor(_weights(positive_weight, class_counts))
+        )
+        self.register_buffer("positive_weight", weights, persistent=False)
+
+    def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
+        weights = None if self.positive_weight is None else self.positive_weight.to(logits.dtype)
+        if weights is not None and len(weights) != logits.shape[1]:
+            raise InputError(
+                f"positive_weight is of {len(weights)} classes for {logits.shape[1]} logits; give one for each"
+            )
+        is_target = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+        values = F.binary_cross_entropy_with_logits(logits, is_target, pos_weight=weights, reduction="none")
+        return values.sum(dim=1)
+
+
+def _weights(
+    weights: str | Sequence[float] | np.ndarray | Tensor,
+    class_counts: Sequence[int] | np.ndarray | Tensor | None,
+) -> np.ndarray:
+    if not isinstance(weights, str) or weights != "inverse":
+        return values_of_classes(weights, "positive_weight")
+    if class_counts is None:
+        raise InputError("positive_weight='inverse' needs the class counts; give class_counts=")
+    counts = counts_as_array(class_counts)
+    # A class without samples has no positive ones to weigh.
+    return np.divide(counts.sum() - counts, counts, out=np.zeros_like(counts), where=counts > 0)

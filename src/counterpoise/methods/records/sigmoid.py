@@ -1,0 +1,14 @@
+"""One class against the rest."""
+
+from counterpoise.methods.piece import Piece
+from counterpoise.methods.record import Method
+
+METHOD = Method(
+    name="sigmoid",
+    title="One class against the rest",
+    summary="Binary cross entropy of each class's sigmoid; the most probable class, or thresholds, decide.",
+    paper='lecture, "Sigmoid"',
+    loss=Piece("losses", "SigmoidCrossEntropy"),
+    adjust=Piece("adjust", "SigmoidScores"),
+    order=15,
+)
