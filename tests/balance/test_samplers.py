@@ -341,3 +341,14 @@ def test_given_counts_leave_no_room_for_other_options(option):
     sampler = ClassBalancedSampler(sampling_strategy={3: 5}, **option)
     with pytest.raises(InputError, match="has no effect"):
         sampler.resample_indices(LABELS)
+
+
+@given(COUNTS, st.floats(0, 1))
+@settings(max_examples=40, deadline=None)
+def test_without_replacement_no_image_is_taken_again_before_all_of_its_class(counts, power):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    sampler = ClassBalancedSampler(power=power, length="oversampled", replacement=False, random_state=0)
+    times = np.bincount(sampler.resample_indices(labels), minlength=len(labels))
+    for label in range(len(counts)):
+        taken = times[labels == label]
+        assert taken.max() - taken.min() <= 1

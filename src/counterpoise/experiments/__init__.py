@@ -1,5 +1,6 @@
 """Runs and comparisons: resumable grids, run folders, tables."""
 
+from counterpoise.experiments.adjusting import AdjustedRun, AdjustmentPlan, adjust_run, plan_adjustment
 from counterpoise.experiments.evaluating import (
     Evaluation,
     Prediction,
@@ -8,6 +9,8 @@ from counterpoise.experiments.evaluating import (
     predict_images,
     predict_probabilities,
 )
+from counterpoise.experiments.explaining import explain_images
+from counterpoise.experiments.explanation import ExplainedImage, Explanation
 from counterpoise.experiments.folder import RunFolder
 from counterpoise.experiments.grid import News, Outcome, run_grid
 from counterpoise.experiments.plan import RunPlan, SplitPlan
@@ -15,7 +18,11 @@ from counterpoise.experiments.run import execute_run
 from counterpoise.experiments.study import Study, StudyResult, run_study
 
 __all__ = [
+    "AdjustedRun",
+    "AdjustmentPlan",
     "Evaluation",
+    "ExplainedImage",
+    "Explanation",
     "News",
     "Outcome",
     "Prediction",
@@ -24,9 +31,12 @@ __all__ = [
     "SplitPlan",
     "Study",
     "StudyResult",
+    "adjust_run",
     "evaluate_run",
     "execute_run",
+    "explain_images",
     "load_for_run",
+    "plan_adjustment",
     "predict_images",
     "predict_probabilities",
     "run_grid",

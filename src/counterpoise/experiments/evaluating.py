@@ -44,13 +44,24 @@ class Evaluation:
 
 def predict_probabilities(folder: RunFolder, split: ImageSplit, *, device: str = "auto") -> np.ndarray:
     """Return the class probabilities, float64 of shape (N, C), that a run's model gives the images of `split`."""
-    has_cuda = torch.cuda.is_available()
-    if device == "cuda" and not has_cuda:
-        raise InputError("--device cuda: no CUDA device found on this machine; use --device cpu or auto")
-    target = torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
+    target = find_device(device)
     logits = predict_logits(folder.load_network(), split, device=target)
     adjustment = folder.load_adjustment()
     return softmax(logits if adjustment is None else adjustment.transform(logits))
+
+
+def find_device(device: str) -> torch.device:
+    """Return the device that a user means by ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    InputError
+        If there is no such device.
+    """
+    has_cuda = torch.cuda.is_available()
+    if device == "cuda" and not has_cuda:
+        raise InputError("--device cuda: no CUDA device found on this machine; use --device cpu or auto")
+    return torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
 
 
 def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset:

@@ -110,9 +110,9 @@ class RunFolder:
         RunFolderError
             If the folder holds or is held by another run.
         """
-        self._check_owner(config_hash)
+        self.check_owner(config_hash)
         with locked_folder(self.path, timeout=SECONDS_TO_WAIT):
-            if not self._check_owner(config_hash):
+            if not self.check_owner(config_hash):
                 write_json(
                     self.record_path, {"format": FORMAT, "status": "running", "config_hash": config_hash}
                 )
@@ -124,8 +124,14 @@ class RunFolder:
                     f"cannot write {self.path}: {error}; free some space or choose another --out"
                 ) from error
 
-    def _check_owner(self, config_hash: str) -> bool:
-        """Return whether the folder holds this run already; refuse one that holds anything else."""
+    def check_owner(self, config_hash: str) -> bool:
+        """Return whether the folder holds this run already; refuse one that holds anything else.
+
+        Raises
+        ------
+        RunFolderError
+            If it does.
+        """
         if self.record_path.exists():
             if read_object(self.record_path).get("config_hash") != config_hash:
                 raise RunFolderError(

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from counterpoise._version import __version__
 from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest
-from counterpoise.evaluation import evaluate
-from counterpoise.experiments.artifacts import embedding_map, worst_mistakes, write_predictions
+from counterpoise.experiments.artifacts import embedding_map
 from counterpoise.experiments.environment import hardware, versions
 from counterpoise.experiments.folder import FORMAT, RunFolder
 from counterpoise.experiments.plan import RunPlan
+from counterpoise.experiments.scoring import held_out_logits, write_scores
+from counterpoise.experiments.starting import embedded_splits
 from counterpoise.files import content_hash, write_json
-from counterpoise.networks import Network, create_network, save_network
+from counterpoise.networks import Network, create_network, freeze, save_network
 from counterpoise.training import (
     Fitted,
     GrownSet,
@@ -28,8 +31,8 @@ from counterpoise.training import (
     generator_for,
     pixel_statistics,
     seed_for,
-    softmax,
 )
+from counterpoise.training.device import make_fabric
 
 
 def execute_run(
@@ -84,6 +87,12 @@ def _execute(
     manifest = plan.split.splits(dataset, plan.config.seed)
     splits = manifest.apply(dataset)
     network = make_network(plan, splits)
+    if plan.freeze == "all":
+        cache = Path(plan.cache) if plan.cache else (shared or folder.checkpoints).parent / "cache"
+        device = make_fabric(plan.config).device
+        splits = embedded_splits(
+            network, dataset, manifest, splits, cache, device=device, workers=plan.config.workers
+        )
     fitted = fit_method(
         plan.record,
         network,
@@ -92,12 +101,15 @@ def _execute(
         validation=splits.validation,
         checkpoints=folder.checkpoints,
         shared=shared,
-        identity=content_hash([manifest.hash, plan.image_size, plan.network, plan.weights_hash]),
+        identity=_network_identity(plan, manifest),
+        classes=splits.classes,
         progress=progress,
     )
     manifest.save(folder.path / "manifest.json")
     scored = time.perf_counter()
-    _write_scores(folder, fitted, splits, manifest, plan.config.workers)
+    device = next(fitted.network.parameters()).device
+    logits = held_out_logits(fitted.network, splits, device=device, workers=plan.config.workers)
+    write_scores(folder, splits, manifest.minority, logits, fitted.adjustment)
     _write_embedding(folder, fitted, splits.train, plan)
     write_json(folder.path / "history.json", fitted.history)
     save_network(fitted.network, folder.path / "model.safetensors")
@@ -109,40 +121,41 @@ def _execute(
 
 
 def make_network(plan: RunPlan, splits: ImageDataset) -> Network:
-    """Return the freshly initialised (or pretrained) network of a plan, normalised by the training images."""
+    """Return the freshly initialised (or pretrained) network of a plan, normalised by the training images.
+
+    What the plan freezes is frozen.
+    """
     # Pretrained weights bring the normalisation that they were trained with.
     mean, std = (None, None) if plan.weights else pixel_statistics(splits.train)
-    return create_network(
-        plan.network,
-        num_classes=len(splits.classes),
-        in_channels=splits.channels,
-        image_size=splits.image_size,
-        mean=mean,
-        std=std,
-        weights=plan.weights,
-        seed=seed_for(plan.config.seed, "network"),
-        head_layer=plan.record.head_layer,
-    )
-
-
-def _write_scores(
-    folder: RunFolder, fitted: Fitted, splits: ImageDataset, manifest: SplitManifest, workers: int
-) -> None:
-    metrics: dict[str, Any] = {"test": None, "validation": None}
-    for name in metrics:
-        split: ImageSplit | None = getattr(splits, name)
-        if split is None or not len(split):
-            continue
-        probabilities = softmax(fitted.logits(split, workers=workers))
-        metrics[name] = evaluate(
-            split.labels, probabilities, classes=splits.classes, minority=manifest.minority
-        )
-        if name == "test":
-            write_predictions(
-                folder.path / "predictions.csv", split.paths, splits.classes, split.labels, probabilities
+    with warnings.catch_warnings():
+        if plan.new_head:
+            # It is known, and said, that the head is drawn anew.
+            warnings.filterwarnings(
+                "ignore", r"weights .* tensors for (classifier\.\w+(, )?)+; they start untrained"
             )
-            write_json(folder.path / "mistakes.json", worst_mistakes(split, probabilities))
-    write_json(folder.path / "metrics.json", metrics)
+        network = create_network(
+            plan.network,
+            num_classes=len(splits.classes),
+            in_channels=splits.channels,
+            image_size=splits.image_size,
+            mean=mean,
+            std=std,
+            weights=plan.weights,
+            seed=seed_for(plan.config.seed, "network"),
+            head_layer=plan.record.head_layer,
+        )
+    if plan.new_head:
+        seed = seed_for(plan.config.seed, "new head")
+        network.reset_head(generator=torch.Generator().manual_seed(seed))
+    if plan.freeze is not None:
+        freeze(network, plan.freeze)  # type: ignore[arg-type]
+    return network
+
+
+def _network_identity(plan: RunPlan, manifest: SplitManifest) -> str:
+    """Hash of the images that a network is trained on and of what it starts as."""
+    start = [plan.network, plan.weights_hash, plan.new_head, plan.freeze]
+    return content_hash([manifest.hash, plan.image_size, *start])
 
 
 def _write_embedding(folder: RunFolder, fitted: Fitted, train: ImageSplit, plan: RunPlan) -> None:
@@ -193,6 +206,7 @@ def _record(
         "method_title": method.title,
         "method_options": method.options(),
         "network": fitted.network.config,
+        "start": {"weights": plan.weights, "weights_hash": plan.weights_hash, "freeze": plan.freeze},
         "adjust": None if fitted.adjustment is None else fitted.adjustment.get_state(),
         "training": plan.config.model_dump(),
         "config_hash": plan.hash,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,20 @@ from counterpoise.evaluation import METRICS
 from counterpoise.exceptions import CounterpoiseError, InputError, UnknownNameError
 from counterpoise.experiments.plan import SplitPlan
 from counterpoise.experiments.run import make_network
+from counterpoise.experiments.starting import (
+    body_parameters,
+    check_freeze,
+    check_unseen,
+    choose_freeze,
+    find_weights,
+    read_freeze,
+)
 from counterpoise.experiments.study import Study
 from counterpoise.methods import Method
 from counterpoise.networks import default_network_name
-from counterpoise.training import make_config
+from counterpoise.training import TrainingConfig, make_config
 from counterpoise.training.device import make_fabric
+from counterpoise.training.frozen import refuse_pixel_methods
 
 
 def make_study(
@@ -40,6 +50,8 @@ def make_study(
     manifest: Path | None = None,
     backbone: str | None = None,
     weights: Path | None = None,
+    freeze: str | None = None,
+    cache: Path | None = None,
     command: str = "",
     **training: Any,
 ) -> Study:
@@ -62,7 +74,11 @@ def make_study(
     backbone : str, optional
         The network; chosen by the size of the images if not given.
     weights : Path, optional
-        File of pretrained weights.
+        File of pretrained weights, or the folder of another run to start from.
+    freeze : str, optional
+        How many of the first layers stay as they are: a number, ``"all"``, or ``"auto"`` for the lecture's rule.
+    cache : Path, optional
+        Folder for the embeddings of a network that is frozen whole.
     command : str
         The command line, for the record.
     **training
@@ -94,18 +110,42 @@ def make_study(
         test_fraction=test_fraction,
         manifest=manifest,
     )
-    return Study(
+    start = None if weights is None else find_weights(weights, dataset.classes)
+    if start is not None and start.network is not None and backbone not in (None, start.network):
+        raise InputError(
+            f"--backbone {backbone}: the weights are of a run of {start.network}; leave --backbone out"
+        )
+    known = None if start is None else start.network
+    study = Study(
         source=source,
         split=split,
         methods=tuple(methods),
         draws=tuple(range(draws)),
-        network=backbone or default_network_name(dataset.channels, dataset.image_size),
+        network=backbone or known or default_network_name(dataset.channels, dataset.image_size),
         config=make_config(**training),
         metric=metric,
-        weights=None if weights is None else str(weights),
-        weights_hash=file_hash(weights),
+        weights=None if start is None else str(start.file),
+        weights_hash=None if start is None else file_hash(start.file),
+        new_head=start is not None and start.new_head,
+        cache=None if cache is None else str(cache),
+        notes=("the other run's classes are not these: the head is new",) if start and start.new_head else (),
         command=command,
     )
+    if known is not None and weights is not None:
+        seeds = (study.config.seed + draw for draw in study.draws)
+        check_unseen(weights, dataset, (study.split.splits(dataset, seed) for seed in seeds))
+    return _with_freeze(study, dataset, read_freeze(freeze, weights))
+
+
+def _with_freeze(study: Study, dataset: ImageDataset, freeze: int | str | None) -> Study:
+    """Return the study with what is to be frozen, and the reason where that is decided here."""
+    if freeze == "auto":
+        images = len(study.split.splits(dataset, study.config.seed).train)
+        freeze, reason = choose_freeze(body_parameters(study.network, dataset), images)
+        study = replace(study, notes=(*study.notes, reason))
+    if study.cache is not None and freeze != "all":
+        raise InputError("--cache keeps the embeddings of a network frozen whole; give --freeze all with it")
+    return replace(study, freeze=freeze)
 
 
 def read_split_plan(
@@ -203,23 +243,41 @@ def check_study(study: Study, dataset: ImageDataset) -> None:
         If the data cannot be split so, or a method, a network or a setting is refused.
     """
     plan = study.plans(dataset)[0]
-    on_cpu = plan.config.device == "cpu" or not torch.cuda.is_available()
-    if plan.config.precision == "16-mixed" and on_cpu:
-        # Fabric would quietly take bf16-mixed instead.
-        raise InputError("--precision 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
-    make_fabric(plan.config)
+    check_machine(plan.config)
     splits = plan.split.splits(dataset, plan.config.seed).apply(dataset)
+    for method in study.methods if plan.freeze == "all" else ():
+        refuse_pixel_methods(method)
+    check_freeze(plan, dataset)
     make_network(plan, splits)
     for method in study.methods:
-        counts = splits.train.class_counts(len(splits.classes))
-        _check_method(method, splits.train.labels, counts, plan.config.epochs)
+        _check_method(method, splits, plan.config.epochs)
+        if method.adjust is not None and not splits.validation and method.adjust.build().needs_logits:
+            raise InputError(
+                f"{method.label} learns from validation images, and none are kept; use --validation above 0"
+            )
 
 
-def _check_method(method: Method, labels: np.ndarray, counts: np.ndarray, epochs: int) -> None:
+def check_machine(config: TrainingConfig) -> None:
+    """Make sure that this machine has the device, and computes in the precision, of a configuration.
+
+    Raises
+    ------
+    InputError
+        If it has not, or does not.
+    """
+    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+    if config.precision == "16-mixed" and on_cpu:
+        # Fabric would quietly take bf16-mixed instead.
+        raise InputError("--precision 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
+    make_fabric(config)
+
+
+def _check_method(method: Method, splits: ImageDataset, epochs: int) -> None:
     """Build every piece of a method and let it see these classes, with made-up values in place of a network's."""
     generator = np.random.default_rng(0)
+    labels, counts = splits.train.labels, splits.train.class_counts(len(splits.classes))
     for place, piece in method.places.items():
-        built = piece.build(class_counts=counts, epochs=epochs, random_state=0)
+        built = piece.build(class_counts=counts, class_names=splits.classes, epochs=epochs, random_state=0)
         try:
             if place in ("sampler", "head_sampler") and not built.makes_images:
                 epoch_indices(built, labels, seed=0, epoch=0)

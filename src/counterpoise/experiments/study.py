@@ -54,6 +54,10 @@ class Study:
         File of pretrained weights.
     weights_hash : str or None
         Its content hash.
+    new_head, freeze, cache
+        As in `RunPlan`.
+    notes : tuple of str
+        What was decided for the user, in words.
     command : str
         The command line, for the record.
     """
@@ -67,6 +71,10 @@ class Study:
     metric: str = "gmean"
     weights: str | None = None
     weights_hash: str | None = None
+    new_head: bool = False
+    freeze: int | str | None = None
+    cache: str | None = None
+    notes: tuple[str, ...] = ()
     command: str = ""
 
     def plans(self, dataset: ImageDataset) -> list[RunPlan]:
@@ -82,6 +90,9 @@ class Study:
             config=self.config,
             weights=self.weights,
             weights_hash=self.weights_hash,
+            new_head=self.new_head,
+            freeze=self.freeze,
+            cache=self.cache,
         )
         return [
             replace(
@@ -98,6 +109,7 @@ class Study:
         """Hash of what all runs of a study share; methods and draws may be added to a study later."""
         plan = self.plans(dataset)[0].to_dict()
         del plan["draw"], plan["method"], plan["source"], plan["weights"], plan["split"]["manifest"]
+        del plan["cache"]
         return content_hash(plan)
 
 

@@ -132,8 +132,8 @@ class ImageSampler(BaseSampler):
         if not _is_image_stack(X):
             return super().fit_resample(X, y)
         self._validate_params()
-        indices = self._resample(self._check_images(X, y))
-        return X[indices], y[indices] if hasattr(y, "dtype") else np.asarray(y)[indices].tolist()
+        images, indices = self._resample_images(X, self._check_images(X, y))
+        return images, y[indices] if hasattr(y, "dtype") else np.asarray(y)[indices].tolist()
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the sampler that epoch `epoch` (from 0) begins. Only those with a schedule care."""
@@ -173,6 +173,11 @@ class ImageSampler(BaseSampler):
         indices = self._draw(y, self.sampling_strategy_, as_generator(source))
         self.sample_indices_ = indices.astype(np.int64, copy=False)
         return self.sample_indices_
+
+    def _resample_images(self, X: Any, y: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Return the resampled images and, for each of them, where one of its class stands in `y`."""
+        indices = self._resample(y)
+        return X[indices], indices
 
     def _fit_resample(self, X: Any, y: np.ndarray) -> tuple[Any, np.ndarray]:
         indices = self._resample(y)

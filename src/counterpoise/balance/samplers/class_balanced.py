@@ -18,7 +18,7 @@ class ClassBalancedSampler(ImageSampler):
     """Each draw takes a class at random, then one of its images at random.
 
     Class c is taken with probability n_c^q / sum_k(n_k^q) (Kang et al. 2020, Eq. 1). Class sizes hold in expectation
-    only. Images are drawn with replacement.
+    only.
 
     Parameters
     ----------
@@ -27,6 +27,8 @@ class ClassBalancedSampler(ImageSampler):
     length : {"images", "oversampled"}, default="images"
         How many draws an epoch has: as many as there are images, or as many as random oversampling would take,
         the number of classes times n_max.
+    replacement : bool, default=True
+        Whether an image may be drawn again before all others of its class were.
     defer_epochs : int or float, default=0
         In so many first epochs every image is taken once; a float in (0, 1) is a share of `epochs`. Needs
         :meth:`set_epoch`; training and `EpochSampler` call it.
@@ -59,6 +61,7 @@ class ClassBalancedSampler(ImageSampler):
         **ImageSampler._parameter_constraints,
         "power": [Interval(Real, 0, 1, closed="both")],
         "length": [StrOptions({"images", "oversampled"})],
+        "replacement": ["boolean"],
         "defer_epochs": [Real],
         "epochs": [Integral, None],
     }
@@ -68,6 +71,7 @@ class ClassBalancedSampler(ImageSampler):
         *,
         power: float = 0.0,
         length: str = "images",
+        replacement: bool = True,
         defer_epochs: int | float = 0,
         epochs: int | None = None,
         sampling_strategy: Strategy = "auto",
@@ -76,6 +80,7 @@ class ClassBalancedSampler(ImageSampler):
         super().__init__(sampling_strategy=sampling_strategy, random_state=random_state)
         self.power = power
         self.length = length
+        self.replacement = replacement
         self.defer_epochs = defer_epochs
         self.epochs = epochs
 
@@ -107,8 +112,14 @@ class ClassBalancedSampler(ImageSampler):
             sizes = generator.multinomial(self._total(present), self._shares(present))
             targets = dict(zip(targets, sizes.tolist(), strict=True))
             self.sampling_strategy_ = dict(targets)
-        drawn = [generator.choice(members[label], size=size) for label, size in targets.items()]
+        drawn = [self._draw_class(members[label], size, generator) for label, size in targets.items()]
         return np.concatenate([others, *drawn])
+
+    def _draw_class(self, members: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+        if self.replacement:
+            return generator.choice(members, size=size)
+        rounds = [generator.permutation(members) for _ in range(-(-size // len(members)))]
+        return np.concatenate([members[:0], *rounds])[:size]
 
     def _refuse_unused_options(self) -> None:
         for option, default in (("power", 0), ("length", "images")):

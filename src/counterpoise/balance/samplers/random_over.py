@@ -48,7 +48,9 @@ class ROS(RatioSampler):
 
     def _check_target(self, label: Any, count: int, target: int) -> None:
         if target < count:
-            raise InputError(f"ROS cannot shrink class {label!r} from {count} to {target} images; use ROSRUS")
+            raise InputError(
+                f"{type(self).__name__} cannot shrink class {label!r} from {count} to {target} images; use ROSRUS"
+            )
 
     def _binary_targets(self, ratio: float, counts: Mapping[Any, int]) -> dict[Any, int]:
         small, large = binary_classes(ratio, counts)

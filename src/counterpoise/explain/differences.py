@@ -1,0 +1,64 @@
+"""The difference of two images, pixel by pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from counterpoise.exceptions import InputError
+
+
+@dataclass(frozen=True)
+class PixelDifference:
+    """New minus old.
+
+    Attributes
+    ----------
+    signed : ndarray of float32, shape (N, C, H, W)
+        In [-1, 1]: above 0 where the new image is brighter.
+    strength : ndarray of float32, shape (N, H, W)
+        In [0, 1]: the mean over the channels of the difference's absolute value.
+    """
+
+    signed: np.ndarray
+    strength: np.ndarray
+
+
+def pixel_difference(old: np.ndarray, new: np.ndarray) -> PixelDifference:
+    """Return how new images differ from old ones.
+
+    Parameters
+    ----------
+    old, new : ndarray of shape (N, C, H, W)
+        uint8, or floats in [0, 1].
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or there are not four axes.
+
+    Examples
+    --------
+    >>> old = np.zeros((1, 2, 1, 1), np.uint8)
+    >>> new = np.array([255, 51], np.uint8).reshape(1, 2, 1, 1)
+    >>> difference = pixel_difference(old, new)
+    >>> difference.signed.ravel(), difference.strength.ravel()
+    (array([1. , 0.2], dtype=float32), array([0.6], dtype=float32))
+    """
+    old, new = np.asarray(old), np.asarray(new)
+    if old.shape != new.shape or old.ndim != 4:
+        raise InputError(f"got images of shapes {old.shape} and {new.shape}; expected the same (N, C, H, W)")
+    signed = as_floats(new) - as_floats(old)
+    return PixelDifference(signed, np.abs(signed).mean(axis=1))
+
+
+def as_floats(images: np.ndarray) -> np.ndarray:
+    """Return uint8 images as float32 in [0, 1]; floats as float32.
+
+    Examples
+    --------
+    >>> as_floats(np.array([0, 51, 255], np.uint8))
+    array([0. , 0.2, 1. ], dtype=float32)
+    """
+    return images.astype(np.float32) / np.float32(255 if images.dtype == np.uint8 else 1)
