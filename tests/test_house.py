@@ -14,9 +14,10 @@ FLOORS = {
     1: ["datasets", "networks", "balance", "evaluation"],
     2: ["methods", "explain"],
     3: ["training"],
-    4: ["experiments", "transfer", "enhance", "estimator"],
-    5: ["report"],
-    6: ["cli"],
+    4: ["experiments", "estimator"],
+    5: ["transfer", "enhance"],  # with the run folders and worker processes of experiments
+    6: ["report"],
+    7: ["cli"],
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 

@@ -142,7 +142,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             seed=seed_for(config.seed, "network"),
             head_layer=method.head_layer,
         )
-        self._fitted = fit_method(method, network, train, config=config, validation=validation)
+        self._fitted = fit_method(
+            method,
+            network,
+            train,
+            config=config,
+            validation=validation,
+            classes=[str(name) for name in classes],
+        )
         self.classes_ = classes
         self.network_ = self._fitted.network
         self.history_ = self._fitted.history

@@ -26,7 +26,22 @@ COMPARE = (
     "--out",
     "my study",
 )
-COMMANDS = ("demo", "audit", "compare", "train", "evaluate", "predict", "report", "methods", "datasets")
+COMMANDS = (
+    "demo",
+    "audit",
+    "compare",
+    "train",
+    "evaluate",
+    "predict",
+    "adjust",
+    "explain",
+    "transfer",
+    "enhance",
+    "adjust",
+    "report",
+    "methods",
+    "datasets",
+)
 
 
 @pytest.fixture(autouse=True)

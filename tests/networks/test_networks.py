@@ -23,6 +23,7 @@ CASES = [
     ("convnet", 1, (16, 40), 120),
     ("resnet32", 3, (32, 32), 64),
     ("vgg16", 1, (32, 32), 1024),
+    ("alexnet8", 1, (28, 36), 256),
     ("resnet18", 3, (64, 64), 512),
     ("mobilenetv3_small_050", 1, (48, 48), 1024),
     ("vit_tiny_patch16_224", 3, (48, 32), 192),
@@ -49,6 +50,7 @@ def images(network, n=3):
         ("convnet", 3, (32, 32), 10, 714_780),  # thesis, section 6.2
         ("resnet32", 3, (32, 32), 10, 464_154),  # 0.46 M: He et al. 2016, Table 6
         ("vgg16", 3, (224, 224), 100, 15_344_548),
+        ("alexnet8", 3, (32, 32), 10, 547_210),
     ],
 )
 def test_parameter_counts(name, channels, size, classes, expected):
@@ -183,14 +185,14 @@ def test_reset_head():
 
 
 def test_records_and_defaults():
-    assert list(NETWORKS) == ["tinynet", "lenet", "convnet", "resnet32", "vgg16"]
+    assert list(NETWORKS) == ["tinynet", "lenet", "convnet", "resnet32", "vgg16", "alexnet8"]
     for name, record in NETWORKS.items():
         assert record.name == name
         assert record.description
         assert record.paper
         least = (record.smallest_image, record.smallest_image)
         build(name, 3, least).eval()(torch.zeros(1, 3, *least))
-        if name in ("tinynet", "lenet", "convnet", "vgg16"):
+        if name in ("tinynet", "lenet", "convnet", "vgg16", "alexnet8"):
             with pytest.raises(InputError, match=f"at least {least[0]}x{least[0]}"):
                 build(name, 3, (least[0], least[1] - 1))
     assert default_network_name(1, (8, 8)) == "tinynet"

@@ -10,6 +10,7 @@ import typer
 from counterpoise.cli import options as o
 from counterpoise.cli.collecting import collects_options
 from counterpoise.cli.printing import command_line
+from counterpoise.cli.starting import reading_settings
 
 PANEL = "Train"
 
@@ -48,7 +49,7 @@ def command(
 
     # What is wrong with these is said before torch is imported, which takes seconds.
     chosen = parse_methods(methods)
-    dataset = load(data, **vars(reading))
+    dataset = load(data, **reading_settings(reading, training.weights))
 
     from counterpoise.cli.comparing import carry_out, conclude, folder_for
     from counterpoise.experiments.setup import make_study
@@ -65,5 +66,5 @@ def command(
         **machine.settings(threads=1),
     )
     folder = out or folder_for(dataset)
-    result = carry_out(study, dataset, folder, jobs=jobs)
+    result = carry_out(study, dataset, folder, jobs=jobs, quiet=as_json)
     conclude(result, study, folder, data_dir=reading.data_dir, as_json=as_json)

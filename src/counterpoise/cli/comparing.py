@@ -9,6 +9,7 @@ import typer
 
 from counterpoise.cli.printing import advise, command_line, complain, interval, print_json, print_table, say
 from counterpoise.cli.progress import watching
+from counterpoise.cli.starting import show_notes
 from counterpoise.datasets import ImageDataset
 from counterpoise.exceptions import InputError
 from counterpoise.experiments import RunFolder, Study, StudyResult, execute_run, run_study
@@ -39,7 +40,9 @@ def folder_for(dataset: ImageDataset, *more: str) -> Path:
     return Path("out") / "-".join(word or "data" for word in words)
 
 
-def carry_out(study: Study, dataset: ImageDataset, folder: Path, *, jobs: int | None) -> StudyResult:
+def carry_out(
+    study: Study, dataset: ImageDataset, folder: Path, *, jobs: int | None, quiet: bool = False
+) -> StudyResult:
     """Check a study, run what is missing of it with progress bars, and write its report."""
     from counterpoise.report import build_report
 
@@ -48,6 +51,8 @@ def carry_out(study: Study, dataset: ImageDataset, folder: Path, *, jobs: int | 
             f"--jobs {jobs}: at least one run at a time is needed; leave it out for one per core"
         )
     check_study(study, dataset)
+    if not quiet:
+        show_notes(study)
     runs = len(study.methods) * len(study.draws)
     jobs = jobs or default_jobs(study.config.device, study.config.threads, runs)
     with watching(runs) as listen:
@@ -115,9 +120,11 @@ def show_next(run: Path, *words: object) -> None:
     say(f"      {command_line('predict', run)} PHOTOS   (files, folders or zips of new images)")
 
 
-def train_one(study: Study, dataset: ImageDataset, folder: Path) -> RunFolder:
+def train_one(study: Study, dataset: ImageDataset, folder: Path, *, quiet: bool = False) -> RunFolder:
     """Check a study of one run and carry it out into `folder`, with a progress bar."""
     check_study(study, dataset)
+    if not quiet:
+        show_notes(study)
     plan = study.plans(dataset)[0]
     with watching(1) as listen:
         return execute_run(plan, dataset, folder, progress=Teller(plan, listen))

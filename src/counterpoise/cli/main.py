@@ -13,7 +13,21 @@ from typing import Annotated, Any
 import typer
 
 from counterpoise._version import __version__
-from counterpoise.cli import audit, compare, datasets, demo, evaluate, methods, predict, report, train
+from counterpoise.cli import (
+    adjust,
+    audit,
+    compare,
+    datasets,
+    demo,
+    enhance,
+    evaluate,
+    explain,
+    methods,
+    predict,
+    report,
+    train,
+    transfer,
+)
 from counterpoise.cli.printing import complain
 from counterpoise.exceptions import CounterpoiseError, InputError
 
@@ -33,7 +47,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (demo, audit, compare, train, evaluate, predict, report, methods, datasets):
+for module in (
+    demo,
+    audit,
+    compare,
+    train,
+    evaluate,
+    predict,
+    explain,
+    adjust,
+    report,
+    transfer,
+    enhance,
+    methods,
+    datasets,
+):
     app.command(name=module.__name__.rpartition(".")[2], rich_help_panel=module.PANEL)(module.command)
 
 

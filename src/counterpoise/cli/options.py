@@ -147,8 +147,26 @@ class Training:
     weights: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Pretrained weights (safetensors, or a plain PyTorch state dict).",
+            metavar="RUN|FILE",
+            help="Start from another run's network, or from a file of weights (safetensors, or a PyTorch state dict).",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto|all",
+            help="Layers of the --weights that stay as they are: the first N, all below the head (each image is then "
+            "embedded once), or auto: all for few images, else none.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default="OUT/cache",
+            help="Where --freeze all keeps its embeddings, for other runs to use.",
             rich_help_panel=TRAINING,
         ),
     ] = None

@@ -10,6 +10,7 @@ import typer
 from counterpoise.cli import options as o
 from counterpoise.cli.collecting import collects_options
 from counterpoise.cli.printing import print_json, say
+from counterpoise.cli.starting import reading_settings, show_frozen
 
 PANEL = "Train"
 
@@ -36,7 +37,7 @@ def command(
 
     # What is wrong with these is said before torch is imported, which takes seconds.
     chosen = get_method(method)
-    dataset = load(data, **vars(reading))
+    dataset = load(data, **reading_settings(reading, training.weights))
 
     from counterpoise.cli.comparing import folder_for, show_next, train_one
     from counterpoise.cli.evaluate import show_scores
@@ -51,10 +52,11 @@ def command(
         **vars(training),
         **machine.settings(threads=cpu_count()),
     )
-    folder = train_one(study, dataset, out or folder_for(dataset, method))
+    folder = train_one(study, dataset, out or folder_for(dataset, method), quiet=as_json)
     if as_json:
         print_json({"run": str(folder.path), "metrics": folder.metrics})
         return
+    show_frozen(folder)
     scores = folder.metrics["test"]
     if scores is None:
         say(f"{dataset.name} has too few images to keep any for testing: there are no scores")

@@ -63,7 +63,7 @@ def get_method(spec: str) -> Method:
         key, equals, value = option.partition("=")
         if not (key and equals and value):
             raise InputError(f"method {spec!r}: {option!r} is not of the form option=value")
-        method = method.with_option(key, _value(value))
+        method = method.with_option(key, read_value(value))
     return replace(method, spec=spec) if options else method
 
 
@@ -87,7 +87,14 @@ def parse_methods(specs: str | Iterable[str]) -> list[Method]:
     return [get_method(name) for name in names]
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """Return the value of an option as typed: JSON where it is, ``None`` for ``none``, else the text.
+
+    Examples
+    --------
+    >>> read_value("0.5"), read_value("none"), read_value("youden")
+    (0.5, None, 'youden')
+    """
     try:
         return json.loads(text)
     except ValueError:

@@ -19,18 +19,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from counterpoise.networks.base import Network
+    from counterpoise.networks.enhanced import EnhancedNetwork, Enhancer
     from counterpoise.networks.factory import create_network
+    from counterpoise.networks.freezing import LearnedLayer, cut, freeze, is_chain, learned_layers
     from counterpoise.networks.record import NetworkRecord
     from counterpoise.networks.registry import NETWORKS, default_network_name, get_network_record
+    from counterpoise.networks.unet import UNet
     from counterpoise.networks.weights import load_network, load_weights, save_network
 
 __all__ = [
     "NETWORKS",
+    "EnhancedNetwork",
+    "Enhancer",
+    "LearnedLayer",
     "Network",
     "NetworkRecord",
+    "UNet",
     "create_network",
+    "cut",
     "default_network_name",
+    "freeze",
     "get_network_record",
+    "is_chain",
+    "learned_layers",
     "load_network",
     "load_weights",
     "save_network",
@@ -38,12 +49,20 @@ __all__ = [
 
 # Where each public name lives. Imported on first use, so that listing the names imports no torch.
 _HOMES = {
+    "EnhancedNetwork": "enhanced",
+    "Enhancer": "enhanced",
+    "LearnedLayer": "freezing",
     "NETWORKS": "registry",
     "Network": "base",
     "NetworkRecord": "record",
+    "UNet": "unet",
     "create_network": "factory",
+    "cut": "freezing",
     "default_network_name": "registry",
+    "freeze": "freezing",
     "get_network_record": "registry",
+    "is_chain": "freezing",
+    "learned_layers": "freezing",
     "load_network": "weights",
     "load_weights": "weights",
     "save_network": "weights",

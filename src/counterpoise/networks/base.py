@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
 from counterpoise.networks.heads import PrototypeHead, make_head
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class Network(nn.Module):
@@ -144,6 +147,18 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, num_classes) of images (N, C, H, W), floats in [0, 1]."""
         return self.head(self.embed(x))
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode; parts whose parameters are all frozen stay in evaluation mode.
+
+        So a frozen batch norm keeps its statistics; see :func:`counterpoise.networks.freeze`.
+        """
+        super().train(mode)
+        for module in self.modules() if mode else ():
+            parameters = list(module.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()
+        return self
 
     def reset_head(self, num_classes: int | None = None, *, generator: torch.Generator | None = None) -> None:
         """Replace the head by a fresh one of its kind, drawn as ``torch.nn.Linear`` draws.

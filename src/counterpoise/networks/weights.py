@@ -64,8 +64,27 @@ def load_network(config: Mapping[str, Any], path: str | Path) -> Network:
     RunFolderError
         If the file is missing, damaged, or holds another network.
     """
+    network = _from_config(config)
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise RunFolderError(f"cannot read the weights {path}: {error}; is the run complete?") from error
+    except RuntimeError as error:
+        raise RunFolderError(
+            f"{path} does not hold the {config['name']} that its configuration describes"
+        ) from error
+    return network.eval()
+
+
+def _from_config(config: Mapping[str, Any]) -> Network:
+    """Return a network of this configuration with other weights."""
+    from counterpoise.networks.enhanced import EnhancedNetwork, Enhancer
     from counterpoise.networks.factory import create_network  # the factory loads weights, too
 
+    if config["name"] == EnhancedNetwork.NAME:
+        parts = config["options"]
+        enhancer = Enhancer.from_config(parts["enhancer"])
+        return EnhancedNetwork(enhancer, _from_config(parts["network"]), frozen=parts["frozen"])
     head = config.get("head", {"layer": "linear"})
     network = create_network(
         config["name"],
@@ -81,18 +100,10 @@ def load_network(config: Mapping[str, Any], path: str | Path) -> Network:
     if "prototypes" in head:
         places = torch.zeros(head["prototypes"], network.embedding_dim)
         network.set_prototypes(places, torch.zeros(len(places), dtype=torch.int64))
-    try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise RunFolderError(f"cannot read the weights {path}: {error}; is the run complete?") from error
-    except RuntimeError as error:
-        raise RunFolderError(
-            f"{path} does not hold the {config['name']} that its configuration describes"
-        ) from error
-    return network.eval()
+    return network
 
 
-def load_weights(network: Network, path: str | Path, *, keep_normalisation: bool = False) -> None:
+def load_weights(network: Network, path: str | Path, *, keep_normalisation: bool = False) -> list[str]:
     """Load local pretrained weights into a network, in place.
 
     The file is one that :func:`save_network` wrote, or a state dict of the backbone as timm or torchvision
@@ -108,6 +119,11 @@ def load_weights(network: Network, path: str | Path, *, keep_normalisation: bool
         refused and not run).
     keep_normalisation : bool, default=False
         Keep the network's `mean` and `std` where the file holds others.
+
+    Returns
+    -------
+    list of str
+        The parameters that find no fitting weights and start untrained.
 
     Raises
     ------
@@ -140,6 +156,7 @@ def load_weights(network: Network, path: str | Path, *, keep_normalisation: bool
             UserWarning,
             stacklevel=3,
         )
+    return untrained
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """The one training loop and its stages: representation, embedding, head."""
 
 from counterpoise.training.config import TrainingConfig, make_config
+from counterpoise.training.embedded import EmbeddedSplit
 from counterpoise.training.fit import Fitted, GrownSet, fit_method
 from counterpoise.training.loop import Stage, train_stage
 from counterpoise.training.predict import embed_images, predict_logits, softmax
@@ -9,6 +10,7 @@ from counterpoise.training.randomness import generator_for, seed_for, torch_seed
 from counterpoise.training.statistics import pixel_statistics
 
 __all__ = [
+    "EmbeddedSplit",
     "Fitted",
     "GrownSet",
     "Progress",

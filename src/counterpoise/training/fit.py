@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,14 +26,16 @@ from counterpoise.files import content_hash
 from counterpoise.methods import Method, Piece
 from counterpoise.networks import Network
 from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
-from counterpoise.training.batches import TensorBatches, image_batches, memory_format
+from counterpoise.training.batches import TensorBatches, memory_format
 from counterpoise.training.config import TrainingConfig
 from counterpoise.training.device import cpu_threads, make_fabric
+from counterpoise.training.embedded import EmbeddedSplit
+from counterpoise.training.frozen import refuse_pixel_methods, trained_part, trains_in_vain
 from counterpoise.training.loop import Stage, train_stage
 from counterpoise.training.predict import embed_images, predict_logits
 from counterpoise.training.progress import Progress
 from counterpoise.training.randomness import generator_for, seed_for
-from counterpoise.training.validation import head_validation, network_validation
+from counterpoise.training.validation import head_validation
 
 # Where a method acts on the network itself; how a head is made afterwards is not part of it.
 NETWORK_PLACES = ("sampler", "augment", "perturb", "loss", "objective")
@@ -102,6 +104,7 @@ def fit_method(
     checkpoints: Path | None = None,
     shared: Path | None = None,
     identity: str = "",
+    classes: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """Train `network` in place as `method` says.
@@ -113,7 +116,7 @@ def fit_method(
     network : Network
         A freshly made or pretrained network; trained in place.
     train : ImageSplit
-        The training images and labels.
+        The training images and labels. Of an `EmbeddedSplit` the head alone is trained, on its embeddings.
     config : TrainingConfig
         All settings.
     validation : ImageSplit, optional
@@ -125,6 +128,8 @@ def fit_method(
         others go on from there. `checkpoints` by default.
     identity : str
         Hash of the images and of the network; a checkpoint of another is not resumed.
+    classes : sequence of str, optional
+        The names of the classes; a cost matrix with names is put into their order.
     progress : Progress, optional
         Hears of every few steps.
 
@@ -142,7 +147,17 @@ def fit_method(
     with cpu_threads(config.threads):
         fabric = make_fabric(config)
         fit = _MethodFit(
-            method, network, train, config, validation, checkpoints, shared, identity, progress, fabric
+            method,
+            network,
+            train,
+            config,
+            validation,
+            checkpoints,
+            shared,
+            identity,
+            classes,
+            progress,
+            fabric,
         )
         return fit.run()
 
@@ -158,6 +173,7 @@ class _MethodFit:
         checkpoints: Path | None,
         shared: Path | None,
         identity: str,
+        classes: Sequence[str] | None,
         progress: Progress | None,
         fabric: Fabric,
     ) -> None:
@@ -169,6 +185,7 @@ class _MethodFit:
         self.checkpoints = checkpoints
         self.shared = shared or checkpoints
         self.identity = identity
+        self.classes = classes
         self.progress = progress or Progress()
         self.fabric = fabric
         self.class_counts = train.class_counts(network.num_classes)
@@ -176,12 +193,18 @@ class _MethodFit:
 
     def run(self) -> Fitted:
         """Run the stages that the method asks for."""
-        history = self._train_network()
+        adjustment: Adjustment | None = self._build(self.method.adjust)
+        if adjustment is not None and adjustment.needs_logits and self.validation is None:
+            raise InputError(f"{self.method.label} learns from validation images; keep some")
+        if isinstance(self.train, EmbeddedSplit):
+            refuse_pixel_methods(self.method)
+        history = [] if trains_in_vain(self.method, self.train) else self._train_network()
         grown = None
         if self.method.head is not None:
             grown = self._grow()
             history += self._make_head(grown)
-        adjustment = self._adjust()
+        if adjustment is not None:
+            self._fit_adjustment(adjustment)
         self.network.eval()
         return Fitted(
             self.network, adjustment, history, self.seconds, grown if self.method.features else None
@@ -195,21 +218,17 @@ class _MethodFit:
         def order(epoch: int) -> np.ndarray:
             return epoch_indices(sampler, train.labels, seed=order_seed, epoch=epoch)
 
-        batches = image_batches(
-            train,
-            order,
-            batch_size=self.config.batch_size,
-            device=self.fabric.device,
-            workers=self.config.workers,
+        module, batches, validate = trained_part(
+            self.network, train, self.validation, order, self.config, self.fabric.device
         )
         objective = self._build(self.method.objective)
         stage = Stage(
             name=name,
-            module=self.network,
+            module=module,
             batch_loss=self._batch_loss(train, objective),
             batches=batches,
             epochs=self.config.epochs,
-            validate=network_validation(self.network, self.validation, self.config),
+            validate=validate,
             identity=self._network_identity(),
         )
         with self._timed(name), self._claimed(stage) as claimed:
@@ -263,13 +282,14 @@ class _MethodFit:
         if found is not None:
             self.network.set_prototypes(*found)
 
-    def _build(self, piece: Piece | None) -> Any:
-        """Return what a piece stands for, or None."""
+    def _build(self, piece: Piece | None, *, epochs: int | None = None) -> Any:
+        """Return what a piece stands for, or None; `epochs` are those of the stage that it acts in."""
         if piece is None:
             return None
         return piece.build(
             class_counts=self.class_counts,
-            epochs=self.config.epochs,
+            class_names=self.classes,
+            epochs=epochs or self.config.epochs,
             random_state=seed_for(self.config.seed, "oversample"),
             n_jobs=self.config.threads,
         )
@@ -277,9 +297,7 @@ class _MethodFit:
     def _network_identity(self) -> str:
         """Hash of all that the trained network depends on; how a head is trained afterwards is not part of it."""
         pieces = {
-            place: [piece.name, piece.defaults()]
-            for place, piece in self.method.places.items()
-            if place in NETWORK_PLACES
+            place: piece.identity() for place, piece in self.method.places.items() if place in NETWORK_PLACES
         }
         config = self.config.model_dump(exclude={"head_epochs", "head_batch_size"})
         return content_hash([self.identity, pieces, self.method.head_layer, config])
@@ -333,7 +351,8 @@ class _MethodFit:
         self, module: nn.Module, lr_factor: float, embeddings: Tensor, labels: Tensor, grown: GrownSet
     ) -> list[dict[str, Any]]:
         seed, device = self.config.seed, self.fabric.device
-        sampler = self._build(self.method.head_sampler)
+        epochs = self.config.head_epochs or self.config.epochs
+        sampler = self._build(self.method.head_sampler, epochs=epochs)
 
         def order(epoch: int) -> np.ndarray:
             if sampler is None:
@@ -342,7 +361,7 @@ class _MethodFit:
 
         config = self.config.model_copy(
             update={
-                "epochs": self.config.head_epochs or self.config.epochs,
+                "epochs": epochs,
                 "batch_size": self.config.head_batch_size,
                 "lr": self.config.lr * lr_factor,
             }
@@ -350,7 +369,7 @@ class _MethodFit:
         stage = Stage(
             name="head",
             module=module,
-            batch_loss=LogitLoss(self._build(self.method.head_loss).to(device)),
+            batch_loss=LogitLoss(self._build(self.method.head_loss, epochs=epochs).to(device)),
             batches=TensorBatches(
                 embeddings,
                 labels,
@@ -361,22 +380,17 @@ class _MethodFit:
             epochs=config.epochs,
             validate=head_validation(self.network, module, self.validation, self.config),
             checkpoint=self.checkpoints / "head.safetensors" if self.checkpoints else None,
-            identity=content_hash([self.identity, self.method.options(), self.config.model_dump()]),
+            identity=content_hash([self.identity, self.method.identity(), self.config.model_dump()]),
         )
         return train_stage(stage, config, self.fabric, self.progress)
 
-    def _adjust(self) -> Adjustment | None:
-        if self.method.adjust is None:
-            return None
-        adjustment = self._build(self.method.adjust)
+    def _fit_adjustment(self, adjustment: Adjustment) -> None:
         split = self.validation
-        logits = np.empty((0, self.network.num_classes), dtype=np.float32)
-        if split is not None:
-            logits = predict_logits(
-                self.network, split, device=self.fabric.device, workers=self.config.workers
-            )
-        labels = split.labels if split is not None else np.empty(0, dtype=np.int64)
-        return adjustment.fit(logits, labels, self.class_counts)
+        if split is None:
+            adjustment.fit(None, None, self.class_counts)
+            return
+        logits = predict_logits(self.network, split, device=self.fabric.device, workers=self.config.workers)
+        adjustment.fit(logits, split.labels, self.class_counts)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

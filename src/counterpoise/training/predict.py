@@ -11,6 +11,7 @@ from torch import Tensor
 from counterpoise.datasets import ImageSplit
 from counterpoise.networks import Network
 from counterpoise.training.batches import image_batches
+from counterpoise.training.embedded import EmbeddedSplit
 
 BATCH_SIZE = 512
 
@@ -19,6 +20,8 @@ def embed_images(
     network: Network, split: ImageSplit, *, device: torch.device, workers: int = 0
 ) -> np.ndarray:
     """Return the embeddings of a split, float32 of shape (N, d), with the network in evaluation mode."""
+    if isinstance(split, EmbeddedSplit):
+        return split.rows
     return _pass(network, network.embed, split, device, workers)
 
 
@@ -26,6 +29,8 @@ def predict_logits(
     network: Network, split: ImageSplit, *, device: torch.device, workers: int = 0
 ) -> np.ndarray:
     """Return the logits of a split, float32 of shape (N, C), with the network in evaluation mode."""
+    if isinstance(split, EmbeddedSplit):
+        return _head_logits(network, split.rows, device)
     return _pass(network, network, split, device, workers)
 
 
@@ -61,3 +66,14 @@ def _pass(
     if not parts:
         return np.empty((0, network.num_classes), dtype=np.float32)
     return torch.cat(parts).numpy()
+
+
+def _head_logits(network: Network, embeddings: np.ndarray, device: torch.device) -> np.ndarray:
+    was_training = network.training
+    network.to(device).eval()
+    try:
+        with torch.inference_mode():
+            parts = torch.from_numpy(embeddings).to(device).split(BATCH_SIZE)
+            return torch.cat([network.head(part).float().cpu() for part in parts]).numpy()
+    finally:
+        network.train(was_training)

@@ -76,13 +76,16 @@ def grow_class(
     bound : {"auto", "triangle", "mixture", "product"}
         Which lower bound to use, for tests and timings; the result does not depend on it.
     """
-    n = points.shape[0]
+    n, m = points.shape[0], new.shape[0]
     keep = bound in ("triangle", "mixture") or (bound == "auto" and 4 * n * n <= work_bytes / 2)
+    # the byte rows of the mixture bound replace the distances in the same memory, for fresh memory costs time
+    rows_fit = bound == "mixture" or (n + m) * n <= 0.65 * work_bytes
+    store = np.empty(n * max(4 * n, (n + m) * rows_fit) if keep else 0, dtype=np.uint8)
+    between = store[: 4 * n * n if keep else 0].view(np.float32).reshape(-1, n)
     # small products on several threads only wait for each other, the longer the busier the machine is
     with one_blas_thread():
-        # the state is held by nothing else, so that its distances are freed as soon as they are not needed any more
         step = _Step(
-            make_state(points, new, seeds, k_max, keep_between=keep),
+            make_state(points, new, seeds, k_max, between),
             sources,
             deltas,
             k_max,
@@ -93,7 +96,7 @@ def grow_class(
     with one_blas_thread() if n < _THREADED else nullcontext():
         _start(step.state)
     if keep:
-        _with_distances(step, work_bytes, bound)
+        _with_distances(step, store if rows_fit else None, bound)
     else:
         _with_products(step)
 
@@ -123,8 +126,9 @@ class _Step:
             source = int(self.sources[made])
             k = choose_neighbours(self.state, made, source, *self.rule)
             squares = self.state.near2[min(source, self.state.points.shape[0]), :k]
-            w = _checked(self.weights(np.sqrt(squares)), k)
-            add_point(self.state, made, source, float(self.deltas[made]), w, k, block)
+            self.state.weights[:k] = _checked(self.weights(np.sqrt(squares)), k)
+            self.state.weights[k:] = 0.0
+            add_point(self.state, made, source, float(self.deltas[made]), self.state.weights, k, block)
 
 
 def _checked(weights: Any, k: int) -> NDArray[np.float64]:
@@ -150,12 +154,12 @@ def _start(state: State) -> None:
         start_rows(state, part, first)
 
 
-def _with_distances(step: _Step, work_bytes: float, bound: str) -> None:
+def _with_distances(step: _Step, store: NDArray[np.uint8] | None, bound: str) -> None:
     """Grow by the triangle bound, and change to another one for good when that leaves too much to measure."""
     n, m = step.state.points.shape[0], step.sources.size
     end = 0
-    if bound == "mixture":
-        _with_rows(step, 0)
+    if bound == "mixture" and store is not None:
+        _with_rows(step, store, 0)
         return
     since = 0
     for stretch in (_FIRST, 64 - _FIRST, 64, 128, 256, 512, m):
@@ -169,8 +173,8 @@ def _with_distances(step: _Step, work_bytes: float, bound: str) -> None:
         triangle, mixture, product = _costs(step.state, end - since)
         # the first points say less than the others, for the triangle gets better with them
         cheap = triangle / (8 if end == _FIRST else 2)
-        if bound == "auto" and cheap > mixture and (n + m) * n <= 0.65 * work_bytes:
-            _with_rows(step, end)
+        if bound == "auto" and cheap > mixture and store is not None:
+            _with_rows(step, store, end)
             return
         if bound == "auto" and cheap > product:
             step.state = step.state._replace(between=np.empty((0, n), dtype=np.float32))
@@ -178,18 +182,17 @@ def _with_distances(step: _Step, work_bytes: float, bound: str) -> None:
             return
 
 
-def _with_rows(step: _Step, begin: int) -> None:
-    """Grow by the mixture bound from a number of new points on."""
+def _with_rows(step: _Step, store: NDArray[np.uint8], begin: int) -> None:
+    """Grow by the mixture bound from a number of new points on, with the points' rows in ``store``."""
     n, m = step.state.points.shape[0], step.sources.size
     between = step.state.between
     step.state = step.state._replace(
-        rows=np.empty((n + m, n), dtype=np.uint8),
+        rows=store[: (n + m) * n].reshape(n + m, n),
         unit=np.empty((n + m, 2), dtype=np.float32),
         origin=np.concatenate([np.arange(n), step.sources]),
         between=np.empty((0, n), dtype=np.float32),
     )
     fill_rows(step.state, between, begin)
-    del between  # a fifth of the memory that the growth needs
     step(begin, m)
 
 

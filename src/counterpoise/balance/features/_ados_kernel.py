@@ -15,7 +15,7 @@ What makes it cheap, and exact:
   - *mixture*: for p = sum_j a_j y_j with sum_j a_j = 1, ``|p - t|^2 = sum_j a_j |y_j - t|^2 - V`` with one V for all
     t. With lower bounds of the parents' squared distances from all seeds, kept in one byte each, this is a lower
     bound of the new point's, whatever the number of features. On noise in many dimensions the triangle leaves
-    half, this some per thousand;
+    half, this some per thousand. Seeds whose turn is not near are told of the new points later, many at once;
   - *product*: where classes are so large that no seed-seed distances can be kept, the new points of a block are
     held against all seeds in one matrix product; only inside the block the seeds' lists are kept up to date at once.
 
@@ -25,6 +25,7 @@ What makes it cheap, and exact:
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,9 +51,19 @@ KINDS = {"exp": 0, "uniform": 1, "rbf": 2, "wedge": 3}
 SKETCH = 16
 """How many directions a point is projected on to rule out seeds cheaply; one cache line in single precision."""
 
+_WAIT = 64
+"""For how many new points most seeds may wait to be told of them; one bit each."""
+_LANES = 8
+"""Weights are computed in whole groups of so many, for loops over fewer are not vectorised."""
+_SERIES = tuple(np.exp(-0.5) / math.factorial(power) for power in range(14, -1, -1))
+"""Of ``exp(x - 0.5)``, highest power first; the next term is below 1e-16 for x from -0.5 to 0.5."""
+
 _FAST: Any = {"reassoc", "contract", "nsz"}
-# without _nrt the references to all arrays of a state are counted anew in every call: more work than the growth itself
-_JIT: dict[str, Any] = {"nogil": True, "cache": True, "_nrt": False}
+# _nrt is not documented by numba, but with its reference counts, one for each array of a state, growth takes 2 to 3
+# times as long; the kernel makes no arrays, so there is nothing to count
+_JIT: dict[str, Any] = {"nogil": True, "cache": True, "_nrt": False, "error_model": "numpy"}
+# a call passes every array of a state anew, in seven words each: more work than what most of these functions do
+_INLINED: dict[str, Any] = {**_JIT, "forceinline": True}
 
 
 class State(NamedTuple):
@@ -80,6 +91,9 @@ class State(NamedTuple):
         Two orthogonal directions, of length 1 at most.
     centre, rough, norm2 : (d,), (n, d), (n,), float32
         The originals relative to their centre, rounded, and their squared norms.
+    coarse, shift : (n, d), (d,), float32
+        The coordinates for coarse distances, and what they lack: the originals themselves and 0 where these are of
+        single precision, so that the exact distance finds them in the cache; else as ``rough``, and the centre.
     basis, sketch, blur : (16, d), (n + m, 16), (n + m,), float32
         Orthonormal directions, all points' projections on them, and bounds of these projections' rounding errors;
         empty where not worth it.
@@ -96,6 +110,11 @@ class State(NamedTuple):
         How many seeds the triangle has left, and how many of these the projections.
     mixed, rounded, bound, left, flags, words : (d,), (d,), (n,), (n,), (n up to the next 8,), (n / 8,)
         Scratch of the point being made; ``words`` are the flags, eight in one.
+    best, weights : (k_max,), float32, (k_max up to the next 8,)
+        Scratch for the least squares of a row, and for the neighbours' weights.
+    member, waiting : (n,), bool, (n,), uint64
+        Which seeds are told of a new point at once, and for the others the new points, one bit each, that they are to
+        be told of later.
     """
 
     points: NDArray[Any]
@@ -114,6 +133,8 @@ class State(NamedTuple):
     axes: NDArray[np.float64]
     centre: NDArray[np.float32]
     rough: NDArray[np.float32]
+    coarse: NDArray[np.float32]
+    shift: NDArray[np.float32]
     norm2: NDArray[np.float32]
     basis: NDArray[np.float32]
     sketch: NDArray[np.float32]
@@ -133,10 +154,15 @@ class State(NamedTuple):
     best: NDArray[np.float32]
     weights: NDArray[np.float64]
     member: NDArray[np.bool_]
+    waiting: NDArray[np.uint64]
 
 
 def make_state(
-    points: NDArray[Any], new: NDArray[Any], seeds: NDArray[np.int64], k_max: int, *, keep_between: bool
+    points: NDArray[Any],
+    new: NDArray[Any],
+    seeds: NDArray[np.int64],
+    k_max: int,
+    between: NDArray[np.float32],
 ) -> State:
     """Room for the growth of one class, and everything that is fixed from the start but the first distances.
 
@@ -150,8 +176,8 @@ def make_state(
         Which of the points are seeds.
     k_max : int
         The most neighbours a seed can have.
-    keep_between : bool
-        Whether the distances between the originals are kept.
+    between : ndarray of shape (n, n) or (0, n), float32
+        Room for the distances between the originals, if they are to be kept.
     """
     n, d = points.shape
     m = new.shape[0]
@@ -192,11 +218,13 @@ def make_state(
         axes=axes,
         centre=centre,
         rough=rough,
+        coarse=points if points.dtype == np.float32 else rough,
+        shift=np.zeros_like(centre) if points.dtype == np.float32 else centre,
         norm2=norm2,
         basis=basis,
         sketch=sketch,
         blur=np.full(sketch.shape[0], 4 * (d + 4) * eps * radius, dtype=np.float32),
-        between=np.empty((n, n) if keep_between else (0, n), dtype=np.float32),
+        between=between,
         rows=np.empty((0, n), dtype=np.uint8),
         unit=np.empty((0, 2), dtype=np.float32),
         origin=np.empty(0, dtype=np.int64),
@@ -218,8 +246,9 @@ def make_state(
         flags=words.view(np.uint8),
         words=words,
         best=np.empty(k_max, dtype=np.float32),
-        weights=np.empty(k_max),
-        member=np.empty(n, dtype=np.bool_),
+        weights=np.zeros(-(-k_max // _LANES) * _LANES),
+        member=np.ones(n, dtype=np.bool_),
+        waiting=np.zeros(n, dtype=np.uint64),
     )
 
 
@@ -228,12 +257,13 @@ def _directions(rough: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     d = rough.shape[1]
     sample = rough[:: max(1, rough.shape[0] // 2000)]
     axes = np.cos(np.arange(1, d + 1)[:, None] * np.arange(count) * 1.7).astype(np.float32)
-    for _ in range(3):
-        axes = np.linalg.qr(sample.T @ (sample @ axes))[0]
-    return np.ascontiguousarray(np.linalg.qr(axes.astype(np.float64))[0], dtype=np.float32)
+    for _ in range(3 if count == SKETCH else 1):  # two axes are rarely needed, so they need not be the best
+        spread = sample.T @ (sample @ axes)
+        axes = np.linalg.qr(spread.astype(np.float64))[0].astype(np.float32)
+    return axes
 
 
-@njit(fastmath=_FAST, **_JIT)
+@njit(fastmath=_FAST, **_INLINED)
 def _square(a, i, b, j):  # type: ignore[no-untyped-def]
     """Squared distance of row i of a from row j of b, in double precision."""
     total = 0.0
@@ -244,7 +274,7 @@ def _square(a, i, b, j):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(**_JIT)
+@njit(**_INLINED)
 def _insert(near2, near, i, count, square, number):  # type: ignore[no-untyped-def]
     """Put a point into the i-th sorted list, behind those equally near; return the list's new length."""
     room = near2.shape[1]
@@ -264,7 +294,7 @@ def _insert(near2, near, i, count, square, number):  # type: ignore[no-untyped-d
     return count
 
 
-@njit(**_JIT)
+@njit(**_INLINED)
 def _offer(near2, near, filled, reach, reach2, slack, i, square, number):  # type: ignore[no-untyped-def]
     """Offer a point to a seed's list, and note how near the next one must be."""
     filled[i] = _insert(near2, near, i, filled[i], square, number)
@@ -299,7 +329,7 @@ def _refine(along, head, after, grid, reach, count):  # type: ignore[no-untyped-
             _chain(along, head, after, grid[0], number)
 
 
-@njit(**_JIT)
+@njit(**_INLINED)
 def _collect(flags, words, left):  # type: ignore[no-untyped-def]
     """Write the places of the flags that are set to ``left``, and return how many there are."""
     count = 0
@@ -393,7 +423,7 @@ def _scan(points, new, near2, near, made, source):  # type: ignore[no-untyped-de
     return count
 
 
-@njit(**_JIT)
+@njit(**_INLINED)
 def _how_many(square, extreme, k_max, k_min, rule):  # type: ignore[no-untyped-def]
     """How many neighbours a seed gets, from the squared distance of its nearest (thesis Algorithm 4)."""
     nearest, least, greatest = np.sqrt(square), np.sqrt(extreme[0]), np.sqrt(extreme[1])
@@ -404,7 +434,7 @@ def _how_many(square, extreme, k_max, k_min, rule):  # type: ignore[no-untyped-d
     return int(np.ceil(k_max - (k_max - k_min) * (nearest - least) / (greatest - least)))
 
 
-@njit(**_JIT)
+@njit(**_INLINED)
 def choose_neighbours(state, made, source, k_max, k_min, rule):  # type: ignore[no-untyped-def]
     """Find the nearest points of a seed and return how many of them to use.
 
@@ -418,33 +448,71 @@ def choose_neighbours(state, made, source, k_max, k_min, rule):  # type: ignore[
     return min(count, _how_many(state.near2[min(source, n), 0], state.extreme, k_max, k_min, rule))
 
 
-@njit(fastmath=_FAST, **_JIT)
-def _make_point(points, new, centre, mixed, rounded, made, source, delta, near, row, weights, k):  # type: ignore[no-untyped-def]
-    """Compute the new point (thesis Eq. 4.5 to 4.7); its coordinates relative to the centre go to ``rounded``."""
-    n, d = points.shape
+@njit(fastmath=_FAST, **_INLINED)
+def _exp_minus(ratio):  # type: ignore[no-untyped-def]
+    """``exp(-ratio)`` for ratios from 0 to 1: a series in double precision, for a call of exp is not vectorised."""
+    rest = 0.5 - ratio
     total = 0.0
-    for j in range(k):
+    for coefficient in _SERIES:
+        total = total * rest + coefficient
+    return total
+
+
+@njit(fastmath=_FAST, **_INLINED)
+def _weigh(weights, squares, k, kind):  # type: ignore[no-untyped-def]
+    """Write the weights of the k nearest points, from their squared distances in ascending order (thesis Eq. 4.5)."""
+    farthest = squares[k - 1] if squares[k - 1] > 0.0 else 1.0
+    for j in range(squares.shape[0]):
+        weights[j] = squares[j] / farthest
+    # all places at once, also those behind the k-th: one pass of whole vectors
+    if kind == 0:
+        for j in range(weights.shape[0]):
+            weights[j] = _exp_minus(np.sqrt(weights[j]))
+    elif kind == 1:
+        weights[:] = 1.0
+    elif kind == 2:
+        for j in range(weights.shape[0]):
+            weights[j] = _exp_minus(weights[j])
+    else:
+        for j in range(weights.shape[0]):
+            weights[j] = 1.0 - 0.5 * np.sqrt(weights[j])
+    weights[k:] = 0.0
+
+
+@njit(inline="always", **_JIT)
+def _row(points, new, number):  # type: ignore[no-untyped-def]
+    n = points.shape[0]
+    return points[number] if number < n else new[number - n]
+
+
+@njit(fastmath=_FAST, **_INLINED)
+def _make_point(state, made, source, delta, weights, k):  # type: ignore[no-untyped-def]
+    """Compute the new point (thesis Eq. 4.5 to 4.7), and its coordinates for coarse distances."""
+    points, new, mixed, rounded, shift = state.points, state.new, state.mixed, state.rounded, state.shift
+    n, d = points.shape
+    near = state.near[min(source, n)]
+    total = 0.0
+    for j in range(weights.shape[0]):
         total += weights[j]
-    mixed[:] = 0.0
-    for j in range(k):
+    for j in range(weights.shape[0]):
         weights[j] /= total
-    for j in range(0, k, 2):  # two at a time: half the passes over the sum
-        share, other = weights[j], near[row, j]
-        neighbour = points[other] if other < n else new[other - n]
-        next_share, other = (weights[j + 1], near[row, j + 1]) if j + 1 < k else (0.0, other)
-        next_neighbour = points[other] if other < n else new[other - n]
+    seed, rest = _row(points, new, source), 1.0 - delta
+    for column in range(d):
+        mixed[column] = delta * seed[column]
+    # four at a time: a quarter of the passes over the sum; the weights behind the k-th are 0
+    for j in range(0, k, 4):
+        one, two = _row(points, new, near[j]), _row(points, new, near[min(j + 1, k - 1)])
+        three, four = _row(points, new, near[min(j + 2, k - 1)]), _row(points, new, near[min(j + 3, k - 1)])
+        a, b, c, e = rest * weights[j], rest * weights[j + 1], rest * weights[j + 2], rest * weights[j + 3]
         for column in range(d):
-            mixed[column] += share * neighbour[column] + next_share * next_neighbour[column]
-    rest = 1.0 - delta
-    seed = points[source] if source < n else new[source - n]
+            mixed[column] += a * one[column] + b * two[column] + c * three[column] + e * four[column]
     point = new[made]
     for column in range(d):
-        point[column] = delta * seed[column] + rest * mixed[column]
-    for column in range(d):
-        rounded[column] = point[column] - centre[column]
+        point[column] = mixed[column]
+        rounded[column] = point[column] - shift[column]
 
 
-@njit(fastmath=_FAST, **_JIT)
+@njit(fastmath=_FAST, **_INLINED)
 def _lower_least(state, made, source, radius2):  # type: ignore[no-untyped-def]
     """Lower the least positive distance where the new point makes a closer pair.
 
@@ -532,31 +600,31 @@ def _search_cells(state, made):  # type: ignore[no-untyped-def]
     after[number] = -1
 
 
-@njit(fastmath=_FAST, **_JIT)
-def _rough_square(rough, rounded, i):  # type: ignore[no-untyped-def]
-    """Squared distance of the new point from an original in the rounded coordinates, in single precision."""
+@njit(fastmath=_FAST, **_INLINED)
+def _rough_square(coarse, rounded, i):  # type: ignore[no-untyped-def]
+    """Squared distance of the new point from an original in single precision."""
     total = np.float32(0.0)
-    seed = rough[i]
+    seed = coarse[i]
     for column in range(seed.shape[0]):
         difference = seed[column] - rounded[column]
         total += difference * difference
     return total
 
 
-@njit(fastmath=_FAST, **_JIT)
+@njit(fastmath=_FAST, **_INLINED)
 def _project(state, number, source, weights, k, delta):  # type: ignore[no-untyped-def]
     """Project a new point: as the mixture that it is, or afresh where rounding errors have added up."""
-    rounded, basis, sketch, blur = state.rounded, state.basis, state.sketch, state.blur
+    basis, sketch, blur, centre = state.basis, state.sketch, state.blur, state.centre
     near, slack = state.near, state.slack
     trace, part = sketch[number], sketch[source]
     error = delta * blur[source]
-    for axis in range(SKETCH):
+    for axis in range(trace.shape[0]):  # loops over a fixed number are unrolled instead of vectorised
         trace[axis] = np.float32(delta) * part[axis]
     for j in range(k):
         share = np.float32((1.0 - delta) * weights[j])
         part = sketch[near[source, j]]
         error += share * blur[near[source, j]]
-        for axis in range(SKETCH):
+        for axis in range(trace.shape[0]):
             trace[axis] += share * part[axis]
     error += slack[5]
     # originals and projections made afresh are off by blur[0] at most; slack[1] allows for three times that more
@@ -564,15 +632,16 @@ def _project(state, number, source, weights, k, delta):  # type: ignore[no-untyp
         blur[number] = error
         return
     blur[number] = blur[0]
-    for axis in range(SKETCH):
+    point = state.new[number - state.points.shape[0]]
+    for axis in range(trace.shape[0]):
         direction = basis[axis]
         total = np.float32(0.0)
-        for column in range(rounded.shape[0]):
-            total += direction[column] * rounded[column]
+        for column in range(point.shape[0]):
+            total += direction[column] * np.float32(point[column] - centre[column])
         trace[axis] = total
 
 
-@njit(fastmath=_FAST, **_JIT)
+@njit(fastmath=_FAST, **_INLINED)
 def _left_by_triangle(state, number, source, radius):  # type: ignore[no-untyped-def]
     """Write to ``left`` the seeds that the triangle inequality and the projections cannot rule out."""
     sketch, reach, reach2, flags, left = state.sketch, state.reach, state.reach2, state.flags, state.left
@@ -591,7 +660,7 @@ def _left_by_triangle(state, number, source, radius):  # type: ignore[no-untyped
         seed = left[j]
         place = sketch[seed]
         total = np.float32(0.0)
-        for axis in range(SKETCH):
+        for axis in range(trace.shape[0]):
             difference = trace[axis] - place[axis]
             total += difference * difference
         left[remaining] = seed
@@ -599,7 +668,19 @@ def _left_by_triangle(state, number, source, radius):  # type: ignore[no-untyped
     return remaining
 
 
-@njit(fastmath=_FAST | {"nnan"}, **_JIT)
+@njit(**_INLINED)
+def _left_by_measure(state, source, count):  # type: ignore[no-untyped-def]
+    """Of the first ``count`` seeds in ``left`` but the new point's own, keep those that it may be near enough to."""
+    reach2, left = state.reach2, state.left
+    remaining = 0
+    for j in range(count):  # without a branch, so that the next seeds are fetched meanwhile
+        seed = left[j]
+        left[remaining] = seed
+        remaining += (_rough_square(state.coarse, state.rounded, seed) <= reach2[seed]) & (seed != source)
+    return remaining
+
+
+@njit(fastmath=_FAST | {"nnan"}, **_INLINED)
 def _pack(bound, own, rows, unit, number):  # type: ignore[no-untyped-def]
     """Keep a point's bounds as bytes between their least and greatest; its own seed's column counts for nothing."""
     n = bound.shape[0]
@@ -620,7 +701,7 @@ def _pack(bound, own, rows, unit, number):  # type: ignore[no-untyped-def]
         target[j] = np.uint8(np.int32((max(bound[j], low) - low) * inverse))
 
 
-@njit(fastmath=_FAST, **_JIT)
+@njit(fastmath=_FAST, **_INLINED)
 def _left_by_mixture(state, source, radius2, number, weights, k, delta):  # type: ignore[no-untyped-def]
     """Write to ``left`` the seeds that the mixture bound cannot rule out, and keep the bound as the point's row."""
     rows, unit, bound, reach2, flags = state.rows, state.unit, state.bound, state.reach2, state.flags
@@ -653,7 +734,7 @@ def _left_by_mixture(state, source, radius2, number, weights, k, delta):  # type
     # a parent's row says nothing about the seed that the parent came from, so these are measured
     for j in range(k):
         seed = origin[near[source, j]]
-        distance = np.sqrt(_rough_square(state.rough, state.rounded, seed)) - slack[0]
+        distance = np.sqrt(_rough_square(state.coarse, state.rounded, seed)) - slack[0]
         bound[seed] = max(distance, 0.0) ** 2 * (1.0 - slack[4])
     _pack(bound, source, rows, unit, number)
     origin[number] = source
@@ -662,7 +743,7 @@ def _left_by_mixture(state, source, radius2, number, weights, k, delta):  # type
     return _collect(flags, state.words, state.left)
 
 
-@njit(**_JIT)
+@njit(**_INLINED)
 def add_point(state, made, source, delta, weights, k, block):  # type: ignore[no-untyped-def]
     """Make the next point from a seed and its weighted neighbours, and let everything know of it.
 
@@ -673,16 +754,14 @@ def add_point(state, made, source, delta, weights, k, block):  # type: ignore[no
     reach, reach2, slack, left = state.reach, state.reach2, state.slack, state.left
     n = points.shape[0]
     number = n + made
-    row = min(source, n)
-    _make_point(
-        points, new, state.centre, state.mixed, state.rounded, made, source, delta, near, row, weights, k
-    )
+    _make_point(state, made, source, delta, weights, k)
     radius2 = _square(new, made, points, source) if source < n else _square(new, made, new, source - n)
     _lower_least(state, made, source, radius2)
     if source >= n:  # all original seeds have had their turn
         return
     if state.rows.shape[0] > 0:
         count = _left_by_mixture(state, source, radius2, number, weights, k, delta)
+        count = _put_off(state, made, count)
     elif state.between.shape[0] > 0:
         if state.sketch.shape[0] > 0:
             _project(state, number, source, weights, k, delta)
@@ -692,39 +771,71 @@ def add_point(state, made, source, delta, weights, k, block):  # type: ignore[no
         for j in range(count):
             left[j] = block[j]
     state.seen[1] += count
+    for j in range(_left_by_measure(state, source, count)):
+        seed = left[j]
+        _offer(near2, near, filled, reach, reach2, slack, seed, _square(points, seed, new, made), number)
+    _offer(near2, near, filled, reach, reach2, slack, source, radius2, number)
+
+
+@njit(**_INLINED)
+def _put_off(state, made, count):  # type: ignore[no-untyped-def]
+    """Of the first ``count`` seeds in ``left``, keep those to tell now, and note the new point for the others."""
+    member, waiting, left = state.member, state.waiting, state.left
+    bit = np.uint64(1) << np.uint64(made % _WAIT)
+    remaining = 0
     for j in range(count):
         seed = left[j]
-        if seed != source and _rough_square(state.rough, state.rounded, seed) <= reach2[seed]:
-            _offer(near2, near, filled, reach, reach2, slack, seed, _square(points, seed, new, made), number)
-    _offer(near2, near, filled, reach, reach2, slack, source, radius2, number)
+        left[remaining] = seed
+        remaining += member[seed]
+        waiting[seed] |= np.uint64(0) if member[seed] else bit
+    return remaining
+
+
+@njit(**_JIT)
+def _tell_waiting(state, begin, end):  # type: ignore[no-untyped-def]
+    """Offer new points to the seeds that they were noted for, seed by seed, so that each is fetched only once."""
+    points, new, waiting, near2 = state.points, state.new, state.waiting, state.near2
+    n = points.shape[0]
+    for seed in range(n):
+        if waiting[seed] == 0:
+            continue
+        for made in range(begin, end):
+            if waiting[seed] >> np.uint64(made % _WAIT) & np.uint64(1):
+                square = _square(points, seed, new, made)
+                if square < near2[seed, near2.shape[1] - 1]:
+                    _offer(
+                        near2, state.near, state.filled, state.reach, state.reach2, state.slack, seed, square,
+                        n + made,
+                    )  # fmt: skip
+        waiting[seed] = 0
 
 
 @njit(**_JIT)
 def grow(state, sources, deltas, begin, end, k_max, k_min, rule, kind, block):  # type: ignore[no-untyped-def]
     """Make the new points number ``begin`` to ``end`` of one class (thesis Algorithm 5, lines 11 to 20)."""
-    near2, weights = state.near2, state.weights
+    near2, weights, member = state.near2, state.weights, state.member
     n = state.points.shape[0]
-    for made in range(begin, end):
-        source = sources[made]
-        k = choose_neighbours(state, made, source, k_max, k_min, rule)
-        row = min(source, n)
-        farthest = np.sqrt(near2[row, k - 1])
-        for j in range(k):
-            ratio = np.sqrt(near2[row, j]) / farthest if farthest > 0.0 else 0.0
-            if kind == 0:
-                weights[j] = np.exp(-ratio)
-            elif kind == 1:
-                weights[j] = 1.0
-            elif kind == 2:
-                weights[j] = np.exp(-ratio * ratio)
-            else:
-                weights[j] = 1.0 - 0.5 * ratio
-        add_point(state, made, source, deltas[made], weights, k, block)
+    for first in range(begin, end, _WAIT):
+        last = min(first + _WAIT, end)
+        if state.rows.shape[0] > 0:  # only the seeds of these points need to know of them at once
+            member[:] = False
+            for made in range(first, last):
+                member[min(sources[made], n - 1)] = True
+        for made in range(first, last):
+            source = sources[made]
+            k = choose_neighbours(state, made, source, k_max, k_min, rule)
+            _weigh(weights, near2[min(source, n)], k, kind)
+            add_point(state, made, source, deltas[made], weights, k, block)
+        if state.rows.shape[0] > 0:
+            _tell_waiting(state, first, last)
 
 
 @njit(fastmath=_FAST, **_JIT)
 def fill_rows(state, between, made):  # type: ignore[no-untyped-def]
-    """Fill the byte rows of the originals and of the points made so far, whose origins are known."""
+    """Fill the byte rows of the originals and of the points made so far, whose origins are known.
+
+    The rows may lie in the memory of ``between``: a row is written after all distances up to there have been read.
+    """
     points, new, bound = state.points, state.new, state.bound
     n = points.shape[0]
     below = np.float32(1.0 - 1e-6)
@@ -743,7 +854,8 @@ def fill_rows(state, between, made):  # type: ignore[no-untyped-def]
 @njit(fastmath=_FAST, **_JIT)
 def absorb_block(state, product, made, block):  # type: ignore[no-untyped-def]
     """Offer the new points from number ``made`` on to the seeds outside a block, from their products with all."""
-    points, new, norm2, rounded, centre = state.points, state.new, state.norm2, state.rounded, state.centre
+    points, new, norm2, rounded = state.points, state.new, state.norm2, state.rounded
+    centre, shift = state.centre, state.shift
     near2, near, filled, reach, reach2 = state.near2, state.near, state.filled, state.reach, state.reach2
     n, d = points.shape
     member = state.member
@@ -755,13 +867,14 @@ def absorb_block(state, product, made, block):  # type: ignore[no-untyped-def]
         own = np.float32(-state.slack[2])
         point, inner = new[made + row], product[row]
         for column in range(d):
-            rounded[column] = point[column] - centre[column]
-            own += rounded[column] * rounded[column]
+            rounded[column] = point[column] - shift[column]
+            centred = np.float32(point[column] - centre[column])
+            own += centred * centred
         flags = state.flags
         for seed in range(n):
             flags[seed] = own + norm2[seed] - two * inner[seed] <= reach2[seed]
         for j in range(_collect(flags, state.words, state.left)):
             seed = state.left[j]
-            if not member[seed] and _rough_square(state.rough, rounded, seed) <= reach2[seed]:
+            if not member[seed] and _rough_square(state.coarse, rounded, seed) <= reach2[seed]:
                 square = _square(points, seed, new, made + row)
                 _offer(near2, near, filled, reach, reach2, state.slack, seed, square, n + made + row)

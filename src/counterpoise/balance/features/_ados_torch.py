@@ -1,4 +1,12 @@
-"""ADOS on tensors: the points stay on their device, and equal what the compiled kernel makes of them."""
+"""ADOS on tensors: the points stay on their device, and equal what the compiled kernel makes of them.
+
+The new points of a block are made one after the other, but each of them only from the lists of the seeds whose turn it
+is in this block and from its distances from these. All seeds' lists take the block up at its end: one matrix product
+rules out nearly all pairs of a new point and a seed, the others are measured directly, in double precision. No points,
+labels or lists come to the processor, only the classes' counts, how many pairs a block has left, and whether its lists
+have settled the least distance. (With ``border``, also the number of danger points; with a callable for the weights,
+the number of neighbours at every step, for its argument has that length.)
+"""
 
 from __future__ import annotations
 
@@ -16,6 +24,8 @@ from counterpoise.exceptions import InputError
 __all__ = ["danger_points", "grow_class"]
 
 _BLOCK = 128
+_PAIRS = 1 << 22
+"""Coordinates of the pairs that are measured at a time."""
 _DIRECT = "donot_use_mm_for_euclid_dist"
 _SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
     "exp": lambda q: torch.exp(-q),
@@ -28,8 +38,8 @@ _SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
 def grow_class(
     points: Tensor,
     new: Tensor,
-    seeds: NDArray[np.int64],
-    sources: NDArray[np.int64],
+    seeds: Tensor,
+    order: NDArray[np.int64],
     deltas: NDArray[np.float64],
     *,
     k_max: int,
@@ -37,46 +47,131 @@ def grow_class(
     k_rule: str,
     weights: str | Callable[[Tensor], Tensor],
 ) -> None:
-    """Write a class's new points into ``new``; the arguments are those of the compiled ``grow_class``.
+    """Write a class's new points into ``new``.
 
-    Every new point is measured against all others once, directly and in double precision. These distances lower the
-    least one at once; the seeds' lists take them up block by block, except for the seed whose turn it is. Which seed
-    that is is known beforehand, and numbers of neighbours are masks, so that nothing waits for the device.
+    Parameters
+    ----------
+    points : tensor of shape (n, d)
+        The class's points, at least two.
+    new : tensor of shape (m, d), same dtype
+        Room for the new points.
+    seeds : tensor of shape (n_seeds,), int64
+        Which of the points are seeds.
+    order : ndarray of shape (m,), int64
+        Which of the seeds each new point has; from n_seeds on, the new point number ``order - n_seeds``.
+    deltas : ndarray of shape (m,), float64
+        The seed's share in each new point.
+    k_max, k_min, k_rule, weights
+        As for the compiled ``grow_class``.
     """
-    n, d = points.shape
-    everything = torch.empty((n + new.shape[0], d), dtype=torch.float64, device=points.device)
-    everything[:n] = points
-    lists, least, greatest = _start(everything[:n], k_max)
-    shares = torch.from_numpy(deltas).to(points.device)
-    for begin in range(0, sources.size, _BLOCK):
-        end = min(begin + _BLOCK, sources.size)
-        block = torch.full((end - begin, n), torch.inf, dtype=torch.float64, device=points.device)
-        for made in range(begin, end):
-            source = int(sources[made])
-            if source < n:
-                near, numbers = _merge(
-                    (lists[0][source : source + 1], lists[1][source : source + 1]),
-                    block[: made - begin, source : source + 1],
-                    n + begin,
-                )
-            else:
-                apart = _distances(everything[source], everything[: n + made])
-                apart[source] = torch.inf
-                near, numbers = (part[None, :k_max] for part in torch.sort(apart, stable=True))
-            k = _how_many(near[0, 0], least, greatest, k_max, k_min, RULES[k_rule])
-            k = k.clamp(max=min(near.shape[1], n + made - 1))
-            share = _shares(near[0], k, weights)
-            mixed = share @ everything[numbers[0]]
-            new[made] = shares[made] * everything[source] + (1.0 - shares[made]) * mixed
-            everything[n + made] = new[made]
-            apart = _distances(everything[n + made], everything[: n + made])
-            least = torch.minimum(least, torch.where(apart > 0, apart, torch.inf).min())
-            block[made - begin] = apart[:n]
-        lists = _merge(lists, block, n + begin)
+    growth = _Growth(points, new, deltas, k_max, k_min, RULES[k_rule], weights)
+    first_of_new = int(np.count_nonzero(order < seeds.shape[0]))  # such seeds come last
+    sources = seeds[torch.from_numpy(order[:first_of_new]).to(points.device)]
+    for begin in range(0, first_of_new, _BLOCK):
+        block = sources[begin : begin + _BLOCK]
+        if not growth.make_block(begin, block, careful=False):
+            growth.make_block(begin, block, careful=True)
+        growth.absorb_block(begin, block.shape[0])
+    for made in range(first_of_new, order.size):
+        growth.make_from_new(made, int(order[made]) - seeds.shape[0])
+
+
+class _Growth:
+    """All that a class's growth remembers: its points in double precision, the seeds' lists and the extremes."""
+
+    def __init__(
+        self,
+        points: Tensor,
+        new: Tensor,
+        deltas: NDArray[np.float64],
+        k_max: int,
+        k_min: int,
+        rule: int,
+        weights: str | Callable[[Tensor], Tensor],
+    ) -> None:
+        n, d = points.shape
+        self.n, self.new, self.weights = n, new, weights
+        self.rule = (k_max, k_min, rule)
+        self.deltas = torch.from_numpy(deltas).to(points.device)
+        self.everything = torch.empty((n + new.shape[0], d), dtype=torch.float64, device=points.device)
+        self.everything[:n] = points
+        self.lists, self.least, self.greatest = _start(self.everything[:n], k_max)
+        self.centre = self.everything[:n].mean(dim=0)
+        self.centred = self.everything[:n] - self.centre
+        self.norms = self.centred.square().sum(dim=1)
+        self.margin = 16 * (d + 8) * torch.finfo(torch.float64).eps * self.norms.max()
+
+    def make_block(self, begin: int, sources: Tensor, *, careful: bool) -> bool:
+        """Make a block of new points; return whether the least distance is certain, else the block must be made anew.
+
+        A point closer to the new point than the least distance stands in the seed's list, unless the new point is at
+        the list's very end. ``careful`` measures the distances from all points instead.
+        """
+        seeds = self.everything[sources]
+        lists = self.lists[0][sources], self.lists[1][sources]
+        inside = torch.full((sources.shape[0],) * 2, torch.inf, dtype=torch.float64, device=seeds.device)
+        least, certain = self.least, torch.ones((), dtype=torch.bool, device=seeds.device)
+        for row in range(sources.shape[0]):
+            number = self.n + begin + row
+            near, numbers = _merge(
+                (lists[0][row : row + 1], lists[1][row : row + 1]),
+                inside[:row, row : row + 1],
+                self.n + begin,
+            )
+            point = self._make(begin + row, seeds[row], near[0], numbers[0], least)
+            inside[row] = _distances(point, seeds)
+            radius = inside[row, row]
+            least = _least(least, inside[row, row : row + 1])
+            if number - 1 > near.shape[1]:  # else the list holds all points
+                settled = (radius == 0) | ((radius + least) * (1.0 + 1e-9) < near[0, -1])
+                certain = certain & settled
+            known = self.everything[:number] if careful else self.everything[numbers[0]]
+            least = _least(least, _distances(point, known))
+        if not careful and not bool(certain):
+            return False
+        self.least = least
+        return True
+
+    def absorb_block(self, begin: int, count: int) -> None:
+        """Let all seeds' lists take up a block of new points."""
+        first = self.n + begin
+        block = self.everything[first : first + count]
+        centred = block - self.centre
+        squares = centred.square().sum(dim=1)[:, None] + self.norms - 2.0 * (centred @ self.centred.T)
+        reach = self.lists[0][:, -1]
+        pairs = (squares <= reach * reach * (1.0 + 1e-9) + self.margin).nonzero()
+        apart = torch.full_like(squares, torch.inf)
+        for part in pairs.split(max(1, _PAIRS // block.shape[1])):
+            made, seed = part.unbind(dim=1)
+            one, other = block[made][:, None], self.everything[seed][:, None]
+            apart[made, seed] = torch.cdist(one, other, compute_mode=_DIRECT)[:, 0, 0]
+        self.lists = _merge(self.lists, apart, first)
+
+    def make_from_new(self, made: int, seed: int) -> None:
+        """Make one new point whose seed is itself a new point: it has no list, so all its distances are measured."""
+        source = self.n + seed
+        apart = _distances(self.everything[source], self.everything[: self.n + made])
+        apart[source] = torch.inf
+        near, numbers = (part[: self.rule[0]] for part in torch.sort(apart, stable=True))
+        point = self._make(made, self.everything[source], near, numbers, self.least)
+        self.least = _least(self.least, _distances(point, self.everything[: self.n + made]))
+
+    def _make(self, made: int, seed: Tensor, near: Tensor, numbers: Tensor, least: Tensor) -> Tensor:
+        """Compute a new point (thesis Eq. 4.5 to 4.7), rounded as it is stored."""
+        k = _how_many(near[0], least, self.greatest, *self.rule)
+        share = _shares(near, k.clamp(max=min(near.shape[0], self.n + made - 1)), self.weights)
+        mixed = share @ self.everything[numbers]
+        self.new[made] = self.deltas[made] * seed + (1.0 - self.deltas[made]) * mixed
+        self.everything[self.n + made] = self.new[made]
+        return self.everything[self.n + made]
 
 
 def _distances(point: Tensor, others: Tensor) -> Tensor:
     return torch.cdist(point[None], others, compute_mode=_DIRECT)[0]
+
+
+def _least(least: Tensor, distances: Tensor) -> Tensor:
+    return torch.minimum(least, torch.where(distances > 0, distances, torch.inf).min())
 
 
 def _start(points: Tensor, k_max: int) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
@@ -91,7 +186,7 @@ def _start(points: Tensor, k_max: int) -> tuple[tuple[Tensor, Tensor], Tensor, T
         greatest = torch.maximum(greatest, apart.max())
         own = torch.arange(apart.shape[0], device=points.device)
         apart[own, first + own] = torch.inf
-        least = torch.minimum(least, torch.where(apart > 0, apart, torch.inf).min())
+        least = _least(least, apart)
         ordered, places = torch.sort(apart, dim=1, stable=True)
         near.append(ordered[:, :k_max].clone())
         numbers.append(places[:, :k_max].clone())
@@ -140,7 +235,7 @@ def _shares(near: Tensor, k: Tensor, weights: str | Callable[[Tensor], Tensor]) 
     return raw / raw.sum()
 
 
-def danger_points(rows: Tensor, X: Tensor, foreign: Tensor, m: int) -> NDArray[np.int64]:
+def danger_points(rows: Tensor, X: Tensor, foreign: Tensor, m: int) -> Tensor:
     """Which of the class's points have at least half, but not all, of their m nearest in other classes."""
     danger = []
     step = max(1, int(8e6 / X.shape[0]))
@@ -150,4 +245,4 @@ def danger_points(rows: Tensor, X: Tensor, foreign: Tensor, m: int) -> NDArray[n
         nearest = torch.sort(apart, dim=1, stable=True)[1][:, :m]
         others = foreign[nearest].sum(dim=1)
         danger.append((2 * others >= m) & (others < m))
-    return np.flatnonzero(torch.cat(danger).cpu().numpy())
+    return torch.cat(danger).nonzero()[:, 0]

@@ -180,13 +180,15 @@ class ADOS(FeatureOversampler):
         self.border = border
         self.reweight = reweight
 
-    def _fit_resample(self, X: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _grow(
+        self, X: Any, codes: Any, classes: NDArray[Any], before: NDArray[np.int64]
+    ) -> tuple[Any, NDArray[np.int64]]:
         if not self.k_min <= self.nu_min <= self.nu_max:
             raise InputError(
                 "the numbers of neighbours must rise from k_min over nu_min to nu_max, found "
                 f"k_min={self.k_min}, nu_min={self.nu_min}, nu_max={self.nu_max}"
             )
-        return super()._fit_resample(X, y)
+        return super()._grow(X, codes, classes, before)
 
     def _weigh(
         self, before: NDArray[np.int64], after: NDArray[np.int64]
@@ -204,7 +206,7 @@ class ADOS(FeatureOversampler):
             nu_min=self.nu_min,
         )
         seeds = self._seeds(growth)
-        sources = self._sources(growth, seeds)
+        order = self._order(growth, len(seeds))
         deltas = growth.rng.random(growth.n_new)
         options: dict[str, Any] = {
             "k_max": k_max,
@@ -215,46 +217,47 @@ class ADOS(FeatureOversampler):
         if is_tensor(growth.points):
             from counterpoise.balance.features import _ados_torch
 
-            _ados_torch.grow_class(growth.points, growth.out, seeds, sources, deltas, **options)
+            _ados_torch.grow_class(growth.points, growth.out, seeds, order, deltas, **options)
         else:
             work = _WORK_BYTES / growth.threads
+            sources = np.concatenate([seeds, growth.points.shape[0] + np.arange(growth.n_new)])[order]
             grow_class(growth.points, growth.out, seeds, sources, deltas, work_bytes=work, **options)
 
-    def _seeds(self, growth: ClassGrowth) -> NDArray[np.int64]:
+    def _seeds(self, growth: ClassGrowth) -> Any:
         """Which of the class's points are seeds."""
         if not self.border:
-            return np.arange(growth.points.shape[0])
+            return _every_point(growth)
         danger = _danger_points(growth)
-        if danger.size == 0:
+        if len(danger) == 0:
             warnings.warn(
                 f"class {growth.label!r} has no point near its boundary: all its points are taken as seeds",
                 ResamplingWarning,
                 stacklevel=2,
             )
-            return np.arange(growth.points.shape[0])
+            return _every_point(growth)
         return danger
 
-    def _sources(self, growth: ClassGrowth, seeds: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The seed of each new point, as a number among the class's points and the new ones behind them."""
-        steps = np.arange(growth.n_new)
-        if self.seed_order == "cycle":
-            return seeds[steps % seeds.size]
+    def _order(self, growth: ClassGrowth, n_seeds: int) -> NDArray[np.int64]:
+        """The seed of each new point, as a number among the seeds and the new points behind them."""
         if self.seed_order == "random":
-            return seeds[growth.rng.integers(seeds.size, size=growth.n_new)]
-        return np.concatenate([seeds, growth.points.shape[0] + steps])[: growth.n_new]
+            return growth.rng.integers(n_seeds, size=growth.n_new)
+        steps = np.arange(growth.n_new)
+        return steps % n_seeds if self.seed_order == "cycle" else steps
 
 
-def _danger_points(growth: ClassGrowth, m: int = 10) -> NDArray[np.int64]:
+def _every_point(growth: ClassGrowth) -> Any:
+    n = growth.points.shape[0]
+    return growth.rows.new_tensor(range(n)) if is_tensor(growth.rows) else np.arange(n)
+
+
+def _danger_points(growth: ClassGrowth, m: int = 10) -> Any:
     """The class's points of whose m nearest in all of X at least half, but not all, are of other classes."""
     m = min(m, growth.X.shape[0] - 1)
-    foreign = growth.y != growth.label
+    foreign = growth.codes != growth.number
     if is_tensor(growth.X):
-        import torch
-
         from counterpoise.balance.features import _ados_torch
 
-        rows, other = (torch.from_numpy(part).to(growth.X.device) for part in (growth.rows, foreign))
-        return _ados_torch.danger_points(rows, growth.X, other, m)
+        return _ados_torch.danger_points(growth.rows, growth.X, foreign, m)
     from sklearn.neighbors import NearestNeighbors
 
     neighbours = (

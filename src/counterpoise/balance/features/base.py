@@ -28,6 +28,9 @@ from counterpoise.exceptions import InputError, ResamplingWarning
 
 __all__ = ["ClassGrowth", "FeatureOversampler"]
 
+_COPIED = 4096
+"""Original rows that are copied to the output at a time."""
+
 
 @dataclass(frozen=True)
 class ClassGrowth:
@@ -37,9 +40,11 @@ class ClassGrowth:
     ----------
     label : object
         The class's label.
+    number : int
+        Its place among the labels in ascending order.
     points : ndarray or tensor of shape (n_points, n_features)
         The class's own points, in the order of the input.
-    rows : ndarray of shape (n_points,), int64
+    rows : ndarray or tensor of shape (n_points,), int64
         Where these points stand in ``X``.
     n_new : int
         How many points to make.
@@ -47,8 +52,8 @@ class ClassGrowth:
         The class's own random stream; no other class draws from it.
     out : ndarray or tensor of shape (n_new, n_features)
         Where the new points are to be written, in the order in which they are made.
-    X, y : ndarray (X may be a tensor) of shape (n_samples, n_features), (n_samples,)
-        The whole input, for methods that look at the other classes.
+    X, codes : ndarray or tensor of shape (n_samples, n_features), (n_samples,)
+        The whole input, with the number of each row's class, for methods that look at the other classes.
     n_max, n_min : int
         The sizes of the largest and the smallest class before growing.
     threads : int
@@ -56,13 +61,14 @@ class ClassGrowth:
     """
 
     label: Any
+    number: int
     points: Any
-    rows: NDArray[np.int64]
+    rows: Any
     n_new: int
     rng: np.random.Generator
     out: Any
     X: Any
-    y: NDArray[Any]
+    codes: Any
     n_max: int
     n_min: int
     threads: int
@@ -186,16 +192,26 @@ class FeatureOversampler(BaseOverSampler):
             X = X.float()
         if not bool(torch.isfinite(X).all()):
             raise InputError("X contains NaN or infinity; remove these rows first")
-        labels = y.detach().cpu().numpy() if is_tensor(y) else np.asarray(y)
-        if labels.shape != (X.shape[0],):
+        y = y.detach() if is_tensor(y) else np.asarray(y)
+        if tuple(y.shape) != (X.shape[0],):
             raise InputError(
-                f"y must have one label for each of the {X.shape[0]} rows of X, found shape {labels.shape}"
+                f"y must have one label for each of the {X.shape[0]} rows of X, found shape {tuple(y.shape)}"
             )
+        if is_tensor(y):
+            values, codes, counts = torch.unique(y, return_inverse=True, return_counts=True)
+            # of labels on a device only the different values and their counts come to the processor
+            classes, before = values.cpu().numpy(), counts.cpu().numpy()
+        else:
+            classes, codes, before = _count(y)
         self.n_features_in_ = X.shape[1]
-        self.sampling_strategy_ = check_sampling_strategy(self.sampling_strategy, labels, self._sampling_type)
-        X_out, y_out = self._fit_resample(X.detach(), labels)
-        self.sample_weight_ = torch.from_numpy(self.sample_weight_).to(X.device)
-        return X_out, torch.from_numpy(y_out).to(y.device) if is_tensor(y) else y_out
+        self.sampling_strategy_ = check_sampling_strategy(
+            self.sampling_strategy, np.repeat(classes, before), self._sampling_type
+        )
+        X_out, n_new = self._grow(X.detach(), torch.as_tensor(codes, device=X.device), classes, before)
+        if not is_tensor(y):
+            return X_out, np.concatenate([y, np.repeat(classes, n_new)])
+        repeats = torch.from_numpy(n_new).to(y.device)
+        return X_out, torch.cat([y, values.repeat_interleave(repeats, output_size=int(n_new.sum()))])
 
     def _check_X_y(self, X: Any, y: Any, accept_sparse: Any = None) -> Any:
         X, y, binarize_y = super()._check_X_y(X, y, accept_sparse=accept_sparse)
@@ -207,6 +223,13 @@ class FeatureOversampler(BaseOverSampler):
             X_out, y_out = self._fit_resample(X.toarray(), y)
             return type(X)(X_out), y_out
         classes, codes, before = _count(y)
+        X_out, n_new = self._grow(X, codes, classes, before)
+        return X_out, np.concatenate([y, np.repeat(classes, n_new)])
+
+    def _grow(
+        self, X: Any, codes: Any, classes: NDArray[Any], before: NDArray[np.int64]
+    ) -> tuple[Any, NDArray[np.int64]]:
+        """Make the output's rows; ``codes`` are the numbers of the rows' classes, on the device of X."""
         n_new = self._new_per_class(classes, before)
         self.sampling_strategy_ = {c: n for c, n in zip(classes.tolist(), n_new.tolist(), strict=True) if n}
 
@@ -221,41 +244,46 @@ class FeatureOversampler(BaseOverSampler):
         )
         growths = []
         for number in np.flatnonzero(n_new):
-            rows = np.flatnonzero(codes == number)
+            rows = _places(codes == int(number))
             growths.append(
                 ClassGrowth(
                     label=classes[number],
+                    number=int(number),
                     points=X[rows],
                     rows=rows,
                     n_new=int(n_new[number]),
                     rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(number),))),
                     out=X_out[first_new[number] : first_new[number + 1]],
                     X=X,
-                    y=y,
+                    codes=codes,
                     n_max=int(before.max()),
                     n_min=int(before.min()),
                     threads=threads,
                 )
             )
-        self._grow_all(growths, threads, functools.partial(operator.setitem, X_out, slice(X.shape[0]), X))
+        parts = [slice(first, min(first + _COPIED, X.shape[0])) for first in range(0, X.shape[0], _COPIED)]
+        self._grow_all(
+            growths, threads, [functools.partial(operator.setitem, X_out, part, X[part]) for part in parts]
+        )
         self.sample_weight_ = self._sample_weights(codes, before, n_new)
-        return X_out, np.concatenate([y, np.repeat(classes, n_new)])
+        return X_out, n_new
 
-    def _grow_all(self, growths: list[ClassGrowth], threads: int, copy: Callable[[], None]) -> None:
-        """Grow the classes, and copy the original rows to the output meanwhile."""
+    def _grow_all(self, growths: list[ClassGrowth], threads: int, copies: list[Callable[[], None]]) -> None:
+        """Grow the classes, and copy the original rows to the output meanwhile, part by part."""
         real = []
         for growth in growths:
             if growth.points.shape[0] == 1:
                 warnings.warn(
                     f"class {growth.label!r} has a single point, so its {growth.n_new} new points are copies of it",
                     ResamplingWarning,
-                    stacklevel=5,
+                    stacklevel=7,
                 )
                 growth.out[:] = growth.points
             else:
                 real.append(growth)
         if threads <= 1:
-            copy()
+            for copy in copies:
+                copy()
             for growth in real:
                 self._grow_class(growth)
             return
@@ -264,11 +292,11 @@ class FeatureOversampler(BaseOverSampler):
         # with a thread per processor, matrix products that start threads of their own would only wait for each other
         with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
             grown = pool.map(self._grow_class, real)
-            copied = pool.submit(
-                copy
-            )  # last: it is short, and fills the time that one thread waits for the other
+            # last: the parts are short, and fill the time that one thread waits for the other
+            copied = [pool.submit(copy) for copy in copies]
             list(grown)
-            copied.result()
+            for part in copied:
+                part.result()
 
     def _new_per_class(self, classes: NDArray[Any], before: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many new points each class gets; ``sampling_strategy_`` holds what imbalanced-learn made of it."""
@@ -285,11 +313,14 @@ class FeatureOversampler(BaseOverSampler):
         target = math.ceil(before.max() / self.desired_ratio - 1e-9)
         return np.where(chosen, np.maximum(target - before, 0), 0)
 
-    def _sample_weights(
-        self, codes: NDArray[Any], before: NDArray[np.int64], n_new: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def _sample_weights(self, codes: Any, before: NDArray[np.int64], n_new: NDArray[np.int64]) -> Any:
         originals, new = self._weigh(before, before + n_new)
-        return np.concatenate([originals[codes], np.repeat(new, n_new)])
+        if not is_tensor(codes):
+            return np.concatenate([originals[codes], np.repeat(new, n_new)])
+        import torch
+
+        known, made = (torch.from_numpy(part).to(codes.device) for part in (originals, np.repeat(new, n_new)))
+        return torch.cat([known[codes], made])
 
 
 @functools.cache
@@ -316,6 +347,10 @@ def _count(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int6
     numbers = np.zeros(counts.size, dtype=np.intp)
     numbers[present] = np.arange(present.size)
     return (present + low).astype(y.dtype), numbers[offsets], counts[present]
+
+
+def _places(flags: Any) -> Any:
+    return flags.nonzero()[:, 0] if is_tensor(flags) else np.flatnonzero(flags)
 
 
 def _as_floats(X: Any) -> Any:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numbers
-import warnings
 from typing import Any, ClassVar
 
-import numpy as np
-from imblearn.over_sampling import SMOTE
 from sklearn.utils._param_validation import Interval
 
 from counterpoise.balance.features.base import ClassGrowth, FeatureOversampler, is_tensor
-from counterpoise.exceptions import ResamplingWarning
+from counterpoise.balance.smote import smote_points
 
 __all__ = ["FSSMOTE"]
 
@@ -90,22 +87,7 @@ class FSSMOTE(FeatureOversampler):
 
     def _grow_class(self, growth: ClassGrowth) -> None:
         points = growth.points.cpu().numpy() if is_tensor(growth.points) else growth.points
-        n = points.shape[0]
-        k = min(self.k_neighbors, n - 1)
-        if k < self.k_neighbors:
-            warnings.warn(
-                f"class {growth.label!r} has {n} points: k_neighbors was lowered from {self.k_neighbors} to {k} for it",
-                ResamplingWarning,
-                stacklevel=2,
-            )
-        smote = SMOTE(
-            sampling_strategy={1: n + growth.n_new},
-            k_neighbors=k,
-            random_state=np.random.RandomState(growth.rng.bit_generator),
+        new = smote_points(
+            points, growth.n_new, k_neighbors=self.k_neighbors, label=growth.label, generator=growth.rng
         )
-        # SMOTE wants a second class: one row that it neither grows nor looks at
-        X, _ = smote.fit_resample(
-            np.concatenate([points, points[:1]]), np.concatenate([np.ones(n, int), [0]])
-        )
-        new = X[n + 1 :]
         growth.out[:] = growth.out.new_tensor(new) if is_tensor(growth.out) else new

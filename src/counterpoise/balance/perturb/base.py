@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ Loss = Callable[..., Tensor]
 @dataclass(frozen=True)
 class PerturbedBatch:
     """A batch after a perturbation.
+
+    The second class and the share come together, or not at all.
 
     Attributes
     ----------
@@ -37,9 +40,26 @@ class PerturbedBatch:
     share: Tensor | None = None
 
     def loss(self, loss: Loss, logits: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Return ``loss``, for mixed images that of both classes, each by its share."""
+        """Return the loss of the batch.
+
+        Parameters
+        ----------
+        loss : callable
+            ``loss(logits, targets)``; for mixed images, or with sample weights, ``loss(logits, targets, weight)``,
+            linear in the weights, as a :class:`~counterpoise.balance.losses.ClassificationLoss` is.
+        logits : Tensor of shape (N, C)
+            Of `images`.
+        sample_weight : Tensor of shape (N,), optional
+            Factor of each image's loss.
+
+        Returns
+        -------
+        Tensor
+            For mixed images the losses for both classes, each by its share; else the plain loss.
+        """
         if self.other_targets is None or self.share is None:
-            return loss(logits, self.targets, sample_weight)
+            arguments = (logits, self.targets)
+            return loss(*arguments) if sample_weight is None else loss(*arguments, sample_weight)
         weight = torch.ones_like(self.share) if sample_weight is None else sample_weight
         first = loss(logits, self.targets, weight * self.share)
         return first + loss(logits, self.other_targets, weight * (1 - self.share))
@@ -49,8 +69,11 @@ class Perturbation(ABC):
     """A change of a batch's images, and perhaps of what their classes are.
 
     The base checks the input; a method fills ``_perturb``, which leaves its inputs as they are and draws from
-    `generator` alone.
+    `generator` alone. A batch without images goes back as it is.
     """
+
+    #: Whether its images have two classes, so that what uses `images` and `targets` alone would be wrong.
+    mixes_classes: ClassVar[bool] = False
 
     @abstractmethod
     def _perturb(
@@ -92,16 +115,52 @@ class Perturbation(ABC):
         InputError
             If shapes or types do not fit.
         """
-        if images.ndim != 4 or not images.is_floating_point():
-            kind = str(images.dtype).removeprefix("torch.")
+        check_images(images)
+        if targets.shape != images.shape[:1] or targets.dtype != torch.int64:
             raise InputError(
-                f"found {kind} images of shape {tuple(images.shape)}; expected floats in [0, 1] of shape (N, C, H, W)"
+                f"found {_kind(targets)} as targets of {len(images)} images; expected int64, one class for each"
             )
-        if targets.shape != images.shape[:1]:
+        if generator is not None and generator.device.type != images.device.type:
             raise InputError(
-                f"found targets of shape {tuple(targets.shape)} for {len(images)} images; give one class for each"
+                f"the generator is on {generator.device} and the images on {images.device}; "
+                f"make it with torch.Generator({images.device.type!r})"
             )
+        if not len(images):
+            return PerturbedBatch(images, targets)
         return self._perturb(images, targets, network, loss, generator)
 
     def set_epoch(self, epoch: int) -> None:  # noqa: B027 - few need it
         """Tell the perturbation that epoch `epoch` (from 0) begins. Only those with a schedule care."""
+
+
+def check_images(images: Tensor) -> None:
+    """Check that images are floats of shape (N, C, H, W).
+
+    Raises
+    ------
+    InputError
+        If they are not.
+    """
+    if images.ndim != 4 or not images.is_floating_point():
+        raise InputError(f"found {_kind(images)} as images; expected floats in [0, 1] of shape (N, C, H, W)")
+
+
+def of_class(values: Tensor, targets: Tensor) -> Tensor:
+    """Return ``values[targets]`` for one value per class.
+
+    Raises
+    ------
+    InputError
+        If there is a class without a value. (On a GPU torch itself fails later: looking would make it wait.)
+    """
+    try:
+        return values[targets]
+    except IndexError as error:
+        raise InputError(
+            f"found an image of class {int(targets.max())}, and class counts for {len(values)} classes; "
+            "give one for each"
+        ) from error
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"

@@ -1,0 +1,319 @@
+"""LMLE: large margin local embedding (Huang et al. 2016)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor, nn
+
+from counterpoise.balance.deferral import first_epoch
+from counterpoise.balance.objectives.base import Embedder, Loss, Objective
+from counterpoise.exceptions import InputError
+
+__all__ = ["LMLE", "Clusters", "cluster_classes", "quintuplet_distances", "triple_header_hinge"]
+
+# Above so many images of a class, k-means looks at batches of them.
+_LARGE = 2000
+
+
+class LMLE(Objective):
+    """Large margin local embedding: distances within clusters, classes and between classes kept apart by margins.
+
+    Each class is split into clusters by k-means on its l2-normalised embeddings. For an image x_i, the anchor, a
+    quintuplet holds
+
+    - p+: the farthest image of its cluster,
+    - p-: the nearest image of its class from another cluster,
+    - p--: the farthest image of its class,
+    - n: the nearest image of another class,
+
+    and with D the squared distance of l2-normalised embeddings, the triple-header hinge loss asks for
+    ``D(p+) < D(p-) < D(p--) < D(n)`` with margins::
+
+        max(0, g1 + D(p+) - D(p-)) + max(0, g2 + D(p-) - D(p--)) + max(0, g3 + D(p--) - D(n))
+
+    A step sees the images of its batch, so the members of a quintuplet are chosen among these, by their embeddings of
+    the moment. An anchor whose batch lacks a member takes no part in the hinges that need it; each hinge is the mean
+    over the anchors that have it. A batch should hold several images of each class, which
+    :class:`~counterpoise.balance.samplers.ClassBalancedSampler` sees to. (The paper looks members up in the whole
+    training set, and embeds five images per anchor.)
+
+    An image gets the class of the nearest cluster centre. Until `defer_epochs` the network is trained with its
+    classification loss: the paper starts from trained embeddings, too, and clusters of untrained ones mean nothing.
+
+    Parameters
+    ----------
+    margins : sequence of 3 floats, default=(0.1, 0.1, 0.4)
+        g1, g2 and g3, at least 0. Squared distances on the unit sphere are at most 4, and at most 2 where the
+        embedding ends with a ReLU.
+    cluster_size : int, default=200
+        A class of n images has about n / cluster_size clusters, at least one.
+    max_clusters : int, default=5
+        The most clusters of a class. With many more than a batch holds images of the class, few anchors have another
+        image of their cluster.
+    recluster_every : int, default=1
+        After how many epochs the clusters are made anew. A resumed training makes them at once, so that only with 1
+        it goes on to the same bits.
+    defer_epochs : int or float, default=0.5
+        When it begins, see :func:`counterpoise.balance.deferral.first_epoch`.
+    epochs : int, optional
+        How many there will be; needed where `defer_epochs` is a share.
+
+    Raises
+    ------
+    InputError
+        If an option is out of range, or `defer_epochs` leaves no epoch.
+
+    References
+    ----------
+    C. Huang, Y. Li, C. C. Loy, X. Tang, "Learning Deep Representation for Imbalanced Classification", CVPR 2016;
+    thesis, section 3.3.1.
+
+    Examples
+    --------
+    Two images of each class, those of class 1 at a right angle:
+
+    >>> from types import SimpleNamespace
+    >>> network = SimpleNamespace(embed=lambda x: x)
+    >>> z, y = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]), torch.tensor([0, 0, 1, 1])
+    >>> lmle = LMLE(defer_epochs=0, margins=(0.1, 0.1, 0.4))
+    >>> lmle.begin_epoch(0, lambda: z, y, np.random.default_rng(0))
+
+    The last hinge of the third image is 0.4 + 2 - 2, the others are 0; there are no other clusters:
+
+    >>> round(float(lmle.step(network, z, y, torch.arange(4), None)), 3)
+    0.1
+    """
+
+    def __init__(
+        self,
+        *,
+        margins: Sequence[float] = (0.1, 0.1, 0.4),
+        cluster_size: int = 200,
+        max_clusters: int = 5,
+        recluster_every: int = 1,
+        defer_epochs: int | float = 0.5,
+        epochs: int | None = None,
+    ) -> None:
+        if not _are_margins(margins):
+            raise InputError(f"margins are {margins!r}; expected three numbers of at least 0: g1, g2, g3")
+        counts = {
+            "cluster_size": cluster_size,
+            "max_clusters": max_clusters,
+            "recluster_every": recluster_every,
+        }
+        for name, value in counts.items():
+            if not (isinstance(value, Integral) and value >= 1):
+                raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")
+        self.margins = tuple(margins)
+        self.cluster_size = cluster_size
+        self.max_clusters = max_clusters
+        self.recluster_every = recluster_every
+        self._first_epoch = first_epoch(defer_epochs, epochs)
+        if epochs is not None and self._first_epoch >= epochs:
+            raise InputError(
+                f"defer_epochs={defer_epochs} of {epochs} epochs leaves none; give a smaller number"
+            )
+        self._clusters: Tensor | None = None
+
+    def _begin_epoch(
+        self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator
+    ) -> None:
+        self._plain = epoch < self._first_epoch
+        due = (epoch - self._first_epoch) % self.recluster_every == 0
+        if not self._plain and (due or self._clusters is None):
+            self._clusters = self._cluster(embed(), labels, generator).members
+
+    def _cluster(self, embeddings: Tensor, labels: Tensor, generator: np.random.Generator) -> Clusters:
+        return cluster_classes(
+            embeddings,
+            labels,
+            cluster_size=self.cluster_size,
+            max_clusters=self.max_clusters,
+            generator=generator,
+        )
+
+    def _step(
+        self, network: nn.Module, images: Tensor, targets: Tensor, indices: Tensor, loss: Loss
+    ) -> Tensor:
+        z = network.embed(images)  # type: ignore[operator]
+        if self._plain:
+            return loss(network.head(z), targets)  # type: ignore[operator]
+        assert self._clusters is not None
+        distances, present = quintuplet_distances(z, targets, self._clusters[indices], indices)
+        return triple_header_hinge(distances, present, self.margins)
+
+    def _prototypes(
+        self, embeddings: Tensor, labels: Tensor, generator: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        clusters = self._cluster(embeddings, labels, generator)
+        return clusters.centres, clusters.labels
+
+
+def _are_margins(values: object) -> bool:
+    if not (isinstance(values, Sequence) and len(values) == 3):
+        return False
+    return all(isinstance(g, (int, float)) and 0 <= g < math.inf for g in values)
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Clusters within the classes.
+
+    Attributes
+    ----------
+    members : Tensor of shape (N,), int64
+        Each image's cluster, counted over all classes.
+    centres : Tensor of shape (K, d), float32
+        The means of their l2-normalised embeddings.
+    labels : Tensor of shape (K,), int64
+        Their classes, ascending.
+    """
+
+    members: Tensor
+    centres: Tensor
+    labels: Tensor
+
+
+def cluster_classes(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    cluster_size: int,
+    max_clusters: int,
+    generator: np.random.Generator,
+) -> Clusters:
+    """Split each class by k-means on its l2-normalised embeddings, in batches where it is large.
+
+    Parameters
+    ----------
+    embeddings : Tensor of shape (N, d)
+        Of the training images.
+    labels : Tensor of shape (N,), int64
+        Their classes.
+    cluster_size, max_clusters : int
+        A class of n images gets ``round(n / cluster_size)`` clusters, at least 1 and at most `max_clusters`.
+    generator : numpy.random.Generator
+        Where k-means starts.
+
+    Examples
+    --------
+    >>> z = torch.tensor([[1.0, 0.0], [0.0, 3.0], [0.0, 1.0], [2.0, 0.0], [0.0, 5.0]])
+    >>> found = cluster_classes(
+    ...     z, torch.tensor([0, 0, 0, 0, 1]), cluster_size=2, max_clusters=9, generator=np.random.default_rng(0)
+    ... )
+    >>> found.labels.tolist()
+    [0, 0, 1]
+    >>> found.centres[found.members].tolist()
+    [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+    """
+    points = F.normalize(embeddings.float(), dim=1).cpu().numpy()
+    members = np.empty(len(points), dtype=np.int64)
+    centres: list[np.ndarray] = []
+    owners: list[int] = []
+    for label in labels.unique().tolist():
+        rows = torch.nonzero(labels == label).flatten().cpu().numpy()
+        wanted = min(max(round(len(rows) / cluster_size), 1), max_clusters)
+        members[rows], found = _k_means(points[rows], min(wanted, len(rows)), generator)
+        members[rows] += len(owners)
+        centres.append(found)
+        owners += [label] * len(found)
+    device = embeddings.device
+    return Clusters(
+        torch.from_numpy(members).to(device),
+        torch.from_numpy(np.concatenate(centres).astype(np.float32)).to(device),
+        torch.tensor(owners, device=device),
+    )
+
+
+def _k_means(
+    points: np.ndarray, clusters: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    kind = KMeans if len(points) <= _LARGE else MiniBatchKMeans
+    k_means = kind(clusters, n_init=1, random_state=int(generator.integers(2**31)))
+    with warnings.catch_warnings():
+        # Fewer distinct points than clusters: some centres are the same, which does no harm.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return k_means.fit_predict(points), k_means.cluster_centers_
+
+
+def quintuplet_distances(
+    z: Tensor, targets: Tensor, clusters: Tensor, indices: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return each anchor's squared distances to p+, p-, p-- and n, chosen within the batch, and which of them exist.
+
+    Parameters
+    ----------
+    z : Tensor of shape (B, d)
+        Embeddings; they are brought to length 1.
+    targets, clusters, indices : Tensor of shape (B,), int64
+        Classes, clusters, and places in the training set: an image that a batch holds twice is no member of its own
+        quintuplet.
+
+    Returns
+    -------
+    distances : Tensor of shape (B, 4), float32
+        0 where there is no such image.
+    present : Tensor of shape (B, 4), bool
+
+    Examples
+    --------
+    >>> z = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6], [0.0, 1.0]])
+    >>> distances, present = quintuplet_distances(
+    ...     z, torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 2]), torch.arange(4)
+    ... )
+    >>> distances.round(decimals=2)[0], present[3].tolist()
+    (tensor([0.8000, 0.4000, 0.8000, 2.0000]), [False, False, False, True])
+    """
+    unit = F.normalize(z.float(), dim=1)
+    squared = (2 - 2 * unit @ unit.T).clamp(min=0)
+    in_class = (targets[:, None] == targets) & (indices[:, None] != indices)
+    in_cluster = clusters[:, None] == clusters
+    other_class = targets[:, None] != targets
+    chosen = (
+        _extreme(squared, in_class & in_cluster, farthest=True),
+        _extreme(squared, in_class & ~in_cluster, farthest=False),
+        _extreme(squared, in_class, farthest=True),
+        _extreme(squared, other_class, farthest=False),
+    )
+    distances, present = zip(*chosen, strict=True)
+    return torch.stack(distances, dim=1), torch.stack(present, dim=1)
+
+
+def _extreme(squared: Tensor, candidates: Tensor, *, farthest: bool) -> tuple[Tensor, Tensor]:
+    present = candidates.any(dim=1)
+    if farthest:
+        found = squared.masked_fill(~candidates, -torch.inf).amax(dim=1)
+    else:
+        found = squared.masked_fill(~candidates, torch.inf).amin(dim=1)
+    return found.masked_fill(~present, 0.0), present
+
+
+def triple_header_hinge(distances: Tensor, present: Tensor, margins: Sequence[float]) -> Tensor:
+    """Return the sum of the three hinges ``max(0, g_j + D_j - D_{j+1})``, each the mean over the anchors that have it.
+
+    Parameters
+    ----------
+    distances, present
+        As :func:`quintuplet_distances` returns them.
+    margins : sequence of 3 floats
+        g1, g2, g3.
+
+    Examples
+    --------
+    >>> distances = torch.tensor([[0.3, 0.2, 0.5, 0.7]])
+    >>> round(float(triple_header_hinge(distances, distances > 0, (0.1, 0.1, 0.4))), 3)  # 0.2 + 0 + 0.2
+    0.4
+    """
+    hinges = F.relu(distances[:, :-1] - distances[:, 1:] + distances.new_tensor(margins))
+    both = present[:, :-1] & present[:, 1:]
+    return ((hinges * both).sum(dim=0) / both.sum(dim=0).clamp(min=1)).sum()

@@ -1,0 +1,104 @@
+"""The gradient of a loss with respect to the images, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from counterpoise.balance.perturb.base import Loss
+from counterpoise.exceptions import InputError
+
+# Half precision knows no numbers below 6e-8: small gradients would be 0. As a gradient scaler does.
+_HALF_PRECISION_SCALE = 1024.0
+
+
+def input_gradient(network: nn.Module, loss: Loss, images: Tensor, targets: Tensor) -> Tensor:
+    """Return a positive multiple of the gradient of ``loss(network(images), targets)`` at each image.
+
+    All images go through the network at once, in evaluation mode: with running statistics each image's gradient is
+    its own, as if it had gone alone; with those of a batch it would hang on the others, and a batch that holds
+    minority images alone would be normalised by other numbers than the one that is trained on. Dropout is off.
+    Parameters, their ``.grad``, buffers and every submodule's mode are as before afterwards.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Maps images to logits; also as wrapped by Lightning Fabric or `DistributedDataParallel`. The wrapper is left
+        out: processes may have different numbers of images here, and must not wait for each other. A surrounding
+        ``torch.autocast`` holds.
+    loss : callable
+        Returns a scalar, or one value per image, for logits and targets.
+    images : Tensor of shape (N, C, H, W)
+        Floats; N is at least 1.
+    targets : Tensor of shape (N,), int64
+        Their classes.
+
+    Returns
+    -------
+    Tensor of shape (N, C, H, W)
+        For a loss that averages over the batch, the images' own gradients divided by N.
+
+    Raises
+    ------
+    InputError
+        If the loss has no gradient with respect to the images.
+
+    Examples
+    --------
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))
+    >>> _ = nn.init.constant_(network[1].weight, 3.0)
+    >>> input_gradient(network, lambda logits, targets: logits.sum(), torch.zeros(1, 1, 1, 2), torch.tensor([0]))
+    tensor([[[[3., 3.]]]])
+    """
+    bare = _bare(network)
+    x = _fast_layout(images.detach()).requires_grad_()
+    with _evaluation_mode(bare), torch.enable_grad():
+        logits = bare(x)
+        value = loss(logits, targets).sum()
+    if not value.requires_grad:
+        raise InputError(
+            "the loss has no gradient with respect to the images; the network must not switch gradients off"
+        )
+    if logits.dtype == torch.float16:
+        value = value * _HALF_PRECISION_SCALE
+    return torch.autograd.grad(value, x)[0]
+
+
+def _fast_layout(images: Tensor) -> Tensor:
+    """Return grey images on a processor with the strides of channels last: pooling is several times faster then.
+
+    With one channel both layouts are the same in memory, and what follows takes its own from the strides.
+    """
+    channels, height, width = images.shape[1:]
+    if channels > 1 or images.device.type != "cpu":
+        return images
+    return images.contiguous().as_strided(images.shape, (height * width, 1, width, 1))
+
+
+def _bare(network: nn.Module) -> nn.Module:
+    fabric = sys.modules.get("lightning_fabric")  # a wrapped network can only come from where it is loaded
+    while isinstance(network, DistributedDataParallel) or (fabric is not None and fabric.is_wrapped(network)):
+        network = cast(nn.Module, network.module)
+    return network
+
+
+@contextmanager
+def _evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Switch every submodule to evaluation mode for a while, and back to the mode that it had itself.
+
+    The flags are set directly: some modules do more in ``eval()`` than that, such as merging weights.
+    """
+    training = [module for module in network.modules() if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,173 @@
+"""Small random shifts, rotations and zooms."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, check_images
+from counterpoise.exceptions import InputError
+
+_FLIPS = ("auto", "none", "horizontal")
+
+
+class RandomAffine(Perturbation):
+    """Every image is turned, zoomed and shifted a little, by random numbers of its own.
+
+    What comes in from outside the image repeats its border: black corners would tell a photograph that was turned
+    from one that was not, and where the background is plain the two are the same. With ``degrees=0`` and ``scale=0``
+    shifts are by whole pixels, which is cheaper and blurs nothing.
+
+    Parameters
+    ----------
+    degrees : float in [0, 180], default=10.0
+        Each image is rotated by an angle from [-degrees, degrees].
+    translate : float in [0, 1), default=0.1
+        Each image is shifted by up to this share of its width and of its height; a shift by whole pixels reaches at
+        least one pixel. 0: not at all.
+    scale : float in [0, 1), default=0.1
+        Each image is zoomed by a factor from [1 - scale, 1 + scale].
+    flip : {"auto", "none", "horizontal"}, default="auto"
+        Whether images are mirrored, left to right, with probability 1/2. ``"auto"``: those in colour, as photographs
+        may be; grey digits, letters and clothes are not. Say ``"none"`` for colour images that mean something else
+        in a mirror, such as house numbers and traffic signs.
+
+    Examples
+    --------
+    >>> images = torch.arange(9.0).reshape(1, 1, 3, 3) / 8
+    >>> augment = RandomAffine(degrees=0, translate=0.4, scale=0)
+    >>> (augment(images, generator=torch.Generator().manual_seed(11)) * 8)[0, 0]
+    tensor([[1., 2., 2.],
+            [4., 5., 5.],
+            [7., 8., 8.]])
+    """
+
+    def __init__(
+        self, *, degrees: float = 10.0, translate: float = 0.1, scale: float = 0.1, flip: str = "auto"
+    ) -> None:
+        if not 0 <= degrees <= 180:
+            raise InputError(f"degrees is {degrees}; expected an angle in [0, 180]")
+        for name, value in (("translate", translate), ("scale", scale)):
+            if not 0 <= value < 1:
+                raise InputError(f"{name} is {value}; expected a share from 0 to below 1")
+        if flip not in _FLIPS:
+            raise InputError(f"flip is {flip!r}; expected one of {', '.join(_FLIPS)}")
+        self.degrees = degrees
+        self.translate = translate
+        self.scale = scale
+        self.flip = flip
+
+    def __call__(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """Return the changed images; no class, network or loss is needed for it."""
+        check_images(images)
+        return self._moved(images, generator)
+
+    def _perturb(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        network: nn.Module,
+        loss: Loss,
+        generator: torch.Generator | None,
+    ) -> PerturbedBatch:
+        return PerturbedBatch(self._moved(images, generator), targets)
+
+    def _moved(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        # torchvision's v2 transforms draw one set of parameters per call: a batch would be turned as one.
+        u = torch.rand(5, len(images), generator=generator, device=images.device)
+        mirrored = u[4] < 0.5 if self._flips(images) else torch.zeros_like(u[4], dtype=torch.bool)
+        if self.degrees == 0 and self.scale == 0:
+            height, width = images.shape[2:]
+            across, down = self._whole_pixels(u[0], width), self._whole_pixels(u[1], height)
+            moved = _shifted(images, across, down, mirrored)
+        else:
+            moved = _sampled(images, self._motion(u, mirrored))
+        return _laid_out_like(images, moved)
+
+    def _flips(self, images: Tensor) -> bool:
+        return self.flip == "horizontal" or (self.flip == "auto" and images.shape[1] > 1)
+
+    def _whole_pixels(self, u: Tensor, size: int) -> Tensor:
+        most = max(1, round(self.translate * size)) if self.translate else 0
+        return (u * (2 * most + 1)).long() - most
+
+    def _motion(self, u: Tensor, mirrored: Tensor) -> Motion:
+        across, down, angle, zoom = 2 * u[:4] - 1
+        return Motion(
+            across=self.translate * across,
+            down=self.translate * down,
+            angle=math.radians(self.degrees) * angle,
+            zoom=1 + self.scale * zoom,
+            mirrored=mirrored,
+        )
+
+
+class Motion(NamedTuple):
+    """How each of N images is moved: mirrored, then rotated and zoomed about its centre, then shifted.
+
+    Attributes
+    ----------
+    across, down : Tensor of shape (N,)
+        Shift to the right and downwards, as shares of width and height.
+    angle : Tensor of shape (N,)
+        Rotation in radians, clockwise.
+    zoom : Tensor of shape (N,)
+        Factor of the size.
+    mirrored : Tensor of shape (N,), bool
+        Whether left and right are exchanged.
+    """
+
+    across: Tensor
+    down: Tensor
+    angle: Tensor
+    zoom: Tensor
+    mirrored: Tensor
+
+
+def _sampled(images: Tensor, motion: Motion) -> Tensor:
+    """Return the images moved, between pixels by bilinear interpolation."""
+    working = images if images.dtype in (torch.float32, torch.float64) else images.float()
+    grid = _sampling_grid(motion, *images.shape[2:]).to(working.dtype)
+    moved = F.grid_sample(working, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    # The weights of the four neighbours sum to 1 but for rounding.
+    return moved.clamp_(0, 1).to(images.dtype)
+
+
+def _sampling_grid(motion: Motion, height: int, width: int) -> Tensor:
+    """Return where each pixel comes from, (N, H, W, 2), as `grid_sample` wants it: the image spans -1 to 1.
+
+    What `affine_grid` gives for the inverse motion; sums of rows and columns are several times faster than its
+    matrix products.
+    """
+    n, device = len(motion.angle), motion.angle.device
+    x = torch.arange(width, device=device) - (width - 1) / 2 - width * motion.across[:, None]
+    y = torch.arange(height, device=device) - (height - 1) / 2 - height * motion.down[:, None]
+    cos = (torch.cos(motion.angle) / motion.zoom)[:, None]
+    sin = (torch.sin(motion.angle) / motion.zoom)[:, None]
+    side = torch.where(motion.mirrored, -2 / width, 2 / width)[:, None]
+    grid = torch.empty(n, height, width, 2, device=device)
+    torch.add((side * cos * x)[:, None, :], (side * sin * y)[:, :, None], out=grid[..., 0])
+    torch.add((-2 / height * sin * x)[:, None, :], (2 / height * cos * y)[:, :, None], out=grid[..., 1])
+    return grid
+
+
+def _shifted(images: Tensor, across: Tensor, down: Tensor, mirrored: Tensor) -> Tensor:
+    """Return the images mirrored where it says so, then shifted by whole pixels to the right and downwards."""
+    n, channels, height, width = images.shape
+    rows = torch.arange(height, device=images.device) - down[:, None]
+    columns = torch.arange(width, device=images.device) - across[:, None]
+    columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
+    rows, columns = rows.clamp_(0, height - 1), columns.clamp_(0, width - 1)
+    source = (rows[:, :, None] * width + columns[:, None, :]).reshape(n, 1, height * width)
+    return images.flatten(2).gather(2, source.expand(n, channels, height * width)).view(images.shape)
+
+
+def _laid_out_like(images: Tensor, result: Tensor) -> Tensor:
+    """Return `result` in the memory format of `images`: convolutions are fastest in the one that was chosen."""
+    if images.is_contiguous() or not images.is_contiguous(memory_format=torch.channels_last):
+        return result
+    return result.contiguous(memory_format=torch.channels_last)

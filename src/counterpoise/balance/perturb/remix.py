@@ -1,0 +1,72 @@
+"""Remix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from counterpoise.balance.losses.base import counts_as_array
+from counterpoise.balance.perturb.base import of_class
+from counterpoise.balance.perturb.mixup import Mixup
+from counterpoise.exceptions import InputError
+
+
+class Remix(Mixup):
+    """Mixup whose label goes to the minority class where the two classes differ much (Remix; Chou et al. 2020).
+
+    Images are mixed by lambda as in :class:`Mixup`. The share of y_i in the label is 0 if n_i / n_j >= kappa and
+    lambda < tau, 1 if n_i / n_j <= 1 / kappa and 1 - lambda < tau, and lambda otherwise.
+
+    Parameters
+    ----------
+    class_counts : array-like of int, shape (C,)
+        Training images of each class.
+    alpha : float, default=1.0
+        See :class:`Mixup`.
+    per_image : bool, default=False
+        See :class:`Mixup`.
+    kappa : float, default=3.0
+        At least 1: how many times as many images make a class the majority of a pair.
+    tau : float in [0, 1], default=0.5
+        A majority image with less than this share of the pixels has none of the label; 0 is plain mixup.
+
+    Examples
+    --------
+    >>> from counterpoise.balance.losses import CrossEntropy
+    >>> images, targets = torch.rand(2, 1, 4, 4), torch.tensor([0, 1])
+    >>> remix = Remix(class_counts=[900, 10], tau=1.0)
+    >>> batch = remix.perturb(images, targets, network=torch.nn.Flatten(), loss=CrossEntropy())
+    >>> mixed = batch.targets != batch.other_targets
+    >>> set(batch.share[mixed & (batch.targets == 1)].tolist()) <= {1.0}
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        class_counts: Sequence[int] | np.ndarray | Tensor,
+        alpha: float = 1.0,
+        per_image: bool = False,
+        kappa: float = 3.0,
+        tau: float = 0.5,
+    ) -> None:
+        super().__init__(alpha=alpha, per_image=per_image)
+        if not kappa >= 1:
+            raise InputError(f"kappa is {kappa}; expected a ratio of class counts of at least 1")
+        if not 0 <= tau <= 1:
+            raise InputError(f"tau is {tau}; expected a share in [0, 1]")
+        self.kappa = kappa
+        self.tau = tau
+        self._counts = torch.from_numpy(counts_as_array(class_counts))
+
+    def _label_share(self, share: Tensor, targets: Tensor, other_targets: Tensor) -> Tensor:
+        if self._counts.device != targets.device:
+            self._counts = self._counts.to(targets.device)
+        n_i, n_j = of_class(self._counts, targets), of_class(self._counts, other_targets)
+        # Products instead of quotients: exact, and a class may have no image.
+        to_other = (n_i >= self.kappa * n_j) & (share < self.tau)
+        to_first = (n_i * self.kappa <= n_j) & (1 - share < self.tau)
+        return torch.where(to_other, 0.0, torch.where(to_first, 1.0, share))

@@ -1,0 +1,105 @@
+"""The lecture's figure: accuracy over the number of copied layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterpoise.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: The lecture's markers and colours, in tones that stay apart under the common colour-vision deficiencies; shape and
+#: plus say the same once more. Marker, face, edge, plus, sideways shift, words.
+LOOKS: dict[str, tuple[str, str, str, str | None, float, str]] = {
+    "baseB": ("o", "white", "black", None, 0.0, "baseB: trained on B from nothing"),
+    "BnB": ("o", "#0B3C8C", "#0B3C8C", None, -0.12, "BnB: n layers of B, frozen"),
+    "BnB+": ("o", "#8FC1EA", "#0B3C8C", "#0B3C8C", -0.04, "BnB+: n layers of B, fine-tuned"),
+    "AnB": ("D", "#C1121F", "#C1121F", None, 0.04, "AnB: n layers of A, frozen"),
+    "AnB+": ("D", "#F7A6A0", "#C1121F", "#C1121F", 0.12, "AnB+: n layers of A, fine-tuned"),
+}
+_SIZE = 8.5
+
+
+def draw_figure(summary: dict[str, Any], path: Path) -> None:
+    """Draw the curves of a study and write them as a PNG.
+
+    A small marker for each draw, a large one and the line for the mean of the draws, a bar for its 95 % interval. Bars
+    that are wider than the frame, as two draws often give them, run out of it.
+
+    Parameters
+    ----------
+    summary : dict
+        As in ``summary.json``.
+    path : Path
+        Where the picture goes.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    points = [point for point in summary["curves"] if point["treatment"] in LOOKS]
+    for treatment in LOOKS:
+        _draw_curve(axes, treatment, [point for point in points if point["treatment"] == treatment])
+    _frame(axes, summary, [value for point in points for value in point["values"]])
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=10)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight", pad_inches=0.12)
+
+
+def _draw_curve(axes: Axes, treatment: str, points: list[dict[str, Any]]) -> None:
+    if not points:
+        return
+    marker, face, edge, plus, shift, words = LOOKS[treatment]
+    x = [point["layers"] + shift for point in points]
+    means = [point["mean"] for point in points]
+    if treatment == "baseB":
+        axes.axhline(means[0], color=edge, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    else:
+        axes.plot(x, means, color=edge, linewidth=1.4, linestyle="--" if plus else "-", zorder=2)
+    for place, point in zip(x, points, strict=True):
+        if len(point["values"]) > 1:
+            own = [place] * len(point["values"])
+            axes.scatter(
+                own, point["values"], s=14, marker=marker, color=edge, alpha=0.55, linewidths=0, zorder=3
+            )
+        if point["low"] is not None:
+            axes.vlines(place, point["low"], point["high"], color=edge, linewidth=1.1, alpha=0.6, zorder=2)
+    style: dict[str, Any] = {"linestyle": "none", "markersize": _SIZE, "zorder": 4}
+    axes.plot(
+        x,
+        means,
+        marker=marker,
+        markerfacecolor=face,
+        markeredgecolor=edge,
+        markeredgewidth=1.2,
+        label=words,
+        **style,
+    )
+    if plus:
+        axes.plot(
+            x, means, **(style | {"marker": "+", "color": plus, "markersize": _SIZE * 0.62, "zorder": 5})
+        )
+
+
+def _frame(axes: Axes, summary: dict[str, Any], values: list[float]) -> None:
+    margin = max(0.02, 0.12 * (max(values) - min(values)))
+    axes.set_ylim(max(0.0, min(values) - margin), min(1.02, max(values) + margin))
+    last = summary["layers"][-1]
+    axes.set_xlim(-0.4, last + 0.5)
+    axes.set_xticks([0, *summary["layers"]], ["base", *map(str, summary["layers"])])
+    axes.set_xlabel("n: layers copied; the rest of the network is trained anew on B", fontsize=11)
+    axes.set_ylabel("accuracy on the test images of B", fontsize=11)
+    draws = "one draw" if summary["draws"] == 1 else f"{summary['draws']} draws, mean and 95 % interval"
+    split = {"random": "random halves of the classes", "natural": "A man-made, B natural"}
+    tasks = split.get(summary["split"], "A and B as named")
+    axes.set_title(
+        f"Transfer of {summary['network']} on {summary['dataset']}: {tasks} ({draws})", fontsize=12
+    )
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
