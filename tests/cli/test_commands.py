@@ -37,7 +37,6 @@ COMMANDS = (
     "explain",
     "transfer",
     "enhance",
-    "adjust",
     "report",
     "methods",
     "datasets",
