@@ -31,7 +31,7 @@ CLASSES = 10
 # Half of the classes are minority; random oversampling has made them as frequent as the others.
 COUNTS = [5000] * 5 + [50] * 5
 LOSS = CrossEntropy()
-CostBar, LoopBar = 1.35, 50.0
+COST_BAR, LOOP_BAR = 1.35, 50.0
 
 
 def fashion_mnist(data_dir: str, n: int) -> tuple[Tensor, Tensor]:
@@ -146,7 +146,7 @@ def cost_over_ros(name: str, batches: list[tuple[Tensor, Tensor]], repeats: int)
     report(
         f"{name}, batches of {len(images)}: aos / ros per epoch of {sum(len(t) for _, t in batches)} images",
         ratios,
-        verdict(statistics.median(ratios) <= CostBar, f"at most {CostBar}"),
+        verdict(statistics.median(ratios) <= COST_BAR, f"at most {COST_BAR}"),
     )
 
 
@@ -163,7 +163,7 @@ def loop_over_aos(name: str, batches: list[tuple[Tensor, Tensor]], repeats: int)
     report(
         f"{name}, batches of {len(batches[0][1])}: loop over images / aos",
         ratios,
-        verdict(statistics.median(ratios) >= LoopBar, f"at least {LoopBar:g}"),
+        verdict(statistics.median(ratios) >= LOOP_BAR, f"at least {LOOP_BAR:g}"),
     )
 
 

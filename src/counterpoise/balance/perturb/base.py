@@ -69,7 +69,7 @@ class Perturbation(ABC):
     """A change of a batch's images, and perhaps of what their classes are.
 
     The base checks the input; a method fills ``_perturb``, which leaves its inputs as they are and draws from
-    `generator` alone. A batch without images goes back as it is.
+    `generator` alone.
     """
 
     #: Whether its images have two classes, so that what uses `images` and `targets` alone would be wrong.
@@ -125,8 +125,6 @@ class Perturbation(ABC):
                 f"the generator is on {generator.device} and the images on {images.device}; "
                 f"make it with torch.Generator({images.device.type!r})"
             )
-        if not len(images):
-            return PerturbedBatch(images, targets)
         return self._perturb(images, targets, network, loss, generator)
 
     def set_epoch(self, epoch: int) -> None:  # noqa: B027 - few need it

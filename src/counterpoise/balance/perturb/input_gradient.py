@@ -61,17 +61,17 @@ def input_gradient(network: nn.Module, loss: Loss, images: Tensor, targets: Tens
     with _evaluation_mode(bare), torch.enable_grad():
         logits = bare(x)
         value = loss(logits, targets).sum()
+        if logits.dtype == torch.float16:
+            value = value * _HALF_PRECISION_SCALE
     if not value.requires_grad:
         raise InputError(
             "the loss has no gradient with respect to the images; the network must not switch gradients off"
         )
-    if logits.dtype == torch.float16:
-        value = value * _HALF_PRECISION_SCALE
     return torch.autograd.grad(value, x)[0]
 
 
 def _fast_layout(images: Tensor) -> Tensor:
-    """Return grey images on a processor with the strides of channels last: pooling is several times faster then.
+    """Return grey images on a processor with the strides of channels last: pooling takes half the time then.
 
     With one channel both layouts are the same in memory, and what follows takes its own from the strides.
     """
@@ -82,10 +82,15 @@ def _fast_layout(images: Tensor) -> Tensor:
 
 
 def _bare(network: nn.Module) -> nn.Module:
-    fabric = sys.modules.get("lightning_fabric")  # a wrapped network can only come from where it is loaded
-    while isinstance(network, DistributedDataParallel) or (fabric is not None and fabric.is_wrapped(network)):
+    while isinstance(network, DistributedDataParallel) or _is_wrapped_by_fabric(network):
         network = cast(nn.Module, network.module)
     return network
+
+
+def _is_wrapped_by_fabric(network: nn.Module) -> bool:
+    # A wrapped network can only come from where Fabric is loaded, under either of its names.
+    fabrics = (sys.modules.get(name) for name in ("lightning_fabric", "lightning.fabric"))
+    return any(fabric is not None and fabric.is_wrapped(network) for fabric in fabrics)
 
 
 @contextmanager

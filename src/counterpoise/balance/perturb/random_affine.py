@@ -16,7 +16,7 @@ _FLIPS = ("auto", "none", "horizontal")
 
 
 class RandomAffine(Perturbation):
-    """Every image is turned, zoomed and shifted a little, by random numbers of its own.
+    """Images are turned, zoomed and shifted a little, each by random numbers of its own.
 
     What comes in from outside the image repeats its border: black corners would tell a photograph that was turned
     from one that was not, and where the background is plain the two are the same. With ``degrees=0`` and ``scale=0``
@@ -35,6 +35,8 @@ class RandomAffine(Perturbation):
         Whether images are mirrored, left to right, with probability 1/2. ``"auto"``: those in colour, as photographs
         may be; grey digits, letters and clothes are not. Say ``"none"`` for colour images that mean something else
         in a mirror, such as house numbers and traffic signs.
+    p : float in [0, 1], default=1.0
+        How likely an image is changed at all. Below 1 the network goes on seeing images as they will come.
 
     Examples
     --------
@@ -47,7 +49,13 @@ class RandomAffine(Perturbation):
     """
 
     def __init__(
-        self, *, degrees: float = 10.0, translate: float = 0.1, scale: float = 0.1, flip: str = "auto"
+        self,
+        *,
+        degrees: float = 10.0,
+        translate: float = 0.1,
+        scale: float = 0.1,
+        flip: str = "auto",
+        p: float = 1.0,
     ) -> None:
         if not 0 <= degrees <= 180:
             raise InputError(f"degrees is {degrees}; expected an angle in [0, 180]")
@@ -56,10 +64,13 @@ class RandomAffine(Perturbation):
                 raise InputError(f"{name} is {value}; expected a share from 0 to below 1")
         if flip not in _FLIPS:
             raise InputError(f"flip is {flip!r}; expected one of {', '.join(_FLIPS)}")
+        if not 0 <= p <= 1:
+            raise InputError(f"p is {p}; expected a probability in [0, 1]")
         self.degrees = degrees
         self.translate = translate
         self.scale = scale
         self.flip = flip
+        self.p = p
 
     def __call__(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """Return the changed images; no class, network or loss is needed for it."""
@@ -86,6 +97,9 @@ class RandomAffine(Perturbation):
             moved = _shifted(images, across, down, mirrored)
         else:
             moved = _sampled(images, self._motion(u, mirrored))
+        if self.p < 1:
+            changed = torch.rand(len(images), generator=generator, device=images.device) < self.p
+            moved = torch.where(changed[:, None, None, None], moved, images)
         return _laid_out_like(images, moved)
 
     def _flips(self, images: Tensor) -> bool:
@@ -133,7 +147,7 @@ def _sampled(images: Tensor, motion: Motion) -> Tensor:
     working = images if images.dtype in (torch.float32, torch.float64) else images.float()
     grid = _sampling_grid(motion, *images.shape[2:]).to(working.dtype)
     moved = F.grid_sample(working, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    # The weights of the four neighbours sum to 1 but for rounding.
+    # The weights of the four neighbours sum to 1 but for rounding, and devices round differently.
     return moved.clamp_(0, 1).to(images.dtype)
 
 

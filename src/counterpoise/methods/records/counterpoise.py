@@ -12,8 +12,8 @@ METHOD = Method(
     sampler=Piece(
         "samplers", "ClassBalancedSampler", {"power": 0.5, "length": "oversampled", "replacement": False}
     ),
-    # The same few rare images, never twice the same.
-    augment=Piece("perturb", "RandomAffine"),
+    # The same few rare images, rarely twice the same; half of all images stay as they are, as those to come will be.
+    augment=Piece("perturb", "RandomAffine", {"p": 0.5}),
     # Where a dozen images are all there is, the hardest neighbours of each.
     perturb=Piece("perturb", "AOS"),
     # The head goes on from where it is, on the images as they are, and learns what a balanced world looks like.
