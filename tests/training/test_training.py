@@ -272,3 +272,30 @@ def test_worker_processes_decode_a_folder_to_the_same_bits(make_images, tmp_path
     expected = weights_of(fit(held, "ados").network)
     for workers in (0, 2):
         assert torch.equal(weights_of(fit(lazy, "ados", workers=workers).network), expected)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("aos:augment=mixup", "must come last"),
+        ("dos:augment=mixup", "must come last"),
+        ("dos:perturb=mixup", "cannot act together"),
+    ],
+)
+def test_what_cannot_act_together_is_refused(train, spec, message):
+    with pytest.raises(InputError, match=message):
+        fit(train, spec)
+
+
+def test_a_method_that_decides_by_distance_has_no_curve_of_its_unused_head(train, validation):
+    history = fit(train, "lmle", validation=validation).history
+    assert all("validation_gmean" not in entry for entry in history)
+    assert all("validation_gmean" in entry for entry in fit(train, "dos", validation=validation).history)
+
+
+@pytest.mark.parametrize("spec", ["dos", "lmle"])
+def test_objectives_work_in_lower_precision(train, spec):
+    plain = fit(train, spec, epochs=2).history[-1]["loss"]
+    low = fit(train, spec, epochs=2, precision="bf16-mixed").history[-1]["loss"]
+    assert low == pytest.approx(plain, rel=0.1)
+    assert low != plain

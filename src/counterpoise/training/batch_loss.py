@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -91,6 +92,9 @@ class ObjectiveLoss:
         What is random in it follows from it and the epoch.
     augment : sequence of Perturbation
         Applied to the images before.
+    autocast : callable, optional
+        Returns the context of the chosen precision. Fabric's wrapper has it for `forward` only, and objectives call
+        ``embed`` and ``head``.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class ObjectiveLoss:
         *,
         seed: int,
         augment: Sequence[Perturbation] = (),
+        autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.objective = objective
         self.loss = loss
@@ -109,6 +114,7 @@ class ObjectiveLoss:
         self.labels = labels
         self.seed = seed
         self.augment = augment
+        self.autocast = autocast
         self.generator = torch.Generator(labels.device)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -125,4 +131,5 @@ class ObjectiveLoss:
             images = perturbation.perturb(
                 images, batch.targets, network=module, loss=self.loss, generator=self.generator
             ).images
-        return self.objective.step(module, images, batch.targets, batch.indices, self.loss)
+        with self.autocast():
+            return self.objective.step(module, images, batch.targets, batch.indices, self.loss)

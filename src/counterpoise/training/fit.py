@@ -228,7 +228,8 @@ class _MethodFit:
             batch_loss=self._batch_loss(train, objective),
             batches=batches,
             epochs=self.config.epochs,
-            validate=validate,
+            # A head that is not in use yet has no learning curve.
+            validate=None if objective is not None and objective.classifies_by_distance else validate,
             identity=self._network_identity(),
         )
         with self._timed(name), self._claimed(stage) as claimed:
@@ -258,16 +259,27 @@ class _MethodFit:
         loss = self._build(self.method.loss).to(device)
         augment = [piece for piece in (self._build(self.method.augment),) if piece is not None]
         perturb = self._build(self.method.perturb)
+        if any(piece.mixes_classes for piece in augment) and (perturb is not None or objective is not None):
+            raise InputError(
+                f"{self.method.label}: images of mixed classes must come last; mix them as perturb="
+            )
         if objective is None:
-            perturbations = augment if perturb is None else [*augment, perturb]
-            return LogitLoss(loss, perturbations, seed=seed, device=device)
+            return LogitLoss(
+                loss, augment if perturb is None else [*augment, perturb], seed=seed, device=device
+            )
         if perturb is not None:
             raise InputError(
                 f"{self.method.label}: an objective and a perturbation cannot act together; leave one out"
             )
         labels = torch.from_numpy(train.labels).to(device)
         return ObjectiveLoss(
-            objective, loss, partial(self._embed_training_set, train), labels, seed=seed, augment=augment
+            objective,
+            loss,
+            partial(self._embed_training_set, train),
+            labels,
+            seed=seed,
+            augment=augment,
+            autocast=self.fabric.autocast,
         )
 
     def _embed_training_set(self, train: ImageSplit) -> Tensor:

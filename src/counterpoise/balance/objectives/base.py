@@ -23,6 +23,9 @@ class Objective(ABC):
     it classifies by distance.
     """
 
+    #: Whether `prototypes` decide in place of the network's head.
+    classifies_by_distance = False
+
     _begun = False
 
     @abstractmethod

@@ -94,6 +94,8 @@ class LMLE(Objective):
     0.1
     """
 
+    classifies_by_distance = True
+
     def __init__(
         self,
         *,
