@@ -102,3 +102,11 @@ def test_bad_input_is_refused():
         FineTunedHead(lr_factor=0)
     with pytest.raises(InputError, match="tau is nan"):
         NormalisedHead(tau=float("nan"))
+
+
+def test_a_shrunk_head_decides_alike_but_is_less_sure():
+    head = linear()
+    FineTunedHead(shrink=0.25).prepare(head, EMBEDDINGS, LABELS)
+    assert torch.allclose(head(POINTS), 0.25 * linear()(POINTS), atol=1e-6)
+    with pytest.raises(InputError, match="shrink is 0"):
+        FineTunedHead(shrink=0)

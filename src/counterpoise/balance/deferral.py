@@ -36,6 +36,8 @@ def first_epoch(defer_epochs: int | float, epochs: int | None) -> int:
             f"defer_epochs is {defer_epochs!r}; expected a number of epochs, or a share of them in (0, 1)"
         )
     if epochs is None:
-        raise InputError(f"defer_epochs={defer_epochs} is a share of all epochs; give their number as epochs=")
+        raise InputError(
+            f"defer_epochs={defer_epochs} is a share of all epochs; give their number as epochs="
+        )
     # The small number keeps 0.8 * 5 from being 3.9999.
     return int(defer_epochs * epochs + 1e-9)

@@ -36,7 +36,8 @@ class RandomAffine(Perturbation):
         may be; grey digits, letters and clothes are not. Say ``"none"`` for colour images that mean something else
         in a mirror, such as house numbers and traffic signs.
     p : float in [0, 1], default=1.0
-        How likely an image is changed at all. Below 1 the network goes on seeing images as they will come.
+        How likely an image is shifted, turned and zoomed; mirroring has its own probability. Below 1 the network goes
+        on seeing images as they will come.
 
     Examples
     --------
@@ -99,7 +100,8 @@ class RandomAffine(Perturbation):
             moved = _sampled(images, self._motion(u, mirrored))
         if self.p < 1:
             changed = torch.rand(len(images), generator=generator, device=images.device) < self.p
-            moved = torch.where(changed[:, None, None, None], moved, images)
+            unmoved = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+            moved = torch.where(changed[:, None, None, None], moved, unmoved)
         return _laid_out_like(images, moved)
 
     def _flips(self, images: Tensor) -> bool:

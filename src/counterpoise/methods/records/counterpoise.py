@@ -12,12 +12,13 @@ METHOD = Method(
     sampler=Piece(
         "samplers", "ClassBalancedSampler", {"power": 0.5, "length": "oversampled", "replacement": False}
     ),
-    # The same few rare images, rarely twice the same; half of all images stay as they are, as those to come will be.
-    augment=Piece("perturb", "RandomAffine", {"p": 0.5}),
+    # The same few rare images, rarely twice the same; a quarter of all images stay as they are.
+    augment=Piece("perturb", "RandomAffine", {"p": 0.75}),
     # Where a dozen images are all there is, the hardest neighbours of each.
     perturb=Piece("perturb", "AOS"),
-    # The head goes on from where it is, on the images as they are, and learns what a balanced world looks like.
-    head=Piece("heads", "FineTunedHead", {"lr_factor": 1.0}),
+    # The head goes on from where it is, less sure of itself, on the images as they are, and learns what a balanced
+    # world looks like.
+    head=Piece("heads", "FineTunedHead", {"lr_factor": 0.5, "shrink": 0.3}),
     head_loss=Piece("losses", "BalancedSoftmax"),
     # A few epochs are enough only if the rate rises and falls within them.
     schedule="one-cycle",
