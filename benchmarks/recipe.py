@@ -3,10 +3,10 @@
     python benchmarks/recipe.py bars     --data-dir ../shared/data [--only mnist-0.9,cifar10] [--draws 5] [--jobs 2]
     python benchmarks/recipe.py ablation --data-dir ../shared/data [--only ...] [--draws 3]
 
-`bars` scores test images on draws 0, 1, ...; `ablation`, which the recipe was chosen by, scores validation images on
-draws 100, 101, ..., and no test image has a part in it. All methods have the same network, epochs, batch size and optimizer;
-an epoch is as long as the method's sampler makes it. Every run is kept below `--out`, so the same command goes on with
-what is missing; the tables in docs/recipe/ hold whatever is complete there.
+`bars` scores test images on draws 0, 1, ...; `ablation` scores validation images on draws 100, 101, ..., as the trials
+did that the recipe was chosen by: no test image had a part in it. All methods have the same network, epochs, batch size
+and optimizer; an epoch is as long as the method's sampler makes it. Every run is kept below `--out`, so the command
+goes on with what is missing; the tables in docs/recipe/ hold whatever is complete there.
 """
 
 from __future__ import annotations
