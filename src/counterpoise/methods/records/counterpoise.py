@@ -1,4 +1,4 @@
-"""The recommended recipe; what each piece is worth: docs/recipe.md."""
+"""The recommended recipe; how it was chosen: docs/recipe.md."""
 
 from counterpoise.methods.piece import Piece
 from counterpoise.methods.record import Method
