@@ -253,8 +253,14 @@ def test_whoever_needs_the_same_embeddings_waits_for_them(dataset, tmp_path, mon
         return real(network, split, **options)
 
     monkeypatch.setattr(starting_module, "embed_images", count)
+    # Made beforehand: weights are drawn from torch's global generator, which threads would share.
+    networks = [
+        create_network("tinynet", num_classes=3, in_channels=1, image_size=(8, 8), seed=0) for _ in range(3)
+    ]
     with ThreadPoolExecutor(3) as pool:
-        first, *others = pool.map(lambda seed: embed(dataset, tmp_path, random_state=seed), (0, 0, 1))
+        first, *others = pool.map(
+            lambda network, seed: embed(dataset, tmp_path, network, random_state=seed), networks, (0, 0, 1)
+        )
     assert sorted(calls) == [36, 112]
     assert np.array_equal(first.train.rows, others[0].train.rows)
     assert not np.array_equal(first.train.rows, others[1].train.rows)
