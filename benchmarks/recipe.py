@@ -97,7 +97,9 @@ def scores(out: Path, metric: str, split: str, draws: range) -> dict[str, dict]:
     for path in sorted((out / "runs").glob("*/run.json")):
         if read_json(path)["status"] == "complete":
             run = RunFolder.open(path.parent)
-            if run.record["draw"] in draws:
+            # A record that was changed since is another method of the same name.
+            current = get_method(run.record["method"]).options() == run.record["method_options"]
+            if current and run.record["draw"] in draws:
                 value = run.metrics[split]["all"][metric]
                 found.setdefault(run.record["method"], {})[run.record["draw"]] = value
     return found
