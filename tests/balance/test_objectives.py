@@ -57,9 +57,9 @@ def training_set(counts=COUNTS, seed=0):
 
 
 def begun(objective, net, images, labels, *, epoch=0, seed=0):
-    def embed():
+    def embed(rows=None):
         with torch.no_grad():
-            return net.embed(images)
+            return net.embed(images if rows is None else images[rows])
 
     objective.begin_epoch(epoch, embed, labels, np.random.default_rng(seed))
     return objective
@@ -132,15 +132,43 @@ def test_dos_equals_the_slow_loop():
         Net(seed=1).embed(images).detach()
     )  # the embeddings of the epoch's start: the network has moved on
     dos = DOS(k=3, draws=4, embedding_weight=0.7, defer_epochs=0)
-    dos.begin_epoch(0, lambda: before, labels, np.random.default_rng(0))
+    dos.begin_epoch(0, lambda rows: before[rows], labels, np.random.default_rng(0))
     drawn = []
     draw_weights = dos._draw_weights
     dos._draw_weights = lambda counts: drawn.append(draw_weights(counts)) or drawn[-1]
     indices = torch.randperm(len(labels))
     value = step(dos, net, images, labels, indices)
-    weights = drawn[0].tolist()
+    # The largest class has no neighbours: all its weight is on the image itself.
+    weights = [[[1.0]] * 4 for _ in indices]
+    for row, draws in zip(
+        torch.nonzero(dos._counts[indices]).flatten().tolist(), drawn[0].tolist(), strict=True
+    ):
+        weights[row] = draws
     expected = slow_dos(net, images, labels, before, indices, weights, k=3, embedding_weight=0.7)
     torch.testing.assert_close(value, expected)
+
+
+def test_only_images_with_neighbours_are_embedded():
+    images, labels = training_set()
+    embedded = []
+
+    def embed(rows):
+        embedded.extend(rows.tolist())
+        return Net().embed(images[rows]).detach()
+
+    DOS(defer_epochs=0).begin_epoch(0, embed, labels, np.random.default_rng(0))
+    # Neither the largest class nor the class of a single image has any.
+    assert embedded == [i for i, label in enumerate(labels.tolist()) if label in (1, 2)]
+
+
+def test_a_batch_costs_the_same_whether_its_rare_images_come_first_or_last():
+    net = Net()
+    images, labels = training_set()
+    dos = begun(DOS(k=1, draws=1, defer_epochs=0), net, images, labels)
+    dos._draw_weights = lambda counts: torch.tensor([[[0.25, 0.75]]]).expand(len(counts), 1, 2)
+    order = torch.argsort(labels)
+    values = [step(dos, net, images, labels, indices) for indices in (order, order.flip(0))]
+    torch.testing.assert_close(*values)
 
 
 def test_weights_are_uniform_on_the_simplex_of_an_image_and_its_neighbours():
@@ -167,7 +195,8 @@ def test_every_class_counts_as_much_as_the_largest():
     seen = torch.zeros(len(COUNTS))
 
     def loss(logits, targets, weights):
-        seen.index_add_(0, targets, weights / dos.draws)
+        # The weights of a mean over the points that stand for the images of the batch.
+        seen.index_add_(0, targets, weights * len(indices) / len(weights))
         return (logits.sum(dim=1) * weights).mean()
 
     for indices in torch.randperm(len(labels)).split(7):
@@ -418,7 +447,9 @@ def test_training_is_plain_until_it_begins(name):
     for options, begins in (({"epochs": 5}, 2), ({"epochs": 1}, 0), ({"defer_epochs": 3, "epochs": 4}, 3)):
         objective = OBJECTIVES[name](**options)
         for epoch in range(begins):
-            objective.begin_epoch(epoch, lambda: pytest.fail("embedded"), labels, np.random.default_rng(0))
+            objective.begin_epoch(
+                epoch, lambda rows=None: pytest.fail("embedded"), labels, np.random.default_rng(0)
+            )
             assert torch.equal(step(objective, net, images, labels, indices), plain)
         begun(objective, net, images, labels, epoch=begins)
         assert not torch.isclose(step(objective, net, images, labels, indices), plain)
@@ -459,7 +490,11 @@ def test_it_learns_and_finds_the_rare_class(name):
     sampler = ClassBalancedSampler() if name == "lmle" else None
     optimizer = torch.optim.Adam([*below.parameters(), *above.parameters()], 5e-3)
     for epoch in range(8):
-        objective.begin_epoch(epoch, lambda: below(images).detach(), labels, np.random.default_rng(epoch))
+
+        def embed(rows=None):
+            return below(images if rows is None else images[rows]).detach()
+
+        objective.begin_epoch(epoch, embed, labels, np.random.default_rng(epoch))
         order = epoch_indices(sampler, labels.numpy(), seed=0, epoch=epoch)
         for indices in torch.from_numpy(order).split(32):
             optimizer.zero_grad()

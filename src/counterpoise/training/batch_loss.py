@@ -85,7 +85,7 @@ class ObjectiveLoss:
     loss : ClassificationLoss
         Handed to it.
     embed : callable
-        Returns the embeddings of all training images.
+        Returns the embeddings of the training images at the given rows, or of all.
     labels : Tensor of shape (N,), int64
         Their classes, on the training device.
     seed : int

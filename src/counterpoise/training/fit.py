@@ -282,8 +282,10 @@ class _MethodFit:
             autocast=self.fabric.autocast,
         )
 
-    def _embed_training_set(self, train: ImageSplit) -> Tensor:
+    def _embed_training_set(self, train: ImageSplit, rows: Tensor | None = None) -> Tensor:
         device = self.fabric.device
+        if rows is not None:
+            train = train.subset(rows.cpu().numpy())
         embeddings = embed_images(self.network, train, device=device, workers=self.config.workers)
         return torch.from_numpy(embeddings).to(device)
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
 
-#: Returns the embeddings (N, d), float32 on the training device, of all training images in evaluation mode.
-Embedder = Callable[[], Tensor]
 #: Returns a scalar for logits (N, C) and targets (N,), and, as a third argument, sample weights (N,).
 Loss = Callable[..., Tensor]
+
+
+class Embedder(Protocol):
+    """Passes training images through the network in evaluation mode, without gradients."""
+
+    def __call__(self, rows: Tensor | None = None) -> Tensor:
+        """Return the embeddings (R, d), float32 on the training device, of the images at `rows`; of all by default."""
 
 
 class Objective(ABC):
@@ -32,7 +38,7 @@ class Objective(ABC):
     def _begin_epoch(
         self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator
     ) -> None:
-        """Prepare an epoch; `embed` passes over all training images, so call it only when it is needed."""
+        """Prepare an epoch; `embed` takes time, so ask it for what is needed."""
 
     @abstractmethod
     def _step(
@@ -55,7 +61,7 @@ class Objective(ABC):
         epoch : int
             From 0. A resumed training begins with a later one.
         embed : callable
-            Returns the embeddings of all training images.
+            Returns the embeddings of the training images that are asked for.
         labels : Tensor of shape (N,), int64
             Their classes.
         generator : numpy.random.Generator

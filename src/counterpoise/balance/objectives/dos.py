@@ -80,9 +80,9 @@ def nearest_in_class(points: Tensor, k: int) -> Tensor:
 class DOS(Objective):
     """Deep oversampling: an image of a rare class stands for many points among its neighbours' embeddings.
 
-    Every epoch the training set is embedded. An image x of a minority class gets targets v_0..v_k: its own embedding
-    f(x) and those of its k nearest neighbours in its class. Weights w >= 0 of sum 1, drawn at random anew in each step,
-    make an overloaded point ``sum_j w_j v_j``. A step minimises the sum of
+    Every epoch the images of the minority classes are embedded. Each of these images x gets targets v_0..v_k: its own
+    embedding f(x) and those of its k nearest neighbours in its class. Weights w >= 0 of sum 1, drawn at random anew in
+    each step, make an overloaded point ``sum_j w_j v_j``. A step minimises the sum of
 
     - the classification loss at the overloaded points, each weighted by ``exp(-||f(x) - sum_j w_j v_j||^2)`` and these
       weights brought to the sum n_max / n_c over the draws of an image: every class counts as n_max images;
@@ -131,7 +131,7 @@ class DOS(Objective):
     >>> network = SimpleNamespace(embed=lambda x: x, head=lambda z: torch.cat([z, -z], dim=1))
     >>> z, y = torch.tensor([[0.0]] * 10 + [[3.0], [5.0]]), torch.tensor([0] * 10 + [1, 1])
     >>> dos = DOS(defer_epochs=0)
-    >>> dos.begin_epoch(0, lambda: z, y, np.random.default_rng(0))
+    >>> dos.begin_epoch(0, lambda rows: z[rows], y, np.random.default_rng(0))
 
     Class 0 is classified as ever, with a loss of log 2. An image of class 1 counts five times, at points from 3 to 5,
     and is drawn to the other one at a squared distance of 4:
@@ -179,9 +179,11 @@ class DOS(Objective):
         self._importance = (counts.max() / counts)[labels]
         per_class = neighbour_counts(counts, self.k)
         self._counts = per_class[labels]
-        # The embeddings of the other images are not looked at again.
+        # The other images are their own only targets: their embeddings are never looked at.
         growing = torch.nonzero(self._counts).flatten()
-        self._embeddings = embed()[growing]
+        if not len(growing):
+            return
+        self._embeddings = embed(growing)
         self._neighbours = labels.new_zeros(len(labels), int(per_class.max()))
         for label, k in enumerate(per_class.tolist()):
             if k:
@@ -194,14 +196,23 @@ class DOS(Objective):
         z = network.embed(images)  # type: ignore[operator]
         if self._plain:
             return loss(network.head(z), targets)  # type: ignore[operator]
-        neighbours = self._embeddings[self._neighbours[indices]]
-        weights = self._draw_weights(self._counts[indices])
-        points = overloaded_points(z if self.joint else z.detach(), neighbours, weights)
-        # The loss is a mean over all draws; the importance of an image is a sum over its own.
-        importance = self.draws * self._importance[indices, None] * closeness(z, points)
-        logits = network.head(points.flatten(0, 1).to(z.dtype))  # type: ignore[operator]
-        classification = loss(logits, targets.repeat_interleave(self.draws), importance.flatten())
-        return classification + self.embedding_weight * embedding_loss(z, neighbours, weights)
+        seen = z if self.joint else z.detach()
+        importance = self._importance[indices]
+        rows = torch.nonzero(self._counts[indices]).flatten()
+        if not len(rows):
+            return loss(network.head(seen), targets, importance)  # type: ignore[operator]
+        neighbours = self._embeddings[self._neighbours[indices[rows]]]
+        weights = self._draw_weights(self._counts[indices[rows]])
+        points = overloaded_points(seen[rows], neighbours, weights)
+        # The points of an image with neighbours stand for it; all others are their own only point.
+        shares = importance[rows, None] * closeness(z[rows], points)
+        importance = torch.cat([importance.index_fill(0, rows, 0.0), shares.flatten()])
+        logits = network.head(torch.cat([seen, points.flatten(0, 1).to(z.dtype)]))  # type: ignore[operator]
+        targets = torch.cat([targets, targets[rows].repeat_interleave(self.draws)])
+        # The loss is a mean over all these points, and a step's is one over images.
+        classification = loss(logits, targets, importance * (len(targets) / len(z)))
+        pull = embedding_loss(z[rows], neighbours, weights) * (len(rows) / len(z))
+        return classification + self.embedding_weight * pull
 
     def _draw_weights(self, counts: Tensor) -> Tensor:
         """Return weights (B, draws, 1 + K) for images of so many neighbours, 0 beyond them."""
