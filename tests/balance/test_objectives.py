@@ -87,7 +87,7 @@ def gradients(value, net):
 def test_neighbours_make_up_for_what_a_class_lacks(counts, k):
     found = neighbour_counts(torch.tensor(counts), k).tolist()
     for n, number in zip(counts, found, strict=True):
-        lacking = math.ceil(max(counts) / n) - 1
+        lacking = max(counts) // n - 1
         assert number == min(k, lacking, n - 1)
 
 
@@ -114,7 +114,7 @@ def slow_dos(net, images, labels, before, indices, weights, *, k, embedding_weig
         peers = [j for j in range(len(labels)) if int(labels[j]) == c and j != i]
         peers.sort(key=lambda j, i=i: float((before[j] - before[i]).norm()))
         z = net.embed(images[i : i + 1])[0]
-        targets = [z, *(before[j] for j in peers[: min(k, math.ceil(max(n) / n[c]) - 1, n[c] - 1)])]
+        targets = [z, *(before[j] for j in peers[: min(k, max(n) // n[c] - 1, n[c] - 1)])]
         points = [sum(w * v for w, v in zip(draw, targets, strict=False)) for draw in weights[row]]
         near = [math.exp(-float((z - p).detach().square().sum())) for p in points]
         for draw, p, close in zip(weights[row], points, near, strict=True):

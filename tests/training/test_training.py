@@ -15,6 +15,7 @@ from counterpoise.methods import get_method
 from counterpoise.networks import create_network
 from counterpoise.training import Progress, fit_method, make_config, seed_for
 from counterpoise.training.optimizers import rate_factor
+from counterpoise.training.predict import embed_images
 
 
 def split_of(images, labels):
@@ -299,3 +300,17 @@ def test_objectives_work_in_lower_precision(train, spec):
     low = fit(train, spec, epochs=2, precision="bf16-mixed").history[-1]["loss"]
     assert low == pytest.approx(plain, rel=0.1)
     assert low != plain
+
+
+@pytest.mark.parametrize(("spec", "passed"), [("dos", [6, 6]), ("lmle", [76, 76, 76])])
+def test_an_objective_embeds_what_it_looks_at(train, monkeypatch, spec, passed):
+    """Of 40, 30 and 6 images: the rare ones, once an epoch; LMLE all, and at the end for its prototypes."""
+    found = []
+
+    def embed(network, split, **settings):
+        found.append(len(split))
+        return embed_images(network, split, **settings)
+
+    monkeypatch.setattr("counterpoise.training.fit.embed_images", embed)
+    fit(train, f"{spec}:objective.defer_epochs=0")
+    assert found == passed

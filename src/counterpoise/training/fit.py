@@ -290,6 +290,8 @@ class _MethodFit:
         return torch.from_numpy(embeddings).to(device)
 
     def _take_prototypes(self, objective: Objective) -> None:
+        if not objective.classifies_by_distance:
+            return
         embeddings = self._embed_training_set(self.train)
         labels = torch.from_numpy(self.train.labels).to(embeddings.device)
         found = objective.prototypes(embeddings, labels, generator_for(self.config.seed, "prototypes"))

@@ -22,8 +22,9 @@ _ROWS = 2048
 def neighbour_counts(class_counts: Tensor, k: int) -> Tensor:
     """Return how many in-class neighbours the images of each class get.
 
-    ``min(k, ceil(n_max / n_c) - 1, n_c - 1)``: with its neighbours an image stands for as many embeddings as its class
-    lacks, up to k + 1; the largest class has none, and neither has a class of one image.
+    ``min(k, floor(n_max / n_c) - 1, n_c - 1)``: with its neighbours an image stands for as many embeddings as its class
+    lacks, up to k + 1. Classes of more than half of the largest have none: they are majority; and neither has a class
+    of one image.
 
     Parameters
     ----------
@@ -39,10 +40,10 @@ def neighbour_counts(class_counts: Tensor, k: int) -> Tensor:
     Examples
     --------
     >>> neighbour_counts(torch.tensor([600, 500, 200, 6, 3, 1, 0]), k=5).tolist()
-    [0, 1, 2, 5, 2, 0, 0]
+    [0, 0, 2, 5, 2, 0, 0]
     """
     n = class_counts.clamp(min=1)
-    wanted = torch.div(n.max() + n - 1, n, rounding_mode="floor") - 1
+    wanted = torch.div(n.max(), n, rounding_mode="floor") - 1
     return torch.minimum(wanted, n - 1).clamp(max=k)
 
 
@@ -88,7 +89,8 @@ class DOS(Objective):
       weights brought to the sum n_max / n_c over the draws of an image: every class counts as n_max images;
     - the embedding loss ``sum_j w_j ||f(x) - v_j||^2``, the mean over the draws, and over the images of a batch.
 
-    An image of the largest class has no neighbours, is its own only target, and is classified as ever.
+    An image of a majority class has no neighbours, is its own only target, and is classified as ever, weighted by
+    n_max / n_c.
 
     The paper minimises the two parts in turn, the one over the head and the other over the layers below. No
     parameter is in both, so that a step on their sum is the same. But then the layers below no longer learn to tell
