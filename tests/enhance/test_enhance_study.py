@@ -176,6 +176,17 @@ def test_every_arm_sees_the_labelled_images_equally_often(runs):
     assert copies["enhanced"] == copies["fresh-classifier"]
 
 
+def test_the_control_with_a_fresh_classifier_may_be_shorter_and_no_other_arm_is_another_for_it(dataset):
+    usual, shorter = study_of(dataset), study_of(dataset, fresh_epochs=1)
+    assert usual.identity(dataset) == shorter.identity(dataset)
+    pairs = zip(usual.arm_plans(dataset), shorter.arm_plans(dataset), strict=True)
+    assert {(one.arm, one.epochs, other.epochs, one.hash == other.hash) for one, other in pairs} == {
+        ("fresh-classifier", 4, 1, False),
+        ("trained-on", 2, 2, True),
+        ("enhanced", 2, 2, True),
+    }
+
+
 def test_trained_on_is_the_classifier_trained_on(runs, dataset):
     splits, network = splits_of(runs["bl"], dataset), runs["bl"].load_network()
     study = study_of(dataset)
@@ -326,6 +337,7 @@ def test_a_folder_belongs_to_one_study(dataset, finished, tmp_path):
         ({"width": 0}, "--width 0"),
         ({"copy_epochs": 0}, "--copy-epochs 0"),
         ({"enhance_epochs": -1}, "--enhance-epochs -1"),
+        ({"fresh_epochs": 0}, "--fresh-epochs 0"),
         ({"draws": 0}, "--draws 0"),
         ({"backbone": "lenet"}, "lenet needs images of at least 12x12"),
         ({"imbalance": "natural", "ratio": None, "minority": None, "head_epochs": 2}, "no class is rare"),

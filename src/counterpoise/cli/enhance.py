@@ -51,6 +51,14 @@ def command(
     enhance_epochs: Annotated[
         int, typer.Option(metavar="N", help="Epochs in which it is trained on before the classifier.")
     ] = 3,
+    fresh_epochs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            show_default="--epochs and --enhance-epochs together",
+            help="Epochs of the control: the U-Net and a fresh classifier, trained together.",
+        ),
+    ] = None,
     train_classifier: Annotated[
         bool, typer.Option("--train-classifier", help="Train the classifier on together with the U-Net.")
     ] = False,
@@ -103,6 +111,7 @@ def command(
         width=width,
         copy_epochs=copy_epochs,
         enhance_epochs=enhance_epochs,
+        fresh_epochs=fresh_epochs,
         train_classifier=train_classifier,
         command=command_line(*context.obj),
         **vars(splitting),

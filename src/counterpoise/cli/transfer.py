@@ -40,7 +40,7 @@ def command(
     draws: Annotated[int, typer.Option(metavar="N", help="How often to draw tasks and images.")] = 2,
     images_per_class: Annotated[
         int, typer.Option(metavar="N", help="Training images of each class of the target B; 0: all.")
-    ] = 500,
+    ] = 300,
     source_images_per_class: Annotated[
         int, typer.Option(metavar="N", help="Training images of each class of the source A; 0: all.")
     ] = 2500,
@@ -56,7 +56,7 @@ def command(
     backbone: Annotated[
         str, typer.Option(metavar="NAME", help="A chain of layers: alexnet8, convnet, lenet, vgg16.")
     ] = "alexnet8",
-    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the training images.")] = 15,
+    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the training images.")] = 10,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Images per step.")] = 64,
     lr: Annotated[float, typer.Option("--lr", metavar="RATE", help="Largest learning rate.")] = 1e-3,
     schedule: Annotated[

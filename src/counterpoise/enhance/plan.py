@@ -49,6 +49,8 @@ class ArmPlan(RunPlan):
         Epochs of the first and the third step; those of the second are the configuration's.
     frozen : bool
         Whether the classifier stays as it is in the third step.
+    epochs : int
+        How often the arm sees the labelled images.
     """
 
     arm: str
@@ -57,11 +59,7 @@ class ArmPlan(RunPlan):
     copy_epochs: int
     enhance_epochs: int
     frozen: bool
-
-    @property
-    def epochs(self) -> int:
-        """How often the arm sees the labelled images; with those of its classifier, all arms see them equally often."""
-        return self.enhance_epochs + (self.config.epochs if self.arm == FRESH else 0)
+    epochs: int
 
     @property
     def folder_name(self) -> str:
@@ -85,6 +83,8 @@ class EnhanceStudy:
         Epochs of the first and the third step.
     frozen : bool
         Whether the classifier stays as it is in the third step.
+    fresh_epochs : int
+        Epochs of the U-Net with a fresh classifier.
     """
 
     classifiers: Study
@@ -93,6 +93,7 @@ class EnhanceStudy:
     copy_epochs: int
     enhance_epochs: int
     frozen: bool
+    fresh_epochs: int
 
     @property
     def classifier(self) -> Method:
@@ -117,13 +118,14 @@ class EnhanceStudy:
                 copy_epochs=self.copy_epochs,
                 enhance_epochs=self.enhance_epochs,
                 frozen=self.frozen,
+                epochs=self.fresh_epochs if arm == FRESH else self.enhance_epochs,
             )
             for plan in plans
             for arm in ARMS
         ]
 
     def identity(self, dataset: ImageDataset) -> str:
-        """Hash of what all runs of the study share; draws may be added to it later."""
+        """Hash of what all runs of the study share; draws may be added, a control trained longer, later."""
         own = [self.width, self.copy_epochs, self.enhance_epochs, self.frozen]
         methods = [self.classifier.label, self.classifier.options(), self.method.label, self.method.options()]
         return content_hash([self.classifiers.identity(dataset), own, methods])
@@ -139,6 +141,7 @@ def make_enhance_study(
     width: int = 16,
     copy_epochs: int | None = None,
     enhance_epochs: int = 3,
+    fresh_epochs: int | None = None,
     train_classifier: bool = False,
     head_epochs: int | None = None,
     **options: Any,
@@ -161,6 +164,9 @@ def make_enhance_study(
         As in `EnhanceStudy`.
     copy_epochs : int, optional
         As in `EnhanceStudy`. Default: as many as give 250 steps, after which a copy is about 0.02 off.
+    fresh_epochs : int, optional
+        As in `EnhanceStudy`. Default: as many as the classifier and the U-Net had one after the other, so that all
+        arms have seen the labelled images equally often.
     train_classifier : bool
         Whether the third step trains the classifier on, too.
     head_epochs : int, optional
@@ -173,7 +179,12 @@ def make_enhance_study(
     InputError
         If an option is refused.
     """
-    for name, value in (("width", width), ("copy-epochs", copy_epochs), ("enhance-epochs", enhance_epochs)):
+    for name, value in (
+        ("width", width),
+        ("copy-epochs", copy_epochs),
+        ("enhance-epochs", enhance_epochs),
+        ("fresh-epochs", fresh_epochs),
+    ):
         if value is not None and value < 1:
             raise InputError(f"--{name} {value}: at least 1 is needed")
     chosen, classifier = get_method(method), get_method(classifier_method)
@@ -205,6 +216,7 @@ def make_enhance_study(
         copy_epochs=copy_epochs or math.ceil(COPY_STEPS / steps),
         enhance_epochs=enhance_epochs,
         frozen=not train_classifier,
+        fresh_epochs=fresh_epochs or config.epochs + enhance_epochs,
     )
     check_study(replace(classifiers, methods=(*methods, chosen)), dataset)
     return study

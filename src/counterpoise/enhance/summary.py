@@ -67,6 +67,7 @@ def summarise(
             "classifier": base.config.epochs,
             "copy": study.copy_epochs,
             "enhance": study.enhance_epochs,
+            "fresh": study.fresh_epochs,
         },
         "copy": _copies(folders),
         "methods": _methods(study, outcomes, table),
@@ -162,8 +163,8 @@ def describe(name: str, study: EnhanceStudy) -> str:
         return f"the classifier alone is trained on {by} for as many steps: {_epochs(more)}"
     if name == FRESH:
         return (
-            f"the copying U-Net and a classifier that starts anew are trained together {by} for as many steps as the "
-            f"classifier and the U-Net had one after the other: {_epochs(first + more)}"
+            f"the copying U-Net and a classifier that starts anew are trained together {by} for "
+            f"{_epochs(study.fresh_epochs)}; the classifier and the U-Net had {first + more} one after the other"
         )
     if name == study.classifier.label:
         return f"trained on the original images with {name} for {_epochs(first)}"
