@@ -6,8 +6,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-from counterpoise.balance.adjust import Adjustment, LogitAdjustment, adjustment_from_state
+from counterpoise.balance.adjust import (
+    Adjustment,
+    ClassThresholds,
+    ExpectedCost,
+    LogitAdjustment,
+    SigmoidScores,
+    TemperatureScaling,
+    adjustment_from_state,
+)
 from counterpoise.exceptions import InputError, UnknownNameError
 
 LOGITS = np.random.default_rng(0).normal(size=(6, 3))
@@ -53,6 +62,26 @@ def test_state_survives_json_bit_for_bit():
     assert again.get_state() == state
 
 
+@pytest.mark.parametrize(
+    "adjustment",
+    [
+        LogitAdjustment(tau=0.7),
+        TemperatureScaling(),
+        ClassThresholds(),
+        SigmoidScores(thresholds="youden"),
+        ExpectedCost(costs=[[0, 1, 4], [9, 0, 2], [3, 3, 3]]),  # the third class has no say
+    ],
+    ids=lambda a: type(a).__name__,
+)
+def test_by_torch_it_is_what_it_is_by_numpy(adjustment):
+    adjustment.fit(LOGITS, [0, 1, 2, 0, 1, 2], [70, 20, 10])
+    again = adjustment_from_state(json.loads(json.dumps(adjustment.get_state())))
+    for logits in (LOGITS, LOGITS * 400):
+        found = again.transform_tensor(torch.from_numpy(logits))
+        assert found.dtype == torch.float64
+        np.testing.assert_allclose(found.numpy(), adjustment.transform(logits), rtol=1e-10, atol=1e-12)
+
+
 def test_unknown_state_names_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'LogitAdjustment'"):
         adjustment_from_state({"name": "LogitAdjustmnt", "options": {}, "learned": {}})
@@ -68,6 +97,8 @@ def test_bad_input_is_refused():
         LogitAdjustment().transform(LOGITS)
     with pytest.raises(InputError, match="6 rows of logits and 2 labels"):
         LogitAdjustment().fit(LOGITS, [0, 1], [1, 2, 3])
+    with pytest.raises(InputError, match="not fitted"):
+        LogitAdjustment().transform_tensor(torch.from_numpy(LOGITS))
     with pytest.raises(InputError, match="class counts are"):
         LogitAdjustment().fit(None, None, [0, 0])
     with pytest.raises(InputError, match="tau is nan"):
@@ -86,4 +117,6 @@ def test_an_adjustment_that_needs_logits_says_so():
         Needy().fit(None, None, [1, 2, 3])
     fitted = Needy().fit(LOGITS, np.zeros(6, dtype=int), [1, 2, 3])
     np.testing.assert_allclose(fitted.transform(LOGITS).mean(axis=0), 0, atol=1e-12)
+    with pytest.raises(InputError, match="Needy cannot be written as operations on tensors"):
+        fitted.transform_tensor(torch.from_numpy(LOGITS))
     np.testing.assert_allclose(Needy.from_state(fitted.get_state()).mean_, LOGITS.mean(axis=0))

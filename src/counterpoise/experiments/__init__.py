@@ -11,6 +11,7 @@ from counterpoise.experiments.evaluating import (
 )
 from counterpoise.experiments.explaining import explain_images
 from counterpoise.experiments.explanation import ExplainedImage, Explanation
+from counterpoise.experiments.exporting import Exported, export_run
 from counterpoise.experiments.folder import RunFolder
 from counterpoise.experiments.grid import News, Outcome, run_grid
 from counterpoise.experiments.plan import RunPlan, SplitPlan
@@ -23,6 +24,7 @@ __all__ = [
     "Evaluation",
     "ExplainedImage",
     "Explanation",
+    "Exported",
     "News",
     "Outcome",
     "Prediction",
@@ -35,6 +37,7 @@ __all__ = [
     "evaluate_run",
     "execute_run",
     "explain_images",
+    "export_run",
     "load_for_run",
     "plan_adjustment",
     "predict_images",

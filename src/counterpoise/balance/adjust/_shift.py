@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def highest_at_zero(scores: np.ndarray) -> np.ndarray:
@@ -16,3 +21,8 @@ def highest_at_zero(scores: np.ndarray) -> np.ndarray:
     array([[-2.,  0.]])
     """
     return scores - scores.max(axis=1, keepdims=True)
+
+
+def tensor_highest_at_zero(scores: Tensor) -> Tensor:
+    """Return the same of a tensor (N, C)."""
+    return scores - scores.amax(dim=1, keepdim=True)

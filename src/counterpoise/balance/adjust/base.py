@@ -6,11 +6,14 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from counterpoise.exceptions import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # How many parts of the held-out images a cross-fit makes.
 PARTS = 5
@@ -19,7 +22,8 @@ PARTS = 5
 class Adjustment(ABC):
     """A change of the logits that is learned from validation logits, or from the class counts alone.
 
-    The base checks the input and turns the state into JSON; an adjustment fills ``_fit`` and ``_transform``.
+    The base checks the input and turns the state into JSON; an adjustment fills ``_fit`` and ``_transform``,
+    and ``_transform_tensor`` so that it can leave with an exported model.
     What ``_fit`` learns are arrays and numbers in attributes that end in an underscore.
 
     Attributes
@@ -42,6 +46,10 @@ class Adjustment(ABC):
     @abstractmethod
     def _transform(self, logits: np.ndarray) -> np.ndarray:
         """Return the adjusted logits (N, C), float64."""
+
+    def _transform_tensor(self, logits: Tensor) -> Tensor:
+        """Return the adjusted logits (N, C), float64, by torch alone."""
+        raise InputError(f"{type(self).__name__} cannot be written as operations on tensors")
 
     def fit(self, logits: Any, labels: Any, class_counts: Any) -> Adjustment:
         """Learn the adjustment.
@@ -99,10 +107,30 @@ class Adjustment(ABC):
         InputError
             If it is not fitted, or for another number of classes.
         """
-        if not hasattr(self, "num_classes_"):
-            raise InputError(f"this {type(self).__name__} is not fitted; call fit first")
+        self._check_fitted()
         scores = _checked_logits(logits, self.num_classes_)
         return self._transform(scores.astype(np.float64)).astype(scores.dtype, copy=False)
+
+    def transform_tensor(self, logits: Tensor) -> Tensor:
+        """Return what `transform` does, by operations that torch can differentiate and export.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (N, C)
+            Floats.
+
+        Returns
+        -------
+        Tensor of shape (N, C)
+            float64, as the sums of `transform` are.
+
+        Raises
+        ------
+        InputError
+            If it is not fitted, or cannot be written in this way.
+        """
+        self._check_fitted()
+        return self._transform_tensor(logits.double())
 
     def cross_fit(self, logits: Any, labels: Any, class_counts: Any) -> np.ndarray:
         """Return adjusted logits of held-out images, for scores that do not flatter what was learned from them.
@@ -138,6 +166,10 @@ class Adjustment(ABC):
         learned = {name: _plain(value) for name, value in vars(self).items() if name.endswith("_")}
         options = {name: _plain(value) for name, value in self._options().items()}
         return {"name": type(self).__name__, "options": options, "learned": learned}
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "num_classes_"):
+            raise InputError(f"this {type(self).__name__} is not fitted; call fit first")
 
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax, softmax
 
 from counterpoise.balance.adjust._decision_scores import MacroScore, NegativeCost, Objective
-from counterpoise.balance.adjust._shift import highest_at_zero
+from counterpoise.balance.adjust._shift import highest_at_zero, tensor_highest_at_zero
 from counterpoise.balance.adjust._threshold_search import search_offsets
 from counterpoise.balance.adjust.base import Adjustment
 from counterpoise.balance.costs import read_costs
 from counterpoise.exceptions import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ClassThresholds(Adjustment):
@@ -94,3 +98,6 @@ class ClassThresholds(Adjustment):
 
     def _transform(self, logits: np.ndarray) -> np.ndarray:
         return highest_at_zero(log_softmax(logits, axis=1) + self.offset_)
+
+    def _transform_tensor(self, logits: Tensor) -> Tensor:
+        return tensor_highest_at_zero(logits.log_softmax(dim=1) + logits.new_tensor(self.offset_))

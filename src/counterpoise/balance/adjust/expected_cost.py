@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
-from counterpoise.balance.adjust._shift import highest_at_zero
+from counterpoise.balance.adjust._shift import highest_at_zero, tensor_highest_at_zero
 from counterpoise.balance.adjust.base import Adjustment
 from counterpoise.balance.costs import read_costs
 from counterpoise.exceptions import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # A decision that saves nothing gets the smallest share that is still a number.
 LEAST_SHARE = 1e-300
@@ -84,6 +88,14 @@ class ExpectedCost(Adjustment):
         expected = np.exp(highest_at_zero(log_p)) @ savings[matter]
         expected /= expected.max(axis=1, keepdims=True)
         return np.log(np.maximum(expected, LEAST_SHARE))
+
+    def _transform_tensor(self, logits: Tensor) -> Tensor:
+        savings = _savings(self.costs_)
+        matter = np.flatnonzero(savings.any(axis=1)).tolist()
+        log_p = logits.log_softmax(dim=1)[:, matter]
+        expected = tensor_highest_at_zero(log_p).exp() @ logits.new_tensor(savings[matter])
+        expected = expected / expected.amax(dim=1, keepdim=True)
+        return expected.clamp_min(LEAST_SHARE).log()
 
 
 def _savings(costs: np.ndarray) -> np.ndarray:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.metrics import recall_score
 
 from counterpoise.balance.adjust.base import Adjustment
 from counterpoise.exceptions import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHOSEN = "validation"
 TAUS = np.arange(0.0, 2.25, 0.25)
@@ -62,6 +67,9 @@ class LogitAdjustment(Adjustment):
 
     def _transform(self, logits: np.ndarray) -> np.ndarray:
         return logits + self.offset_
+
+    def _transform_tensor(self, logits: Tensor) -> Tensor:
+        return logits + logits.new_tensor(self.offset_)
 
 
 def log_shares(class_counts: np.ndarray) -> np.ndarray:

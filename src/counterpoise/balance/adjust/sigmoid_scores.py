@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.special import log_expit
 from sklearn.metrics import roc_curve
 
 from counterpoise.balance.adjust._decision_scores import CLASS_SCORES, MacroScore
-from counterpoise.balance.adjust._shift import highest_at_zero
+from counterpoise.balance.adjust._shift import highest_at_zero, tensor_highest_at_zero
 from counterpoise.balance.adjust._threshold_search import search_offsets
 from counterpoise.balance.adjust.base import Adjustment
 from counterpoise.exceptions import UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NONE, YOUDEN = "none", "youden"
 # What one class alone, or none, tells about its threshold: the middle.
@@ -70,6 +75,11 @@ class SigmoidScores(Adjustment):
 
     def _transform(self, logits: np.ndarray) -> np.ndarray:
         return highest_at_zero(log_expit(logits) + self.offset_)
+
+    def _transform_tensor(self, logits: Tensor) -> Tensor:
+        from torch.nn.functional import logsigmoid
+
+        return tensor_highest_at_zero(logsigmoid(logits) + logits.new_tensor(self.offset_))
 
 
 def _youden_log_threshold(positive: np.ndarray, log_scores: np.ndarray) -> float:

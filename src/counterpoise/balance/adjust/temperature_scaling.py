@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import softmax
 
-from counterpoise.balance.adjust._shift import highest_at_zero
+from counterpoise.balance.adjust._shift import highest_at_zero, tensor_highest_at_zero
 from counterpoise.balance.adjust.base import Adjustment
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The inverse temperature stays in here; validation images that are all right ask for an infinite one.
 LOWEST, HIGHEST = 0.01, 100.0
@@ -52,6 +56,9 @@ class TemperatureScaling(Adjustment):
 
     def _transform(self, logits: np.ndarray) -> np.ndarray:
         return highest_at_zero(logits) / self.temperature_
+
+    def _transform_tensor(self, logits: Tensor) -> Tensor:
+        return tensor_highest_at_zero(logits) / self.temperature_
 
 
 def _root_of_rising(function: Callable[[float], float]) -> float:
