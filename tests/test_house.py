@@ -16,8 +16,9 @@ FLOORS = {
     3: ["training"],
     4: ["experiments", "estimator"],
     5: ["transfer", "enhance"],  # with the run folders and worker processes of experiments
-    6: ["report"],
-    7: ["cli"],
+    6: ["reproduce"],  # the studies of all three
+    7: ["report"],
+    8: ["cli"],
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 

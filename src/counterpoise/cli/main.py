@@ -26,6 +26,7 @@ from counterpoise.cli import (
     methods,
     predict,
     report,
+    reproduce,
     train,
     transfer,
 )
@@ -61,6 +62,7 @@ for module in (
     report,
     transfer,
     enhance,
+    reproduce,
     methods,
     datasets,
 ):

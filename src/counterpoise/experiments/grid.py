@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from counterpoise.datasets import ImageDataset
-from counterpoise.exceptions import CounterpoiseError
 from counterpoise.experiments.folder import RunFolder
+from counterpoise.experiments.parallel import LOKY, attempt, in_parallel
 from counterpoise.experiments.plan import RunPlan
-from counterpoise.experiments.relay import Address, end_with_parent, listening
 from counterpoise.experiments.run import execute_run
 from counterpoise.training import Progress, Step
 
@@ -38,6 +37,16 @@ class News:
 
 
 Listener = Callable[[News], None]
+#: Carries out a plan as `execute_run` does.
+Execute = Callable[..., RunFolder]
+
+
+class Task(NamedTuple):
+    """A plan, the data set that it names, and the folder of the study that it is part of."""
+
+    plan: RunPlan
+    dataset: ImageDataset
+    folder: Path
 
 
 def run_grid(
@@ -47,6 +56,7 @@ def run_grid(
     *,
     jobs: int = 1,
     listen: Listener | None = None,
+    execute: Execute = execute_run,
 ) -> list[Outcome]:
     """Carry out `plans`, each in its own folder below ``folder/runs``, and return what became of each, in order.
 
@@ -65,54 +75,44 @@ def run_grid(
         Processes; 1 runs in this one.
     listen : callable, optional
         Hears of the steps and the ends of runs.
+    execute : callable
+        What carries out a plan, called as `execute_run` is.
     """
-    listen = listen or _ignore
-    if jobs == 1:
-        return [_run_here(plan, dataset, folder, listen) for plan in plans]
-    with listening(listen) as address:
-        return _run_in_parallel(plans, dataset, folder, jobs, address)
-
-
-def _run_here(plan: RunPlan, dataset: ImageDataset, folder: Path, listen: Listener) -> Outcome:
-    outcome = _attempt(plan, dataset, folder, Teller(plan, listen))
-    listen(News(plan, None))
-    return outcome
-
-
-def _run_in_parallel(
-    plans: Sequence[RunPlan], dataset: ImageDataset, folder: Path, jobs: int, address: Address
-) -> list[Outcome]:
-    from joblib import Parallel, delayed
-
-    # Idle BLAS and OpenMP threads spin; a worker gets as many as its runs are configured to use.
-    threads = max(plan.config.threads for plan in plans)
-    parallel = Parallel(
-        n_jobs=jobs,
-        backend="loky",
-        inner_max_num_threads=threads,
-        mmap_mode="r",
-        initializer=end_with_parent,
-        initargs=(os.getpid(),),
+    return run_tasks(
+        [Task(plan, dataset, folder) for plan in plans], jobs=jobs, listen=listen, execute=execute
     )
-    tasks = (delayed(_run_in_worker)(plan, dataset, folder, address) for plan in plans)
-    return list(parallel(tasks))
 
 
-def _run_in_worker(plan: RunPlan, dataset: ImageDataset, folder: Path, address: Address) -> Outcome:
-    with address.connected() as send:
-        return _run_here(plan, dataset, folder, send)
+def run_tasks(
+    tasks: Sequence[Task],
+    *,
+    jobs: int = 1,
+    listen: Listener | None = None,
+    execute: Execute = execute_run,
+    backend: str = LOKY,
+) -> list[Outcome]:
+    """Carry out plans of one or several data sets and folders; as `run_grid` else.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        What to do.
+    jobs, listen, execute
+        As in `run_grid`.
+    backend : {"loky", "ray", "dask"}
+        As in `in_parallel`.
+    """
+    threads = max((task.plan.config.threads for task in tasks), default=1)
+    work = partial(_carry_out, execute)
+    return in_parallel(work, tasks, jobs=jobs, threads=threads, tell=listen or _ignore, backend=backend)
 
 
-def _attempt(plan: RunPlan, dataset: ImageDataset, folder: Path, progress: Progress) -> Outcome:
-    path, shared = folder / "runs" / plan.folder_name, folder / "networks"
-    try:
-        return Outcome(plan, execute_run(plan, dataset, path, shared=shared, progress=progress))
-    except CounterpoiseError as error:
-        return Outcome(plan, None, str(error))
-    except (MemoryError, RuntimeError, ValueError, OSError) as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(where.filename).name}:{where.lineno}"
-        return Outcome(plan, None, f"{type(error).__name__}: {error} ({place})".replace("\n", " "))
+def _carry_out(execute: Execute, task: Task, listen: Listener) -> Outcome:
+    path, shared = task.folder / "runs" / task.plan.folder_name, task.folder / "networks"
+    progress = Teller(task.plan, listen)
+    found, error = attempt(lambda: execute(task.plan, task.dataset, path, shared=shared, progress=progress))
+    listen(News(task.plan, None))
+    return Outcome(task.plan, found, error)
 
 
 class Teller(Progress):

@@ -6,8 +6,10 @@ its run folders, nor wait for work that never comes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,37 +37,73 @@ def _watch(parent: int) -> None:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a worker reaches the process that started it."""
+    """Where a worker reaches the process that started it.
+
+    Attributes
+    ----------
+    address : str or (str, int)
+        Of the listener.
+    key : bytes
+        What the two sides know each other by.
+    own : bool
+        Whether the worker is that process's own child: it ends where nobody listens any more. A cluster's worker goes
+        on in silence.
+    """
 
     address: Any
     key: bytes
+    own: bool = True
 
     @contextmanager
     def connected(self) -> Iterator[Callable[[Any], None]]:
         """Yield a function that sends a picklable object to the listening process."""
-        with Client(self.address, authkey=self.key) as connection:
+        try:
+            client = Client(self.address, authkey=self.key)
+        except (OSError, EOFError):
+            if self.own:
+                raise
+            yield lambda message: None
+            return
+        with client as connection:
 
             def send(message: Any) -> None:
                 try:
                     connection.send(message)
                 except OSError:
-                    os._exit(1)
+                    if self.own:
+                        os._exit(1)
 
             yield send
 
 
 @contextmanager
-def listening(hear: Callable[[Any], None]) -> Iterator[Address]:
-    """Yield the address at which `hear` is told, in a thread of this process, what workers send."""
+def listening(hear: Callable[[Any], None], *, anywhere: bool = False) -> Iterator[Address]:
+    """Yield the address at which `hear` is told, in a thread of this process, what workers send.
+
+    Parameters
+    ----------
+    hear : callable
+        Takes one message.
+    anywhere : bool
+        Whether workers may be on other machines. Only who has the key, which goes with the work, is listened to.
+    """
     key = secrets.token_bytes(32)
-    with Listener(authkey=key) as listener:
+    with Listener((_own_address(), 0) if anywhere else None, authkey=key) as listener:
         thread = Thread(target=_serve, args=(listener, hear), daemon=True)
         thread.start()
-        address = Address(listener.address, key)
+        address = Address(listener.address, key, own=not anywhere)
         yield address
         with Client(listener.address, authkey=key) as last:
             last.send(_End())
         thread.join()
+
+
+def _own_address() -> str:
+    """Return the address that other machines reach this one at; its own only, where there are none."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # nothing is sent: this only looks up which way it would go
+        return str(probe.getsockname()[0])
+    return "127.0.0.1"
 
 
 class _End:

@@ -1,0 +1,98 @@
+"""``counterpoise reproduce``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from counterpoise.cli import options as o
+from counterpoise.cli.printing import command_line, complain, print_json, print_table, say
+from counterpoise.exceptions import InputError
+
+PANEL = "Studies"
+
+
+def command(
+    context: typer.Context,
+    table: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TABLE]", show_default=False, help="One of the published tables; none: list them."
+        ),
+    ] = None,
+    *,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", show_default="the table's own", help="How often to draw the images and train anew."
+        ),
+    ] = None,
+    subset: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Rehearse on N training images of each class at most: not the published protocol.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", show_default="one per core", help="Runs at the same time.")
+    ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Where runs are: loky (this machine), ray or dask (a cluster)."),
+    ] = "loky",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", show_default="out/TABLE", help="Folder for runs and results."),
+    ] = None,
+    data_dir: o.DataDir = None,
+    device: o.Device = "auto",
+    as_json: o.AsJson = False,
+) -> None:
+    """Make a published table again, and put its numbers beside ours.
+
+    Every run is kept: give the command again to go on after an interruption, or to add draws.
+    """
+    from counterpoise.reproduce.table import all_tables, get_table
+
+    if table is None:
+        print_table(
+            ["table", "what it shows", "from"], [[t.name, t.title, t.paper] for t in all_tables().values()]
+        )
+        return
+    chosen = get_table(table)
+    if jobs is not None and jobs < 1:
+        raise InputError(
+            f"--jobs {jobs}: at least one run at a time is needed; leave it out for one per core"
+        )
+
+    from counterpoise.cli.loading import load
+    from counterpoise.cli.progress import watching
+    from counterpoise.experiments.environment import default_jobs
+    from counterpoise.reproduce import missing_tasks, plan_table, reproduce_table
+
+    folder = out or Path("out") / table
+    plan = plan_table(
+        chosen,
+        draws=draws,
+        subset=subset,
+        data_dir=data_dir,
+        device=device,
+        command=command_line(*context.obj),
+        load=partial(load, quiet=as_json),
+    )
+    missing = missing_tasks(plan, folder)
+    jobs = jobs or default_jobs(device, 1, len(missing))
+    with watching(len(missing)) as listen:
+        result = reproduce_table(plan, folder, jobs=jobs, backend=backend, listen=listen)
+    if as_json:
+        print_json(result.summary)
+    else:
+        say(f"results: {folder}")
+    for failure in result.summary["failed"]:
+        complain(f"{failure['method']}, draw {failure['draw']}, failed: {failure['error']}")
+    if result.summary["failed"]:
+        raise typer.Exit(1)

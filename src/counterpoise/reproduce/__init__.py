@@ -1,0 +1,17 @@
+"""The papers' tables: run again under their own protocols, side by side with what was published."""
+
+from counterpoise.reproduce.plan import TablePlan, plan_table
+from counterpoise.reproduce.run import Reproduced, missing_tasks, reproduce_table
+from counterpoise.reproduce.table import Setting, Table, all_tables, get_table
+
+__all__ = [
+    "Reproduced",
+    "Setting",
+    "Table",
+    "TablePlan",
+    "all_tables",
+    "get_table",
+    "missing_tasks",
+    "plan_table",
+    "reproduce_table",
+]
