@@ -15,6 +15,7 @@ from torch import nn
 
 from counterpoise.balance.losses import BalancedSoftmax, CrossEntropy
 from counterpoise.balance.perturb import AOS, input_gradient
+from counterpoise.balance.perturb._fixed_batch_norm import FixedBatchNorm
 from counterpoise.exceptions import InputError
 
 COUNTS = [50, 5, 50, 40]  # the last is below the largest, and above the mean
@@ -140,6 +141,36 @@ def test_the_loss_of_a_perturbed_image_goes_up(loss):
     chosen = minority(targets).numpy()
     assert (change[chosen] > 0).all()
     assert (change[~chosen] == 0).all()
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(("kind", "shape"), [(nn.BatchNorm2d, (5, 3, 4, 4)), (nn.BatchNorm1d, (5, 3))])
+def test_a_fixed_batch_norm_is_torchs(kind, shape, affine):
+    generator = torch.Generator().manual_seed(0)
+    norm = kind(3, affine=affine, eps=0.01).double().eval()
+    for tensor in norm.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(3, generator=generator) + 0.2)
+    x, share = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    x.requires_grad_()
+    expected = norm(x)
+    with FixedBatchNorm():
+        found = norm(x)
+        assert "BatchNorm" not in type(found.grad_fn).__name__
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, x, share), torch.autograd.grad(expected, x, share), atol=1e-12, rtol=1e-12
+    )
+
+
+def test_a_batch_norm_without_stored_statistics_or_in_training_is_not_fixed():
+    x = torch.randn(6, 3)
+    loose, training = nn.BatchNorm1d(3, track_running_stats=False).eval(), nn.BatchNorm1d(3)
+    expected = nn.BatchNorm1d(3)(x)
+    with FixedBatchNorm():
+        assert torch.equal(loose(x), expected)
+        assert torch.equal(training(x), expected)
+    assert training.num_batches_tracked == 1
 
 
 @pytest.mark.parametrize("mode", [True, False])

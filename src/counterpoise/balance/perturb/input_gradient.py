@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from counterpoise.balance.perturb._fixed_batch_norm import FixedBatchNorm
 from counterpoise.balance.perturb.base import Loss
 from counterpoise.exceptions import InputError
 
@@ -58,7 +59,7 @@ def input_gradient(network: nn.Module, loss: Loss, images: Tensor, targets: Tens
     """
     bare = _bare(network)
     x = _fast_layout(images.detach()).requires_grad_()
-    with _evaluation_mode(bare), torch.enable_grad():
+    with _evaluation_mode(bare), FixedBatchNorm(), torch.enable_grad():
         logits = bare(x)
         value = loss(logits, targets).sum()
         if logits.dtype == torch.float16:
