@@ -6,7 +6,7 @@ import torch
 
 from counterpoise.exceptions import UnknownNameError
 from counterpoise.networks import create_network, load_network, save_network
-from counterpoise.networks.heads import CosineHead, PrototypeHead
+from counterpoise.networks.heads import CosineHead, OneVsRestHead, PrototypeHead
 
 POINTS = torch.tensor(np.random.default_rng(0).normal(size=(20, 5)), dtype=torch.float32)
 
@@ -22,6 +22,17 @@ def test_cosine_logits_are_scaled_cosines():
     assert head(POINTS).detach().numpy() == pytest.approx(np.array(expected), rel=1e-4, abs=1e-5)
 
 
+def test_one_against_the_rest_starts_at_the_share_of_a_class_also_when_reset():
+    net = network(head_layer="one-vs-rest")
+    black = torch.zeros(1, net.embedding_dim)
+    assert torch.sigmoid(net.head(black)).tolist() == pytest.approx(np.full((1, 3), 1 / 3))
+    net.reset_head(5, generator=torch.Generator().manual_seed(3))
+    assert isinstance(net.classifier, OneVsRestHead)
+    assert torch.sigmoid(net.head(black)).tolist() == pytest.approx(np.full((1, 5), 1 / 5))
+    plain = network()
+    assert torch.equal(network(head_layer="one-vs-rest").classifier.weight, plain.classifier.weight)
+
+
 def test_prototype_logits_are_squared_distances_to_the_nearest_of_each_class():
     centres = np.random.default_rng(1).normal(size=(4, 5))
     labels = [0, 2, 2, 0]
@@ -35,7 +46,7 @@ def test_prototype_logits_are_squared_distances_to_the_nearest_of_each_class():
         assert logits[1] == -8  # no prototype: as far as a point of the sphere can be
 
 
-@pytest.mark.parametrize("kind", ["linear", "cosine"])
+@pytest.mark.parametrize("kind", ["linear", "one-vs-rest", "cosine"])
 def test_every_head_comes_back_from_its_file(kind, tmp_path):
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     saved = network(head_layer=kind).eval()

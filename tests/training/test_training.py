@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from counterpoise.datasets import ImageSplit
+from counterpoise.datasets import ImageSplit, load_dataset
 from counterpoise.exceptions import InputError, TrainingError
 from counterpoise.methods import get_method
 from counterpoise.networks import create_network
@@ -314,3 +314,43 @@ def test_an_objective_embeds_what_it_looks_at(train, monkeypatch, spec, passed):
     monkeypatch.setattr("counterpoise.training.fit.embed_images", embed)
     fit(train, f"{spec}:objective.defer_epochs=0")
     assert found == passed
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "lmle:loss=focal-loss:objective.defer_epochs=0",
+        "lmle:loss=weighted-cross-entropy:loss.defer_epochs=1:objective.defer_epochs=1",
+    ],
+)
+def test_a_loss_that_no_epoch_looks_at_is_refused(train, spec):
+    with pytest.raises(InputError, match="the loss would change nothing"):
+        fit(train, spec, epochs=3)
+
+
+def test_a_loss_beside_an_objective_changes_the_result(train):
+    for objective in ("dos:objective.defer_epochs=0", "lmle:objective.defer_epochs=1"):
+        plain, focal = (fit(train, objective + loss).network for loss in ("", ":loss=focal-loss"))
+        assert not torch.equal(weights_of(plain), weights_of(focal)), objective
+
+
+def test_one_against_the_rest_starts_better_with_its_bias():
+    """After two epochs on digits, each output's head start shows in the loss."""
+    digits = load_dataset("digits").train
+    losses = {}
+    for layer in ("one-vs-rest", "linear"):
+        network = create_network(
+            "tinynet",
+            num_classes=10,
+            in_channels=1,
+            image_size=digits.images.shape[2:],
+            head_layer=layer,
+            seed=0,
+        )
+        config = make_config(epochs=2, batch_size=64, device="cpu")
+        history = fit_method(
+            get_method(f"sigmoid:head_layer={layer}"), network, digits, config=config
+        ).history
+        losses[layer] = [entry["loss"] for entry in history]
+    assert losses["one-vs-rest"][0] < 0.8 * losses["linear"][0]
+    assert losses["one-vs-rest"][1] < losses["linear"][1]

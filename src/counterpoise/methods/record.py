@@ -25,7 +25,7 @@ PLACES: dict[str, str] = {
 
 # What a method says besides its pieces, and the values it can have.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "head_layer": ("linear", "cosine"),
+    "head_layer": ("linear", "one-vs-rest", "cosine"),
     "schedule": ("constant", "cosine", "one-cycle"),
 }
 
@@ -76,7 +76,7 @@ class Method:
         What is minimised while the head is trained on embeddings.
     adjust : Piece, optional
         What is done to the logits after training.
-    head_layer : {"linear", "cosine"}
+    head_layer : {"linear", "one-vs-rest", "cosine"}
         What kind of head the network has.
     schedule : {"constant", "cosine", "one-cycle"}
         The course of the learning rate, where the user does not say.

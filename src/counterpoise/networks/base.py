@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
-from counterpoise.networks.heads import PrototypeHead, make_head
+from counterpoise.networks.heads import OneVsRestHead, PrototypeHead, make_head
 
 if TYPE_CHECKING:
     from typing import Self
@@ -34,7 +34,7 @@ class Network(nn.Module):
         Height and width of the images in pixels.
     mean, std : sequence of float, optional
         Per channel, in units of [0, 1]; one value stands for all channels. Default 0 and 1: no normalisation.
-    head_layer : {"linear", "cosine", "prototype"}, default="linear"
+    head_layer : {"linear", "one-vs-rest", "cosine", "prototype"}, default="linear"
         What kind of head it has.
 
     Attributes
@@ -182,6 +182,8 @@ class Network(nn.Module):
             for parameter in head.parameters():
                 drawn = torch.rand(parameter.shape, generator=generator, device=device)
                 parameter.copy_((2 * drawn - 1) * bound)
+        if isinstance(head, OneVsRestHead):
+            head.set_prior()
         self.classifier = head.to(like)
 
     def set_prototypes(self, centres: Tensor, labels: Tensor) -> None:

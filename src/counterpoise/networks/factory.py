@@ -47,7 +47,7 @@ def create_network(
     seed : int, optional
         Where the random initial weights come from. With a seed, torch's global generator is left as it was;
         without one, the weights are drawn from it.
-    head_layer : {"linear", "cosine", "prototype"}, default="linear"
+    head_layer : {"linear", "one-vs-rest", "cosine", "prototype"}, default="linear"
         What kind of head it has.
     **options : Any
         What the network offers besides, such as ``trainable_blocks`` of ``vgg16``.

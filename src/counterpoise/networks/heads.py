@@ -1,6 +1,8 @@
-"""The layer on top of an embedding: linear, by angles, or by distances to prototypes."""
+"""The layer on top of an embedding: linear, one class against the rest, by angles, or by distances to prototypes."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +39,33 @@ class CosineHead(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Return the logits (N, C) of embeddings (N, d)."""
         return self.scale * F.linear(F.normalize(z, dim=1), F.normalize(self.weight, dim=1))
+
+
+class OneVsRestHead(nn.Linear):
+    """A linear head that starts with the probability 1 / C of each class, one against the rest.
+
+    Its bias is -log(C - 1) (Lin et al. 2017, section 3.3). With a bias around 0, as `torch.nn.Linear` draws it, each
+    sigmoid starts at one half, and the first steps only bring C - 1 wrong outputs of each image down.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Width of the embedding, and number of classes.
+
+    Examples
+    --------
+    >>> torch.sigmoid(OneVsRestHead(2, 4)(torch.zeros(1, 2))).round(decimals=4).tolist()
+    [[0.25, 0.25, 0.25, 0.25]]
+    """
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as `torch.nn.Linear` does, and set the bias."""
+        super().reset_parameters()
+        self.set_prior()
+
+    def set_prior(self) -> None:
+        """Set the bias to -log(C - 1)."""
+        nn.init.constant_(self.bias, -math.log(max(self.out_features - 1, 1)))
 
 
 class PrototypeHead(nn.Module):
@@ -87,7 +116,7 @@ class PrototypeHead(nn.Module):
         return self.scale * logits
 
 
-HEADS = {"linear": nn.Linear, "cosine": CosineHead, "prototype": PrototypeHead}
+HEADS = {"linear": nn.Linear, "cosine": CosineHead, "one-vs-rest": OneVsRestHead, "prototype": PrototypeHead}
 
 
 def make_head(kind: str, in_features: int, out_features: int, **options: int) -> nn.Module:

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from counterpoise.balance.adjust import Adjustment
 from counterpoise.balance.heads import HeadStage
+from counterpoise.balance.losses import ClassificationLoss
 from counterpoise.balance.objectives import Objective
 from counterpoise.balance.samplers import ImageSampler, epoch_indices
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
-from counterpoise.methods import Method, Piece
+from counterpoise.methods import CROSS_ENTROPY, Method, Piece
 from counterpoise.networks import Network
 from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
 from counterpoise.training.batches import TensorBatches, memory_format
@@ -271,6 +272,7 @@ class _MethodFit:
             raise InputError(
                 f"{self.method.label}: an objective and a perturbation cannot act together; leave one out"
             )
+        self._refuse_idle_loss(objective, loss)
         labels = torch.from_numpy(train.labels).to(device)
         return ObjectiveLoss(
             objective,
@@ -280,6 +282,15 @@ class _MethodFit:
             seed=seed,
             augment=augment,
             autocast=self.fabric.autocast,
+        )
+
+    def _refuse_idle_loss(self, objective: Objective, loss: ClassificationLoss) -> None:
+        plain = self.method.loss.identity() == CROSS_ENTROPY.identity()
+        if plain or objective.loss_epochs is None or loss.first_epoch < objective.loss_epochs:
+            return
+        raise InputError(
+            f"{self.method.label}: the loss would change nothing, as only the first {objective.loss_epochs} of "
+            f"{self.config.epochs} epochs look at it; leave it out, or raise objective.defer_epochs"
         )
 
     def _embed_training_set(self, train: ImageSplit, rows: Tensor | None = None) -> Tensor:

@@ -29,6 +29,9 @@ class ClassificationLoss(nn.Module, ABC):
         would take back much of the weighting within a batch.
     """
 
+    #: From which epoch on it is what it says; before, it is plain.
+    first_epoch = 0
+
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
         if reduction not in _REDUCTIONS:

@@ -42,7 +42,7 @@ class ReweightedLoss(ClassificationLoss):
         reduction: str,
     ) -> None:
         super().__init__(reduction=reduction)
-        self._first_epoch = first_epoch(defer_epochs, epochs)
+        self.first_epoch = first_epoch(defer_epochs, epochs)
         self._weights, self._deferred = weights, deferred
         # Not saved with the network: the counts of the data decide.
         self.register_buffer("weight", torch.empty(0), persistent=False)
@@ -50,7 +50,7 @@ class ReweightedLoss(ClassificationLoss):
 
     def set_epoch(self, epoch: int) -> None:
         """Take the weights of epoch `epoch`, counted from 0."""
-        weights = self._weights if epoch >= self._first_epoch else self._deferred
+        weights = self._weights if epoch >= self.first_epoch else self._deferred
         self.weight = torch.as_tensor(weights, device=self.weight.device)
 
     @abstractmethod

@@ -34,6 +34,11 @@ class Objective(ABC):
 
     _begun = False
 
+    @property
+    def loss_epochs(self) -> int | None:
+        """In how many epochs from the start the loss is looked at; None: in all."""
+        return None
+
     @abstractmethod
     def _begin_epoch(
         self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator

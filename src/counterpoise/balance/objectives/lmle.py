@@ -127,6 +127,11 @@ class LMLE(Objective):
             )
         self._clusters: Tensor | None = None
 
+    @property
+    def loss_epochs(self) -> int:
+        """The plain epochs: the hinges know no classification loss."""
+        return self._first_epoch
+
     def _begin_epoch(
         self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator
     ) -> None:

@@ -10,5 +10,7 @@ METHOD = Method(
     paper='lecture, "Sigmoid"',
     loss=Piece("losses", "SigmoidCrossEntropy"),
     adjust=Piece("adjust", "SigmoidScores"),
+    # Each sigmoid starts at 1 / C, not at one half.
+    head_layer="one-vs-rest",
     order=15,
 )
