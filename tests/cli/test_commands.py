@@ -6,12 +6,15 @@ import json
 import re
 import shlex
 import shutil
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from counterpoise.cli import main
 
 QUICK = ("--epochs", "2", "--batch-size", "16", "--threads", "1")
 COMPARE = (
@@ -582,3 +585,14 @@ def test_no_bars_where_nobody_looks(capsys):
         update(5, 10)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_what_every_run_has_to_say_is_said_once(capsys):
+    with main._warnings_in_one_line():
+        for text in ("the head starts untrained", "the head starts untrained", "one more"):
+            with warnings.catch_warnings():
+                warnings.warn(text, UserWarning, stacklevel=1)
+    assert capsys.readouterr().err.splitlines() == [
+        "counterpoise: note: the head starts untrained",
+        "counterpoise: note: one more",
+    ]

@@ -110,6 +110,20 @@ def test_timm_file(tmp_path, suffix, wrapped):
     assert network.config["mean"] == pytest.approx(list(source.pretrained_cfg["mean"]))
 
 
+def test_a_transformers_positions_are_brought_to_the_image_size_as_timm_does(tmp_path):
+    """A file made at 160 pixels, under the names that CLIP's image towers have elsewhere, for images of 64."""
+    state = timm.create_model("test_vit", pretrained=False, num_classes=7).state_dict()
+    torch.save({f"visual.trunk.{name}": tensor for name, tensor in state.items()}, tmp_path / "vit.pth")
+    with pytest.warns(UserWarning, match=r"classifier\.bias; they start untrained"):
+        network = build("test_vit", 3, (64, 64), weights=tmp_path / "vit.pth").eval()
+    expected = timm.create_model(
+        "test_vit", pretrained=True, pretrained_cfg_overlay={"state_dict": state}, num_classes=0, img_size=64
+    ).eval()
+    x = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(network.embed(x), expected((x - network.mean) / network.std))
+    assert network.state_dict()["backbone.pos_embed"].shape != state["pos_embed"].shape
+
+
 def test_colour_weights_for_grey_images(tmp_path):
     """A grey image gives the features that the same image gives as colour."""
     source = build("resnet32", 3, (16, 16), seed=1, mean=0.2, std=0.5).eval()

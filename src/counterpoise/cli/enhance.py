@@ -55,7 +55,7 @@ def command(
         int | None,
         typer.Option(
             metavar="N",
-            show_default="--epochs and --enhance-epochs together",
+            show_default="as many as the two had one after the other",
             help="Epochs of the control: the U-Net and a fresh classifier, trained together.",
         ),
     ] = None,

@@ -146,8 +146,13 @@ def _close_stdout() -> None:
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
+    said: set[str] = set()
+
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        complain(f"note: {message}")
+        # Every run of a comparison may have the same to say.
+        if str(message) not in said:
+            said.add(str(message))
+            complain(f"note: {message}")
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -199,6 +199,10 @@ class Network(nn.Module):
         head = PrototypeHead(self.embedding_dim, self.num_classes, prototypes=len(centres))
         self.head_layer, self.classifier = "prototype", head.to(next(self.parameters()).device)
         head.set_prototypes(centres, labels)
+
+    def convert_weights(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return weights made elsewhere under the names and in the shapes of this backbone, where that is known."""
+        return tensors
 
     def take_pretrained_normalisation(self) -> None:
         """Normalise as weights made elsewhere for this architecture expect it, where that is known."""

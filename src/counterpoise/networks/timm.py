@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -55,6 +57,16 @@ class TimmNetwork(Network):
         if pretrained is not None:
             self.pretrained_normalisation = (pretrained.mean, pretrained.std)
         return probed_width(self)
+
+    def convert_weights(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return weights as timm itself reads them: names of DINOv2 or CLIP, positions resampled to the image size."""
+        convert = getattr(sys.modules[type(self.backbone).__module__], "checkpoint_filter_fn", None)
+        if convert is None:
+            return tensors
+        try:
+            return convert(dict(tensors), self.backbone)
+        except Exception:  # it takes what it gets for a file of this architecture
+            return tensors
 
     def _features(self, x: Tensor) -> Tensor:
         return self._to_map(self.backbone.forward_features(x))

@@ -107,8 +107,9 @@ def load_weights(network: Network, path: str | Path, *, keep_normalisation: bool
     """Load local pretrained weights into a network, in place.
 
     The file is one that :func:`save_network` wrote, or a state dict of the backbone as timm or torchvision
-    has it. The backbone must be complete; the layers above it are taken over where name and shape fit. A
-    first layer for colour is summed over its channels where the network takes grey images.
+    has it, or as timm can convert it: a transformer's positions are resampled to the image size. The backbone
+    must be complete; the layers above it are taken over where name and shape fit. A first layer for colour is
+    summed over its channels where the network takes grey images.
 
     Parameters
     ----------
@@ -135,8 +136,7 @@ def load_weights(network: Network, path: str | Path, *, keep_normalisation: bool
     UserWarning
         If layers above the backbone find no fitting weights and start untrained.
     """
-    found = _read_tensors(Path(path))
-    fitting = max(_candidates(network, found), key=len)
+    fitting = _most_fitting(network, _read_tensors(Path(path)))
     if keep_normalisation:
         fitting = {name: tensor for name, tensor in fitting.items() if name not in _NORMALISATION}
     needed = [name for name in network.state_dict() if _is_needed(name)]
@@ -182,6 +182,13 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _is_needed(name: str) -> bool:
     return name.startswith("backbone.") and not name.endswith("num_batches_tracked")
+
+
+def _most_fitting(network: Network, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    fitting = max(_candidates(network, found), key=len)
+    if all(name in fitting for name in network.state_dict() if _is_needed(name)):
+        return fitting
+    return max(fitting, *_candidates(network, network.convert_weights(found)), key=len)
 
 
 def _candidates(network: Network, found: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
