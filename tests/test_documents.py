@@ -17,6 +17,14 @@ def test_the_page_of_methods_has_a_section_for_every_record(record):
     assert record.paper in page
 
 
+@pytest.mark.parametrize("name", all_methods())
+def test_each_section_says_when_the_method_helps_and_when_it_hurts(name):
+    page = (ROOT / "docs" / "methods.md").read_text()
+    section = page.split(f"\n## `{name}`: ")[1].split("\n## ")[0]
+    assert "Helps: " in section
+    assert "Hurts: " in section
+
+
 def test_the_page_of_methods_describes_no_method_that_is_not_there():
     page = (ROOT / "docs" / "methods.md").read_text()
     assert set(re.findall(r"^## `([^`]+)`", page, flags=re.MULTILINE)) == set(all_methods())

@@ -146,6 +146,9 @@ def test_dos_equals_the_slow_loop():
         weights[row] = draws
     expected = slow_dos(net, images, labels, before, indices, weights, k=3, embedding_weight=0.7)
     torch.testing.assert_close(value, expected)
+    # What the network learns, too: the weights by closeness are constants in both.
+    found, wanted = (torch.autograd.grad(part, list(net.parameters())) for part in (value, expected))
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_only_images_with_neighbours_are_embedded():
@@ -324,13 +327,38 @@ def test_quintuplets_and_hinges_equal_the_slow_loop(seed, size, classes):
     distances, present = quintuplet_distances(z, *tensors)
     slow_distances, slow_present = slow_quintuplets(z.detach(), targets, clusters, indices)
     assert present.tolist() == slow_present
-    torch.testing.assert_close(distances, torch.tensor(slow_distances), atol=1e-6, rtol=1e-5)
+    expected = torch.tensor(slow_distances, dtype=torch.float64)
+    torch.testing.assert_close(distances, expected, atol=1e-12, rtol=1e-10)
     value = triple_header_hinge(distances, present, (0.1, 0.2, 0.8))
     assert float(value.detach()) == pytest.approx(
         slow_hinges(slow_distances, slow_present, (0.1, 0.2, 0.8)), abs=1e-5
     )
     value.backward()
     assert bool(torch.isfinite(z.grad).all())
+
+
+def test_gradients_of_the_embedding_losses():
+    """Against finite differences."""
+    generator = torch.Generator().manual_seed(2)
+
+    def drawn(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    neighbours, weights = drawn(6, 3, 4), drawn(6, 2, 4).softmax(dim=2)
+    assert torch.autograd.gradcheck(
+        lambda z: (embedding_loss(z, neighbours, weights), overloaded_points(z, neighbours, weights)),
+        drawn(6, 4).requires_grad_(),
+    )
+    targets, clusters = torch.arange(12) % 2, torch.arange(12) % 4
+
+    def hinges(z):
+        return triple_header_hinge(
+            *quintuplet_distances(z, targets, clusters, torch.arange(12)), (0.1, 0.2, 0.8)
+        )
+
+    z = drawn(12, 3).requires_grad_()
+    assert torch.autograd.grad(hinges(z), z)[0].any(dim=1).sum() > 6
+    assert torch.autograd.gradcheck(hinges, z)
 
 
 def test_hinges_by_hand():

@@ -268,8 +268,8 @@ def quintuplet_distances(
 
     Returns
     -------
-    distances : Tensor of shape (B, 4), float32
-        0 where there is no such image.
+    distances : Tensor of shape (B, 4)
+        0 where there is no such image; float32, or float64 where `z` is.
     present : Tensor of shape (B, 4), bool
 
     Examples
@@ -281,7 +281,7 @@ def quintuplet_distances(
     >>> distances.round(decimals=2)[0], present[3].tolist()
     (tensor([0.8000, 0.4000, 0.8000, 2.0000]), [False, False, False, True])
     """
-    unit = F.normalize(z.float(), dim=1)
+    unit = F.normalize(z if z.dtype == torch.float64 else z.float(), dim=1)
     squared = (2 - 2 * unit @ unit.T).clamp(min=0)
     in_class = (targets[:, None] == targets) & (indices[:, None] != indices)
     in_cluster = clusters[:, None] == clusters

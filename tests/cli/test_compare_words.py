@@ -1,0 +1,55 @@
+"""What a comparison says of a method that loses to plain training."""
+
+import pandas as pd
+import pytest
+
+from counterpoise.cli.comparing import conclude
+from counterpoise.experiments.results import verdict
+from counterpoise.experiments.study import StudyResult
+
+SCORES = {"bl": [0.7, 0.8], "ros": [0.6, 0.8], "rus": [0.7, 0.8], "aos": [0.9, 0.8]}
+ROWS = [
+    {"method": method, "draw": draw, "classes": "all", "metric": "gmean", "value": value}
+    for method, values in SCORES.items()
+    for draw, value in enumerate(values)
+]
+TABLE = pd.DataFrame(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("method", "beats", "words"),
+    [
+        ("bl", None, "what the others are measured against"),
+        ("aos", True, "better than plain training by 0.100 gmean (mean of 2 draws)"),
+        ("rus", False, "no better than plain training (2 draws)"),
+        ("ros", False, "worse than plain training by 0.050 gmean (mean of 2 draws): do not use it here"),
+        ("mixup", None, "not compared with plain training: add bl to --methods"),
+    ],
+)
+def test_the_verdict_by_hand(method, beats, words):
+    found, note = verdict(TABLE, method, "gmean")
+    assert found is beats
+    assert words in note
+
+
+def test_the_table_of_compare_names_in_words_each_method_that_loses(capsys, tmp_path):
+    entries = []
+    for method in SCORES:
+        beats, note = verdict(TABLE, method, "gmean")
+        entries.append(
+            {"method": method, "scores": {}, "best": method == "aos", "beats_baseline": beats, "note": note}
+        )
+    summary = {
+        "dataset": "photos",
+        "imbalance": {"profile": "natural"},
+        "draws": 2,
+        "metric": "gmean",
+        "winner": None,
+        "methods": entries,
+        "failed": [],
+    }
+    conclude(StudyResult(TABLE, summary, [], None), None, tmp_path)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "ros: worse than plain training by 0.050 gmean (mean of 2 draws): do not use it here" in shown
+    assert "rus: no better than plain training" in shown
+    assert "aos: " not in shown
