@@ -56,7 +56,7 @@ def run_grid(
     *,
     jobs: int = 1,
     listen: Listener | None = None,
-    execute: Execute = execute_run,
+    execute: Execute | None = None,
 ) -> list[Outcome]:
     """Carry out `plans`, each in its own folder below ``folder/runs``, and return what became of each, in order.
 
@@ -75,8 +75,8 @@ def run_grid(
         Processes; 1 runs in this one.
     listen : callable, optional
         Hears of the steps and the ends of runs.
-    execute : callable
-        What carries out a plan, called as `execute_run` is.
+    execute : callable, optional
+        What carries out a plan, called as `execute_run` is, which it is by default.
     """
     return run_tasks(
         [Task(plan, dataset, folder) for plan in plans], jobs=jobs, listen=listen, execute=execute
@@ -88,7 +88,7 @@ def run_tasks(
     *,
     jobs: int = 1,
     listen: Listener | None = None,
-    execute: Execute = execute_run,
+    execute: Execute | None = None,
     backend: str = LOKY,
 ) -> list[Outcome]:
     """Carry out plans of one or several data sets and folders; as `run_grid` else.
@@ -103,7 +103,7 @@ def run_tasks(
         As in `in_parallel`.
     """
     threads = max((task.plan.config.threads for task in tasks), default=1)
-    work = partial(_carry_out, execute)
+    work = partial(_carry_out, execute or execute_run)
     return in_parallel(work, tasks, jobs=jobs, threads=threads, tell=listen or _ignore, backend=backend)
 
 

@@ -15,7 +15,6 @@ from counterpoise.experiments.folder import locked_folder, read_object, refuse_s
 from counterpoise.experiments.grid import Execute, Listener, Task, run_tasks
 from counterpoise.experiments.parallel import LOKY
 from counterpoise.experiments.results import result_rows, write_results
-from counterpoise.experiments.run import execute_run
 from counterpoise.files import write_json
 from counterpoise.reproduce.plan import TablePlan
 from counterpoise.reproduce.summary import COLUMNS, summarise
@@ -51,7 +50,7 @@ def reproduce_table(
     jobs: int = 1,
     backend: str = LOKY,
     listen: Listener | None = None,
-    execute: Execute = execute_run,
+    execute: Execute | None = None,
 ) -> Reproduced:
     """Run what is missing of a table and write its results to `out`.
 
@@ -68,8 +67,8 @@ def reproduce_table(
         Where they run.
     listen : callable, optional
         Hears of the steps and ends of runs.
-    execute : callable
-        What carries out a plan, called as `execute_run` is.
+    execute : callable, optional
+        What carries out a plan, called as `execute_run` is, which it is by default.
 
     Raises
     ------
