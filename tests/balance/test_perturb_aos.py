@@ -15,7 +15,7 @@ from torch import nn
 
 from counterpoise.balance.losses import BalancedSoftmax, CrossEntropy
 from counterpoise.balance.perturb import AOS, input_gradient
-from counterpoise.balance.perturb._fixed_batch_norm import FixedBatchNorm
+from counterpoise.balance.perturb._fixed_batch_norm import fixed_batch_norms
 from counterpoise.exceptions import InputError
 
 COUNTS = [50, 5, 50, 40]  # the last is below the largest, and above the mean
@@ -154,23 +154,42 @@ def test_a_fixed_batch_norm_is_torchs(kind, shape, affine):
     x, share = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
     x.requires_grad_()
     expected = norm(x)
-    with FixedBatchNorm():
+    with fixed_batch_norms([norm]):
         found = norm(x)
         assert "BatchNorm" not in type(found.grad_fn).__name__
+    assert "BatchNorm" in type(norm(x).grad_fn).__name__
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(
         torch.autograd.grad(found, x, share), torch.autograd.grad(expected, x, share), atol=1e-12, rtol=1e-12
     )
 
 
-def test_a_batch_norm_without_stored_statistics_or_in_training_is_not_fixed():
-    x = torch.randn(6, 3)
-    loose, training = nn.BatchNorm1d(3, track_running_stats=False).eval(), nn.BatchNorm1d(3)
-    expected = nn.BatchNorm1d(3)(x)
-    with FixedBatchNorm():
-        assert torch.equal(loose(x), expected)
-        assert torch.equal(training(x), expected)
-    assert training.num_batches_tracked == 1
+class Louder(nn.BatchNorm2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_what_is_no_plain_batch_norm_is_not_fixed():
+    x = torch.randn(6, 3, 2, 2, requires_grad=True)
+    loose, louder = nn.BatchNorm2d(3, track_running_stats=False).eval(), Louder(3).eval()
+    expected = loose(x), louder(x)
+    with fixed_batch_norms([loose, louder]):
+        assert torch.equal(loose(x), expected[0])
+        assert torch.equal(louder(x), expected[1])
+    plain = nn.BatchNorm2d(3).eval()
+    compiled = torch.compile(plain, backend="eager")
+    with fixed_batch_norms([compiled, plain]):
+        assert "BatchNorm" in type(plain(x).grad_fn).__name__
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*deprecated")
+def test_a_scripted_network_is_perturbed_alike():
+    network, (images, targets) = small_network(), batch()
+    scripted = torch.jit.script(network)
+    aos, loss = AOS(class_counts=COUNTS, p=1.0), nn.CrossEntropyLoss()
+    assert torch.equal(aos(images, targets, scripted, loss), aos(images, targets, network, loss))
+    assert scripted.training == network.training
+    assert [m.training for m in scripted.modules()] == [m.training for m in network.modules()]
 
 
 @pytest.mark.parametrize("mode", [True, False])

@@ -2,54 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch import Tensor, nn
 
-__all__ = ["FixedBatchNorm"]
+__all__ = ["fixed_batch_norms"]
+
+_KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-class FixedBatchNorm(TorchFunctionMode):
-    """Within it, batch norm in evaluation mode is one product and one sum.
+@contextmanager
+def fixed_batch_norms(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """For a while, let the batch norms among `modules` multiply and add what their stored statistics say.
 
     Torch's own passes over the images once more on the way back, for the gradients of its parameters, whether they
-    are asked for or not. These are constants here.
+    are asked for or not; these are constants here. Those that have no stored statistics, and whatever was compiled,
+    stay as they are.
     """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Call `func`, batch norm with stored statistics excepted."""
-        if func is F.batch_norm:
-            return _batch_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+    modules = list(modules)
+    norms = [] if any(_is_compiled(module) for module in modules) else [m for m in modules if _is_fixed(m)]
+    scales, shifts = _scales_and_shifts(norms)
+    try:
+        for norm, scale, shift in zip(norms, scales, shifts, strict=True):
+            norm.forward = _Affine(scale, shift)
+        yield
+    finally:
+        for norm in norms:
+            vars(norm).pop("forward", None)
 
 
-def _batch_norm(
-    x: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    if training or running_mean is None or running_var is None:
-        return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+class _Affine:
+    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+        self.scale = scale
+        self.shift = shift
+
+    def __call__(self, x: Tensor) -> Tensor:
+        scale, shift = self.scale, self.shift
+        if x.dtype != scale.dtype:
+            scale, shift = scale.to(x.dtype), shift.to(x.dtype)
+        if x.ndim > 2:
+            shape = (-1, *[1] * (x.ndim - 2))
+            scale, shift = scale.view(shape), shift.view(shape)
+        return torch.addcmul(shift, x, scale)
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    # It would be compiled anew for every batch.
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _is_fixed(module: nn.Module) -> bool:
+    # Of exactly these classes: another may do more.
+    return type(module) in _KINDS and module.running_mean is not None and "forward" not in vars(module)
+
+
+def _scales_and_shifts(norms: list[Any]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Return what each batch norm multiplies by, and adds; for all of them at once, as they are small and many."""
+    if not norms:
+        return (), ()
     with torch.no_grad():
-        scale = torch.rsqrt(running_var + eps)
-        if weight is not None:
-            scale = scale * weight
-        shift = -running_mean * scale if bias is None else bias - running_mean * scale
-        shape = (-1, *[1] * (x.ndim - 2))
-        scale, shift = (values.to(x.dtype).view(shape) for values in (scale, shift))
-    return torch.addcmul(shift, x, scale)
+        scales: Any = torch._foreach_add([norm.running_var for norm in norms], [norm.eps for norm in norms])
+        torch._foreach_sqrt_(scales)
+        torch._foreach_reciprocal_(scales)
+        affine = [i for i, norm in enumerate(norms) if norm.affine]
+        if affine:
+            torch._foreach_mul_([scales[i] for i in affine], [norms[i].weight for i in affine])
+        shifts: Any = torch._foreach_mul([norm.running_mean for norm in norms], scales)
+        torch._foreach_neg_(shifts)
+        if affine:
+            torch._foreach_add_([shifts[i] for i in affine], [norms[i].bias for i in affine])
+    return scales, shifts
