@@ -11,6 +11,7 @@ from counterpoise.exceptions import UnknownNameError
 from counterpoise.experiments.explanation import ModelFacts
 from counterpoise.experiments.folder import RunFolder
 from counterpoise.explain import GradCAM, create_explainer, feature_maps, find_convolutions, score_maps
+from counterpoise.networks import EnhancedNetwork
 from counterpoise.training import softmax
 
 _FIRST_CONVOLUTIONS = 2
@@ -94,11 +95,17 @@ class LookingModel:
         self.map_layer = self.explainer.layer_for(shape) if isinstance(self.explainer, GradCAM) else None
         self.layers: list[str] = []
         if with_feature_maps:
-            first = find_convolutions(self.network, shape)[:_FIRST_CONVOLUTIONS]
-            self.layers = first if layer is None else [layer]
+            self.layers = self._first_convolutions(shape) if layer is None else [layer]
         self.with_scores = with_scores
         self._random_scores: list[np.ndarray] = []
         self._generator = torch.Generator().manual_seed(0)
+
+    def _first_convolutions(self, shape: tuple[int, int, int]) -> list[str]:
+        """Return the first convolutions of the classifier: behind an enhancer, those that see what it changed."""
+        found = find_convolutions(self.network, shape)
+        if isinstance(self.network, EnhancedNetwork):
+            found = [name for name in found if name.startswith("network.")]
+        return found[:_FIRST_CONVOLUTIONS]
 
     def look(self, pixels: np.ndarray) -> Look:
         """Look at images, uint8 of shape (N, C, H, W)."""
