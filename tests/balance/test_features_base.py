@@ -194,6 +194,23 @@ def test_arrays_of_integers_are_grown_as_lists_are(cls, dtype, values, strategy)
     np.testing.assert_array_equal(short.sample_weight_, long.sample_weight_)
 
 
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize(("value", "words"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
+def test_what_is_not_finite_is_refused_wherever_it_stands(label, value, words):
+    X, y = np.random.default_rng(0).random((5000, 3), dtype=np.float32), np.repeat([0, 1], [4900, 100])
+    X[np.flatnonzero(y == label)[-1], 1] = value
+    with pytest.raises(ValueError, match=words):
+        ADOS().fit_resample(X, y)
+
+
+def test_large_numbers_whose_sum_is_not_finite_are_accepted():
+    X, y = np.random.default_rng(0).random((30, 2), dtype=np.float32), np.repeat([0, 1], [20, 10])
+    X[:2] = np.finfo(np.float32).max
+    X_out, _ = ADOS().fit_resample(X, y)
+    assert np.array_equal(X_out[:30], X)
+    assert np.isfinite(X_out).all()
+
+
 def test_arrays_of_integers_are_checked_like_all_others():
     X, y = np.random.default_rng(0).random((30, 2)), np.repeat([0, 1], [20, 10])
     with pytest.raises(ValueError, match="NaN"):

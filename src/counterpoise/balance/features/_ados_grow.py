@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import ssyrk
 
 from counterpoise.balance.features._ados_kernel import (
     KINDS,
@@ -19,6 +19,7 @@ from counterpoise.balance.features._ados_kernel import (
     fill_rows,
     grow,
     make_state,
+    mirror,
     start_rows,
 )
 from counterpoise.balance.features.base import one_blas_thread
@@ -32,6 +33,10 @@ _BLOCK = 128
 """New points per matrix product where the seed-seed distances are not kept."""
 _FIRST = 16
 """After how many new points the choice between the lower bounds is looked at first."""
+_LOOKS = (_FIRST, 64, 128, 256, 512, 1024)
+_LOOKS_OF_FEW = (_FIRST, 128)
+"""When it is looked at, where points are many and where they are few: there a look costs as much as it could save."""
+_FEW = 128
 _THREADED = 2000
 """From how many points on their products with each other are worth several threads."""
 _NO_BLOCK = np.empty(0, dtype=np.int64)
@@ -93,7 +98,9 @@ def grow_class(
             RULES[k_rule],
             weights,
         )
-    with one_blas_thread() if n < _THREADED else nullcontext():
+        if n < _THREADED:
+            _start(step.state)
+    if n >= _THREADED:
         _start(step.state)
     if keep:
         _with_distances(step, store if rows_fit else None, bound)
@@ -144,7 +151,7 @@ def _start(state: State) -> None:
     """The first lists, from products of the originals with each other, in blocks where they are not kept."""
     n = state.points.shape[0]
     if state.between.shape[0]:
-        start_rows(state, np.matmul(state.rough, state.rough.T, out=state.between), 0)
+        start_rows(state, _products(state.rough, state.between), 0)
         return
     rows = max(1, min(n, int(16e6 / (4 * n))))
     product = np.empty((rows, n), dtype=np.float32)
@@ -152,6 +159,16 @@ def _start(state: State) -> None:
         part = product[: min(rows, n - first)]
         np.matmul(state.rough[first : first + part.shape[0]], state.rough.T, out=part)
         start_rows(state, part, first)
+
+
+def _products(rough: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
+    """All products of the rows with each other; where they are many half of them, the others copied tile by tile."""
+    if rough.shape[0] < _THREADED:
+        return np.matmul(rough, rough.T, out=out)
+    # Fortran's view of the same memory is the transpose, so this fills what is below the diagonal
+    ssyrk(1.0, rough.T, trans=1, lower=0, beta=0.0, c=out.T, overwrite_c=1)
+    mirror(out)
+    return out
 
 
 def _with_distances(step: _Step, store: NDArray[np.uint8] | None, bound: str) -> None:
@@ -162,8 +179,8 @@ def _with_distances(step: _Step, store: NDArray[np.uint8] | None, bound: str) ->
         _with_rows(step, store, 0)
         return
     since = 0
-    for stretch in (_FIRST, 64 - _FIRST, 64, 128, 256, 512, m):
-        begin, end = end, min(m, end + stretch)
+    for look in (*(_LOOKS_OF_FEW if n < _FEW else _LOOKS), m):
+        begin, end = end, min(m, look)
         if begin != _FIRST:
             since = begin
             step.state.seen[:] = 0

@@ -42,6 +42,7 @@ __all__ = [
     "fill_rows",
     "grow",
     "make_state",
+    "mirror",
     "start_rows",
 ]
 
@@ -53,6 +54,8 @@ SKETCH = 16
 
 _WAIT = 64
 """For how many new points most seeds may wait to be told of them; one bit each."""
+_TILE = 64
+"""Rows and columns of a matrix that are copied at a time: 16 kB in single precision."""
 _LANES = 8
 """Weights are computed in whole groups of so many, for loops over fewer are not vectorised."""
 _SERIES = tuple(np.exp(-0.5) / math.factorial(power) for power in range(14, -1, -1))
@@ -257,7 +260,7 @@ def _directions(rough: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     d = rough.shape[1]
     sample = rough[:: max(1, rough.shape[0] // 2000)]
     axes = np.cos(np.arange(1, d + 1)[:, None] * np.arange(count) * 1.7).astype(np.float32)
-    for _ in range(3 if count == SKETCH else 1):  # two axes are rarely needed, so they need not be the best
+    for _ in range(3 if count == SKETCH else 1):  # two axes are rarely needed: they need not be the best
         spread = sample.T @ (sample @ axes)
         axes = np.linalg.qr(spread.astype(np.float64))[0].astype(np.float32)
     return axes
@@ -339,6 +342,17 @@ def _collect(flags, words, left):  # type: ignore[no-untyped-def]
                 left[count] = place
                 count += flags[place]
     return count
+
+
+@njit(**_JIT)
+def mirror(square):  # type: ignore[no-untyped-def]
+    """Copy what is below the diagonal of a square matrix to above it, tile by tile, for columns are far apart."""
+    n = square.shape[0]
+    for top in range(0, n, _TILE):
+        for left in range(top, n, _TILE):
+            for row in range(top, min(top + _TILE, n)):
+                for column in range(max(row + 1, left), min(left + _TILE, n)):
+                    square[row, column] = square[column, row]
 
 
 @njit(fastmath=_FAST, **_JIT)
@@ -487,7 +501,10 @@ def _row(points, new, number):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=_FAST, **_INLINED)
 def _make_point(state, made, source, delta, weights, k):  # type: ignore[no-untyped-def]
-    """Compute the new point (thesis Eq. 4.5 to 4.7), and its coordinates for coarse distances."""
+    """Compute the new point (thesis Eq. 4.5 to 4.7), and its coordinates for coarse distances.
+
+    Return its squared distance from the seed.
+    """
     points, new, mixed, rounded, shift = state.points, state.new, state.mixed, state.rounded, state.shift
     n, d = points.shape
     near = state.near[min(source, n)]
@@ -499,17 +516,29 @@ def _make_point(state, made, source, delta, weights, k):  # type: ignore[no-unty
     seed, rest = _row(points, new, source), 1.0 - delta
     for column in range(d):
         mixed[column] = delta * seed[column]
-    # four at a time: a quarter of the passes over the sum; the weights behind the k-th are 0
-    for j in range(0, k, 4):
-        one, two = _row(points, new, near[j]), _row(points, new, near[min(j + 1, k - 1)])
-        three, four = _row(points, new, near[min(j + 2, k - 1)]), _row(points, new, near[min(j + 3, k - 1)])
+    # four at a time: a quarter of the passes over the sum
+    j = 0
+    while j + 4 <= k:
+        one, two = _row(points, new, near[j]), _row(points, new, near[j + 1])
+        three, four = _row(points, new, near[j + 2]), _row(points, new, near[j + 3])
         a, b, c, e = rest * weights[j], rest * weights[j + 1], rest * weights[j + 2], rest * weights[j + 3]
         for column in range(d):
             mixed[column] += a * one[column] + b * two[column] + c * three[column] + e * four[column]
+        j += 4
+    while j < k:  # the weight behind the k-th is 0
+        one, two = _row(points, new, near[j]), _row(points, new, near[min(j + 1, k - 1)])
+        a, b = rest * weights[j], rest * weights[j + 1]
+        for column in range(d):
+            mixed[column] += a * one[column] + b * two[column]
+        j += 2
     point = new[made]
+    radius2 = 0.0
     for column in range(d):
         point[column] = mixed[column]
         rounded[column] = point[column] - shift[column]
+        difference = np.float64(point[column]) - np.float64(seed[column])
+        radius2 += difference * difference
+    return radius2
 
 
 @njit(fastmath=_FAST, **_INLINED)
@@ -612,6 +641,17 @@ def _rough_square(coarse, rounded, i):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=_FAST, **_INLINED)
+def _rough_square_to(state, seed, made):  # type: ignore[no-untyped-def]
+    """The same for an earlier new point, whose rounded coordinates have been overwritten."""
+    total = np.float32(0.0)
+    place, point, shift = state.coarse[seed], state.new[made], state.shift
+    for column in range(place.shape[0]):
+        difference = place[column] - np.float32(point[column] - shift[column])
+        total += difference * difference
+    return total
+
+
+@njit(fastmath=_FAST, **_INLINED)
 def _project(state, number, source, weights, k, delta):  # type: ignore[no-untyped-def]
     """Project a new point: as the mixture that it is, or afresh where rounding errors have added up."""
     basis, sketch, blur, centre = state.basis, state.sketch, state.blur, state.centre
@@ -680,7 +720,8 @@ def _left_by_measure(state, source, count):  # type: ignore[no-untyped-def]
     return remaining
 
 
-@njit(fastmath=_FAST | {"nnan"}, **_INLINED)
+# without "reassoc", by which the product with the inverse would become a division again
+@njit(fastmath={"contract", "nsz", "nnan"}, **_INLINED)
 def _pack(bound, own, rows, unit, number):  # type: ignore[no-untyped-def]
     """Keep a point's bounds as bytes between their least and greatest; its own seed's column counts for nothing."""
     n = bound.shape[0]
@@ -754,8 +795,7 @@ def add_point(state, made, source, delta, weights, k, block):  # type: ignore[no
     reach, reach2, slack, left = state.reach, state.reach2, state.slack, state.left
     n = points.shape[0]
     number = n + made
-    _make_point(state, made, source, delta, weights, k)
-    radius2 = _square(new, made, points, source) if source < n else _square(new, made, new, source - n)
+    radius2 = _make_point(state, made, source, delta, weights, k)
     _lower_least(state, made, source, radius2)
     if source >= n:  # all original seeds have had their turn
         return
@@ -794,19 +834,18 @@ def _put_off(state, made, count):  # type: ignore[no-untyped-def]
 @njit(**_JIT)
 def _tell_waiting(state, begin, end):  # type: ignore[no-untyped-def]
     """Offer new points to the seeds that they were noted for, seed by seed, so that each is fetched only once."""
-    points, new, waiting, near2 = state.points, state.new, state.waiting, state.near2
+    points, new, waiting, reach2 = state.points, state.new, state.waiting, state.reach2
     n = points.shape[0]
     for seed in range(n):
         if waiting[seed] == 0:
             continue
         for made in range(begin, end):
-            if waiting[seed] >> np.uint64(made % _WAIT) & np.uint64(1):
-                square = _square(points, seed, new, made)
-                if square < near2[seed, near2.shape[1] - 1]:
-                    _offer(
-                        near2, state.near, state.filled, state.reach, state.reach2, state.slack, seed, square,
-                        n + made,
-                    )  # fmt: skip
+            asked = waiting[seed] >> np.uint64(made % _WAIT) & np.uint64(1)
+            if asked and _rough_square_to(state, seed, made) <= reach2[seed]:
+                _offer(
+                    state.near2, state.near, state.filled, state.reach, reach2, state.slack, seed,
+                    _square(points, seed, new, made), n + made,
+                )  # fmt: skip
         waiting[seed] = 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import numbers
-import operator
 import sys
 import warnings
 from abc import abstractmethod
@@ -20,6 +19,7 @@ from imblearn.utils import check_sampling_strategy
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
@@ -28,7 +28,7 @@ from counterpoise.exceptions import InputError, ResamplingWarning
 
 __all__ = ["ClassGrowth", "FeatureOversampler"]
 
-_COPIED = 4096
+_COPIED = 2048
 """Original rows that are copied to the output at a time."""
 
 
@@ -169,15 +169,17 @@ class FeatureOversampler(BaseOverSampler):
     def _fit_resample_plain(self, X: NDArray[Any], y: NDArray[np.integer[Any]]) -> tuple[Any, NDArray[Any]]:
         """Do what imbalanced-learn does for arrays, without its five sorts of the labels to find out what they are."""
         self._validate_params()
-        X, y = validate_data(self, X=X, y=y, reset=True)
+        # whether all of X is finite is seen while it is copied, part by part: one pass over it less
+        X, y = validate_data(self, X=X, y=y, reset=True, ensure_all_finite=False)
         if self.sampling_strategy in ("auto", "not majority"):
-            classes, _, counts = _count(y)
+            counted = classes, _, counts = _count(y)
             majority = int(counts.argmax())
             missing = zip(classes.tolist(), (counts[majority] - counts).tolist(), strict=True)
             self.sampling_strategy_ = {c: n for i, (c, n) in enumerate(missing) if i != majority}
         else:
+            counted = _count(y)
             self.sampling_strategy_ = check_sampling_strategy(self.sampling_strategy, y, self._sampling_type)
-        return self._fit_resample(_as_floats(X), y)
+        return self._resample_counted(_as_floats(X), y, *counted)
 
     def _fit_resample_tensor(self, X: Any, y: Any) -> tuple[Any, Any]:
         import torch
@@ -222,7 +224,16 @@ class FeatureOversampler(BaseOverSampler):
             # means of several points have few zeros, so the work is done on, and needs the room of, a dense matrix
             X_out, y_out = self._fit_resample(X.toarray(), y)
             return type(X)(X_out), y_out
-        classes, codes, before = _count(y)
+        return self._resample_counted(X, y, *_count(y))
+
+    def _resample_counted(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        classes: NDArray[Any],
+        codes: NDArray[Any],
+        before: NDArray[np.int64],
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         X_out, n_new = self._grow(X, codes, classes, before)
         return X_out, np.concatenate([y, np.repeat(classes, n_new)])
 
@@ -245,11 +256,13 @@ class FeatureOversampler(BaseOverSampler):
         growths = []
         for number in np.flatnonzero(n_new):
             rows = _places(codes == int(number))
+            points = X[rows]
+            self._check_finite(points)
             growths.append(
                 ClassGrowth(
                     label=classes[number],
                     number=int(number),
-                    points=X[rows],
+                    points=points,
                     rows=rows,
                     n_new=int(n_new[number]),
                     rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(number),))),
@@ -262,14 +275,28 @@ class FeatureOversampler(BaseOverSampler):
                 )
             )
         parts = [slice(first, min(first + _COPIED, X.shape[0])) for first in range(0, X.shape[0], _COPIED)]
+        copies = [functools.partial(self._copy, X[part], X_out[part]) for part in parts]
         self._grow_all(
-            growths, threads, [functools.partial(operator.setitem, X_out, part, X[part]) for part in parts]
+            growths, threads, [*copies, functools.partial(self._set_weights, codes, before, n_new)]
         )
-        self.sample_weight_ = self._sample_weights(codes, before, n_new)
         return X_out, n_new
 
+    def _copy(self, originals: Any, out: Any) -> None:
+        out[:] = originals
+        self._check_finite(out)  # what was just written is still in the cache
+
+    def _check_finite(self, X: Any) -> None:
+        if not isinstance(
+            X, np.ndarray
+        ):  # a tensor is checked as a whole, for every look at it waits for its device
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(X.sum())
+        if not finite:  # or the sum is too large to be represented
+            assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
+
     def _grow_all(self, growths: list[ClassGrowth], threads: int, copies: list[Callable[[], None]]) -> None:
-        """Grow the classes, and copy the original rows to the output meanwhile, part by part."""
+        """Grow the classes; meanwhile the original rows are copied to the output, part by part, and weighed."""
         real = []
         for growth in growths:
             if growth.points.shape[0] == 1:
@@ -313,14 +340,15 @@ class FeatureOversampler(BaseOverSampler):
         target = math.ceil(before.max() / self.desired_ratio - 1e-9)
         return np.where(chosen, np.maximum(target - before, 0), 0)
 
-    def _sample_weights(self, codes: Any, before: NDArray[np.int64], n_new: NDArray[np.int64]) -> Any:
+    def _set_weights(self, codes: Any, before: NDArray[np.int64], n_new: NDArray[np.int64]) -> None:
         originals, new = self._weigh(before, before + n_new)
         if not is_tensor(codes):
-            return np.concatenate([originals[codes], np.repeat(new, n_new)])
+            self.sample_weight_ = np.concatenate([originals[codes], np.repeat(new, n_new)])
+            return
         import torch
 
         known, made = (torch.from_numpy(part).to(codes.device) for part in (originals, np.repeat(new, n_new)))
-        return torch.cat([known[codes], made])
+        self.sample_weight_ = torch.cat([known[codes], made])
 
 
 @functools.cache
