@@ -29,6 +29,7 @@ WITHOUT = {
     "no random shifts and turns": f"{RECIPE}:augment=none",
     "constant learning rate": f"{RECIPE}:schedule=constant",
     "no sampling": f"{RECIPE}:sampler=none",
+    "no tuning of the head": f"{RECIPE}:head=none",
     "plain training": "bl",
 }
 
