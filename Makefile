@@ -13,9 +13,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed
 	$(BIN)/counterpoise demo
 
-# A warm virtual environment runs the fast tests in under five minutes on two cores.
+# A warm virtual environment runs the fast tests in under five minutes on two cores; threads of two workers would wait for
+# each other.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
