@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from scipy.stats import binomtest
 
 from counterpoise.datasets import SplitManifest, dataset_from_arrays
-from counterpoise.enhance import Enhancer, make_enhance_study, run_enhance, show_images
+from counterpoise.enhance import Enhancer, figures, make_enhance_study, run_enhance, show_images
 from counterpoise.enhance.arms import execute_arm
 from counterpoise.enhance.figures import RIGHT, RIGHT_TO_WRONG, WRONG_TO_RIGHT, choose_images
 from counterpoise.enhance.page import findings, write_page
-from counterpoise.enhance.reading import RunPredictions
+from counterpoise.enhance.reading import RunPredictions, read_predictions
 from counterpoise.evaluation import class_recalls, confusion_matrix, geometric_mean
 from counterpoise.exceptions import InputError, RunFolderError, TrainingError
 from counterpoise.experiments import RunFolder, evaluate_run, execute_run
@@ -406,10 +406,30 @@ def test_the_page_holds_every_figure_and_groups_grad_cam_by_its_similarity(finis
     maps = [GradCAM(network.network).explain(images, target).numpy() for images in (old, new)]
     assert shown["similarity"] == pytest.approx(float(map_similarity(*maps)[0]), abs=1e-6)
     assert shown["same"] is (shown["similarity"] >= SAME_FROM)
+    assert shown["blank"] is (not all(map.any() for map in maps))
     same, different = page.index('id="same"'), page.index('id="different"')
     caption = f'alt="Grad-CAM: {"same" if shown["same"] else "different"}'
     assert page.index(caption) > (same if shown["same"] else different)
     assert page.count("None of the images shown.") == 1
+
+
+def test_a_map_without_a_place_that_counts_is_called_blank(runs, dataset, tmp_path, monkeypatch):
+    class Blind(GradCAM):
+        def explain(self, images, targets=None):
+            return super().explain(images, targets) * 0
+
+    panels = []
+    monkeypatch.setattr(figures, "GradCAM", Blind)
+    monkeypatch.setattr(figures, "feature_map_figure", lambda *_, **__: None)
+    monkeypatch.setattr(figures, "difference_figure", lambda *_, **__: None)
+    monkeypatch.setattr(figures, "explanation_figure", lambda shown, **_: panels.extend(shown))
+    monkeypatch.setattr(figures, "save_figure", lambda *_: None)
+    before, after = (read_predictions(runs[name]) for name in ("bl", "enhanced"))
+    chosen = choose_images(before, after, 1)
+    splits = splits_of(runs["enhanced"], dataset)
+    [shown] = figures.draw_figures(chosen, runs["bl"], runs["enhanced"], splits, tmp_path)
+    assert shown.blank
+    assert [panel.note.endswith("\nno place raises its score") for panel in panels] == [False, True, True]
 
 
 def test_names_on_the_page_are_text(finished, tmp_path):
@@ -439,6 +459,10 @@ def test_a_gain_is_called_one_only_where_the_controls_have_none(finished, gains,
         {"over": name, "metric": "gmean", "classes": "all", "mean": mean}
         for name, mean in zip(names, gains, strict=True)
     ]
-    found = findings(result.summary | {"gains": made, "changes": []})
+    epochs = {"classifier": 5, "copy": 1, "enhance": 3, "fresh": 8}
+    found = findings(result.summary | {"gains": made, "changes": [], "epochs": epochs})
     assert found[-1].endswith(last)
     assert found[0].startswith("In G-mean the enhanced images are 5.0 points")
+    if last.startswith("The gain"):
+        short = result.summary | {"gains": made, "changes": [], "epochs": epochs | {"fresh": 7}}
+        assert findings(short)[-1].endswith("than a larger network does in 7 of those 8 epochs.")

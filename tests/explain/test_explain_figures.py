@@ -95,6 +95,17 @@ def test_an_explanation_says_all_that_it_is_given(tmp_path):
         save_figure(figure, tmp_path / "file/a.png")
 
 
+def test_a_note_of_two_lines_does_not_touch_the_legend():
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    panels = [Panel(pixels, "input"), Panel(pixels, "owl 51.0 %", "A: a run\nno place speaks for it")]
+    figure = explanation_figure(panels, signed=False, legend="what speaks for the class")
+    figure.canvas.draw()
+    _, panel, legend = figure.axes
+    note = panel.xaxis.label.get_window_extent()
+    assert note.y0 > legend.get_tightbbox().y1
+    assert legend.get_tightbbox().y0 >= 0
+
+
 def test_a_difference_is_drawn_with_its_own_scale():
     old = np.full((3, 2, 2), 100, np.uint8)
     new = old.copy()

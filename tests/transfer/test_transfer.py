@@ -507,6 +507,28 @@ def test_the_figure_has_the_lectures_markers(finished):
     assert blue[2] > 2 * max(blue[:2])
 
 
+def test_the_legend_shows_every_marker_as_it_is_drawn(finished, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from counterpoise.transfer.figure import LOOKS, draw_figure
+
+    _, result = finished
+    legends = []
+    save = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *a, **k: (legends.extend(self.legends), save(self, *a, **k))
+    )
+    draw_figure(result.summary | {"draws": 2}, tmp_path / "two.png")
+    draw_figure(result.summary | {"draws": 1}, tmp_path / "one.png")
+    two, one = ([text.get_text() for text in legend.get_texts()] for legend in legends)
+    assert two[:-1] == one == [look[-1] for look in LOOKS.values()]
+    assert "one draw" in two[-1]
+    assert "95 % interval" in two[-1]
+    markers = [line.get_marker() for line in legends[1].findobj(Line2D)]
+    assert [mark for mark in markers if mark not in ("None", "")] == ["o", "o", "o", "+", "D", "D", "+"]
+
+
 def test_the_page_holds_its_figure_and_escapes_names(finished, tmp_path):
     from counterpoise.transfer.page import write_page
 

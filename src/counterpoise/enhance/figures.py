@@ -31,6 +31,8 @@ from counterpoise.networks import EnhancedNetwork, Network
 
 CONVOLUTIONS = 2
 SMALLEST_PICTURE = 200
+DRAWING = 2
+"""Counts how figures are drawn: those of an earlier number are drawn again."""
 
 WRONG_TO_RIGHT, RIGHT_TO_WRONG, RIGHT = "wrong → right", "right → wrong", "right → right"
 
@@ -75,6 +77,8 @@ class Shown:
         Of the Grad-CAM maps before and after, see `map_similarity`.
     same : bool
         Whether that counts as the same attention.
+    blank : bool
+        Whether a map has no place that raises the score, so that there is little to see.
     figures : dict of str to str
         ``pixels``, ``grad-cam``, ``conv1``, ``conv2`` -> the file's name.
     """
@@ -82,6 +86,7 @@ class Shown:
     image: Chosen
     similarity: float
     same: bool
+    blank: bool
     figures: dict[str, str]
 
 
@@ -195,17 +200,17 @@ class _Drawing:
         figure = difference_figure(
             before[0].numpy(),
             after[0].numpy(),
-            old_title=f"input, taken for {item.before}",
-            new_title=f"output, taken for {item.after}",
+            old_title=f"input: {item.true}, taken for {item.before}",
+            new_title=f"output: taken for {item.after}",
         )
         save_figure(figure, self.folder / files["pixels"])
-        similarity = self._grad_cam(item, before, after, name, files)
+        similarity, blank = self._grad_cam(item, before, after, name, files)
         self._feature_maps(item, before, after, name, files)
-        return Shown(item, similarity, similarity >= SAME_FROM, files)
+        return Shown(item, similarity, similarity >= SAME_FROM, blank, files)
 
     def _grad_cam(
         self, item: Chosen, before: torch.Tensor, after: torch.Tensor, name: str, files: dict[str, str]
-    ) -> float:
+    ) -> tuple[float, bool]:
         target = self.classes.index(item.true)
         maps = [
             GradCAM(network).explain(images, target).numpy()
@@ -217,18 +222,18 @@ class _Drawing:
             Panel(
                 _large(overlay(before[0].numpy(), maps[0][0])),
                 f"old: taken for {item.before}",
-                f"probability of {item.true}: {item.probability_before:.0%}",
+                _note(item.true, item.probability_before, maps[0]),
             ),
             Panel(
                 _large(overlay(after[0].numpy(), maps[1][0])),
                 f"new: taken for {item.after}",
-                f"probability of {item.true}: {item.probability_after:.0%}",
+                _note(item.true, item.probability_after, maps[1]),
             ),
         ]
         files["grad-cam"] = f"{name}-grad-cam.png"
-        legend = f"what raises the score of {item.true}; rank correlation of the maps {similarity:.2f}"
+        legend = f"what raises the score of {item.true}; rank correlation of the maps {similarity:.3f}"
         save_figure(explanation_figure(panels, signed=False, legend=legend), self.folder / files["grad-cam"])
-        return similarity
+        return similarity, not all(map.any() for map in maps)
 
     def _feature_maps(
         self, item: Chosen, before: torch.Tensor, after: torch.Tensor, name: str, files: dict[str, str]
@@ -243,6 +248,11 @@ class _Drawing:
             )
             files[f"conv{position}"] = f"{name}-conv{position}.png"
             save_figure(figure, self.folder / files[f"conv{position}"])
+
+
+def _note(true: str, probability: float, map: np.ndarray) -> str:
+    words = f"probability of {true}: {probability:.0%}"
+    return words if map.any() else f"{words}\nno place raises its score"
 
 
 def _large(pixels: np.ndarray) -> np.ndarray:

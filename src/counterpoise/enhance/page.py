@@ -180,7 +180,8 @@ def findings(summary: dict[str, Any]) -> list[str]:
     ...     for name, mean in (("bl", 0.051), ("trained-on", 0.013))
     ... ]
     >>> methods = [{"method": "bl", "title": "Classifier"}, {"method": "trained-on", "title": "Classifier trained on"}]
-    >>> for line in findings({"gains": gains, "changes": [], "methods": methods, "metric": "accuracy", "draws": 1}):
+    >>> summary = {"gains": gains, "changes": [], "methods": methods, "metric": "accuracy", "draws": 1}
+    >>> for line in findings(summary | {"epochs": {"classifier": 5, "enhance": 3, "fresh": 8}}):
     ...     print(line)
     In accuracy the enhanced images are 5.1 points above the classifier on the originals.
     And 1.3 points above: Classifier trained on. The gain is more than further training or a larger network brings.
@@ -219,8 +220,16 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
     equals = [titles[gain["over"]] for gain in controls if gain["mean"] <= 0]
     more = f"So as much comes from: {', '.join(equals)}."
     if not equals:
-        more = "The gain is more than further training or a larger network brings."
+        more = f"The gain is more than {_what_brings_less(summary['epochs'])}."
     return [*sentences, f"And {', '.join(listed)}. {more}"]
+
+
+def _what_brings_less(epochs: dict[str, int]) -> str:
+    """Say what the controls were: a larger network that had fewer epochs proves less."""
+    total = epochs["classifier"] + epochs["enhance"]
+    if epochs["fresh"] >= total:
+        return "further training or a larger network brings"
+    return f"further training brings, and than a larger network does in {epochs['fresh']} of those {total} epochs"
 
 
 def gain_rows(summary: dict[str, Any]) -> list[list[str]]:
@@ -307,6 +316,6 @@ def _entries(key: str, images: list[dict[str, Any]], pictures: Path) -> list[dic
 def caption(image: dict[str, Any]) -> str:
     """Say what an image is and what becomes of the answer."""
     return (
-        f"{image['path']}, a {image['true']}: {image['before']} → {image['after']} ({image['change']}; probability of "
-        f"{image['true']} {image['probability_before']:.0%} → {image['probability_after']:.0%})"
+        f"{image['path']}, truly {image['true']}: {image['before']} → {image['after']} ({image['change']}; "
+        f"probability of {image['true']} {image['probability_before']:.0%} → {image['probability_after']:.0%})"
     )

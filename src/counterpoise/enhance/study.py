@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from counterpoise.datasets import ImageDataset, SplitManifest
-from counterpoise.enhance.figures import choose_images, draw_figures
+from counterpoise.enhance.figures import DRAWING, choose_images, draw_figures
 from counterpoise.enhance.grid import run_arms
 from counterpoise.enhance.page import write_page
 from counterpoise.enhance.plan import ENHANCED, EnhanceStudy
@@ -196,7 +196,7 @@ def _figures(
     """Draw the figures, unless they are there."""
     folder = out / "figures"
     marker = folder / "figures.json"
-    identity = content_hash([enhanced.record["config_hash"], count])
+    identity = content_hash([enhanced.record["config_hash"], count, DRAWING])
     if marker.exists():
         found = read_json(marker)
         if isinstance(found, dict) and found.get("identity") == identity:

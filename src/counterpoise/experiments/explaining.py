@@ -243,7 +243,8 @@ def _figure(
     for name, view, painted in zip(names, image.views, overlays, strict=True):
         other = "" if view.target == view.predicted else f", predicted {_short(view.predicted)}"
         title = f"{_short(view.target)} {100 * view.target_probability:.1f} %"
-        panels.append(Panel(painted, title, f"{name}{other}"))
+        blank = "\nno place speaks for it" if view.blank else ""
+        panels.append(Panel(painted, title, f"{name}{other}{blank}"))
     signed = models[0].explainer.signed
     legend = f"what speaks {'against and ' if signed else ''}for the class above"
     return explanation_figure(panels, signed=signed, legend=legend)

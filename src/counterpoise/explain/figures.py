@@ -26,7 +26,7 @@ _CLOSE_UPS = 3
 _MOST_MAPS = 32
 _ACROSS = 8
 # Inches: the side of a panel, the space between, for titles above, and for notes and legend below.
-_PANEL, _GAP, _ABOVE, _BELOW = 3.0, 0.12, 0.36, 0.95
+_PANEL, _GAP, _ABOVE, _BELOW = 3.0, 0.12, 0.36, 1.1
 _HALF = 5.2  # inches: one half of a figure of feature maps
 
 

@@ -9,6 +9,7 @@ from counterpoise.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: The lecture's markers and colours, in tones that stay apart under the common colour-vision deficiencies; shape and
 #: plus say the same once more. Marker, face, edge, plus, sideways shift, words.
@@ -26,7 +27,7 @@ def draw_figure(summary: dict[str, Any], path: Path) -> None:
     """Draw the curves of a study and write them as a PNG.
 
     A small marker for each draw, a large one and the line for the mean of the draws, a bar for its 95 % interval. Bars
-    that are wider than the frame, as two draws often give them, run out of it.
+    that are wider than the frame, as two draws often give them, run out of it; the legend says so.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def draw_figure(summary: dict[str, Any], path: Path) -> None:
     for treatment in LOOKS:
         _draw_curve(axes, treatment, [point for point in points if point["treatment"] == treatment])
     _frame(axes, summary, [value for point in points for value in point["values"]])
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=10)
+    _legend(figure, {point["treatment"] for point in points}, several=summary["draws"] > 1)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight", pad_inches=0.12)
 
@@ -67,7 +68,7 @@ def _draw_curve(axes: Axes, treatment: str, points: list[dict[str, Any]]) -> Non
                 own, point["values"], s=14, marker=marker, color=edge, alpha=0.55, linewidths=0, zorder=3
             )
         if point["low"] is not None:
-            axes.vlines(place, point["low"], point["high"], color=edge, linewidth=1.1, alpha=0.6, zorder=2)
+            axes.vlines(place, point["low"], point["high"], color=edge, linewidth=1, alpha=0.35, zorder=1)
     style: dict[str, Any] = {"linestyle": "none", "markersize": _SIZE, "zorder": 4}
     axes.plot(
         x,
@@ -83,6 +84,39 @@ def _draw_curve(axes: Axes, treatment: str, points: list[dict[str, Any]]) -> Non
         axes.plot(
             x, means, **(style | {"marker": "+", "color": plus, "markersize": _SIZE * 0.62, "zorder": 5})
         )
+
+
+def _legend(figure: Figure, treatments: set[str], *, several: bool) -> None:
+    """Name the markers as they are drawn, plus included, and what the small marks and the bars are."""
+    from matplotlib.legend_handler import HandlerTuple
+    from matplotlib.lines import Line2D
+
+    handles: list[Any] = []  # tuples, which the stubs do not know
+    words = []
+    for treatment in (name for name in LOOKS if name in treatments):
+        marker, face, edge, plus, _, text = LOOKS[treatment]
+        dashes: Any = (0, (4, 3)) if treatment == "baseB" else "--" if plus else "-"
+        line = Line2D([], [], color=edge, linewidth=1.4, linestyle=dashes)
+        mark = Line2D([], [], linestyle="none", marker=marker, markersize=_SIZE, color=face)
+        mark.set(markeredgecolor=edge, markeredgewidth=1.2)
+        cross = [Line2D([], [], linestyle="none", marker="+", color=plus, markersize=_SIZE * 0.62)]
+        handles.append((line, mark, *(cross if plus else ())))
+        words.append(text)
+    if several:
+        grey: dict[str, Any] = {"color": "#666666", "linestyle": "none"}
+        bar = Line2D([], [], marker="|", markersize=13, alpha=0.6, **grey)
+        handles.append((bar, Line2D([], [], marker="o", markersize=3.5, **grey)))
+        words.append("small: one draw; bar: 95 % interval, may leave the frame")
+    figure.legend(
+        handles,
+        words,
+        handler_map={tuple: HandlerTuple(ndivide=1)},
+        handlelength=3.2,
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=10,
+    )
 
 
 def _frame(axes: Axes, summary: dict[str, Any], values: list[float]) -> None:

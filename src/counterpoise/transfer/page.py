@@ -46,7 +46,7 @@ code { background: #f2f4f6; padding: .1rem .3rem; overflow-wrap: anywhere; }
 {% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}
 </table></div>
-<p>{% for base in bases %}{{ base }}{% endfor %}</p>
+<p>{{ bases | join(" ") }}</p>
 <h2>The tasks</h2>
 <div class="wide"><table>
 <tr><th>draw</th><th class="text">source A</th><th class="text">target B</th><th>training images A, B</th></tr>
@@ -90,11 +90,7 @@ def write_page(summary: dict[str, Any], picture: Path, path: Path) -> None:
         picture=base64.b64encode(picture.read_bytes()).decode(),
         treatments=TREATMENTS,
         rows=table_rows(summary),
-        bases=[
-            f"{point['treatment']}: {_mean(point)} on its own test images. "
-            for point in summary["curves"]
-            if point["treatment"] in BASES
-        ],
+        bases=base_sentences(summary),
         verdict=verdict,
         signed=signed,
     )
@@ -106,6 +102,22 @@ def table_rows(summary: dict[str, Any]) -> list[list[str]]:
     points = {(point["treatment"], point["layers"]): point for point in summary["curves"]}
     return [
         [str(n), *(_mean(points.get((treatment, n))) for treatment in TREATMENTS)] for n in summary["layers"]
+    ]
+
+
+def base_sentences(summary: dict[str, Any]) -> list[str]:
+    """Return the accuracy of each base network, in a sentence.
+
+    Examples
+    --------
+    >>> point = {"treatment": "baseB", "layers": 0, "mean": 0.514, "low": 0.496, "high": 0.532}
+    >>> base_sentences({"curves": [point]})
+    ['baseB: 0.514 ± 0.018 on its own test images.']
+    """
+    return [
+        f"{point['treatment']}: {_mean(point)} on its own test images."
+        for point in summary["curves"]
+        if point["treatment"] in BASES
     ]
 
 
