@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,6 +37,14 @@ def command(
             help="Rehearse on N training images of each class at most: not the published protocol.",
         ),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="LINES", help="Run these lines of the table now; names with commas between."),
+    ] = None,
+    publish_to: Annotated[
+        Path | None,
+        typer.Option("--publish", metavar="DIR", help="Copy the results, without the runs, to this folder."),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(metavar="N", show_default="one per core", help="Runs at the same time.")
     ] = None,
@@ -64,6 +72,11 @@ def command(
         )
         return
     chosen = get_table(table)
+    if chosen.study != "methods":
+        raise InputError(
+            f"{table} is a study of its own: give counterpoise {chosen.study} on each of {', '.join(chosen.data)}, "
+            "whose page puts the published numbers beside ours"
+        )
     if jobs is not None and jobs < 1:
         raise InputError(
             f"--jobs {jobs}: at least one run at a time is needed; leave it out for one per core"
@@ -72,7 +85,7 @@ def command(
     from counterpoise.cli.loading import load
     from counterpoise.cli.progress import watching
     from counterpoise.experiments.environment import default_jobs
-    from counterpoise.reproduce import missing_tasks, plan_table, reproduce_table
+    from counterpoise.reproduce import missing_tasks, plan_table, publish, reproduce_table
 
     folder = out or Path("out") / table
     plan = plan_table(
@@ -84,15 +97,32 @@ def command(
         command=command_line(*context.obj),
         load=partial(load, quiet=as_json),
     )
-    missing = missing_tasks(plan, folder)
+    lines = tuple(name.strip() for name in only.split(",")) if only else ()
+    missing = missing_tasks(plan, folder, only=lines)
     jobs = jobs or default_jobs(device, 1, len(missing))
     with watching(len(missing)) as listen:
-        result = reproduce_table(plan, folder, jobs=jobs, backend=backend, listen=listen)
+        result = reproduce_table(plan, folder, only=lines, jobs=jobs, backend=backend, listen=listen)
+    if publish_to is not None:
+        publish(folder, publish_to)
     if as_json:
         print_json(result.summary)
     else:
-        say(f"results: {folder}")
+        _show(result.summary, folder)
     for failure in result.summary["failed"]:
         complain(f"{failure['method']}, draw {failure['draw']}, failed: {failure['error']}")
     if result.summary["failed"]:
         raise typer.Exit(1)
+
+
+def _show(summary: dict[str, Any], folder: Path) -> None:
+    from counterpoise.reproduce.page import signed, sorted_findings
+
+    findings = sorted_findings(summary["findings"], main=True)
+    if findings:
+        print_table(
+            ["claim", "where", "here", "measured difference"],
+            [[f["claim"], f["where"], f["verdict"], signed(f)] for f in findings],
+        )
+    runs = summary["runs"]
+    say(f"{runs['done']} of {runs['planned']} runs done, {runs['trainings']} networks trained for them")
+    say(f"published beside ours: {folder / 'page.html'}")

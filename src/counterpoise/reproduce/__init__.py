@@ -1,7 +1,7 @@
 """The papers' tables: run again under their own protocols, side by side with what was published."""
 
 from counterpoise.reproduce.plan import TablePlan, plan_table
-from counterpoise.reproduce.run import Reproduced, missing_tasks, reproduce_table
+from counterpoise.reproduce.run import Reproduced, missing_tasks, publish, reproduce_table
 from counterpoise.reproduce.table import Setting, Table, all_tables, get_table
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "get_table",
     "missing_tasks",
     "plan_table",
+    "publish",
     "reproduce_table",
 ]

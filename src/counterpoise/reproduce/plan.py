@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
-from counterpoise.exceptions import DataError, InputError
+from counterpoise.exceptions import DataError, InputError, UnknownNameError
 from counterpoise.experiments import Study
 from counterpoise.experiments.grid import Task
 from counterpoise.experiments.setup import check_study, make_study
@@ -82,6 +82,27 @@ class TablePlan:
             for plan in cell.study.plans(cell.dataset)
             if plan.draw == draw
         ]
+
+    def with_draws(self, draws: int) -> TablePlan:
+        """Return the plan with another number of draws."""
+        cells = tuple(
+            replace(cell, study=replace(cell.study, draws=tuple(range(draws)))) for cell in self.cells
+        )
+        return replace(self, cells=cells, draws=draws)
+
+    def only(self, names: Sequence[str]) -> TablePlan:
+        """Return the plan of some lines alone.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such line.
+        """
+        known = [cell.setting.name for cell in self.cells]
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(f"line of {self.table.name}", name, known)
+        return replace(self, cells=tuple(c for c in self.cells if c.setting.name in names))
 
     def trainings(self) -> int:
         """Return how many networks are trained: methods that start from the same one share it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,16 @@ from counterpoise.experiments.grid import Execute, Listener, Task, run_tasks
 from counterpoise.experiments.parallel import LOKY
 from counterpoise.experiments.results import result_rows, write_results
 from counterpoise.files import write_json
+from counterpoise.reproduce.compare import side_by_side
+from counterpoise.reproduce.page import PICTURES, write_pages
 from counterpoise.reproduce.plan import TablePlan
-from counterpoise.reproduce.summary import COLUMNS, summarise
+from counterpoise.reproduce.plots import draw_lines, draw_ranks
+from counterpoise.reproduce.published import published_numbers
+from counterpoise.reproduce.summary import COLUMNS, ranks_of, summarise
 
 MARKER = "reproduce.json"
+PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", *PICTURES)
+"""What ``--publish`` copies, where it is there."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +46,17 @@ class Reproduced:
     summary: dict[str, Any]
 
 
-def missing_tasks(plan: TablePlan, out: Path) -> list[Task]:
-    """Return the runs of a table that its folder does not hold finished."""
-    return [task for task in plan.tasks(out) if not _folder(task).is_complete(task.plan.hash)]
+def missing_tasks(plan: TablePlan, out: Path, *, only: Sequence[str] = ()) -> list[Task]:
+    """Return the runs of a table, or of some lines `only`, that its folder does not hold finished."""
+    chosen = plan.only(only) if only else plan
+    return [task for task in chosen.tasks(out) if not _is_finished(task)]
 
 
 def reproduce_table(
     plan: TablePlan,
     out: Path,
     *,
+    only: Sequence[str] = (),
     jobs: int = 1,
     backend: str = LOKY,
     listen: Listener | None = None,
@@ -60,7 +70,9 @@ def reproduce_table(
         What to do.
     out : Path
         The table's folder: a folder of runs for each line, ``results.csv``, ``summary.json``, ``page.html``,
-        ``page.md``.
+        ``page.md`` and the pictures. Finished draws of earlier calls count, also where this one asks for fewer.
+    only : sequence of str
+        Names of lines to run now; all by default.
     jobs : int
         Runs at the same time.
     backend : {"loky", "ray", "dask"}
@@ -74,34 +86,71 @@ def reproduce_table(
     ------
     RunFolderError
         If `out` holds something else, is in use, or cannot be written.
+    UnknownNameError
+        If there is no line of a name in `only`.
     """
     out = Path(out)
     _check_owner(out, plan)
     with locked_folder(out):
         marker = _check_owner(out, plan)
-        missing = missing_tasks(plan, out)
+        missing = missing_tasks(plan, out, only=only)
         if missing or not marker:
-            commands = [*marker.get("commands", []), plan.command]
-            marker = {
-                "format": 1,
-                "table": plan.table.name,
-                "subset": plan.subset,
-                "identity": plan.identity,
-                "commands": list(dict.fromkeys(command for command in commands if command)),
-            }
+            marker = _marked(marker, plan)
             write_json(out / MARKER, marker)
-        found = run_tasks(
-            missing, jobs=min(jobs, len(missing) or 1), backend=backend, listen=listen, execute=execute
-        )
-        outcomes = _all_outcomes(plan, out, found)
-        table = results_table(plan, out, outcomes)
-        summary = summarise(plan, outcomes, table, marker["commands"])
-        write_results(out / "results.csv", table)
-        write_json(out / "summary.json", summary)
-        if not summary["failed"]:
+        begin = time.monotonic()
+        try:
+            found = run_tasks(
+                missing, jobs=min(jobs, len(missing) or 1), backend=backend, listen=listen, execute=execute
+            )
+        finally:
+            if missing:
+                marker["seconds"] = marker.get("seconds", 0.0) + time.monotonic() - begin
+                write_json(out / MARKER, marker)
+        whole = plan.with_draws(max(plan.draws, marker.get("draws", 0)))
+        outcomes = _all_outcomes(whole, out, found)
+        result = _write(whole, out, outcomes, marker)
+        if all(o.folder is not None for o in outcomes):
             for cell in plan.cells:
                 shutil.rmtree(out / cell.setting.name / "networks", ignore_errors=True)
-    return Reproduced(table, summary)
+    return result
+
+
+def publish(out: Path, target: Path) -> None:
+    """Copy a table's results, without its runs, to a folder, in place of what an earlier copy left there."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in PUBLISHED_FILES:
+        if (out / name).exists():
+            shutil.copyfile(out / name, target / name)
+        else:
+            (target / name).unlink(missing_ok=True)
+
+
+def _marked(marker: dict[str, Any], plan: TablePlan) -> dict[str, Any]:
+    commands = [*marker.get("commands", []), plan.command]
+    return marker | {
+        "format": 1,
+        "table": plan.table.name,
+        "subset": plan.subset,
+        "identity": plan.identity,
+        "draws": max(plan.draws, marker.get("draws", 0)),
+        "commands": list(dict.fromkeys(command for command in commands if command)),
+    }
+
+
+def _write(plan: TablePlan, out: Path, outcomes: list[Outcome], marker: dict[str, Any]) -> Reproduced:
+    results = results_table(plan, out, outcomes)
+    summary = summarise(plan, outcomes, results, marker["commands"], seconds=marker.get("seconds"))
+    write_results(out / "results.csv", results)
+    write_json(out / "summary.json", summary)
+    sides = side_by_side(plan.table, published_numbers(plan.table), results)
+    if not draw_lines(plan.table, sides, out / "lines.png"):
+        (out / "lines.png").unlink(missing_ok=True)
+    metric = "gmean" if any(side.metric == "gmean" for side in sides) else "f1"
+    ranks = ranks_of(sides, "all", metric)
+    if ranks is None or not draw_ranks(ranks, out / "ranks.png", metric):
+        (out / "ranks.png").unlink(missing_ok=True)
+    write_pages(summary, out)
+    return Reproduced(results, summary)
 
 
 def results_table(plan: TablePlan, out: Path, outcomes: list[Outcome]) -> pd.DataFrame:
@@ -116,12 +165,18 @@ def results_table(plan: TablePlan, out: Path, outcomes: list[Outcome]) -> pd.Dat
 
 
 def _all_outcomes(plan: TablePlan, out: Path, found: list[Outcome]) -> list[Outcome]:
-    """Return what became of every run, those that were finished before among them."""
+    """Return what became of every run: those that were finished before among them, and those that were not run."""
     new = {outcome.plan.hash: outcome for outcome in found}
     return [
-        new[task.plan.hash] if task.plan.hash in new else Outcome(task.plan, _folder(task))
+        new[task.plan.hash]
+        if task.plan.hash in new
+        else Outcome(task.plan, _folder(task) if _is_finished(task) else None)
         for task in plan.tasks(out)
     ]
+
+
+def _is_finished(task: Task) -> bool:
+    return _folder(task).is_complete(task.plan.hash)
 
 
 def _folder(task: Task) -> RunFolder:
