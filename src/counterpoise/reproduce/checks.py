@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from counterpoise.reproduce.published import Published
 
-ROUNDING = 0.0005
+ROUNDING = 0.0005 + 1e-9  # the latter for the rounding of these sums themselves
 GROUPS = ("majority", "minority", "all")
 
 #: (classes, metric) -> value, of one method in one line of a table.

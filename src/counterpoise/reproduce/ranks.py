@@ -75,8 +75,9 @@ def rank_methods(methods: Sequence[str], values: np.ndarray) -> Ranks:
     ranks = rankdata(-values, axis=1).mean(axis=0) if blocks else np.full(count, np.nan)
     p_value = None
     if count >= 3 and blocks >= 2:
-        found = float(friedmanchisquare(*values.T).pvalue)
-        p_value = found if np.isfinite(found) else 1.0  # nan where all values tie
+        with np.errstate(invalid="ignore"):  # where all values tie
+            found = float(friedmanchisquare(*values.T).pvalue)
+        p_value = found if np.isfinite(found) else 1.0
     difference = critical_difference(count, blocks) if blocks >= 2 and count >= 2 else None
     return Ranks(tuple(methods), tuple(float(rank) for rank in ranks), blocks, p_value, difference)
 

@@ -1,0 +1,191 @@
+"""Tables made again end to end on small images: resuming, lines alone, publishing, other back ends, stand-ins."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from counterpoise.datasets import load_dataset
+from counterpoise.exceptions import DataError, RunFolderError, UnknownNameError
+from counterpoise.experiments.run import execute_run
+from counterpoise.reproduce import get_table, missing_tasks, plan_table, publish, reproduce_table
+from counterpoise.reproduce import plan as plan_module
+from counterpoise.reproduce.plan import with_settings
+from counterpoise.reproduce.sources import fewer_images, find_source
+from counterpoise.reproduce.table import Setting, Table
+
+DIGITS = {"data": "mnist", "imbalance": "step", "minority": "4", "network": "tinynet", "epochs": 1}
+TABLE = Table(
+    name="thesis-test",
+    title="A small table",
+    paper="a test",
+    draws=2,
+    settings=tuple(
+        Setting(**DIGITS, ratio=ratio, batch_size=64, methods=("bl", "fs-smote", "ados")) for ratio in (2, 5)
+    ),
+)
+
+
+@pytest.fixture
+def plan(monkeypatch):
+    digits = fewer_images(load_dataset("digits"), 60)
+    monkeypatch.setattr(plan_module, "load_images", lambda *args, **options: ("digits", digits))
+    return plan_table(TABLE, device="cpu", command="counterpoise reproduce a-test")
+
+
+def contents(folder):
+    names = ("results.csv", "summary.json", "page.html", "page.md", "reproduce.json", "lines.png")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, tmp_path):
+    done = []
+
+    def stop_after_three(*args, **kwargs):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(execute_run(*args, **kwargs))
+        return done[-1]
+
+    out = tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        reproduce_table(plan, out, execute=stop_after_three)
+    assert len(missing_tasks(plan, out)) == 12 - 3
+    cut = reproduce_table(plan, out)
+    whole = reproduce_table(plan, tmp_path / "whole")
+    assert cut.table.equals(whole.table)
+    assert cut.summary["cells"] == whole.summary["cells"]
+    assert cut.summary["runs"]["done"] == 12
+    assert cut.summary["runs"]["trainings"] == 8  # of 12: fs-smote starts from the network of bl
+    assert cut.summary["runs"]["elapsed"] > 0
+    before = contents(out)
+    again = reproduce_table(plan, out, execute=None)
+    assert contents(out) == before
+    assert again.table.equals(cut.table)
+
+
+def test_lines_alone_and_fewer_draws_leave_the_rest_in_the_page(plan, tmp_path):
+    line = "mnist-ratio5"
+    first = reproduce_table(plan, tmp_path, only=[line])
+    assert set(first.table["setting"]) == {line}
+    assert first.summary["runs"]["done"] == 6
+    assert "6 of 12 runs are not done" in (tmp_path / "page.md").read_text()
+    second = reproduce_table(plan.with_draws(1), tmp_path, only=["mnist-ratio2"])
+    assert second.summary["runs"] | {"seconds": 0, "elapsed": 0} == {
+        "planned": 12,
+        "done": 9,
+        "trainings": 8,
+        "seconds": 0,
+        "elapsed": 0,
+    }
+    draws = {(c["setting"], c["n"]) for c in second.summary["cells"]}
+    assert draws == {(line, 2), ("mnist-ratio2", 1)}
+    with pytest.raises(UnknownNameError, match="mnist-ratio7"):
+        reproduce_table(plan, tmp_path, only=["mnist-ratio7"])
+
+
+def test_what_is_published_is_the_results_without_the_runs(plan, tmp_path):
+    out, target = tmp_path / "out", tmp_path / "results"
+    target.mkdir()
+    (target / "ranks.png").write_bytes(b"of an earlier table")
+    reproduce_table(plan.with_draws(1), out, only=["mnist-ratio2"])
+    publish(out, target)
+    assert sorted(p.name for p in target.iterdir()) == [
+        "lines.png",
+        "page.html",
+        "page.md",
+        "results.csv",
+        "summary.json",
+    ]
+    for path in target.iterdir():
+        assert path.read_bytes() == (out / path.name).read_bytes()
+
+
+def test_a_failed_run_is_reported_and_the_others_go_on(plan, tmp_path):
+    def fail(run, *args, **kwargs):
+        if run.method == "ados":
+            raise RuntimeError("no room")
+        return execute_run(run, *args, **kwargs)
+
+    result = reproduce_table(plan.with_draws(1), tmp_path, execute=fail)
+    assert [f["method"] for f in result.summary["failed"]] == ["ados", "ados"]
+    assert result.summary["runs"]["done"] == 4
+    assert "no room" in (tmp_path / "page.html").read_text()
+
+
+def test_a_folder_of_another_table_is_refused(plan, tmp_path):
+    reproduce_table(plan.with_draws(1), tmp_path, only=["mnist-ratio2"])
+    with pytest.raises(RunFolderError, match="another table"):
+        reproduce_table(replace(plan, cells=plan.cells[:1]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("imagenet100", "imagenet100/train/CLASS"), ("intel", "intel.zip, or a folder intel/")],
+)
+def test_absent_images_are_asked_for_by_name_and_place(tmp_path, name, words):
+    with pytest.raises(DataError, match=words) as error:
+        find_source(name, tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_absent_house_numbers_are_asked_for_by_name_and_place(tmp_path):
+    with pytest.raises(DataError, match=r"train_32x32\.mat and test_32x32\.mat"):
+        plan_table(get_table("thesis-7.4"), data_dir=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `ray`")
+def test_ray_gives_the_numbers_of_this_machine(plan, tmp_path):
+    here = reproduce_table(plan.with_draws(1), tmp_path / "here", jobs=2)
+    there = reproduce_table(plan.with_draws(1), tmp_path / "there", jobs=2, backend="ray")
+    assert there.table.equals(here.table)
+
+
+@pytest.mark.slow
+def test_house_numbers_stand_in(tmp_path, monkeypatch):
+    """Table 7.4 on noise in the files that SVHN comes in; not run on the real data."""
+    from scipy.io import savemat
+
+    monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", lambda *args: True)
+    monkeypatch.setattr("torchvision.datasets.SVHN._check_integrity", lambda self: True)
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 100), ("test", 4)):
+        labels = np.repeat(np.arange(1, 11), count)
+        images = generator.integers(0, 256, (32, 32, 3, len(labels)), dtype=np.uint8)
+        savemat(tmp_path / f"{split}_32x32.mat", {"X": images, "y": labels[:, None]})
+    table = with_settings(get_table("thesis-7.4"), epochs=1, methods=("bl", "fs-smote", "ados"))
+    plan = plan_table(table, draws=1, subset=100, data_dir=tmp_path, device="cpu")
+    result = reproduce_table(plan, tmp_path / "out")
+    assert result.summary["runs"]["done"] == 12
+    assert all(cell["mean"] is not None for cell in result.summary["cells"] if cell["method"] == "ados")
+    assert "not run on the real data" in (tmp_path / "out/page.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_hundred_classes_stand_in(tmp_path):
+    """Table 7.5 on noise in folders as ImageNet's are, with few small images; not run on the real data."""
+    generator = np.random.default_rng(0)
+    for number in range(100):
+        for split, count in (("train", 2 + number // 34), ("test", 1)):
+            folder = Path(tmp_path) / "imagenet100" / split / f"n{number:08d}"
+            folder.mkdir(parents=True)
+            for image in range(count):
+                pixels = generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{image}.JPEG")
+    table = with_settings(
+        get_table("thesis-7.5"), epochs=1, weights=None, freeze=None, image_size=32, methods=("bl", "ados")
+    )
+    plan = plan_table(table, draws=1, subset=3, data_dir=tmp_path, device="cpu")
+    result = reproduce_table(plan, tmp_path / "out")
+    assert result.summary["runs"]["done"] == 2
+    own = [cell for cell in result.summary["cells"] if cell["method"] == "ados"]
+    assert {(c["classes"], c["metric"]) for c in own if c["published"] is not None} >= {
+        ("minority", "recall")
+    }
+    assert "not run on the real data" in (tmp_path / "out/page.md").read_text()
