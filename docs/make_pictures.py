@@ -1,44 +1,276 @@
-"""Make the pictures of the documents: the report of `counterpoise demo`, as a browser shows it.
+"""Make the pictures and tables of the documents.
 
-    python docs/make_pictures.py
+    python docs/make_pictures.py --report
+    python docs/make_pictures.py --transfer DIR DIR --enhance DIR DIR --explain DIR
 
-Needs Chromium and the test extra.
+`--report`: the report of `counterpoise demo`, as a browser shows it, in docs/report.png.
+`--transfer`, `--enhance`, `--explain`: from folders that these commands have finished, pictures in docs/studies/ and
+the blocks of docs/studies.md between `<!-- begin NAME -->` and `<!-- end NAME -->`, NAME the folder's. What stands
+there is made here, from the folders' summaries; the sentences around it are written by hand.
+
+Photographs of pages need Chromium and the test extra.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
+PAGE, PICTURES = "studies.md", "studies"
 WIDTH, HEIGHT = 1100, 1500
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+MOST_BYTES = 200_000
+WIDEST = 1400  # pixels
+
+KINDS = {
+    "pixels": "Input, output and their difference",
+    "grad-cam:different": "Grad-CAM, different",
+    "grad-cam:same": "Grad-CAM, same",
+    "conv1": "First convolution, old and new",
+    "conv2": "Second convolution, old and new",
+}
+"""The figures of an enhancement, in the order of the document."""
+
+Block = tuple[str, str]  # its name, and its content in Markdown
 
 
 def main() -> None:
+    arguments = _arguments()
+    if arguments.report:
+        make_report(HERE / "report.png")
+    blocks = [
+        *(transfer_block(folder, HERE) for folder in arguments.transfer),
+        *(enhance_block(folder, HERE) for folder in arguments.enhance),
+        *(explain_block(folder, HERE) for folder in arguments.explain),
+    ]
+    for name, content in blocks:
+        put(HERE / PAGE, name, content)
+        print(f"{PAGE}: {name}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--report", action="store_true", help="run the demo and photograph its report")
+    for name in ("transfer", "enhance", "explain"):
+        parser.add_argument(f"--{name}", nargs="+", type=Path, default=[], metavar="DIR")
+    arguments = parser.parse_args()
+    if not (arguments.report or arguments.transfer or arguments.enhance or arguments.explain):
+        parser.error("nothing to make: give --report, --transfer DIR, --enhance DIR or --explain DIR")
+    return arguments
+
+
+def make_report(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         command = "from counterpoise.cli.main import main; main()"
         subprocess.run([sys.executable, "-c", command, "demo", "--out", str(out / "demo")], check=True)
         photograph(out / "demo" / "report.html", out / "report.png")
-        picture = Image.open(out / "report.png").convert("RGB")
-        picture.quantize(128).save(HERE / "report.png", optimize=True)
+        shrink(out / "report.png", target)
+
+
+def transfer_block(folder: Path, docs: Path) -> Block:
+    """Return the name and the content of a transfer study's block; its picture is written below `docs`."""
+    from counterpoise.transfer.page import base_sentences, signed, table_rows, verdict
+    from counterpoise.transfer.plan import TREATMENTS
+
+    summary = _summary(folder)
+    name = folder.resolve().name
+    shrink(folder / "transfer.png", docs / PICTURES / f"{name}.png")
+    findings = [
+        [finding["claim"], verdict(finding), f"{finding['measure']}: {signed(finding)}"]
+        for finding in summary["findings"]
+    ]
+    parts = [
+        _command(summary),
+        _picture(name, f"Accuracy on B over the number of copied layers, {summary['split']} split"),
+        _table(["the lecture", "here", "measured"], findings),
+        _facts(summary, f"accuracy on the test images of B{_draws(summary['draws'])}"),
+        _table(["n", *TREATMENTS], table_rows(summary)),
+        " ".join(base_sentences(summary)),
+    ]
+    return name, "\n\n".join(parts)
+
+
+def enhance_block(folder: Path, docs: Path) -> Block:
+    """Return the name and the content of an enhancement's block; its pictures are written below `docs`."""
+    from counterpoise.enhance.page import caption, cells, findings, gain_rows, shown_columns
+
+    summary = _summary(folder)
+    name = folder.resolve().name
+    columns = ["", *(column for column, _, _ in shown_columns(summary))]
+    titles = {entry["method"]: entry["title"] for entry in summary["methods"]}
+    arms = [
+        [f"{entry['title']}: {entry['what']}", *cells(summary, entry["scores"])]
+        for entry in summary["methods"]
+    ]
+    full = [[titles[arm], *cells(summary, scores)] for arm, scores in summary["full"].items()]
+    slides = [
+        [f"slides, VGG-16, {entry['evaluated_on']}", f"{entry['classifier']:.3f}", f"{entry['combined']:.3f}"]
+        for entry in summary["slides"]
+    ]
+    parts = [
+        _command(summary),
+        "\n".join(f"- {sentence}" for sentence in findings(summary)),
+        _facts(summary, f"test images{_draws(summary['draws'])}"),
+        _table(columns, arms),
+        f"What the enhanced images gain{_draws(summary['draws'])}, over:",
+        _table(columns, gain_rows(summary)),
+        "On training and test images together, which the slides call full; no measure of new images:",
+        _table(columns, full),
+        *([_table(["accuracy on", "classifier", "combined"], slides)] if slides else []),
+    ]
+    for key, shown in figures_shown(summary["images"]):
+        kind = key.partition(":")[0]
+        target = f"{name}-{key.replace(':', '-')}"
+        shrink(folder / "figures" / shown["figures"][kind], docs / PICTURES / f"{target}.png")
+        parts.append(_picture(target, KINDS[key], f": {caption(shown['image'])}"))
+    return name, "\n\n".join(parts)
+
+
+def figures_shown(images: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return which figures of which images a document shows: the slides' four comparisons, Grad-CAM in both kinds.
+
+    The first image of each, where it can be: one that became right, and whose Grad-CAM maps are not empty.
+    """
+    ordered = sorted(images, key=lambda image: image["blank"])
+    members = {
+        "grad-cam:different": [image for image in ordered if not image["same"]],
+        "grad-cam:same": [image for image in ordered if image["same"]],
+    }
+    firsts = ((key, members.get(key, ordered)[:1]) for key in KINDS)
+    return [
+        (key, image) for key, first in firsts for image in first if key.partition(":")[0] in image["figures"]
+    ]
+
+
+def explain_block(folder: Path, docs: Path) -> Block:
+    """Return the name and the content of an explanation's block; its pictures are written below `docs`."""
+    found = json.loads((folder / "explain.json").read_text(encoding="utf-8"))
+    attention = found["attention"]
+    if attention is None or not found["images"][0]["feature_maps"]:
+        sys.exit(f"{folder} compares no two models: make it with --against and --feature-maps")
+    name = folder.resolve().name
+    with tempfile.TemporaryDirectory() as temporary:
+        photograph(folder / "explain.html", Path(temporary) / "page.png")
+        shrink(Path(temporary) / "page.png", docs / PICTURES / f"{name}-page.png")
+    images = sorted(
+        (image for image in found["images"] if not any(view["blank"] for view in image["views"])),
+        key=lambda image: image["similarity"],
+    )
+    shown = [
+        ("different", images[0]["figure"], "The most different maps", f": {_likeness(images[0])}"),
+        ("same", images[-1]["figure"], "The maps most alike", f": {_likeness(images[-1])}"),
+        *(
+            (
+                f"conv{number}",
+                maps,
+                f"Convolution {number} of both models",
+                ", for the first of these images",
+            )
+            for number, maps in enumerate(images[0]["feature_maps"], start=1)
+        ),
+    ]
+    parts = [
+        f"{len(found['images'])} images by {found['method']}. Measure: {attention['measure']}, same from "
+        f"{attention['same_from']:g}. Same attention: {attention['same']}, different: {attention['different']}.",
+        _picture(f"{name}-page", "The top of the page that the command writes"),
+    ]
+    for kind, source, words, more in shown:
+        shrink(folder / source, docs / PICTURES / f"{name}-{kind}.png")
+        parts.append(_picture(f"{name}-{kind}", words, more))
+    return name, "\n\n".join(parts)
+
+
+def _likeness(image: dict[str, Any]) -> str:
+    answers = " and ".join(
+        f"{letter} says {v['predicted']}" for letter, v in zip("AB", image["views"], strict=True)
+    )
+    return f"truly {image['true']}, {answers}; rank correlation {image['similarity']:.2f}"
+
+
+def put(page: Path, name: str, content: str) -> None:
+    """Replace what stands in the page's block of that name."""
+    text = page.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- begin {re.escape(name)} -->\n).*?(<!-- end {re.escape(name)} -->)", re.S)
+    if not pattern.search(text):
+        sys.exit(
+            f"{page} has no block for {name}: write <!-- begin {name} --> and <!-- end {name} --> into it"
+        )
+    page.write_text(pattern.sub(lambda m: f"{m[1]}{content}\n{m[2]}", text), encoding="utf-8")
+
+
+def shrink(source: Path, target: Path) -> None:
+    """Write a picture that is below the limit: with all its colours if it can be, else with fewer, else smaller."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.open(source).convert("RGB")
+    picture.thumbnail((WIDEST, 10 * WIDEST))
+    for colours, share in ((None, 1), (256, 1), (256, 0.8), (128, 0.65), (64, 0.5)):
+        smaller = picture.resize((round(picture.width * share), round(picture.height * share)))
+        if colours is not None:
+            # Median cut, the default, gives colours of small areas away: those of a legend, for one.
+            smaller = smaller.quantize(colours, method=Image.Quantize.MAXCOVERAGE)
+        smaller.save(target, format="PNG", optimize=True)
+        if target.stat().st_size < MOST_BYTES:
+            return
+    sys.exit(f"{source} does not get smaller than {MOST_BYTES:,} bytes")
 
 
 def photograph(page_path: Path, target: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        page.goto(page_path.as_uri())
+        page.goto(page_path.resolve().as_uri())
         page.wait_for_timeout(1500)
         page.screenshot(path=target)
         browser.close()
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    if summary["failed"]:
+        sys.exit(f"{folder} is not finished: {summary['failed'][0]['error']}")
+    return summary
+
+
+def _command(summary: dict[str, Any]) -> str:
+    """Return the command that made a study, with names for paths."""
+    words = [Path(word).name if word.startswith("/") else word for word in summary["command"].split()]
+    out = words.index("--out") + 1
+    words[out] = f"out/{Path(words[out]).name}"
+    return f"```bash\n{' '.join(words)}\n```"
+
+
+def _picture(name: str, words: str, more: str = "") -> str:
+    """Return a picture with words for who cannot see it, and all there is to say below it."""
+    return f"![{words}]({PICTURES}/{name}.png)\n\n*{words}{more}*"
+
+
+def _facts(summary: dict[str, Any], what: str) -> str:
+    return f"{summary['dataset']}, {summary['network']}; {what}:"
+
+
+def _draws(count: int) -> str:
+    return ", one draw" if count == 1 else f", mean ± half the 95 % interval of {count} draws"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Small data sets and networks that several tests share."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,16 @@ settings.register_profile("counterpoise", deadline=None)
 settings.load_profile("counterpoise")
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def documents():
+    """The module that makes the pictures and tables of the documents."""
+    path = Path(__file__).resolve().parents[1] / "docs" / "make_pictures.py"
+    spec = importlib.util.spec_from_file_location("make_pictures", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

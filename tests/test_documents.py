@@ -41,3 +41,27 @@ def test_links_and_pictures_of_the_documents_exist():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} points to {target}"
+
+
+MARKS = re.compile(r"<!-- (begin|end) ([\w-]+) -->")
+
+
+def test_the_generated_blocks_of_the_studies_are_whole_and_filled():
+    page = (ROOT / "docs" / "studies.md").read_text()
+    marks = MARKS.findall(page)
+    assert len(marks) >= 2
+    names = [name for _, name in marks[::2]]
+    assert marks == [(kind, name) for name in names for kind in ("begin", "end")]
+    assert len(set(names)) == len(names)
+    for name, block in zip(names, MARKS.split(page)[3::6], strict=True):
+        pictures = re.findall(r"^!\[.+\]\(studies/(.+\.png)\)$", block, flags=re.MULTILINE)
+        assert pictures, f"{name} shows no picture"
+        assert all(picture.startswith(name) for picture in pictures), name
+
+
+def test_every_picture_is_small_and_every_picture_of_a_study_is_shown():
+    pictures = list((ROOT / "docs").rglob("*.png"))
+    assert {p.name: p.stat().st_size for p in pictures if p.stat().st_size >= 200_000} == {}
+    page = (ROOT / "docs" / "studies.md").read_text()
+    shown = set(re.findall(r"\(studies/(.+\.png)\)", page))
+    assert shown == {path.name for path in (ROOT / "docs" / "studies").iterdir()}

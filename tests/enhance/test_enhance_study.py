@@ -3,6 +3,8 @@
 import base64
 import csv
 import json
+import re
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -21,7 +23,7 @@ from counterpoise.evaluation import class_recalls, confusion_matrix, geometric_m
 from counterpoise.exceptions import InputError, RunFolderError, TrainingError
 from counterpoise.experiments import RunFolder, evaluate_run, execute_run
 from counterpoise.explain import SAME_FROM, GradCAM, map_similarity
-from counterpoise.files import read_json
+from counterpoise.files import read_json, write_json
 from counterpoise.training import Progress, embed_images, fit_method, predict_logits, seed_for
 
 CPU = torch.device("cpu")
@@ -411,6 +413,23 @@ def test_the_page_holds_every_figure_and_groups_grad_cam_by_its_similarity(finis
     caption = f'alt="Grad-CAM: {"same" if shown["same"] else "different"}'
     assert page.index(caption) > (same if shown["same"] else different)
     assert page.count("None of the images shown.") == 1
+
+
+def test_the_documents_take_the_numbers_and_pictures_of_a_finished_study(finished, documents, tmp_path):
+    out, result = finished
+    summary = json.loads((out / "summary.json").read_text())
+    copy = shutil.copytree(out, tmp_path / "my-study")
+    write_json(copy / "summary.json", summary | {"command": "counterpoise enhance /my/photos --out /my/out"})
+    name, block = documents.enhance_block(copy, tmp_path / "docs")
+    assert name == "my-study"
+    assert "counterpoise enhance photos --out out/out" in block
+    for entry in result.summary["methods"]:
+        mean = entry["scores"]["minority"]["recall"]["mean"]
+        assert any(entry["title"] in line and f"{mean:.3f}" in line for line in block.splitlines())
+    pictures = re.findall(r"\(studies/(.+?)\)", block)
+    assert len(pictures) == 4  # of the one image, which is the same or different
+    for picture in pictures:
+        assert (tmp_path / "docs/studies" / picture).stat().st_size < 200_000
 
 
 def test_a_map_without_a_place_that_counts_is_called_blank(runs, dataset, tmp_path, monkeypatch):

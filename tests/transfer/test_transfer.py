@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from counterpoise.datasets import dataset_from_arrays
 from counterpoise.evaluation import mean_interval
 from counterpoise.exceptions import InputError, RunFolderError
+from counterpoise.files import write_json
 from counterpoise.networks import cut, learned_layers
 from counterpoise.training.device import cpu_threads
 from counterpoise.transfer import Cell, make_transfer_plan, run_transfer
@@ -527,6 +530,20 @@ def test_the_legend_shows_every_marker_as_it_is_drawn(finished, tmp_path, monkey
     assert "95 % interval" in two[-1]
     markers = [line.get_marker() for line in legends[1].findobj(Line2D)]
     assert [mark for mark in markers if mark not in ("None", "")] == ["o", "o", "o", "+", "D", "D", "+"]
+
+
+def test_the_documents_take_the_numbers_and_the_figure_of_a_finished_study(finished, documents, tmp_path):
+    out, result = finished
+    copy = shutil.copytree(out, tmp_path / "my-study")
+    command = {"command": "counterpoise transfer /my/bars --out out/bars"}
+    write_json(copy / "summary.json", json.loads((out / "summary.json").read_text()) | command)
+    name, block = documents.transfer_block(copy, tmp_path / "docs")
+    assert name == "my-study"
+    assert "counterpoise transfer bars --out out/bars" in block
+    assert all(f"{point['mean']:.3f}" in block for point in result.summary["curves"])
+    assert all(finding["claim"] in block for finding in result.summary["findings"])
+    with Image.open(tmp_path / "docs/studies/my-study.png") as picture:
+        assert picture.width > 1000
 
 
 def test_the_page_holds_its_figure_and_escapes_names(finished, tmp_path):
