@@ -189,6 +189,15 @@ def test_feature_maps_of_the_first_two_convolutions_or_of_a_layer(explained, pho
     assert not explained(images=images)["images"][0]["feature_maps"]
 
 
+def test_the_page_points_to_the_map_of_the_embedding_where_there_is_one(explained, trained):
+    explained()
+    assert f"in the report: counterpoise report {trained}" in Path("out/explain.html").read_text()
+    bare = Path(shutil.copytree(trained, "bare"))
+    (bare / "embedding.json").unlink()
+    explained(run=bare)
+    assert "Map of the embedding" not in Path("out/explain.html").read_text()
+
+
 # --- two models ---------------------------------------------------------------------------------------------
 
 

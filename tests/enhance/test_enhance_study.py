@@ -22,7 +22,8 @@ from counterpoise.enhance.reading import RunPredictions, read_predictions
 from counterpoise.evaluation import class_recalls, confusion_matrix, geometric_mean
 from counterpoise.exceptions import InputError, RunFolderError, TrainingError
 from counterpoise.experiments import RunFolder, evaluate_run, execute_run
-from counterpoise.explain import SAME_FROM, GradCAM, map_similarity
+from counterpoise.experiments.looking import LookingModel
+from counterpoise.explain import SAME_FROM, GradCAM, feature_maps, find_convolutions, map_similarity
 from counterpoise.files import read_json, write_json
 from counterpoise.training import Progress, embed_images, fit_method, predict_logits, seed_for
 
@@ -227,6 +228,27 @@ def test_an_enhanced_run_is_a_run_like_any_other_and_its_enhancer_works_alone(ru
     with torch.no_grad():
         logits = runs["bl"].load_network()(enhancer(images)).numpy()
     np.testing.assert_allclose(logits, predict_logits(folder.load_network(), test, device=CPU), atol=1e-5)
+
+
+def test_every_arm_has_the_map_of_its_embedding_for_the_report(runs, dataset):
+    maps = {arm: read_json(runs[arm].path / "embedding.json") for arm in ARMS}
+    assert all(points["label"] == maps["bl"]["label"] for points in maps.values())
+    assert maps["enhanced"]["x"] != maps["bl"]["x"]
+
+
+def test_feature_maps_behind_an_enhancer_are_the_classifiers_of_the_changed_image(runs, dataset):
+    folder = RunFolder.open(runs["enhanced"].path)
+    model = LookingModel(folder, "grad-cam", device=CPU, with_feature_maps=True)
+    pixels = np.array(splits_of(folder, dataset).test.images[:2])
+    found = model.look(pixels).features
+    classifier = runs["bl"].load_network()
+    layers = find_convolutions(classifier, (1, 8, 8))[:2]
+    assert list(found) == [f"network.{layer}" for layer in layers]
+    with torch.no_grad():
+        changed = folder.load_network().enhancer(torch.from_numpy(pixels).float() / 255)
+    for layer in layers:
+        expected = feature_maps(classifier, changed, layer).numpy()
+        np.testing.assert_allclose(found[f"network.{layer}"], expected, atol=1e-5)
 
 
 # --- resuming -----------------------------------------------------------------------------------------------

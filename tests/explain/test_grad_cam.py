@@ -361,6 +361,23 @@ def test_also_after_an_error(training_network, monkeypatch):
         assert_same_state(before, state_of(network))
 
 
+def test_feature_maps_leave_no_trace_either(training_network, monkeypatch):
+    network, images = training_network
+    before = state_of(network)
+    expected = feature_maps(network, images, "backbone.1.0")
+    assert_same_state(before, state_of(network))
+
+    def fail(*args):
+        raise RuntimeError("out of luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network.classifier, "forward", fail)
+        with pytest.raises(RuntimeError, match="out of luck"):
+            feature_maps(network, images, "backbone.1.0")
+    assert_same_state(before, state_of(network))
+    assert torch.equal(feature_maps(network, images, "backbone.1.0"), expected)
+
+
 def test_without_gradients_around(training_network):
     network, images = training_network
     expected = GradCAM(network).explain(images)

@@ -138,6 +138,20 @@ def pixel_methods():
     return found
 
 
+@pytest.mark.parametrize("name", sorted(set(all_methods()) - set(pixel_methods())))
+def test_every_other_method_works_on_embeddings_alone(images, validation, name):
+    network = new_network()
+    start, before = body(network), predict_logits(network, validation, device=CPU)
+    config = make_config(epochs=1, batch_size=16, device="cpu")
+    fitted = fit_method(
+        get_method(name), network, embedded(images), config=config, validation=embedded(validation)
+    )
+    assert all(torch.equal(tensor, start[key]) for key, tensor in body(fitted.network).items())
+    on_images = fitted.logits(validation)
+    np.testing.assert_allclose(fitted.logits(embedded(validation)), on_images, rtol=1e-4, atol=1e-5)
+    assert np.abs(on_images - before).max() > 1e-3
+
+
 def test_methods_without_anything_to_act_on_are_refused(images):
     names = pixel_methods()
     assert "aos" in names

@@ -17,6 +17,7 @@ from counterpoise.enhance.copying import Named, train_copier
 from counterpoise.enhance.plan import ENHANCED, FRESH, TRAINED_ON, ArmPlan
 from counterpoise.evaluation import confusion_matrix
 from counterpoise.experiments import RunFolder
+from counterpoise.experiments.artifacts import training_map
 from counterpoise.experiments.environment import hardware, versions
 from counterpoise.experiments.run import make_network
 from counterpoise.experiments.scoring import held_out_logits, write_scores
@@ -151,6 +152,9 @@ class _Arm:
         logits = held_out_logits(network, self.splits, device=device, workers=self.config.workers)
         write_scores(folder, self.splits, self.manifest.minority, logits, None)
         train = self._confusion_on_train(network, device) if self.plan.arm == ENHANCED else None
+        # Of the same images as the classifier's.
+        points = training_map(network, self.splits.train, self.plan.config)
+        write_json(folder.path / "embedding.json", points)
         write_json(folder.path / "history.json", fitted.history)
         save_network(network, folder.path / "model.safetensors")
         if isinstance(network, EnhancedNetwork):

@@ -12,9 +12,11 @@ import numpy as np
 
 from counterpoise.datasets import ImageSplit
 from counterpoise.files import atomic_path
-from counterpoise.training import GrownSet
+from counterpoise.networks import Network
+from counterpoise.training import GrownSet, TrainingConfig, embed_images, generator_for
 
 MAP_POINTS = 2000
+MAP_SAMPLE = 400  # images of each class
 MISTAKES = 24
 THUMBNAIL = 112
 
@@ -48,6 +50,36 @@ def write_predictions(
         for i, name in enumerate(names):
             true = [classes[labels[i]]] if labels is not None else []
             writer.writerow([name, *true, classes[predicted[i]], *(f"{p:.6g}" for p in probabilities[i])])
+
+
+def training_map(
+    network: Network, train: ImageSplit, config: TrainingConfig, grown: GrownSet | None = None
+) -> dict[str, Any]:
+    """Return the map of a trained network's embedding, see `embedding_map`.
+
+    Parameters
+    ----------
+    network : Network
+        Trained.
+    train : ImageSplit
+        The training images; a sample of each class is embedded.
+    config : TrainingConfig
+        Its seed draws the samples.
+    grown : GrownSet, optional
+        What the method has embedded and made already: then nothing is embedded here.
+    """
+    grown = grown or _embedded_sample(network, train, config)
+    return embedding_map(grown, generator_for(config.seed, "map"))
+
+
+def _embedded_sample(network: Network, train: ImageSplit, config: TrainingConfig) -> GrownSet:
+    generator = generator_for(config.seed, "map sample")
+    per_class = [np.flatnonzero(train.labels == c) for c in np.unique(train.labels)]
+    kept = np.concatenate([np.sort(generator.permutation(members)[:MAP_SAMPLE]) for members in per_class])
+    sample = train.subset(kept)
+    device = next(network.parameters()).device
+    embeddings = embed_images(network, sample, device=device, workers=config.workers)
+    return GrownSet(embeddings, sample.labels, np.ones(len(kept), dtype=np.float32), originals=len(kept))
 
 
 def embedding_map(grown: GrownSet, generator: np.random.Generator) -> dict[str, Any]:

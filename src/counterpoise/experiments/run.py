@@ -9,12 +9,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from counterpoise._version import __version__
-from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest
-from counterpoise.experiments.artifacts import embedding_map
+from counterpoise.datasets import ImageDataset, SplitManifest
+from counterpoise.experiments.artifacts import training_map
 from counterpoise.experiments.environment import hardware, versions
 from counterpoise.experiments.folder import FORMAT, RunFolder
 from counterpoise.experiments.plan import RunPlan
@@ -24,11 +23,8 @@ from counterpoise.files import content_hash, write_json
 from counterpoise.networks import Network, create_network, freeze, save_network
 from counterpoise.training import (
     Fitted,
-    GrownSet,
     Progress,
-    embed_images,
     fit_method,
-    generator_for,
     pixel_statistics,
     seed_for,
 )
@@ -110,7 +106,10 @@ def _execute(
     device = next(fitted.network.parameters()).device
     logits = held_out_logits(fitted.network, splits, device=device, workers=plan.config.workers)
     write_scores(folder, splits, manifest.minority, logits, fitted.adjustment)
-    _write_embedding(folder, fitted, splits.train, plan)
+    write_json(
+        folder.path / "embedding.json",
+        training_map(fitted.network, splits.train, plan.config, fitted.grown),
+    )
     write_json(folder.path / "history.json", fitted.history)
     save_network(fitted.network, folder.path / "model.safetensors")
     finished = time.perf_counter()
@@ -156,21 +155,6 @@ def _network_identity(plan: RunPlan, manifest: SplitManifest) -> str:
     """Hash of the images that a network is trained on and of what it starts as."""
     start = [plan.network, plan.weights_hash, plan.new_head, plan.freeze]
     return content_hash([manifest.hash, plan.image_size, *start])
-
-
-def _write_embedding(folder: RunFolder, fitted: Fitted, train: ImageSplit, plan: RunPlan) -> None:
-    grown = fitted.grown or _embedded_sample(fitted.network, train, plan)
-    write_json(folder.path / "embedding.json", embedding_map(grown, generator_for(plan.config.seed, "map")))
-
-
-def _embedded_sample(network: Network, train: ImageSplit, plan: RunPlan) -> GrownSet:
-    generator = generator_for(plan.config.seed, "map sample")
-    per_class = [np.flatnonzero(train.labels == c) for c in np.unique(train.labels)]
-    kept = np.concatenate([np.sort(generator.permutation(members)[:400]) for members in per_class])
-    sample = train.subset(kept)
-    device = next(network.parameters()).device
-    embeddings = embed_images(network, sample, device=device, workers=plan.config.workers)
-    return GrownSet(embeddings, sample.labels, np.ones(len(kept), dtype=np.float32), originals=len(kept))
 
 
 def _record(

@@ -210,7 +210,10 @@ def _facts(explanation: Explanation) -> list[tuple[str, str]]:
     for letter, model in zip("AB", explanation.models, strict=False):
         name = f"Model {letter}" if len(explanation.models) > 1 else "Model"
         facts.append((name, f"{model.run} ({model.network}, trained by {model.method})"))
-    facts.append(("Map of the embedding", f"in the report: counterpoise report {explanation.models[0].run}"))
+    mapped = [model.run for model in explanation.models if (Path(model.run) / "embedding.json").exists()]
+    if mapped:
+        reports = "; ".join(f"counterpoise report {run}" for run in mapped)
+        facts.append(("Map of the embedding", f"in the report: {reports}"))
     facts.append(("Skipped files", f"{len(explanation.skipped):,}"))
     return facts
 
