@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from counterpoise.datasets import load_dataset
-from counterpoise.exceptions import DataError, RunFolderError, UnknownNameError
+from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
 from counterpoise.experiments.run import execute_run
 from counterpoise.reproduce import get_table, missing_tasks, plan_table, publish, reproduce_table
 from counterpoise.reproduce import plan as plan_module
@@ -44,29 +43,39 @@ def contents(folder):
 
 
 def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, tmp_path):
-    done = []
+    plan, done = plan.with_draws(1), []
 
-    def stop_after_three(*args, **kwargs):
-        if len(done) == 3:
+    def stop_after_two(*args, **kwargs):
+        if len(done) == 2:
             raise KeyboardInterrupt
         done.append(execute_run(*args, **kwargs))
         return done[-1]
 
     out = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
-        reproduce_table(plan, out, execute=stop_after_three)
-    assert len(missing_tasks(plan, out)) == 12 - 3
+        reproduce_table(plan, out, execute=stop_after_two)
+    assert len(missing_tasks(plan, out)) == 6 - 2
+    page = reproduce_table(plan, out, page_only=True, execute=stop_after_two)
+    assert page.summary["runs"]["done"] == 2
     cut = reproduce_table(plan, out)
     whole = reproduce_table(plan, tmp_path / "whole")
     assert cut.table.equals(whole.table)
     assert cut.summary["cells"] == whole.summary["cells"]
-    assert cut.summary["runs"]["done"] == 12
-    assert cut.summary["runs"]["trainings"] == 8  # of 12: fs-smote starts from the network of bl
-    assert cut.summary["runs"]["elapsed"] > 0
+    assert cut.summary["runs"]["done"] == 6
+    assert cut.summary["runs"]["trainings"] == 4  # of 6: fs-smote starts from the network of bl
+    assert cut.summary["runs"]["seconds"] > 0
     before = contents(out)
-    again = reproduce_table(plan, out, execute=None)
+    again = reproduce_table(plan, out, execute=stop_after_two)
     assert contents(out) == before
     assert again.table.equals(cut.table)
+    reproduce_table(plan, out, page_only=True)
+    assert contents(out) == before
+
+
+def test_there_is_no_page_of_nothing(plan, tmp_path):
+    with pytest.raises(InputError, match="leave out --page-only"):
+        reproduce_table(plan, tmp_path / "out", page_only=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_lines_alone_and_fewer_draws_leave_the_rest_in_the_page(plan, tmp_path):
@@ -76,13 +85,9 @@ def test_lines_alone_and_fewer_draws_leave_the_rest_in_the_page(plan, tmp_path):
     assert first.summary["runs"]["done"] == 6
     assert "6 of 12 runs are not done" in (tmp_path / "page.md").read_text()
     second = reproduce_table(plan.with_draws(1), tmp_path, only=["mnist-ratio2"])
-    assert second.summary["runs"] | {"seconds": 0, "elapsed": 0} == {
-        "planned": 12,
-        "done": 9,
-        "trainings": 8,
-        "seconds": 0,
-        "elapsed": 0,
-    }
+    runs = second.summary["runs"]
+    assert (runs["planned"], runs["done"], runs["trainings"], runs["factor"]) == (12, 9, 8, 1.5)
+    assert "mnist, ρ 2: bl 1 of 2 draws" in (tmp_path / "page.md").read_text()
     draws = {(c["setting"], c["n"]) for c in second.summary["cells"]}
     assert draws == {(line, 2), ("mnist-ratio2", 1)}
     with pytest.raises(UnknownNameError, match="mnist-ratio7"):
@@ -167,25 +172,40 @@ def test_house_numbers_stand_in(tmp_path, monkeypatch):
     assert "not run on the real data" in (tmp_path / "out/page.html").read_text()
 
 
-@pytest.mark.slow
-def test_a_hundred_classes_stand_in(tmp_path):
-    """Table 7.5 on noise in folders as ImageNet's are, with few small images; not run on the real data."""
+def photographs(folder, counts, pixels):
+    """Noise in folders as ImageNet's are."""
     generator = np.random.default_rng(0)
-    for number in range(100):
-        for split, count in (("train", 2 + number // 34), ("test", 1)):
-            folder = Path(tmp_path) / "imagenet100" / split / f"n{number:08d}"
-            folder.mkdir(parents=True)
-            for image in range(count):
-                pixels = generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{image}.JPEG")
-    table = with_settings(
-        get_table("thesis-7.5"), epochs=1, weights=None, freeze=None, image_size=32, methods=("bl", "ados")
-    )
-    plan = plan_table(table, draws=1, subset=3, data_dir=tmp_path, device="cpu")
+    for number, count in enumerate(counts):
+        for split, images in (("train", count), ("test", 1)):
+            place = folder / "imagenet100" / split / f"n{number:08d}"
+            place.mkdir(parents=True)
+            for image in range(images):
+                noise = generator.integers(0, 256, (pixels, pixels, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(place / f"{image}.JPEG")
+
+
+def test_absent_weights_are_asked_for_by_name_and_place(tmp_path):
+    photographs(tmp_path, (4, 2), 40)
+    with pytest.raises(DataError, match="put torchvision's vgg16 with its ImageNet weights there") as error:
+        plan_table(get_table("thesis-7.5"), data_dir=tmp_path)
+    assert str(tmp_path / "vgg16.pth") in str(error.value)
+
+
+@pytest.mark.slow
+def test_photographs_and_weights_stand_in(tmp_path):
+    """Table 7.5 at its own size on noise and weights of the right shape; not run on the real data."""
+    import torch
+    from torchvision.models import vgg16
+
+    photographs(tmp_path, (4, 4, 2), 256)
+    state = {name: value for name, value in vgg16().state_dict().items() if name.startswith("features")}
+    torch.save(state, tmp_path / "vgg16.pth")
+    table = with_settings(get_table("thesis-7.5"), epochs=1, batch_size=5, methods=("bl", "ados"))
+    plan = plan_table(table, draws=1, data_dir=tmp_path, device="cpu")
     result = reproduce_table(plan, tmp_path / "out")
     assert result.summary["runs"]["done"] == 2
-    own = [cell for cell in result.summary["cells"] if cell["method"] == "ados"]
-    assert {(c["classes"], c["metric"]) for c in own if c["published"] is not None} >= {
-        ("minority", "recall")
-    }
+    own = [c for c in result.summary["cells"] if c["method"] == "ados" and c["difference"] is not None]
+    assert {(c["classes"], c["metric"]) for c in own} >= {("minority", "recall"), ("all", "accuracy")}
+    for reason in ("(batch_size, epochs, methods)", "10 training images of 3 classes, not 64740 of 100"):
+        assert any(reason in words for words in result.summary["rehearsal"])
     assert "not run on the real data" in (tmp_path / "out/page.md").read_text()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from counterpoise.cli import options as o
-from counterpoise.cli.printing import command_line, complain, print_json, print_table, say
+from counterpoise.cli.printing import advise, command_line, complain, print_json, print_table, say
 from counterpoise.exceptions import InputError
 
 PANEL = "Studies"
@@ -41,6 +41,12 @@ def command(
         str | None,
         typer.Option(metavar="LINES", help="Run these lines of the table now; names with commas between."),
     ] = None,
+    page_only: Annotated[
+        bool,
+        typer.Option(
+            "--page-only", help="Run nothing: write results and page anew of the runs that there are."
+        ),
+    ] = False,
     publish_to: Annotated[
         Path | None,
         typer.Option("--publish", metavar="DIR", help="Copy the results, without the runs, to this folder."),
@@ -73,10 +79,11 @@ def command(
         return
     chosen = get_table(table)
     if chosen.study != "methods":
-        raise InputError(
-            f"{table} is a study of its own: give counterpoise {chosen.study} on each of {', '.join(chosen.data)}, "
-            "whose page puts the published numbers beside ours"
-        )
+        from counterpoise.reproduce.commands import absent_images, study_commands
+
+        commands = " and ".join(command_line(*words) for words in study_commands(chosen, data_dir, out))
+        absent = "".join(f"; {words}" for words in absent_images(chosen, data_dir))
+        raise InputError(f"{table} is a study of its own, with a page of its own; give {commands}{absent}")
     if jobs is not None and jobs < 1:
         raise InputError(
             f"--jobs {jobs}: at least one run at a time is needed; leave it out for one per core"
@@ -98,10 +105,12 @@ def command(
         load=partial(load, quiet=as_json),
     )
     lines = tuple(name.strip() for name in only.split(",")) if only else ()
-    missing = missing_tasks(plan, folder, only=lines)
+    missing = [] if page_only else missing_tasks(plan, folder, only=lines)
     jobs = jobs or default_jobs(device, 1, len(missing))
     with watching(len(missing)) as listen:
-        result = reproduce_table(plan, folder, only=lines, jobs=jobs, backend=backend, listen=listen)
+        result = reproduce_table(
+            plan, folder, only=lines, page_only=page_only, jobs=jobs, backend=backend, listen=listen
+        )
     if publish_to is not None:
         publish(folder, publish_to)
     if as_json:
@@ -115,14 +124,10 @@ def command(
 
 
 def _show(summary: dict[str, Any], folder: Path) -> None:
-    from counterpoise.reproduce.page import signed, sorted_findings
+    from counterpoise.reproduce import words
 
-    findings = sorted_findings(summary["findings"], main=True)
-    if findings:
-        print_table(
-            ["claim", "where", "here", "measured difference"],
-            [[f["claim"], f["where"], f["verdict"], signed(f)] for f in findings],
-        )
+    for sentence in words.closeness(summary) + words.verdicts(summary):
+        advise(sentence)
     runs = summary["runs"]
     say(f"{runs['done']} of {runs['planned']} runs done, {runs['trainings']} networks trained for them")
     say(f"published beside ours: {folder / 'page.html'}")

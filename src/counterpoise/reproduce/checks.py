@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from counterpoise.reproduce.compare import GROUPS
 from counterpoise.reproduce.published import Published
 
 ROUNDING = 0.0005 + 1e-9  # the latter for the rounding of these sums themselves
-GROUPS = ("majority", "minority", "all")
 
 #: (classes, metric) -> value, of one method in one line of a table.
 Column = Mapping[tuple[str, str], float]
@@ -93,18 +93,24 @@ def _rules(column: Column, share: float | None) -> Iterator[tuple[str, str, floa
                 for d in (-ROUNDING, 0.0, ROUNDING)
             )
             if not low - ROUNDING <= value <= high + ROUNDING:
-                yield "all", metric, expected, "does not follow from the frequent and the rare classes' own"
+                parts_words = f"{majority:.3f} of the frequent classes and {minority:.3f} of the rare ones"
+                yield "all", metric, expected, f"follows from {parts_words}"
     for group in GROUPS:
         recall, gmean = column.get((group, "recall")), column.get((group, "gmean"))
         if recall is not None and gmean is not None and gmean > recall + 2 * ROUNDING:
-            yield group, "gmean", recall, "a geometric mean above the arithmetic mean of the same recalls"
+            yield (
+                group,
+                "gmean",
+                recall,
+                "is the most that a geometric mean of recalls can be, their arithmetic mean",
+            )
         f1 = column.get((group, "f1"))
         if recall is not None and f1 is not None:
             precision = column.get((group, "precision"))
             bound = largest_f1(recall, precision)
             widest = largest_f1(recall + ROUNDING, None if precision is None else precision + ROUNDING)
             if f1 > widest + ROUNDING:
-                yield group, "f1", bound, "more than precision and recall allow"
+                yield group, "f1", bound, "is the most that precision and recall allow"
 
 
 def combined(majority: float, minority: float, share: float, metric: str) -> float:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from counterpoise.files import write_text
-from counterpoise.reproduce.findings import SCORE_NAMES
+from counterpoise.reproduce import words
+from counterpoise.reproduce.words import METRIC_NAMES, draws, score_name
 
 PICTURES = {
-    "lines.png": "Each score over the imbalance ratio: published on the left, ours on the right",
-    "ranks.png": "Critical-difference diagram: mean ranks of the methods, bars join those that do not differ",
+    "lines.png": "Each score over the imbalance ratio",
+    "ranks.png": "Critical-difference diagram",
 }
-_GROUPS = {"all": "all classes", "majority": "frequent classes", "minority": "rare classes"}
-_METRICS = {
-    "recall": "recall",
-    "f1": "F1",
-    "gmean": "G-mean",
-    "precision": "precision",
-    "accuracy": "accuracy",
+_LEGENDS = {
+    "lines.png": "Published dashed on the left, ours solid on the right, with 95 % intervals over draws; the scales "
+    "of a row are the same.",
+    "ranks.png": "Mean ranks of the methods that all lines have; a bar joins those that do not differ at the 5 % "
+    "level. With few lines only large differences show.",
 }
-ORDER = {"confirmed": 0, "refuted": 1, "not decided": 2, "not run": 3}
 
 
 class Shown(NamedTuple):
@@ -57,143 +55,125 @@ def write_pages(summary: dict[str, Any], folder: Path) -> None:
     """
     from jinja2 import Environment, StrictUndefined
 
-    pictures = {name: words for name, words in PICTURES.items() if (folder / name).exists()}
-    encoded = {name: base64.b64encode((folder / name).read_bytes()).decode() for name in pictures}
+    pictures = {name: title for name, title in PICTURES.items() if (folder / name).exists()}
     content = {
         "s": summary,
         "sections": sections(summary),
         "pictures": pictures,
-        "encoded": encoded,
-        "count": counted(summary["findings"]),
-        "findings": sorted_findings(summary["findings"], main=True),
-        "details": sorted_findings(summary["findings"], main=False),
-        "signed": signed,
+        "legends": _LEGENDS,
+        "encoded": {name: base64.b64encode((folder / name).read_bytes()).decode() for name in pictures},
+        "words": words,
+        "main": words.claims(summary, main=True),
+        "details": words.claims(summary, main=False),
+        "agreement": agreement_rows(summary),
         "ranks": rank_rows(summary),
-        "contradictions": [contradiction_words(c, summary) for c in summary["contradictions"]],
-        "facts": facts(summary),
     }
     for name, escape in (("page.html", True), ("page.md", False)):
         text = (files(__package__) / f"{name}.j2").read_text(encoding="utf-8")
         environment = Environment(
             autoescape=escape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        if not escape:
-            environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("<", "&lt;")
+        environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("<", "&lt;")
         write_text(folder / name, environment.from_string(text).render(content))
 
 
-def sorted_findings(findings: list[dict[str, Any]], *, main: bool) -> list[dict[str, Any]]:
-    """Return the findings of the whole table, or of single lines, by their verdict."""
-    return sorted((f for f in findings if f["main"] == main), key=lambda f: ORDER[f["verdict"]])
-
-
-def counted(findings: list[dict[str, Any]]) -> str:
-    """Return how many claims became what, in a sentence.
-
-    Examples
-    --------
-    >>> counted([{"verdict": "confirmed", "main": True}, {"verdict": "not run", "main": True}])
-    'Of 2 claims 1 confirmed, 0 refuted, 0 not decided, 1 not run.'
-    """
-    verdicts = [f["verdict"] for f in findings if f["main"]]
-    return f"Of {len(verdicts)} claims {', '.join(f'{verdicts.count(v)} {v}' for v in ORDER)}."
-
-
-def sections(summary: dict[str, Any]) -> list[Section]:
+def sections(summary: Mapping[str, Any]) -> list[Section]:
     """Return the tables: one for each score, lines down and methods across; of one method alone, its classes down."""
     cells = {(c["setting"], c["method"], c["classes"], c["metric"]): c for c in summary["cells"]}
-    flagged = {(c["setting"], c["method"], c["classes"], c["metric"]) for c in summary["contradictions"]}
     methods = list(dict.fromkeys(c["method"] for c in summary["cells"]))
     keys = list(dict.fromkeys((c["classes"], c["metric"]) for c in summary["cells"]))
     titles = {line["name"]: line["title"] for line in summary["lines"]}
-    if len(methods) == 1:
-        found = []
-        for metric in dict.fromkeys(metric for _, metric in keys):
-            rows = [
-                (
-                    f"class {classes}",
-                    _row(
-                        [cells.get((name, methods[0], classes, metric)) for name in titles],
-                        flagged,
-                        mark=False,
-                    ),
-                )
-                for classes, own in keys
-                if own == metric
-            ]
-            found.append(
-                Section(f"{methods[0]}: {_METRICS.get(metric, metric)}", list(titles.values()), rows)
+    show = _Shower(summary)
+    if len(methods) > 1:
+        return [
+            Section(
+                score_name(*key),
+                methods,
+                [
+                    (title, [show(cells.get((name, m, *key))) for m in methods])
+                    for name, title in titles.items()
+                ],
             )
-        return found
+            for key in keys
+        ]
+    (method,) = methods
     return [
         Section(
-            f"{_METRICS.get(metric, metric)}, {_GROUPS.get(classes, classes)}",
-            methods,
+            f"{method}: {METRIC_NAMES.get(metric, metric)}",
+            list(titles.values()),
             [
-                (title, _row([cells.get((name, m, classes, metric)) for m in methods], flagged))
-                for name, title in titles.items()
+                (f"class {classes}", [show(cells.get((name, method, classes, metric))) for name in titles])
+                for classes, own in keys
+                if own == metric
             ],
         )
-        for classes, metric in keys
+        for metric in dict.fromkeys(metric for _, metric in keys)
     ]
 
 
-def _row(
-    found: list[dict[str, Any] | None], flagged: set[tuple[str, str, str, str]], *, mark: bool = True
-) -> list[Shown | None]:
-    best = {
-        which: max((c[which] for c in found if c is not None and c[which] is not None), default=None)
-        for which in ("published", "mean")
-    }
-    return [
-        None
-        if c is None
-        else Shown(
-            published="" if c["published"] is None else f"{c['published']:.3f}",
-            ours=ours(c),
-            difference="" if c["difference"] is None else f"{c['difference']:+.3f}",
-            best_published=mark and c["published"] is not None and c["published"] == best["published"],
-            best=mark and c["mean"] is not None and c["mean"] == best["mean"],
-            contradicted=(c["setting"], c["method"], c["classes"], c["metric"]) in flagged,
+class _Shower:
+    """Knows of each cell whether it is the best of its row, and whether it is contradicted."""
+
+    def __init__(self, summary: Mapping[str, Any]) -> None:
+        self.draws = summary["draws"]
+        self.flagged = {_key(c) for c in summary["contradictions"]}
+        single = len({c["method"] for c in summary["cells"]}) == 1
+        self.best = {} if single else {(b["setting"], b["classes"], b["metric"]): b for b in summary["best"]}
+
+    def __call__(self, cell: Mapping[str, Any] | None) -> Shown | None:
+        if cell is None:
+            return None
+        best = self.best.get(
+            (cell["setting"], cell["classes"], cell["metric"]), {"published": (), "ours": ()}
         )
-        for c in found
-    ]
+        return Shown(
+            published="" if cell["published"] is None else f"{cell['published']:.3f}",
+            ours=ours(cell, self.draws),
+            difference="" if cell["difference"] is None else f"{cell['difference']:+.3f}",
+            best_published=cell["method"] in best["published"],
+            best=cell["method"] in best["ours"],
+            contradicted=_key(cell) in self.flagged,
+        )
 
 
-def ours(cell: Mapping[str, Any]) -> str:
-    """Return our mean with half its interval.
+def _key(cell: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return cell["setting"], cell["method"], cell["classes"], cell["metric"]
+
+
+def ours(cell: Mapping[str, Any], planned: int) -> str:
+    """Return our mean with half its interval, and its draws where these are fewer than planned.
 
     Examples
     --------
-    >>> ours({"mean": 0.81, "low": 0.80, "high": 0.82, "n": 5}), ours({"mean": 0.81, "low": None, "n": 1})
-    ('0.810 ± 0.010', '0.810')
-    >>> ours({"mean": None, "n": 0})
+    >>> ours({"mean": 0.81, "half_width": 0.01, "n": 5}, 5), ours({"mean": 0.81, "half_width": None, "n": 1}, 5)
+    ('0.810 ± 0.010', '0.810 (1 draw)')
+    >>> ours({"mean": None, "n": 0}, 5)
     'not run'
     """
     if cell["mean"] is None:
         return "not run"
-    half = "" if cell["low"] is None else f" ± {(cell['high'] - cell['low']) / 2:.3f}"
-    return f"{cell['mean']:.3f}{half}"
+    half = "" if cell["half_width"] is None else f" ± {cell['half_width']:.3f}"
+    return f"{cell['mean']:.3f}{half}" + (f" ({draws(cell['n'])})" if cell["n"] < planned else "")
 
 
-def signed(finding: Mapping[str, Any]) -> str:
-    """Return a finding's difference with half its interval and its draws.
+def agreement_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """Return, for each method, how many numbers are compared, their mean difference, and where the published are."""
+    return [
+        [
+            "all methods" if a["method"] == "all" else a["method"],
+            str(a["compared"]),
+            f"{a['difference']:+.3f}",
+            f"{a['spread']:.3f}",
+            *(str(a[name]) if a["judged"] else "" for name in ("inside", "above", "below")),
+        ]
+        for a in summary["agreement"]
+        if a["compared"]
+    ]
 
-    Examples
-    --------
-    >>> signed({"difference": 0.02, "low": 0.01, "high": 0.03, "n": 5})
-    '+0.020 ± 0.010 (5 draws)'
-    """
-    if finding["difference"] is None:
-        return ""
-    half = "" if finding["low"] is None else f" ± {(finding['high'] - finding['low']) / 2:.3f}"
-    draws = "1 draw" if finding["n"] == 1 else f"{finding['n']} draws"
-    return f"{finding['difference']:+.3f}{half} ({draws})"
 
-
-def rank_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows of the table of mean ranks: a row for each score, 1 the best."""
-    tables = summary["ranks"]
+def rank_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of the table of mean ranks: two rows for each score, published and ours, 1 the best."""
+    tables: Sequence[Mapping[str, Any]] = summary["ranks"]
     methods = list(dict.fromkeys(m for t in tables for m in t["methods"]))
     rows = []
     for table in tables:
@@ -201,43 +181,12 @@ def rank_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         p, difference = table["p_value"], table["critical_difference"]
         rows.append(
             [
-                f"{_METRICS.get(table['metric'], table['metric'])}, {_GROUPS.get(table['classes'], table['classes'])}",
+                score_name(table["classes"], table["metric"]),
+                table["of"],
                 *(f"{own[m]:.2f}" if m in own else "" for m in methods),
                 str(table["blocks"]),
                 "" if p is None else f"{p:.3f}",
                 "" if difference is None else f"{difference:.2f}",
             ]
         )
-    return [*methods, "lines", "p (Friedman)", "critical difference"], rows
-
-
-def contradiction_words(contradiction: Mapping[str, Any], summary: dict[str, Any]) -> str:
-    """Say which published number contradicts which others."""
-    titles = {line["name"]: line["title"] for line in summary["lines"]}
-    c = contradiction
-    score = (
-        SCORE_NAMES.get((c["classes"], c["metric"]))
-        or f"{c['metric']} of the {_GROUPS.get(c['classes'], c['classes'])}"
-    )
-    return f"{titles[c['setting']]}, {c['method']}: {score} {c['value']:.3f}, but {c['expected']:.3f}: {c['rule']}."
-
-
-def facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return how the table was made, name and value."""
-    runs = summary["runs"]
-    found = [
-        ("runs", f"{runs['done']} of {runs['planned']} done"),
-        (
-            "networks trained",
-            f"{runs['trainings']} for {runs['planned']} runs, {runs['planned'] / max(1, runs['trainings']):.2f} each: "
-            "methods that start from the same network share it",
-        ),
-        ("time of all runs", f"{runs['seconds'] / 60:.0f} minutes, added up"),
-    ]
-    if runs["elapsed"]:
-        found.append(("from start to end", f"{runs['elapsed'] / 60:.0f} minutes"))
-    if summary["versions"]:
-        found.append(("versions", ", ".join(f"{name} {v}" for name, v in summary["versions"].items())))
-    if summary["hardware"]:
-        found.append(("hardware", ", ".join(f"{name}: {v}" for name, v in summary["hardware"].items())))
-    return found
+    return ["", *methods, "lines", "p (Friedman)", "critical difference"], rows

@@ -57,12 +57,12 @@ def draw_lines(table: Table, sides: Sequence[Side], path: Path) -> bool:
             aside = 1.025 ** (
                 number - (len(methods) - 1) / 2
             )  # so that the intervals stand beside each other
-            _draw_line(left, [(x, s.published, None, None) for x, s in own], number, method)
-            _draw_line(right, [(aside * x, s.mean, s.low, s.high) for x, s in own], number, method)
+            _draw_line(left, [(x, s.published, None, None) for x, s in own], number, method, "--")
+            _draw_line(right, [(aside * x, s.mean, s.low, s.high) for x, s in own], number, method, "-")
         left.set_ylabel(SCORE_NAMES[score])
         for axes in (left, right):
             _frame(axes, sorted({ratio for ratio in ratios.values() if ratio}))
-    all_axes[0][0].set_title("published")
+    all_axes[0][0].set_title("published (one draw)")
     all_axes[0][1].set_title("ours: mean of the draws, 95 % interval")
     for axes in all_axes[-1]:
         axes.set_xlabel("imbalance ratio ρ")
@@ -111,10 +111,10 @@ def _draw_line(
     points: list[tuple[float, float | None, float | None, float | None]],
     number: int,
     method: str,
+    style: str,
 ) -> None:
     colour, marker = LOOKS[number % len(LOOKS)]
     known = [(x, value, low, high) for x, value, low, high in points if value is not None]
-    style = "--" if method == "bl" else "-"
     axes.plot(
         [x for x, *_ in known],
         [value for _, value, *_ in known],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from counterpoise.exceptions import RunFolderError
+from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.experiments import Outcome, RunFolder
 from counterpoise.experiments.folder import locked_folder, read_object, refuse_strangers
 from counterpoise.experiments.grid import Execute, Listener, Task, run_tasks
@@ -57,6 +56,7 @@ def reproduce_table(
     out: Path,
     *,
     only: Sequence[str] = (),
+    page_only: bool = False,
     jobs: int = 1,
     backend: str = LOKY,
     listen: Listener | None = None,
@@ -73,6 +73,8 @@ def reproduce_table(
         ``page.md`` and the pictures. Finished draws of earlier calls count, also where this one asks for fewer.
     only : sequence of str
         Names of lines to run now; all by default.
+    page_only : bool
+        Run nothing: write results and page of the runs that there are.
     jobs : int
         Runs at the same time.
     backend : {"loky", "ray", "dask"}
@@ -88,24 +90,23 @@ def reproduce_table(
         If `out` holds something else, is in use, or cannot be written.
     UnknownNameError
         If there is no line of a name in `only`.
+    InputError
+        If only the page is asked for, and `out` holds no runs.
     """
     out = Path(out)
-    _check_owner(out, plan)
+    if not _check_owner(out, plan) and page_only:
+        raise InputError(
+            f"{out} holds no runs of {plan.table.name} to make a page of; leave out --page-only to run it"
+        )
     with locked_folder(out):
         marker = _check_owner(out, plan)
-        missing = missing_tasks(plan, out, only=only)
+        missing = [] if page_only else missing_tasks(plan, out, only=only)
         if missing or not marker:
             marker = _marked(marker, plan)
             write_json(out / MARKER, marker)
-        begin = time.monotonic()
-        try:
-            found = run_tasks(
-                missing, jobs=min(jobs, len(missing) or 1), backend=backend, listen=listen, execute=execute
-            )
-        finally:
-            if missing:
-                marker["seconds"] = marker.get("seconds", 0.0) + time.monotonic() - begin
-                write_json(out / MARKER, marker)
+        found = run_tasks(
+            missing, jobs=min(jobs, len(missing) or 1), backend=backend, listen=listen, execute=execute
+        )
         whole = plan.with_draws(max(plan.draws, marker.get("draws", 0)))
         outcomes = _all_outcomes(whole, out, found)
         result = _write(whole, out, outcomes, marker)
@@ -139,7 +140,7 @@ def _marked(marker: dict[str, Any], plan: TablePlan) -> dict[str, Any]:
 
 def _write(plan: TablePlan, out: Path, outcomes: list[Outcome], marker: dict[str, Any]) -> Reproduced:
     results = results_table(plan, out, outcomes)
-    summary = summarise(plan, outcomes, results, marker["commands"], seconds=marker.get("seconds"))
+    summary = summarise(plan, outcomes, results, marker["commands"])
     write_results(out / "results.csv", results)
     write_json(out / "summary.json", summary)
     sides = side_by_side(plan.table, published_numbers(plan.table), results)

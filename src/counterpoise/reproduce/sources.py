@@ -79,6 +79,27 @@ def load_images(
     return source, dataset if subset is None else fewer_images(dataset, subset)
 
 
+def stands_in(name: str, dataset: ImageDataset, *, subset: int | None = None) -> str | None:
+    """Say what differs between images and the real ones called `name`; None where nothing is known to.
+
+    Examples
+    --------
+    >>> stands_in("mnist", load_dataset("digits"))
+    'mnist is not the real one here: 1438 training images of 10 classes, not 60000 of 10'
+    """
+    entry = _sources()[name]
+    expected = entry.get("train"), entry.get("classes")
+    found = len(dataset.train), dataset.num_classes
+    # A subset has fewer images in any case.
+    same = found[1] == expected[1] if subset is not None else found == expected
+    if expected == (None, None) or same:
+        return None
+    return (
+        f"{name} is not the real one here: {found[0]} training images of {found[1]} classes, not {expected[0]} of "
+        f"{expected[1]}"
+    )
+
+
 def fewer_images(dataset: ImageDataset, per_class: int) -> ImageDataset:
     """Return a data set with at most `per_class` training images of each class, always the same; the rest as it is.
 
