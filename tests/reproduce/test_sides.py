@@ -236,6 +236,7 @@ def test_a_table_makes_no_claim_about_methods_that_it_does_not_have():
     found = find(table, side_by_side(table, published_numbers(table), frame), values_of(frame))
     assert {f.kind for f in found} == {"decline"}
     (five,) = [f for f in found if f.claim == "bl declines on class 5"]
+    assert five.score == "recall of the rare classes"
     assert five.difference == pytest.approx(0.185)
     assert {f.claim for f in found} == {"bl declines", *(f"bl declines on class {c}" for c in (0, 2, 5, 8))}
 

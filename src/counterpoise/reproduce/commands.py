@@ -24,7 +24,7 @@ def study_commands(table: Table, data_dir: Path | None = None, out: Path | None 
     Examples
     --------
     >>> from counterpoise.reproduce.table import get_table
-    >>> " ".join(study_commands(get_table("slides-accuracy"), out=Path("out"))[0])[:56]
+    >>> " ".join(study_commands(get_table("slides-accuracy"), out=Path("out"))[0])[:57]
     'enhance stl10 --backbone vgg16 --epochs 5 --batch-size 64'
     """
     return [

@@ -224,5 +224,6 @@ def _differences(one: Mapping[int, float], other: Mapping[int, float]) -> dict[i
 
 
 def _finding(kind: str, claim: str, score: Score, found: MeanInterval, where: str, than: str = "") -> Finding:
-    name = SCORE_NAMES.get(score, score[1])
+    # A class by name is a rare one here.
+    name = SCORE_NAMES.get(score, SCORE_NAMES["minority", "recall"])
     return Finding(kind, claim, name, decide(found), found.mean, found.low, found.high, found.n, where, than)

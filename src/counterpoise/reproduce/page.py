@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from counterpoise.files import write_text
 from counterpoise.reproduce import words
-from counterpoise.reproduce.words import METRIC_NAMES, draws, score_name
+from counterpoise.reproduce.words import METRIC_NAMES, draws, score_name, with_sign
 
 PICTURES = {
     "lines.png": "Each score over the imbalance ratio",
@@ -129,7 +129,7 @@ class _Shower:
         return Shown(
             published="" if cell["published"] is None else f"{cell['published']:.3f}",
             ours=ours(cell, self.draws),
-            difference="" if cell["difference"] is None else f"{cell['difference']:+.3f}",
+            difference="" if cell["difference"] is None else with_sign(cell["difference"]),
             best_published=cell["method"] in best["published"],
             best=cell["method"] in best["ours"],
             contradicted=_key(cell) in self.flagged,
@@ -160,14 +160,14 @@ def agreement_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """Return, for each method, how many numbers are compared, their mean difference, and where the published are."""
     return [
         [
-            "all methods" if a["method"] == "all" else a["method"],
+            "all" if a["method"] == "all" else a["method"],
             str(a["compared"]),
-            f"{a['difference']:+.3f}",
+            with_sign(a["difference"]),
             f"{a['spread']:.3f}",
             *(str(a[name]) if a["judged"] else "" for name in ("inside", "above", "below")),
         ]
         for a in summary["agreement"]
-        if a["compared"]
+        if a["compared"] and (len(summary["agreement"]) > 2 or a["method"] == "all")
     ]
 
 

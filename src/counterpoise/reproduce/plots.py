@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from counterpoise.files import atomic_path
 from counterpoise.reproduce.compare import Side
@@ -66,8 +66,18 @@ def draw_lines(table: Table, sides: Sequence[Side], path: Path) -> bool:
     all_axes[0][1].set_title("ours: mean of the draws, 95 % interval")
     for axes in all_axes[-1]:
         axes.set_xlabel("imbalance ratio ρ")
-    handles, words = all_axes[0][1].get_legend_handles_labels()
-    figure.legend(handles, words, loc="outside lower center", ncols=4, frameon=False)
+    named: dict[Any, Any] = {}  # matplotlib does not type what stands in a legend
+    for axes in all_axes[0]:  # ours last, which are solid
+        handles, words = axes.get_legend_handles_labels()
+        named |= dict(zip(words, handles, strict=True))
+    shown = [method for method in methods if method in named]
+    figure.legend(
+        [named[method] for method in shown],
+        shown,
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+    )
     _save(figure, path)
     return True
 
@@ -115,6 +125,8 @@ def _draw_line(
 ) -> None:
     colour, marker = LOOKS[number % len(LOOKS)]
     known = [(x, value, low, high) for x, value, low, high in points if value is not None]
+    if not known:
+        return
     axes.plot(
         [x for x, *_ in known],
         [value for _, value, *_ in known],

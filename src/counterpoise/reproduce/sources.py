@@ -85,7 +85,7 @@ def stands_in(name: str, dataset: ImageDataset, *, subset: int | None = None) ->
     Examples
     --------
     >>> stands_in("mnist", load_dataset("digits"))
-    'mnist is not the real one here: 1438 training images of 10 classes, not 60000 of 10'
+    'mnist is not the real one here: 1797 training images of 10 classes, not 60000 of 10'
     """
     entry = _sources()[name]
     expected = entry.get("train"), entry.get("classes")

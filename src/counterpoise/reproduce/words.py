@@ -81,7 +81,18 @@ def signed(finding: Mapping[str, Any]) -> str:
 
 def _difference(finding: Mapping[str, Any]) -> str:
     half = "" if finding["low"] is None else f" ± {(finding['high'] - finding['low']) / 2:.3f}"
-    return f"{finding['difference']:+.3f}{half}"
+    return f"{with_sign(finding['difference'])}{half}"
+
+
+def with_sign(value: float) -> str:
+    """Return a difference with its sign.
+
+    Examples
+    --------
+    >>> with_sign(0.02), with_sign(-0.0001)
+    ('+0.020', '+0.000')
+    """
+    return f"{round(value, 3) + 0.0:+.3f}"
 
 
 def claims(summary: Summary, *, main: bool) -> tuple[list[str], list[Claim]]:
@@ -138,18 +149,23 @@ def closeness(summary: Summary) -> list[str]:
     sentences = [
         f"Of {published} published numbers {whole['compared']} have one of ours beside them. Ours are "
         f"{abs(whole['difference']):.3f} {'above' if whole['difference'] >= 0 else 'below'} the published ones on "
-        f"average, and {whole['spread']:.3f} away from them."
+        f"average, and {whole['spread']:.3f} away from them, above or below. These runs do not tell why; what the "
+        "paper leaves open stands below."
     ]
     if whole["judged"]:
         sentences.append(
             f"A paper has one draw: {whole['inside']} of {whole['judged']} published numbers are in the range in which "
             f"one further draw of ours would fall (95 %), {whole['above']} above it and {whole['below']} below."
         )
-    same = [best["same"] for best in summary["best"] if best["same"] is not None]
+    same: dict[str, list[bool]] = {}
+    for best in summary["best"]:
+        if best["same"] is not None:
+            same.setdefault(score_name(best["classes"], best["metric"]), []).append(best["same"])
     if same:
+        by_score = "; ".join(f"{name} {sum(found)} of {len(found)}" for name, found in same.items())
         sentences.append(
-            f"In {sum(same)} of {len(same)} rows the best published method is the best here, too, among the methods "
-            "that have both numbers."
+            f"In {sum(map(sum, same.values()))} of {sum(map(len, same.values()))} rows the best published method is "
+            f"the best here, too, among the methods that have both numbers ({by_score})."
         )
     return sentences
 
