@@ -209,8 +209,8 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         ("runs", f"{runs['done']} of {runs['planned']} done; {runs['numbers']} numbers of the table"),
         (
             "networks trained",
-            f"{runs['trainings']} for {runs['planned']} runs, a factor of {runs['factor']:.2f}: methods that start "
-            "from the same network share it",
+            f"{runs['trainings']} for {runs['planned']} runs, a factor of {runs['factor']:.2f}"
+            + (": methods that start from the same network share it" if runs["factor"] > 1 else ""),
         ),
         ("time of all runs", f"{runs['seconds'] / 60:.0f} minutes, added up"),
     ]
