@@ -19,6 +19,7 @@ from counterpoise.enhance.arms import execute_arm
 from counterpoise.enhance.figures import RIGHT, RIGHT_TO_WRONG, WRONG_TO_RIGHT, choose_images
 from counterpoise.enhance.page import findings, write_page
 from counterpoise.enhance.reading import RunPredictions, read_predictions
+from counterpoise.enhance.summary import summarise
 from counterpoise.evaluation import class_recalls, confusion_matrix, geometric_mean
 from counterpoise.exceptions import InputError, RunFolderError, TrainingError
 from counterpoise.experiments import RunFolder, evaluate_run, execute_run
@@ -156,9 +157,12 @@ def test_changes_and_gains_are_counted_from_the_predictions(finished, runs):
         assert gain["mean"] == pytest.approx((gained - lost) / 60)
 
 
-def test_the_slides_numbers_stand_beside_a_set_of_theirs(finished):
+def test_the_slides_numbers_stand_beside_a_set_of_theirs_that_is_not_thinned(finished, dataset):
     _, result = finished
-    assert result.summary["slides"] == [{"evaluated_on": "test", "classifier": 0.757, "combined": 0.796}]
+    assert result.summary["slides"] == []
+    natural = study_of(dataset, source="cifar10", imbalance="natural", ratio=None, minority=None)
+    summary = summarise(natural, [], result.table.iloc[:0], seconds=0)
+    assert summary["slides"] == [{"evaluated_on": "test", "classifier": 0.757, "combined": 0.796}]
 
 
 # --- what is trained ----------------------------------------------------------------------------------------
@@ -488,8 +492,11 @@ def test_names_on_the_page_are_text(finished, tmp_path):
     ("gains", "last"),
     [
         ((0.05, 0.02, 0.01), "The gain is more than further training or a larger network brings."),
-        ((0.05, 0.02, -0.01), "So as much comes from: U-Net + a fresh classifier."),
-        ((0.05, 0.0, -0.01), "So as much comes from: Classifier trained on, U-Net + a fresh classifier."),
+        ((0.05, 0.02, -0.01), "As much or more comes from: U-Net + a fresh classifier."),
+        (
+            (0.05, 0.0, -0.01),
+            "As much or more comes from: Classifier trained on, U-Net + a fresh classifier.",
+        ),
         ((-0.05, -0.06, -0.07), "5.0 points below the classifier on the originals."),
     ],
 )
@@ -497,13 +504,38 @@ def test_a_gain_is_called_one_only_where_the_controls_have_none(finished, gains,
     _, result = finished
     names = ("bl", "trained-on", "fresh-classifier")
     made = [
-        {"over": name, "metric": "gmean", "classes": "all", "mean": mean}
+        {"over": name, "metric": "gmean", "classes": "all", "mean": mean, "low": None, "high": None}
         for name, mean in zip(names, gains, strict=True)
     ]
     epochs = {"classifier": 5, "copy": 1, "enhance": 3, "fresh": 8}
     found = findings(result.summary | {"gains": made, "changes": [], "epochs": epochs})
     assert found[-1].endswith(last)
     assert found[0].startswith("In G-mean the enhanced images are 5.0 points")
+    assert not any("interval" in sentence for sentence in found)
     if last.startswith("The gain"):
         short = result.summary | {"gains": made, "changes": [], "epochs": epochs | {"fresh": 7}}
         assert findings(short)[-1].endswith("than a larger network does in 7 of those 8 epochs.")
+
+
+def test_a_gain_is_told_apart_by_rare_classes_and_the_others_and_doubted_by_its_interval(finished):
+    _, result = finished
+    known = {"over": "bl", "low": -0.01, "high": 0.03}
+    gains = [
+        known | {"metric": "gmean", "classes": "all", "mean": 0.01},
+        known | {"metric": "recall", "classes": "minority", "mean": -0.02, "high": -0.01},
+        known | {"metric": "recall", "classes": "majority", "mean": 0.04},
+    ]
+    words = findings(result.summary | {"gains": gains, "changes": []})
+    assert words[0].endswith(
+        "1.0 points above the classifier on the originals; the interval over draws does not exclude zero."
+    )
+    assert words[1] == (
+        "Recall of the rare classes is 2.0 points below that of the classifier, of the other classes 4.0 points "
+        "above it."
+    )
+    gains[1]["high"] = 0.01
+    assert (
+        "2.0 points below that of the classifier (the interval does not exclude zero)"
+        in findings(result.summary | {"gains": gains, "changes": []})[1]
+    )
+    assert len(findings(result.summary | {"gains": gains, "changes": [], "rare": False})) == 1

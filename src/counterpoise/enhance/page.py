@@ -180,7 +180,7 @@ def findings(summary: dict[str, Any]) -> list[str]:
     ...     for name, mean in (("bl", 0.051), ("trained-on", 0.013))
     ... ]
     >>> methods = [{"method": "bl", "title": "Classifier"}, {"method": "trained-on", "title": "Classifier trained on"}]
-    >>> summary = {"gains": gains, "changes": [], "methods": methods, "metric": "accuracy", "draws": 1}
+    >>> summary = {"gains": gains, "changes": [], "methods": methods, "metric": "accuracy", "draws": 1, "rare": False}
     >>> for line in findings(summary | {"epochs": {"classifier": 5, "enhance": 3, "fresh": 8}}):
     ...     print(line)
     In accuracy the enhanced images are 5.1 points above the classifier on the originals.
@@ -210,18 +210,40 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
     }
     if classifier not in gains:
         return []
+    doubt = "; the interval over draws does not exclude zero" if _may_be_none(gains[classifier]) else ""
     sentences = [
-        f"In {name} the enhanced images are {points(gains[classifier])} the classifier on the originals."
+        f"In {name} the enhanced images are {points(gains[classifier])} the classifier on the originals{doubt}.",
+        *_by_rarity(summary, classifier),
     ]
     controls = [gain for over, gain in gains.items() if over in CONTROLS]
     if gains[classifier]["mean"] <= 0 or not controls:
         return sentences
     listed = [f"{points(gain)}: {titles[gain['over']]}" for gain in controls]
     equals = [titles[gain["over"]] for gain in controls if gain["mean"] <= 0]
-    more = f"So as much comes from: {', '.join(equals)}."
+    more = f"As much or more comes from: {', '.join(equals)}."
     if not equals:
         more = f"The gain is more than {_what_brings_less(summary['epochs'])}."
     return [*sentences, f"And {', '.join(listed)}. {more}"]
+
+
+def _may_be_none(gain: dict[str, Any]) -> bool:
+    return gain["low"] is not None and gain["low"] <= 0 <= gain["high"]
+
+
+def _by_rarity(summary: dict[str, Any], classifier: str) -> list[str]:
+    """Say which classes a gain is of: that of common ones hides a loss of rare ones, as there are more of them."""
+    recalls = {
+        gain["classes"]: gain
+        for gain in summary["gains"]
+        if (gain["over"], gain["metric"]) == (classifier, "recall")
+    }
+    if not summary["rare"] or not {"minority", "majority"} <= recalls.keys():
+        return []
+    rare, rest = points(recalls["minority"]), points(recalls["majority"])
+    doubt = " (the interval does not exclude zero)" if _may_be_none(recalls["minority"]) else ""
+    return [
+        f"Recall of the rare classes is {rare} that of the classifier{doubt}, of the other classes {rest} it."
+    ]
 
 
 def _what_brings_less(epochs: dict[str, int]) -> str:

@@ -50,11 +50,12 @@ def summarise(
     metric = "gmean" if minority else "accuracy"
     base = study.classifiers
     dataset = any_record["dataset"]["name"] if any_record else base.source
+    imbalance = any_record["imbalance"] if any_record else base.split.profile
     return {
         "format": 1,
         "kind": "enhance",
         "dataset": dataset,
-        "imbalance": any_record["imbalance"] if any_record else base.split.profile,
+        "imbalance": imbalance,
         "rare": minority,
         "draws": len(base.draws),
         "metric": metric,
@@ -75,7 +76,10 @@ def summarise(
         "changes": _changes(study, folders),
         "gains": _gains(study, table),
         "tests": compare_methods(table, metric),
-        "slides": [entry._asdict() for entry in PUBLISHED.get(dataset, ())],
+        # The slides' classes are all of the same size.
+        "slides": [
+            entry._asdict() for entry in PUBLISHED.get(dataset, ()) if imbalance["profile"] == "natural"
+        ],
         "images": [],
         "winner": None,
         "failed": [
