@@ -212,18 +212,18 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
         return []
     doubt = "; the interval over draws does not exclude zero" if _may_be_none(gains[classifier]) else ""
     sentences = [
-        f"In {name} the enhanced images are {points(gains[classifier])} the classifier on the originals{doubt}.",
-        *_by_rarity(summary, classifier),
+        f"In {name} the enhanced images are {points(gains[classifier])} the classifier on the originals{doubt}."
     ]
+    rarity = _by_rarity(summary, classifier)
     controls = [gain for over, gain in gains.items() if over in CONTROLS]
     if gains[classifier]["mean"] <= 0 or not controls:
-        return sentences
+        return sentences + rarity
     listed = [f"{points(gain)}: {titles[gain['over']]}" for gain in controls]
     equals = [titles[gain["over"]] for gain in controls if gain["mean"] <= 0]
     more = f"As much or more comes from: {', '.join(equals)}."
     if not equals:
         more = f"The gain is more than {_what_brings_less(summary['epochs'])}."
-    return [*sentences, f"And {', '.join(listed)}. {more}"]
+    return [*sentences, f"And {', '.join(listed)}. {more}", *rarity]
 
 
 def _may_be_none(gain: dict[str, Any]) -> bool:
