@@ -26,11 +26,15 @@ def softmax_focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
     return torch.exp(gamma * log_missed) * cross_entropy
 
 
+def towards_truth(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the logits (N, C) with the sign that is right where it is positive: z_c for the target, else -z_c."""
+    return torch.where(F.one_hot(targets, logits.shape[1]).bool(), logits, -logits)
+
+
 def sigmoid_focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
     """Return sum_c -(1 - q_c)^gamma log q_c (N,), with q_c the sigmoid of z_c for the target, of -z_c for others."""
-    is_target = F.one_hot(targets, logits.shape[1]).bool()
-    towards_truth = torch.where(is_target, logits, -logits)
-    values = -F.logsigmoid(towards_truth)
+    right = towards_truth(logits, targets)
+    values = -F.logsigmoid(right)
     if gamma:
-        values = torch.exp(gamma * F.logsigmoid(-towards_truth)) * values
+        values = torch.exp(gamma * F.logsigmoid(-right)) * values
     return values.sum(dim=1)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from counterpoise.balance.losses._focusing import towards_truth
 from counterpoise.balance.losses.base import ClassificationLoss, counts_as_array, values_of_classes
 from counterpoise.exceptions import InputError
 
@@ -57,8 +58,10 @@ class SigmoidCrossEntropy(ClassificationLoss):
             raise InputError(
                 f"positive_weight is of {len(weights)} classes for {logits.shape[1]} logits; give one for each"
             )
-        is_target = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
-        values = F.binary_cross_entropy_with_logits(logits, is_target, pos_weight=weights, reduction="none")
+        # binary_cross_entropy_with_logits takes z from softplus(z) + z for the other classes, which leaves few digits
+        values = -F.logsigmoid(towards_truth(logits, targets))
+        if weights is not None:
+            values = torch.where(F.one_hot(targets, logits.shape[1]).bool(), weights * values, values)
         return values.sum(dim=1)
 
 
