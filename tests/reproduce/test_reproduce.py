@@ -209,3 +209,18 @@ def test_photographs_and_weights_stand_in(tmp_path):
     for reason in ("(batch_size, epochs, methods)", "10 training images of 3 classes, not 64740 of 100"):
         assert any(reason in words for words in result.summary["rehearsal"])
     assert "not run on the real data" in (tmp_path / "out/page.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("minority", "share"), [("4", 0.4), ("0.3", 0.3), ("0,2,5,8", 0.4), ("7", 0.7), (None, None)]
+)
+def test_the_share_of_rare_classes_follows_from_the_line(plan, minority, share):
+    cell = plan.cells[0]
+    changed = replace(cell, setting=cell.setting.model_copy(update={"minority": minority}))
+    assert changed.minority_share == share
+
+
+def test_a_page_shows_all_lines(plan, tmp_path):
+    with pytest.raises(InputError, match="leave out --only"):
+        reproduce_table(plan, tmp_path, only=["mnist-ratio2"], page_only=True)
+    assert not list(tmp_path.iterdir())

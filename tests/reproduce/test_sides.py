@@ -15,6 +15,7 @@ from counterpoise.reproduce.checks import find_contradictions
 from counterpoise.reproduce.compare import Side, agreement, best_of, record_name, side_by_side, values_of
 from counterpoise.reproduce.findings import find
 from counterpoise.reproduce.page import sections, write_pages
+from counterpoise.reproduce.plan import Cell
 from counterpoise.reproduce.plots import draw_lines, draw_ranks
 from counterpoise.reproduce.published import Published, published_numbers
 from counterpoise.reproduce.ranks import critical_difference, rank_methods
@@ -243,12 +244,13 @@ def test_a_table_makes_no_claim_about_methods_that_it_does_not_have():
 
 def summary_of(table, frame, *, subset=None, images=60000, failed=()):
     """A summary of runs of which 2 of 4 are done, one after the other, a minute each, the second ten minutes later."""
-    dataset = SimpleNamespace(train=range(images), num_classes=10)
+    classes = tuple("0123456789")
+    dataset = SimpleNamespace(train=range(images), classes=classes, num_classes=len(classes))
     plan = SimpleNamespace(
         table=table,
         draws=2,
         subset=subset,
-        cells=[SimpleNamespace(setting=setting, dataset=dataset) for setting in table.settings],
+        cells=[Cell(setting, None, dataset) for setting in table.settings],
         trainings=lambda: 2,
     )
     record = {"timings": {"total": 60.0}, "versions": {"torch": "2"}, "hardware": {"cores": 2}}
@@ -257,7 +259,8 @@ def summary_of(table, frame, *, subset=None, images=60000, failed=()):
     errors = [*failed, *[None] * (2 - len(failed))]
     run = SimpleNamespace(method="bl", draw=0)
     rest = [SimpleNamespace(folder=None, error=error, plan=run) for error in errors]
-    return summarise(plan, [*done, *rest], frame, ["counterpoise reproduce"])
+    sides = side_by_side(table, published_numbers(table), frame)
+    return summarise(plan, [*done, *rest], frame, sides, ["counterpoise reproduce"])
 
 
 def test_the_page_marks_the_best_and_what_contradicts_itself(tmp_path):

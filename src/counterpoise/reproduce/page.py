@@ -160,7 +160,7 @@ def agreement_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """Return, for each method, how many numbers are compared, their mean difference, and where the published are."""
     return [
         [
-            "all" if a["method"] == "all" else a["method"],
+            a["method"],
             str(a["compared"]),
             with_sign(a["difference"]),
             f"{a['spread']:.3f}",

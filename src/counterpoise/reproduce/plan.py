@@ -11,7 +11,7 @@ from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 from counterpoise.experiments import Study
 from counterpoise.experiments.grid import Task
-from counterpoise.experiments.setup import check_study, make_study
+from counterpoise.experiments.setup import check_study, make_study, read_minority
 from counterpoise.files import content_hash
 from counterpoise.methods import Method, get_method
 from counterpoise.reproduce.sources import load_images
@@ -36,6 +36,16 @@ class Cell:
     setting: Setting
     study: Study
     dataset: ImageDataset
+
+    @property
+    def minority_share(self) -> float | None:
+        """The share of rare classes among all; None where the setting does not say it."""
+        if self.setting.minority is None:
+            return None
+        minority = read_minority(self.setting.minority, self.dataset.classes)
+        if isinstance(minority, float):
+            return minority
+        return (minority if isinstance(minority, int) else len(minority)) / self.dataset.num_classes
 
 
 @dataclass(frozen=True)

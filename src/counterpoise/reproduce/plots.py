@@ -54,9 +54,8 @@ def draw_lines(table: Table, sides: Sequence[Side], path: Path) -> bool:
         chosen = [side for side in sides if (side.classes, side.metric) == score]
         for number, method in enumerate(methods):
             own = [(ratios[s.setting] or 0.0, s) for s in chosen if s.method == method]
-            aside = 1.025 ** (
-                number - (len(methods) - 1) / 2
-            )  # so that the intervals stand beside each other
+            # so that the intervals stand beside each other
+            aside = 1.025 ** (number - (len(methods) - 1) / 2)
             _draw_line(left, [(x, s.published, None, None) for x, s in own], number, method, "--")
             _draw_line(right, [(aside * x, s.mean, s.low, s.high) for x, s in own], number, method, "-")
         left.set_ylabel(SCORE_NAMES[score])

@@ -91,9 +91,11 @@ def reproduce_table(
     UnknownNameError
         If there is no line of a name in `only`.
     InputError
-        If only the page is asked for, and `out` holds no runs.
+        If only the page is asked for, and `out` holds no runs, or lines are named too: the page shows all.
     """
     out = Path(out)
+    if page_only and only:
+        raise InputError("--page-only runs nothing and shows all lines; leave out --only")
     if not _check_owner(out, plan) and page_only:
         raise InputError(
             f"{out} holds no runs of {plan.table.name} to make a page of; leave out --page-only to run it"
@@ -140,10 +142,10 @@ def _marked(marker: dict[str, Any], plan: TablePlan) -> dict[str, Any]:
 
 def _write(plan: TablePlan, out: Path, outcomes: list[Outcome], marker: dict[str, Any]) -> Reproduced:
     results = results_table(plan, out, outcomes)
-    summary = summarise(plan, outcomes, results, marker["commands"])
+    sides = side_by_side(plan.table, published_numbers(plan.table), results)
+    summary = summarise(plan, outcomes, results, sides, marker["commands"])
     write_results(out / "results.csv", results)
     write_json(out / "summary.json", summary)
-    sides = side_by_side(plan.table, published_numbers(plan.table), results)
     if not draw_lines(plan.table, sides, out / "lines.png"):
         (out / "lines.png").unlink(missing_ok=True)
     metric = "gmean" if any(side.metric == "gmean" for side in sides) else "f1"

@@ -19,7 +19,6 @@ from counterpoise.reproduce.compare import (
     best_of,
     keys_of,
     record_name,
-    side_by_side,
     values_of,
 )
 from counterpoise.reproduce.findings import find
@@ -30,12 +29,14 @@ from counterpoise.reproduce.sources import stands_in
 from counterpoise.reproduce.table import all_tables
 
 COLUMNS = ("table", "setting", *STUDY_COLUMNS)
-#: The thesis makes four of ten classes rare.
-_MINORITY_SHARE = {"thesis-7.1": 0.4, "thesis-7.2": 0.4, "thesis-7.3": 0.4, "thesis-7.4": 0.4}
 
 
 def summarise(
-    plan: TablePlan, outcomes: Sequence[Outcome], results: pd.DataFrame, commands: Sequence[str]
+    plan: TablePlan,
+    outcomes: Sequence[Outcome],
+    results: pd.DataFrame,
+    sides: Sequence[Side],
+    commands: Sequence[str],
 ) -> dict[str, Any]:
     """Return the content of ``summary.json``.
 
@@ -48,12 +49,13 @@ def summarise(
         run yet.
     results : DataFrame
         As in ``results.csv``.
+    sides : sequence of Side
+        The table's cells, published and measured.
     commands : sequence of str
         The command lines that the folder was made by.
     """
     table = plan.table
     numbers = published_numbers(table)
-    sides = side_by_side(table, numbers, results)
     done = [o.folder.record for o in outcomes if o.folder is not None]
     return {
         "format": 1,
@@ -80,7 +82,7 @@ def summarise(
         "best": [best._asdict() for best in best_of(sides)],
         "agreement": [found._asdict() for found in agreement(sides)],
         "contradictions": [
-            c._asdict() for c in find_contradictions(numbers, minority_share=_MINORITY_SHARE.get(table.name))
+            c._asdict() for c in find_contradictions(numbers, minority_share=plan.cells[0].minority_share)
         ],
         "ranks": _all_ranks(sides, keys_of(numbers)),
         "findings": [f._asdict() for f in find(table, sides, values_of(results))],

@@ -171,15 +171,14 @@ class FeatureOversampler(BaseOverSampler):
         self._validate_params()
         # whether all of X is finite is seen while it is copied, part by part: one pass over it less
         X, y = validate_data(self, X=X, y=y, reset=True, ensure_all_finite=False)
+        classes, codes, counts = _count(y)
         if self.sampling_strategy in ("auto", "not majority"):
-            counted = classes, _, counts = _count(y)
             majority = int(counts.argmax())
             missing = zip(classes.tolist(), (counts[majority] - counts).tolist(), strict=True)
             self.sampling_strategy_ = {c: n for i, (c, n) in enumerate(missing) if i != majority}
         else:
-            counted = _count(y)
             self.sampling_strategy_ = check_sampling_strategy(self.sampling_strategy, y, self._sampling_type)
-        return self._resample_counted(_as_floats(X), y, *counted)
+        return self._resample_counted(_as_floats(X), y, classes, codes, counts)
 
     def _fit_resample_tensor(self, X: Any, y: Any) -> tuple[Any, Any]:
         import torch
