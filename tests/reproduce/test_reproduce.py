@@ -78,6 +78,14 @@ def test_there_is_no_page_of_nothing(plan, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("backend", "words"), [("slurm", "slurm"), ("dask", "distributed is not installed")])
+def test_a_backend_that_is_not_there_leaves_nothing(plan, tmp_path, monkeypatch, backend, words):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=words):
+        reproduce_table(plan, tmp_path / "out", backend=backend)
+    assert not (tmp_path / "out").exists()
+
+
 def test_lines_alone_and_fewer_draws_leave_the_rest_in_the_page(plan, tmp_path):
     line = "mnist-ratio5"
     first = reproduce_table(plan, tmp_path, only=[line])

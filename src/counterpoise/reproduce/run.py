@@ -14,7 +14,7 @@ from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.experiments import Outcome, RunFolder
 from counterpoise.experiments.folder import locked_folder, read_object, refuse_strangers
 from counterpoise.experiments.grid import Execute, Listener, Task, run_tasks
-from counterpoise.experiments.parallel import LOKY
+from counterpoise.experiments.parallel import LOKY, check_backend
 from counterpoise.experiments.results import result_rows, write_results
 from counterpoise.files import write_json
 from counterpoise.reproduce.compare import side_by_side
@@ -89,11 +89,13 @@ def reproduce_table(
     RunFolderError
         If `out` holds something else, is in use, or cannot be written.
     UnknownNameError
-        If there is no line of a name in `only`.
+        If there is no line of a name in `only`, or no such back end.
     InputError
-        If only the page is asked for, and `out` holds no runs, or lines are named too: the page shows all.
+        If the back end is not installed; if only the page is asked for, and `out` holds no runs, or lines are named
+        too: the page shows all.
     """
     out = Path(out)
+    check_backend(backend)
     if page_only and only:
         raise InputError("--page-only runs nothing and shows all lines; leave out --only")
     if not _check_owner(out, plan) and page_only:
