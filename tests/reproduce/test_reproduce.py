@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 
 import numpy as np
@@ -153,10 +152,11 @@ def test_absent_house_numbers_are_asked_for_by_name_and_place(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `ray`")
-def test_ray_gives_the_numbers_of_this_machine(plan, tmp_path):
+@pytest.mark.parametrize(("backend", "package"), [("ray", "ray"), ("dask", "distributed")])
+def test_a_cluster_gives_the_numbers_of_this_machine(plan, tmp_path, backend, package):
+    pytest.importorskip(package, reason=f"needs the extra `{backend}`")
     here = reproduce_table(plan.with_draws(1), tmp_path / "here", jobs=2)
-    there = reproduce_table(plan.with_draws(1), tmp_path / "there", jobs=2, backend="ray")
+    there = reproduce_table(plan.with_draws(1), tmp_path / "there", jobs=2, backend=backend)
     assert there.table.equals(here.table)
 
 

@@ -82,7 +82,7 @@ def check_backend(backend: str) -> None:
 
 
 def _parallel(backend: str, jobs: int, threads: int) -> Any:
-    from joblib import Parallel
+    from joblib import Parallel, parallel_config
 
     check_backend(backend)
     # The things to do take too long to be handed out by several.
@@ -102,7 +102,9 @@ def _parallel(backend: str, jobs: int, threads: int) -> Any:
         register_ray()
     else:
         _connect_to_dask(jobs, threads)
-    return Parallel(n_jobs=jobs, backend=backend, batch_size=1)
+    # joblib finds dask by its name only here.
+    with parallel_config(backend=backend):
+        return Parallel(n_jobs=jobs, batch_size=1)
 
 
 def _connect_to_dask(jobs: int, threads: int) -> None:

@@ -215,7 +215,7 @@ def provenance(study: Study, runs: Sequence[Run]) -> list[tuple[str, list[tuple[
         "folder": study.source.name or str(study.source),
         "draws": summary.get("draws") or study.draws,
         "chosen by": f"{METRIC_TITLES[study.metric]} on validation images" if summary else None,
-        "wall time": _seconds(summary.get("wall_seconds")),
+        "wall time of its last call": _seconds(summary.get("wall_seconds")),
     }
     blocks.append(("This comparison" if summary else "This report", _pairs(study_facts)))
     if not runs:
