@@ -9,6 +9,10 @@ import pytest
 import typer
 
 from counterpoise.cli.main import app
+from counterpoise.datasets import load_dataset
+from counterpoise.files import read_json
+from counterpoise.reproduce.sources import fewer_images
+from counterpoise.reproduce.table import Setting, Table
 
 
 def test_without_a_table_all_are_listed(cli):
@@ -29,6 +33,33 @@ def test_bad_input_is_one_line(cli, tmp_path):
         assert result.code == 2
         assert words in " ".join(result.complaints)
         assert not (tmp_path / "out").exists()
+
+
+def test_results_are_gone_on_from_on_another_machine(cli, tmp_path, monkeypatch):
+    line = {"data": "mnist", "imbalance": "step", "minority": "4", "network": "tinynet", "epochs": 1}
+    small = Table(
+        name="thesis-test",
+        title="A small table",
+        paper="a test",
+        draws=2,
+        settings=(Setting(**line, ratio=2, batch_size=64, methods=("bl", "ros")),),
+    )
+    digits = fewer_images(load_dataset("digits"), 60)
+    monkeypatch.setattr("counterpoise.reproduce.table.get_table", lambda name: small)
+    monkeypatch.setattr(
+        "counterpoise.reproduce.plan.load_images", lambda *args, **options: ("digits", digits)
+    )
+    there, results, here = (str(tmp_path / name) for name in ("there", "results", "here"))
+    common = ("reproduce", "thesis-test", "--device", "cpu", "--jobs", "1")
+    assert cli(*common, "--draws", "1", "--out", there, "--publish", results).code == 0
+    found = cli(*common, "--earlier", results, "--out", here)
+    assert found.code == 0
+    assert f"2 runs of {results} count as done" in " ".join(found.out.split())
+    assert sorted(p.name[:7] for p in (tmp_path / "here").glob("*/runs/*")) == ["draw001", "draw001"]
+    summary = read_json(tmp_path / "here/summary.json")
+    assert (summary["runs"]["done"], summary["runs"]["planned"]) == (4, 4)
+    assert [cell["n"] for cell in summary["cells"] if cell["metric"] == "f1"] == [2, 2]
+    assert len(summary["commands"]) == 2
 
 
 @pytest.mark.parametrize(("table", "count"), [("lecture-transfer", 2), ("slides-accuracy", 2)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 from counterpoise.datasets import load_dataset
 from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
 from counterpoise.experiments.run import execute_run
-from counterpoise.reproduce import get_table, missing_tasks, plan_table, publish, reproduce_table
+from counterpoise.reproduce import get_table, missing_tasks, plan_table, publish, reproduce_table, take_over
 from counterpoise.reproduce import plan as plan_module
 from counterpoise.reproduce.plan import with_settings
 from counterpoise.reproduce.sources import fewer_images, find_source
@@ -71,6 +73,49 @@ def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, t
     assert contents(out) == before
 
 
+def test_results_made_elsewhere_count_as_done(plan, tmp_path):
+    whole = reproduce_table(plan, tmp_path / "whole")
+    reproduce_table(plan.with_draws(1), tmp_path / "elsewhere", jobs=2)
+    publish(tmp_path / "elsewhere", tmp_path / "published")
+    shutil.rmtree(tmp_path / "elsewhere")
+    out = tmp_path / "here"
+    assert take_over(plan, tmp_path / "published", out) == 6
+    missing = missing_tasks(plan, out)
+    assert [task.plan.draw for task in missing] == [1] * 6
+    joined = reproduce_table(plan, out)
+    assert joined.table.equals(whole.table)
+    assert joined.summary["cells"] == whole.summary["cells"]
+    assert joined.summary["runs"]["done"] == 12
+    times = [json.loads(line)["record"]["timings"]["total"] for line in (out / "runs.jsonl").open()]
+    assert joined.summary["runs"]["seconds"] == pytest.approx(sum(times), abs=0.1)
+    before = contents(out)
+    assert take_over(plan, tmp_path / "published", out) == 6
+    assert not missing_tasks(plan, out)
+    reproduce_table(plan, out, page_only=True)
+    assert contents(out) == before
+
+
+def test_runs_that_are_not_of_this_table_are_not_taken_over(plan, tmp_path):
+    reproduce_table(plan.with_draws(1).only(["mnist-ratio2"]), tmp_path / "other")
+    publish(tmp_path / "other", tmp_path / "published")
+    rest = plan.only(["mnist-ratio5"])
+    with pytest.raises(InputError, match="holds no run of thesis-test with these images and settings"):
+        take_over(rest, tmp_path / "published", tmp_path / "out")
+    with pytest.raises(RunFolderError, match="give a folder that --publish has filled"):
+        take_over(rest, tmp_path, tmp_path / "out")
+    kept = tmp_path / "published/runs.jsonl"
+    first, second, *_ = kept.read_text().splitlines()
+    for damaged, words in (
+        (f"{first}\n[]\n", "line 2 is no run"),
+        (f"{first[:50]}\n", "line 1 is no run"),
+        (second.replace('"timings"', '"time"'), "line 1 lacks 'timings'"),
+    ):
+        kept.write_text(damaged)
+        with pytest.raises(RunFolderError, match=words):
+            take_over(plan, tmp_path / "published", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_there_is_no_page_of_nothing(plan, tmp_path):
     with pytest.raises(InputError, match="leave out --page-only"):
         reproduce_table(plan, tmp_path / "out", page_only=True)
@@ -112,6 +157,7 @@ def test_what_is_published_is_the_results_without_the_runs(plan, tmp_path):
         "page.html",
         "page.md",
         "results.csv",
+        "runs.jsonl",
         "summary.json",
     ]
     for path in target.iterdir():

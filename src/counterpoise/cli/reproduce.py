@@ -51,6 +51,13 @@ def command(
         Path | None,
         typer.Option("--publish", metavar="DIR", help="Copy the results, without the runs, to this folder."),
     ] = None,
+    earlier: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Go on from results that --publish left in DIR, on whatever machine: their runs count as done.",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(metavar="N", show_default="one per core", help="Runs at the same time.")
     ] = None,
@@ -92,7 +99,7 @@ def command(
     from counterpoise.cli.loading import load
     from counterpoise.cli.progress import watching
     from counterpoise.experiments.environment import default_jobs
-    from counterpoise.reproduce import missing_tasks, plan_table, publish, reproduce_table
+    from counterpoise.reproduce import missing_tasks, plan_table, publish, reproduce_table, take_over
 
     folder = out or Path("out") / table
     plan = plan_table(
@@ -105,6 +112,10 @@ def command(
         load=partial(load, quiet=as_json),
     )
     lines = tuple(name.strip() for name in only.split(",")) if only else ()
+    if earlier is not None:
+        taken = take_over(plan, earlier, folder)
+        if not as_json:
+            say(f"{taken} runs of {earlier} count as done")
     missing = [] if page_only else missing_tasks(plan, folder, only=lines)
     jobs = jobs or default_jobs(device, 1, len(missing))
     with watching(len(missing)) as listen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from counterpoise.experiments.parallel import LOKY, check_backend
 from counterpoise.experiments.results import result_rows, write_results
 from counterpoise.files import write_json
 from counterpoise.reproduce.compare import side_by_side
+from counterpoise.reproduce.kept import EARLIER, KEPT, KeptRun, kept_runs, read_kept, write_kept
 from counterpoise.reproduce.page import PICTURES, write_pages
 from counterpoise.reproduce.plan import TablePlan
 from counterpoise.reproduce.plots import draw_lines, draw_ranks
@@ -25,7 +26,7 @@ from counterpoise.reproduce.published import published_numbers
 from counterpoise.reproduce.summary import COLUMNS, ranks_of, summarise
 
 MARKER = "reproduce.json"
-PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", *PICTURES)
+PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", KEPT, *PICTURES)
 """What ``--publish`` copies, where it is there."""
 
 
@@ -48,7 +49,55 @@ class Reproduced:
 def missing_tasks(plan: TablePlan, out: Path, *, only: Sequence[str] = ()) -> list[Task]:
     """Return the runs of a table, or of some lines `only`, that its folder does not hold finished."""
     chosen = plan.only(only) if only else plan
-    return [task for task in chosen.tasks(out) if not _is_finished(task)]
+    kept = kept_runs(out)
+    return [task for task in chosen.tasks(out) if _finished(task, kept) is None]
+
+
+def take_over(plan: TablePlan, earlier: Path, out: Path) -> int:
+    """Count runs of results that were made earlier, perhaps on another machine, as done.
+
+    Taken are those of the same images and settings; their scores, times, versions and hardware enter the page as
+    those of runs made here do.
+
+    Parameters
+    ----------
+    plan : TablePlan
+        What is to be done.
+    earlier : Path
+        A folder that `publish` has filled.
+    out : Path
+        Folder for runs and results.
+
+    Returns
+    -------
+    int
+        How many runs were taken over.
+
+    Raises
+    ------
+    RunFolderError
+        If `earlier` holds no results, or `out` something else.
+    InputError
+        If none of its runs is one of this table.
+    """
+    out = Path(out)
+    found = read_kept(earlier / KEPT)
+    draws = max([plan.draws, *(run["record"]["draw"] + 1 for run in found.values())])
+    plan = plan.with_draws(draws)
+    known = {task.plan.hash for task in plan.tasks(out)}
+    taken = {key: run for key, run in found.items() if key in known}
+    if not taken:
+        raise InputError(
+            f"{earlier} holds no run of {plan.table.name} with these images and settings; leave out --earlier"
+        )
+    commands = read_object(earlier / "summary.json").get("commands", [])
+    with locked_folder(out):
+        marker = _check_owner(out, plan)
+        runs = kept_runs(out) | taken
+        write_kept(out / EARLIER, [KeptRun(out, **run) for run in runs.values()])
+        marker = marker | {"commands": [*commands, *marker.get("commands", [])]}
+        write_json(out / MARKER, _marked(marker, plan))
+    return len(taken)
 
 
 def reproduce_table(
@@ -147,6 +196,7 @@ def _write(plan: TablePlan, out: Path, outcomes: list[Outcome], marker: dict[str
     sides = side_by_side(plan.table, published_numbers(plan.table), results)
     summary = summarise(plan, outcomes, results, sides, marker["commands"])
     write_results(out / "results.csv", results)
+    write_kept(out / KEPT, [outcome.folder for outcome in outcomes if outcome.folder is not None])
     write_json(out / "summary.json", summary)
     if not draw_lines(plan.table, sides, out / "lines.png"):
         (out / "lines.png").unlink(missing_ok=True)
@@ -172,20 +222,20 @@ def results_table(plan: TablePlan, out: Path, outcomes: list[Outcome]) -> pd.Dat
 def _all_outcomes(plan: TablePlan, out: Path, found: list[Outcome]) -> list[Outcome]:
     """Return what became of every run: those that were finished before among them, and those that were not run."""
     new = {outcome.plan.hash: outcome for outcome in found}
+    kept = kept_runs(out)
     return [
-        new[task.plan.hash]
-        if task.plan.hash in new
-        else Outcome(task.plan, _folder(task) if _is_finished(task) else None)
+        new[task.plan.hash] if task.plan.hash in new else Outcome(task.plan, _finished(task, kept))
         for task in plan.tasks(out)
     ]
 
 
-def _is_finished(task: Task) -> bool:
-    return _folder(task).is_complete(task.plan.hash)
-
-
-def _folder(task: Task) -> RunFolder:
-    return RunFolder(task.folder / "runs" / task.plan.folder_name)
+def _finished(task: Task, kept: Mapping[str, dict[str, Any]]) -> RunFolder | None:
+    """Return a run that was finished before, here or among what was taken over; None where there is none."""
+    folder = RunFolder(task.folder / "runs" / task.plan.folder_name)
+    if folder.is_complete(task.plan.hash):
+        return folder
+    run = kept.get(task.plan.hash)
+    return None if run is None else KeptRun(folder.path, **run)
 
 
 def _check_owner(out: Path, plan: TablePlan) -> dict[str, Any]:
