@@ -75,9 +75,13 @@ def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, t
 
 def test_results_made_elsewhere_count_as_done(plan, tmp_path):
     whole = reproduce_table(plan, tmp_path / "whole")
-    reproduce_table(plan.with_draws(1), tmp_path / "elsewhere", jobs=2)
+    lines = plan.with_draws(1)
+    cells = [replace(cell, study=replace(cell.study, source="/home/ada/digits.zip")) for cell in lines.cells]
+    reproduce_table(replace(lines, cells=tuple(cells)), tmp_path / "elsewhere", jobs=2)
     publish(tmp_path / "elsewhere", tmp_path / "published")
     shutil.rmtree(tmp_path / "elsewhere")
+    assert "digits.zip" in (tmp_path / "published/runs.jsonl").read_text()
+    assert "/home/ada" not in (tmp_path / "published/runs.jsonl").read_text()
     out = tmp_path / "here"
     assert take_over(plan, tmp_path / "published", out) == 6
     missing = missing_tasks(plan, out)

@@ -52,15 +52,20 @@ class KeptRun(RunFolder):
 
 
 def write_kept(path: Path, runs: Iterable[RunFolder]) -> None:
-    """Write one finished run a line.
+    """Write one finished run a line; of where its images lay, the last part only: the file may be published.
 
     Raises
     ------
     RunFolderError
         If a run is damaged.
     """
-    lines = (json.dumps({"record": run.record, "test": run.metrics["test"]}) for run in runs)
+    lines = (json.dumps({"record": _without_path(run.record), "test": run.metrics["test"]}) for run in runs)
     write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _without_path(record: dict[str, Any]) -> dict[str, Any]:
+    dataset = record["dataset"]
+    return record | {"dataset": dataset | {"source": Path(dataset["source"]).name}}
 
 
 def read_kept(path: Path) -> dict[str, dict[str, Any]]:
