@@ -6,7 +6,8 @@
 `--report`: the report of `counterpoise demo`, as a browser shows it, in docs/report.png.
 `--transfer`, `--enhance`, `--explain`: from folders that these commands have finished, pictures in docs/studies/ and
 the blocks of docs/studies.md between `<!-- begin NAME -->` and `<!-- end NAME -->`, NAME the folder's. What stands
-there is made here, from the folders' summaries; the sentences around it are written by hand.
+there is made here, from the folders' summaries; the sentences around it are written by hand. `--enhance-numbers`: as
+`--enhance`, but without pictures.
 
 Photographs of pages need Chromium and the test extra.
 """
@@ -52,6 +53,7 @@ def main() -> None:
     blocks = [
         *(transfer_block(folder, HERE) for folder in arguments.transfer),
         *(enhance_block(folder, HERE) for folder in arguments.enhance),
+        *(enhance_block(folder, HERE, pictures=False) for folder in arguments.enhance_numbers),
         *(explain_block(folder, HERE) for folder in arguments.explain),
     ]
     for name, content in blocks:
@@ -64,11 +66,13 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--report", action="store_true", help="run the demo and photograph its report")
-    for name in ("transfer", "enhance", "explain"):
+    for name in ("transfer", "enhance", "enhance-numbers", "explain"):
         parser.add_argument(f"--{name}", nargs="+", type=Path, default=[], metavar="DIR")
     arguments = parser.parse_args()
-    if not (arguments.report or arguments.transfer or arguments.enhance or arguments.explain):
-        parser.error("nothing to make: give --report, --transfer DIR, --enhance DIR or --explain DIR")
+    if not any(vars(arguments).values()):
+        parser.error(
+            "nothing to make: give --report, --transfer, --enhance, --enhance-numbers or --explain DIR"
+        )
     return arguments
 
 
@@ -104,8 +108,8 @@ def transfer_block(folder: Path, docs: Path) -> Block:
     return name, "\n\n".join(parts)
 
 
-def enhance_block(folder: Path, docs: Path) -> Block:
-    """Return the name and the content of an enhancement's block; its pictures are written below `docs`."""
+def enhance_block(folder: Path, docs: Path, *, pictures: bool = True) -> Block:
+    """Return the name and the content of an enhancement's block; its pictures, if any, are written below `docs`."""
     from counterpoise.enhance.page import caption, cells, findings, gain_rows, shown_columns
 
     summary = _summary(folder)
@@ -132,7 +136,7 @@ def enhance_block(folder: Path, docs: Path) -> Block:
         _table(columns, full),
         *([_table(["accuracy on", "classifier", "combined"], slides)] if slides else []),
     ]
-    for key, shown in figures_shown(summary["images"]):
+    for key, shown in figures_shown(summary["images"]) if pictures else ():
         kind = key.partition(":")[0]
         target = f"{name}-{key.replace(':', '-')}"
         shrink(folder / "figures" / shown["figures"][kind], docs / PICTURES / f"{target}.png")
