@@ -55,7 +55,7 @@ def test_the_generated_blocks_of_the_studies_are_whole_and_filled():
     assert len(set(names)) == len(names)
     for name, block in zip(names, MARKS.split(page)[3::6], strict=True):
         pictures = re.findall(r"^!\[.+\]\(studies/(.+\.png)\)$", block, flags=re.MULTILINE)
-        assert pictures, f"{name} shows no picture"
+        assert pictures or "| --- |" in block, f"{name} shows neither picture nor numbers"
         assert all(picture.startswith(name) for picture in pictures), name
 
 
