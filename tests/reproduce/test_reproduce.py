@@ -13,7 +13,7 @@ from PIL import Image
 from counterpoise.datasets import load_dataset
 from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
 from counterpoise.experiments.run import execute_run
-from counterpoise.reproduce import get_table, missing_tasks, plan_table, publish, reproduce_table, take_over
+from counterpoise.reproduce import get_table, missing_tasks, plan_table, publish, reproduce_table
 from counterpoise.reproduce import plan as plan_module
 from counterpoise.reproduce.plan import with_settings
 from counterpoise.reproduce.sources import fewer_images, find_source
@@ -83,19 +83,21 @@ def test_results_made_elsewhere_count_as_done(plan, tmp_path):
     assert "digits.zip" in (tmp_path / "published/runs.jsonl").read_text()
     assert "/home/ada" not in (tmp_path / "published/runs.jsonl").read_text()
     out = tmp_path / "here"
-    assert take_over(plan, tmp_path / "published", out) == 6
-    missing = missing_tasks(plan, out)
-    assert [task.plan.draw for task in missing] == [1] * 6
-    joined = reproduce_table(plan, out)
+    earlier = tmp_path / "published"
+    assert [task.plan.draw for task in missing_tasks(plan, out, earlier=earlier)] == [1] * 6
+    taken = reproduce_table(plan.with_draws(1), out, earlier=earlier, page_only=True)
+    assert taken.table.equals(whole.table[whole.table["draw"] == 0].reset_index(drop=True))
+    assert not list(out.glob("*/runs"))
+    joined = reproduce_table(plan, out, earlier=earlier)
     assert joined.table.equals(whole.table)
     assert joined.summary["cells"] == whole.summary["cells"]
-    assert joined.summary["runs"]["done"] == 12
+    assert (joined.summary["runs"]["done"], joined.summary["runs"]["earlier"]) == (12, 6)
+    assert "12 of 12 done, 6 of them taken over from earlier results" in (out / "page.md").read_text()
     times = [json.loads(line)["record"]["timings"]["total"] for line in (out / "runs.jsonl").open()]
     assert joined.summary["runs"]["seconds"] == pytest.approx(sum(times), abs=0.1)
     before = contents(out)
-    assert take_over(plan, tmp_path / "published", out) == 6
     assert not missing_tasks(plan, out)
-    reproduce_table(plan, out, page_only=True)
+    reproduce_table(plan, out, earlier=earlier)
     assert contents(out) == before
 
 
@@ -104,9 +106,12 @@ def test_runs_that_are_not_of_this_table_are_not_taken_over(plan, tmp_path):
     publish(tmp_path / "other", tmp_path / "published")
     rest = plan.only(["mnist-ratio5"])
     with pytest.raises(InputError, match="holds no run of thesis-test with these images and settings"):
-        take_over(rest, tmp_path / "published", tmp_path / "out")
+        reproduce_table(rest, tmp_path / "out", earlier=tmp_path / "published")
     with pytest.raises(RunFolderError, match="give a folder that --publish has filled"):
-        take_over(rest, tmp_path, tmp_path / "out")
+        reproduce_table(rest, tmp_path / "out", earlier=tmp_path)
+    for options, words in (({"only": ["mnist-ratio9"]}, "mnist-ratio9"), ({"backend": "slurm"}, "slurm")):
+        with pytest.raises(UnknownNameError, match=words):
+            reproduce_table(plan, tmp_path / "out", earlier=tmp_path / "published", **options)
     kept = tmp_path / "published/runs.jsonl"
     first, second, *_ = kept.read_text().splitlines()
     for damaged, words in (
@@ -116,7 +121,7 @@ def test_runs_that_are_not_of_this_table_are_not_taken_over(plan, tmp_path):
     ):
         kept.write_text(damaged)
         with pytest.raises(RunFolderError, match=words):
-            take_over(plan, tmp_path / "published", tmp_path / "out")
+            reproduce_table(plan, tmp_path / "out", earlier=tmp_path / "published")
     assert not (tmp_path / "out").exists()
 
 

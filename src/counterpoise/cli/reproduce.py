@@ -99,7 +99,7 @@ def command(
     from counterpoise.cli.loading import load
     from counterpoise.cli.progress import watching
     from counterpoise.experiments.environment import default_jobs
-    from counterpoise.reproduce import missing_tasks, plan_table, publish, reproduce_table, take_over
+    from counterpoise.reproduce import missing_tasks, plan_table, publish, reproduce_table
 
     folder = out or Path("out") / table
     plan = plan_table(
@@ -112,15 +112,18 @@ def command(
         load=partial(load, quiet=as_json),
     )
     lines = tuple(name.strip() for name in only.split(",")) if only else ()
-    if earlier is not None:
-        taken = take_over(plan, earlier, folder)
-        if not as_json:
-            say(f"{taken} runs of {earlier} count as done")
-    missing = [] if page_only else missing_tasks(plan, folder, only=lines)
+    missing = [] if page_only else missing_tasks(plan, folder, only=lines, earlier=earlier)
     jobs = jobs or default_jobs(device, 1, len(missing))
     with watching(len(missing)) as listen:
         result = reproduce_table(
-            plan, folder, only=lines, page_only=page_only, jobs=jobs, backend=backend, listen=listen
+            plan,
+            folder,
+            only=lines,
+            earlier=earlier,
+            page_only=page_only,
+            jobs=jobs,
+            backend=backend,
+            listen=listen,
         )
     if publish_to is not None:
         publish(folder, publish_to)
@@ -140,5 +143,8 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     for sentence in words.closeness(summary) + words.verdicts(summary):
         advise(sentence)
     runs = summary["runs"]
-    say(f"{runs['done']} of {runs['planned']} runs done, {runs['trainings']} networks trained for them")
+    earlier = f", {runs['earlier']} of them earlier" if runs["earlier"] else ""
+    say(
+        f"{runs['done']} of {runs['planned']} runs done{earlier}; the whole table takes {runs['trainings']} networks"
+    )
     say(f"published beside ours: {folder / 'page.html'}")

@@ -1,7 +1,7 @@
 """The papers' tables: run again under their own protocols, side by side with what was published."""
 
 from counterpoise.reproduce.plan import TablePlan, plan_table
-from counterpoise.reproduce.run import Reproduced, missing_tasks, publish, reproduce_table, take_over
+from counterpoise.reproduce.run import Reproduced, missing_tasks, publish, reproduce_table
 from counterpoise.reproduce.table import Setting, Table, all_tables, get_table
 
 __all__ = [
@@ -15,5 +15,4 @@ __all__ = [
     "plan_table",
     "publish",
     "reproduce_table",
-    "take_over",
 ]

@@ -46,58 +46,13 @@ class Reproduced:
     summary: dict[str, Any]
 
 
-def missing_tasks(plan: TablePlan, out: Path, *, only: Sequence[str] = ()) -> list[Task]:
-    """Return the runs of a table, or of some lines `only`, that its folder does not hold finished."""
+def missing_tasks(
+    plan: TablePlan, out: Path, *, only: Sequence[str] = (), earlier: Path | None = None
+) -> list[Task]:
+    """Return the runs of a table, or of some lines `only`, that neither its folder nor `earlier` holds finished."""
     chosen = plan.only(only) if only else plan
-    kept = kept_runs(out)
+    kept = kept_runs(out) | _taken(plan, earlier)
     return [task for task in chosen.tasks(out) if _finished(task, kept) is None]
-
-
-def take_over(plan: TablePlan, earlier: Path, out: Path) -> int:
-    """Count runs of results that were made earlier, perhaps on another machine, as done.
-
-    Taken are those of the same images and settings; their scores, times, versions and hardware enter the page as
-    those of runs made here do.
-
-    Parameters
-    ----------
-    plan : TablePlan
-        What is to be done.
-    earlier : Path
-        A folder that `publish` has filled.
-    out : Path
-        Folder for runs and results.
-
-    Returns
-    -------
-    int
-        How many runs were taken over.
-
-    Raises
-    ------
-    RunFolderError
-        If `earlier` holds no results, or `out` something else.
-    InputError
-        If none of its runs is one of this table.
-    """
-    out = Path(out)
-    found = read_kept(earlier / KEPT)
-    draws = max([plan.draws, *(run["record"]["draw"] + 1 for run in found.values())])
-    plan = plan.with_draws(draws)
-    known = {task.plan.hash for task in plan.tasks(out)}
-    taken = {key: run for key, run in found.items() if key in known}
-    if not taken:
-        raise InputError(
-            f"{earlier} holds no run of {plan.table.name} with these images and settings; leave out --earlier"
-        )
-    commands = read_object(earlier / "summary.json").get("commands", [])
-    with locked_folder(out):
-        marker = _check_owner(out, plan)
-        runs = kept_runs(out) | taken
-        write_kept(out / EARLIER, [KeptRun(out, **run) for run in runs.values()])
-        marker = marker | {"commands": [*commands, *marker.get("commands", [])]}
-        write_json(out / MARKER, _marked(marker, plan))
-    return len(taken)
 
 
 def reproduce_table(
@@ -105,6 +60,7 @@ def reproduce_table(
     out: Path,
     *,
     only: Sequence[str] = (),
+    earlier: Path | None = None,
     page_only: bool = False,
     jobs: int = 1,
     backend: str = LOKY,
@@ -122,6 +78,9 @@ def reproduce_table(
         ``page.md`` and the pictures. Finished draws of earlier calls count, also where this one asks for fewer.
     only : sequence of str
         Names of lines to run now; all by default.
+    earlier : Path, optional
+        A folder that `publish` has filled, perhaps on another machine. Its runs of the same images and settings count
+        as done from now on; their scores, times, versions and hardware enter the page as those of runs made here do.
     page_only : bool
         Run nothing: write results and page of the runs that there are.
     jobs : int
@@ -136,27 +95,37 @@ def reproduce_table(
     Raises
     ------
     RunFolderError
-        If `out` holds something else, is in use, or cannot be written.
+        If `out` holds something else, is in use, or cannot be written; or `earlier` holds no results.
     UnknownNameError
         If there is no line of a name in `only`, or no such back end.
     InputError
-        If the back end is not installed; if only the page is asked for, and `out` holds no runs, or lines are named
-        too: the page shows all.
+        If the back end is not installed; if no run of `earlier` is one of this table; if only the page is asked for,
+        and `out` holds no runs, or lines are named too: the page shows all.
     """
     out = Path(out)
     check_backend(backend)
     if page_only and only:
         raise InputError("--page-only runs nothing and shows all lines; leave out --only")
-    if not _check_owner(out, plan) and page_only:
+    chosen = plan.only(only) if only else plan
+    taken = _taken(plan, earlier)
+    commands = [] if earlier is None else read_object(earlier / "summary.json").get("commands", [])
+    if not _check_owner(out, plan) and page_only and not taken:
         raise InputError(
             f"{out} holds no runs of {plan.table.name} to make a page of; leave out --page-only to run it"
         )
     with locked_folder(out):
-        marker = _check_owner(out, plan)
-        missing = [] if page_only else missing_tasks(plan, out, only=only)
-        if missing or not marker:
-            marker = _marked(marker, plan)
+        known = marker = _check_owner(out, plan)
+        kept = kept_runs(out)
+        new = taken.keys() - kept.keys()
+        missing = [] if page_only else missing_tasks(chosen, out, earlier=earlier)
+        if new:
+            marker = _marked(marker, plan, [*commands, plan.command], _draws(taken))
+        elif missing or not marker:
+            marker = _marked(marker, plan, [plan.command])
+        if marker != known:
             write_json(out / MARKER, marker)
+        if new:
+            write_kept(out / EARLIER, [KeptRun(out, **run) for run in (kept | taken).values()])
         found = run_tasks(
             missing, jobs=min(jobs, len(missing) or 1), backend=backend, listen=listen, execute=execute
         )
@@ -179,14 +148,36 @@ def publish(out: Path, target: Path) -> None:
             (target / name).unlink(missing_ok=True)
 
 
-def _marked(marker: dict[str, Any], plan: TablePlan) -> dict[str, Any]:
-    commands = [*marker.get("commands", []), plan.command]
+def _taken(plan: TablePlan, earlier: Path | None) -> dict[str, dict[str, Any]]:
+    """Return the runs of earlier results that are runs of this table, whatever their draw."""
+    if earlier is None:
+        return {}
+    found = read_kept(earlier / KEPT)
+    every = plan.with_draws(max(plan.draws, _draws(found)))
+    known = {task.plan.hash for task in every.tasks(earlier)}
+    taken = {key: run for key, run in found.items() if key in known}
+    if not taken:
+        raise InputError(
+            f"{earlier} holds no run of {plan.table.name} with these images and settings; leave out --earlier"
+        )
+    return taken
+
+
+def _draws(runs: Mapping[str, dict[str, Any]]) -> int:
+    """Return how many draws it takes to have all `runs` among them."""
+    return max((run["record"]["draw"] + 1 for run in runs.values()), default=0)
+
+
+def _marked(
+    marker: dict[str, Any], plan: TablePlan, commands: Sequence[str], draws: int = 0
+) -> dict[str, Any]:
+    commands = [*marker.get("commands", []), *commands]
     return marker | {
         "format": 1,
         "table": plan.table.name,
         "subset": plan.subset,
         "identity": plan.identity,
-        "draws": max(plan.draws, marker.get("draws", 0)),
+        "draws": max(plan.draws, draws, marker.get("draws", 0)),
         "commands": list(dict.fromkeys(command for command in commands if command)),
     }
 

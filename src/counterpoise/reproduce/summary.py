@@ -22,6 +22,7 @@ from counterpoise.reproduce.compare import (
     values_of,
 )
 from counterpoise.reproduce.findings import find
+from counterpoise.reproduce.kept import KeptRun
 from counterpoise.reproduce.plan import TablePlan
 from counterpoise.reproduce.published import published_numbers
 from counterpoise.reproduce.ranks import Ranks, rank_methods
@@ -91,7 +92,7 @@ def summarise(
             for o in outcomes
             if o.error is not None
         ],
-        "runs": _counts(plan, done, len(outcomes), sides),
+        "runs": _counts(plan, outcomes, done, sides),
         "commands": list(commands),
         "versions": _found([record["versions"] for record in done]),
         "hardware": _found([record["hardware"] for record in done]),
@@ -116,8 +117,10 @@ def rehearsal(plan: TablePlan) -> list[str]:
 
 
 def _counts(
-    plan: TablePlan, done: Sequence[Mapping[str, Any]], planned: int, sides: Sequence[Side]
+    plan: TablePlan, outcomes: Sequence[Outcome], done: Sequence[Mapping[str, Any]], sides: Sequence[Side]
 ) -> dict[str, Any]:
+    planned = len(outcomes)
+    earlier = sum(isinstance(outcome.folder, KeptRun) for outcome in outcomes)
     seconds = sum(record["timings"]["total"] for record in done)
     elapsed = busy_seconds(
         (datetime.fromisoformat(record["created"]).timestamp(), record["timings"]["total"]) for record in done
@@ -126,6 +129,7 @@ def _counts(
     return {
         "planned": planned,
         "done": len(done),
+        "earlier": earlier,
         "numbers": sum(side.mean is not None for side in sides),
         "trainings": trainings,
         "factor": round(planned / max(1, trainings), 3),

@@ -206,9 +206,14 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
     """Return how the table was made, name and value."""
     runs = summary["runs"]
     found = [
-        ("runs", f"{runs['done']} of {runs['planned']} done; {runs['numbers']} numbers of the table"),
         (
-            "networks trained",
+            "runs",
+            f"{runs['done']} of {runs['planned']} done"
+            + (f", {runs['earlier']} of them taken over from earlier results" if runs["earlier"] else "")
+            + f"; {runs['numbers']} numbers of the table",
+        ),
+        (
+            "networks",
             f"{runs['trainings']} for {runs['planned']} runs, a factor of {runs['factor']:.2f}"
             + (": methods that start from the same network share it" if runs["factor"] > 1 else ""),
         ),
