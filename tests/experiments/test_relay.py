@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from counterpoise.experiments.relay import listening
+
 WORKER = """
 import time
 from counterpoise.experiments.relay import end_with_parent
@@ -29,3 +31,18 @@ def test_a_worker_that_comes_up_after_its_parent_is_gone_ends_at_once():
 
 def test_a_worker_whose_parent_lives_goes_on():
     assert worker(parent=os.getpid(), seconds=2) == 0
+
+
+def test_everything_said_before_the_end_is_heard():
+    heard = []
+
+    def hear(message):
+        heard.append(message)
+        if message == "slow to hear":
+            time.sleep(0.3)
+
+    said = ["slow to hear", "two are left unread", "when the last word comes"]
+    with listening(hear) as address, address.connected() as send:
+        for message in said:
+            send(message)
+    assert heard == said

@@ -115,8 +115,10 @@ def _serve(listener: Listener, hear: Callable[[Any], None]) -> None:
     connections: list[Connection] = []
     accepting = Thread(target=_accept, args=(listener, connections), daemon=True)
     accepting.start()
-    while True:
-        for ready in wait(list(connections), timeout=0.1):
+    ended = False
+    # One message of each connection is read at a time: what was said before the last word may still wait behind it.
+    while (readable := wait(list(connections), timeout=0 if ended else 0.1)) or not ended:
+        for ready in readable:
             assert isinstance(ready, Connection)
             try:
                 message = ready.recv()
@@ -124,8 +126,9 @@ def _serve(listener: Listener, hear: Callable[[Any], None]) -> None:
                 connections.remove(ready)
                 continue
             if isinstance(message, _End):
-                return
-            hear(message)
+                ended = True
+            else:
+                hear(message)
 
 
 def _accept(listener: Listener, connections: list[Connection]) -> None:
