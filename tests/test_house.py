@@ -10,7 +10,7 @@ import counterpoise
 ROOT = Path(counterpoise.__file__).parent
 FLOORS = {
     -1: ["_version", "exceptions"],
-    0: ["files"],
+    0: ["files", "catalogs"],
     1: ["datasets", "networks", "balance", "evaluation"],
     2: ["methods", "explain"],
     3: ["training"],

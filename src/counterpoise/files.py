@@ -38,7 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:
-        raise RunFolderError(f"cannot write {path}: {error.strerror}; choose another --out folder") from error
+        raise RunFolderError(f"cannot write {path}: {error.strerror}; choose another `out` folder") from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -47,7 +47,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         raise RunFolderError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another --out"
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another `out`"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ TABLE = pd.DataFrame(ROWS)
         ("aos", True, "better than plain training by 0.100 gmean (mean of 2 draws)"),
         ("rus", False, "no better than plain training (2 draws)"),
         ("ros", False, "worse than plain training by 0.050 gmean (mean of 2 draws): do not use it here"),
-        ("mixup", None, "not compared with plain training: add bl to --methods"),
+        ("mixup", None, "not compared with plain training: add bl to `methods`"),
     ],
 )
 def test_the_verdict_by_hand(method, beats, words):

@@ -86,7 +86,7 @@ def test_data_folder_from_the_environment(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", sorted(set(DATASETS) - {"digits"}))
 def test_missing_files_without_a_network(tmp_path, no_network, name, capsys):
     with pytest.raises(
-        DataError, match=r"could not be downloaded \(.*\); put .* there, or point --data-dir"
+        DataError, match=r"could not be downloaded \(.*\); put .* there, or point `data_dir`"
     ) as e:
         load_dataset(name, data_dir=tmp_path / "sets")
     assert DATASETS[name].where in str(e.value)

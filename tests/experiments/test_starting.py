@@ -302,7 +302,7 @@ def test_a_damaged_cache_is_said_so(dataset, tmp_path):
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(RunFolderError, match="delete it to make it anew"):
         embed(dataset, tmp_path)
-    with pytest.raises(RunFolderError, match=r"cannot write .*choose another --cache"):
+    with pytest.raises(RunFolderError, match=r"cannot write .*choose another `cache`"):
         embed(dataset, path)
 
 
@@ -312,7 +312,7 @@ def test_a_damaged_cache_is_said_so(dataset, tmp_path):
 def test_what_freeze_can_say():
     from pathlib import Path
 
-    with pytest.raises(InputError, match="--freeze 1: without --weights the layers are random"):
+    with pytest.raises(InputError, match="`freeze` 1: without `weights` the layers are random"):
         read_freeze("1", None)
     for wrong in ("0", "-1", "two", "1.5", ""):
         with pytest.raises(InputError, match="expected a number of layers from 1, all, or auto"):
@@ -325,11 +325,11 @@ def test_what_freeze_can_say():
         (
             "bl",
             {"freeze": "4"},
-            "--freeze 4: tinynet has 3 learned layers below its head; give 1 to 3, or all",
+            "`freeze` 4: tinynet has 3 learned layers below its head; give 1 to 3, or all",
         ),
         ("bl,aos", {"freeze": "all"}, "aos changes images, and a network frozen whole"),
-        ("bl", {"freeze": "2", "cache": "x"}, "--cache keeps the embeddings of a network frozen whole"),
-        ("bl", {"backbone": "lenet"}, "--backbone lenet: the weights are of a run of tinynet"),
+        ("bl", {"freeze": "2", "cache": "x"}, "`cache` keeps the embeddings of a network frozen whole"),
+        ("bl", {"backbone": "lenet"}, "`backbone` lenet: the weights are of a run of tinynet"),
     ],
 )
 def test_what_does_not_fit_is_refused(first, others, methods, options, words):
@@ -339,7 +339,7 @@ def test_what_does_not_fit_is_refused(first, others, methods, options, words):
 
 def test_a_run_that_learned_from_held_out_images_is_refused(dataset, first, make_images, tmp_path):
     with pytest.raises(
-        InputError, match=r"learned from \d+ of the validation images of draw 1, and .*--split"
+        InputError, match=r"learned from \d+ of the validation images of draw 1, and .*`split`"
     ):
         study_of(dataset, weights=first.path, draws=2)
     again = study_of(dataset, weights=first.path, manifest=first.path / "manifest.json")
@@ -358,7 +358,7 @@ def test_layers_that_would_stay_random_are_not_frozen(others, tmp_path):
     path = tmp_path / "convolutions.safetensors"
     save_file({k: t for k, t in source.state_dict().items() if k.startswith("backbone")}, path)
     with pytest.raises(
-        InputError, match=r"holds nothing for top\.1\.0\.weight, which would stay random; give --freeze 2"
+        InputError, match=r"holds nothing for top\.1\.0\.weight, which would stay random; give `freeze` 2"
     ):
         check_study(study_of(others, backbone="tinynet", weights=path, freeze="all"), others)
     check_study(study_of(others, backbone="tinynet", weights=path, freeze="2"), others)

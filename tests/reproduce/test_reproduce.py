@@ -107,7 +107,7 @@ def test_runs_that_are_not_of_this_table_are_not_taken_over(plan, tmp_path):
     rest = plan.only(["mnist-ratio5"])
     with pytest.raises(InputError, match="holds no run of thesis-test with these images and settings"):
         reproduce_table(rest, tmp_path / "out", earlier=tmp_path / "published")
-    with pytest.raises(RunFolderError, match="give a folder that --publish has filled"):
+    with pytest.raises(RunFolderError, match="give a folder that `publish` has filled"):
         reproduce_table(rest, tmp_path / "out", earlier=tmp_path)
     for options, words in (({"only": ["mnist-ratio9"]}, "mnist-ratio9"), ({"backend": "slurm"}, "slurm")):
         with pytest.raises(UnknownNameError, match=words):
@@ -126,7 +126,7 @@ def test_runs_that_are_not_of_this_table_are_not_taken_over(plan, tmp_path):
 
 
 def test_there_is_no_page_of_nothing(plan, tmp_path):
-    with pytest.raises(InputError, match="leave out --page-only"):
+    with pytest.raises(InputError, match="leave out `page_only`"):
         reproduce_table(plan, tmp_path / "out", page_only=True)
     assert not (tmp_path / "out").exists()
 
@@ -284,6 +284,6 @@ def test_the_share_of_rare_classes_follows_from_the_line(plan, minority, share):
 
 
 def test_a_page_shows_all_lines(plan, tmp_path):
-    with pytest.raises(InputError, match="leave out --only"):
+    with pytest.raises(InputError, match="leave out `only`"):
         reproduce_table(plan, tmp_path, only=["mnist-ratio2"], page_only=True)
     assert not list(tmp_path.iterdir())

@@ -157,7 +157,7 @@ def test_methods_without_anything_to_act_on_are_refused(images):
     assert "aos" in names
     for name in names:
         with pytest.raises(
-            InputError, match=rf"^{name} (changes images|trains the embedding), and .*--freeze N"
+            InputError, match=rf"^{name} (changes images|trains the embedding), and .*`freeze` N"
         ):
             fit_method(get_method(name), new_network(), embedded(images), config=make_config(device="cpu"))
 

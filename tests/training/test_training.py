@@ -171,7 +171,7 @@ def test_training_leaves_global_state_alone(train):
 def test_a_diverging_loss_stops_with_step_cause_and_checkpoint(train, tmp_path):
     with pytest.raises(TrainingError, match=r"train loss became (nan|inf) at step \d+ \(epoch 1\)") as caught:
         fit(train, optimizer="sgd", lr=1e30, checkpoints=tmp_path)
-    assert "--lr 1e+30 is probably too high, try --lr 0.01" in str(caught.value)
+    assert "`lr` 1e+30 is probably too high, try `lr` 0.01" in str(caught.value)
 
 
 def test_weights_that_break_in_the_last_step_of_an_epoch_are_not_saved(train, tmp_path):

@@ -34,7 +34,7 @@ def test_natural_is_the_lectures_split_of_cifar10():
     assert [CIFAR[i] for i in tasks.a] == ["airplane", "automobile", "ship", "truck"] == list(MAN_MADE)
     assert [CIFAR[i] for i in tasks.b] == list(NATURAL)
     with pytest.raises(
-        InputError, match=r"known for CIFAR-10 alone; name them as --split \"A=cat,\.\.\.;B=yak"
+        InputError, match=r"known for CIFAR-10 alone; name them as `split` \"A=cat,\.\.\.;B=yak"
     ):
         draw_tasks("natural", ANIMALS, seed=0)
 
@@ -47,7 +47,7 @@ def test_named_classes():
 @pytest.mark.parametrize(
     ("split", "words"),
     [
-        ("halves", r"--split 'halves': expected random, natural, or classes"),
+        ("halves", r"`split` 'halves': expected random, natural, or classes"),
         ("A=cat,dog", "expected random, natural, or classes"),
         ("A=cat,dog;B=owl,yak;C=x", "expected random, natural, or classes"),
         ("A=cat,dog;B=owl", "task B has 1 classes; name at least two"),
@@ -62,7 +62,7 @@ def test_a_split_that_is_none(split, words):
 
 
 def test_misspelt_and_too_few_classes():
-    with pytest.raises(UnknownNameError, match="task A of --split 'catt'; did you mean 'cat'"):
+    with pytest.raises(UnknownNameError, match="task A of `split` 'catt'; did you mean 'cat'"):
         draw_tasks("A=catt,dog;B=owl,yak", ANIMALS, seed=0)
     with pytest.raises(InputError, match="3 classes cannot be parted into two tasks; at least 4"):
         draw_tasks("random", ANIMALS[:3], seed=0)
@@ -72,7 +72,7 @@ def test_layers_as_typed():
     assert read_layers("1..7") == tuple(range(1, 8))
     assert read_layers(" 7, 1,3 .. 4,3") == (1, 3, 4, 7)
     for wrong in ("", "0", "0..3", "5..3", "1-7", "a", "1,,2", "-1", "99999"):
-        with pytest.raises(InputError, match="--layers"):
+        with pytest.raises(InputError, match="`layers`"):
             read_layers(wrong)
 
 

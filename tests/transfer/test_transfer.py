@@ -445,13 +445,13 @@ def test_a_folder_belongs_to_one_study(dataset, finished, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"layers": "8"}, "--layers 8: alexnet8 has 7 learned layers below its head; give 1 to 7"),
+        ({"layers": "8"}, "`layers` 8: alexnet8 has 7 learned layers below its head; give 1 to 7"),
         ({"backbone": "convnet", "layers": "1"}, "convnet needs images of at least 16x16"),
         ({"backbone": "resnet18", "layers": "1"}, "resnet18 is no chain of layers"),
         ({"backbone": "alexnett"}, "did you mean 'alexnet'"),
-        ({"draws": 0}, "--draws 0"),
-        ({"images_per_class": 1}, "--images-per-class 1: at least 2"),
-        ({"source_images_per_class": -2}, "--source-images-per-class -2"),
+        ({"draws": 0}, "`draws` 0"),
+        ({"images_per_class": 1}, "`images_per_class` 1: at least 2"),
+        ({"source_images_per_class": -2}, "`source_images_per_class` -2"),
         ({"test_fraction": 0.3}, "has test images of its own"),
         ({"epochs": 0}, "epochs=0"),
         ({"precision": "16-mixed"}, "16-mixed needs a GPU"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,8 @@ UsageError: type[Exception] = next(
 )
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+# Parameters whose flag has another name.
+FLAGS = {"validation_fraction": "validation", "test_fraction": "test", "adjustment": "with"}
 
 app = typer.Typer(
     name="counterpoise",
@@ -49,7 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (
+MODULES = (
     demo,
     audit,
     compare,
@@ -65,8 +68,10 @@ for module in (
     reproduce,
     methods,
     datasets,
-):
-    app.command(name=module.__name__.rpartition(".")[2], rich_help_panel=module.PANEL)(module.command)
+)
+COMMANDS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
+for name, module in COMMANDS.items():
+    app.command(name=name, rich_help_panel=module.PANEL)(module.command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -135,8 +140,28 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    complain(message)
+    complain(with_flags(message))
     return code
+
+
+def with_flags(message: str) -> str:
+    """Return a message of the library with the flags of the command line in place of Python's parameters.
+
+    Examples
+    --------
+    >>> with_flags("cannot write x; choose another `out`, or a larger `validation_fraction`")
+    'cannot write x; choose another --out, or a larger --validation'
+    """
+
+    def flag(match: re.Match[str]) -> str:
+        name = match[1]
+        return (
+            match[0]
+            if name in COMMANDS and name != "methods"
+            else "--" + FLAGS.get(name, name.replace("_", "-"))
+        )
+
+    return re.sub(r"`([a-z_]+)`", flag, message)
 
 
 def _close_stdout() -> None:
@@ -152,7 +177,7 @@ def _warnings_in_one_line() -> Iterator[None]:
         # Every run of a comparison may have the same to say.
         if str(message) not in said:
             said.add(str(message))
-            complain(f"note: {message}")
+            complain(with_flags(f"note: {message}"))
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -267,7 +267,7 @@ def _recommend(found: Audit) -> Iterator[str]:
     if found.imbalance_ratio < _BALANCED_BELOW:
         yield (
             f"The classes are about balanced (largest / smallest = {found.imbalance_ratio:.2g}): plain "
-            "training (bl) may be enough, and --imbalance makes them imbalanced for a study."
+            "training (bl) may be enough, and `imbalance` makes them imbalanced for a study."
         )
     else:
         rare = [found.classes[index] for index in found.minority]
@@ -297,7 +297,7 @@ def _about_faults(found: Audit) -> Iterator[str]:
         yield (
             f"{_number(found.unreadable, 'file is', 'files are')} left out, such as {first.path} "
             f"({first.reason}): "
-            "repair or remove them; --strict makes them an error."
+            "repair or remove them; `strict` makes them an error."
         )
     rest = [group for group in found.duplicates if not group.leaks and not group.conflicts]
     if rest:

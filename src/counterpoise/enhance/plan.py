@@ -181,12 +181,12 @@ def make_enhance_study(
     """
     for name, value in (
         ("width", width),
-        ("copy-epochs", copy_epochs),
-        ("enhance-epochs", enhance_epochs),
-        ("fresh-epochs", fresh_epochs),
+        ("copy_epochs", copy_epochs),
+        ("enhance_epochs", enhance_epochs),
+        ("fresh_epochs", fresh_epochs),
     ):
         if value is not None and value < 1:
-            raise InputError(f"--{name} {value}: at least 1 is needed")
+            raise InputError(f"`{name}` {value}: at least 1 is needed")
     chosen, classifier = get_method(method), get_method(classifier_method)
     _check_methods(chosen, classifier)
     classifiers = make_study(
@@ -203,8 +203,8 @@ def make_enhance_study(
         methods = [classifier, with_new_head(classifier)]
     elif head_epochs is not None and not classifier.trains_head:
         raise InputError(
-            "--head-epochs: no class is rare, so no head is trained anew; leave it out, or make some rare with "
-            "--imbalance step"
+            "`head_epochs`: no class is rare, so no head is trained anew; leave it out, or make some rare with "
+            "`imbalance` step"
         )
     config = classifiers.config.model_copy(update={"head_epochs": head_epochs})
     steps = math.ceil(len(splits.train) / config.batch_size)
@@ -241,17 +241,17 @@ def with_new_head(method: Method) -> Method:
 def _check_methods(method: Method, classifier: Method) -> None:
     if classifier.adjust is not None:
         raise InputError(
-            f"--classifier-method {classifier.label} changes logits after training, which a U-Net before the network "
+            f"`classifier_method` {classifier.label} changes logits after training, which a U-Net before the network "
             "cannot be trained through; take balanced-softmax or another loss"
         )
     unfit = [words for place, words in UNFIT_PLACES.items() if place in method.places]
     if unfit:
         raise InputError(
-            f"--method {method.label} acts on {unfit[0]}, and a U-Net is trained by images and a loss alone; take bl, "
+            f"`method` {method.label} acts on {unfit[0]}, and a U-Net is trained by images and a loss alone; take bl, "
             "balanced-softmax, ros or the like"
         )
     if method.head_layer not in ("linear", classifier.head_layer):
         raise InputError(
-            f"--method {method.label} needs a {method.head_layer} head, and the classifier has a "
-            f"{classifier.head_layer} one; add --classifier-method {method.label}"
+            f"`method` {method.label} needs a {method.head_layer} head, and the classifier has a "
+            f"{classifier.head_layer} one; add `classifier_method` {method.label}"
         )

@@ -54,5 +54,5 @@ def read_predictions(folder: RunFolder) -> RunPredictions:
         if probabilities.shape[1] != len(classes):
             raise ValueError(f"{probabilities.shape[1]} columns of probabilities for {len(classes)} classes")
     except (OSError, KeyError, ValueError) as error:
-        raise RunFolderError(f"cannot read {path}: {error}; run it again into another --out") from error
+        raise RunFolderError(f"cannot read {path}: {error}; run it again into another `out`") from error
     return RunPredictions(classes, tuple(table[0]), true, predicted, probabilities)

@@ -145,7 +145,7 @@ def _check_owner(out: Path, identity: str) -> bool:
     if marker.exists():
         if read_object(marker).get("identity") != identity:
             raise RunFolderError(
-                f"{out} holds another enhancement (other data or settings); choose another --out"
+                f"{out} holds another enhancement (other data or settings); choose another `out`"
             )
         return True
     refuse_strangers(out, "enhancement")

@@ -130,7 +130,9 @@ def plan_adjustment(
     if score is not None:
         piece = piece.with_option("score", score)
     if costs is not None and piece.options.get("costs") is not None:
-        raise InputError("costs are given twice: with --costs and as an option of --with; leave one out")
+        raise InputError(
+            "costs are given twice: with `costs` and as an option of `adjustment`; leave one out"
+        )
     if costs is not None and "costs" in piece.defaults() and piece.options.get("score") is None:
         piece = piece.with_option("costs", str(costs))
     file = costs or piece.options.get("costs")
@@ -152,7 +154,7 @@ def _read_piece(spec: str) -> Piece:
     for option in options:
         key, equals, value = option.partition("=")
         if not (key and equals and value):
-            raise InputError(f"--with {spec}: {option!r} is not of the form option=value")
+            raise InputError(f"`adjustment` {spec}: {option!r} is not of the form option=value")
         piece = piece.with_option(key, read_value(value))
     return piece
 
@@ -166,7 +168,7 @@ def _check(plan: AdjustmentPlan) -> None:
     if adjustment.needs_logits and not sum(counts["validation"]):
         raise InputError(
             f"{plan.base.path} kept no validation images, and {plan.piece.name} learns from them; "
-            "train with --validation above 0, or choose an adjustment that needs none"
+            "train with `validation_fraction` above 0, or choose an adjustment that needs none"
         )
 
 

@@ -60,7 +60,7 @@ def find_device(device: str) -> torch.device:
     """
     has_cuda = torch.cuda.is_available()
     if device == "cuda" and not has_cuda:
-        raise InputError("--device cuda: no CUDA device found on this machine; use --device cpu or auto")
+        raise InputError("`device` cuda: no CUDA device found on this machine; use `device` cpu or auto")
     return torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
 
 

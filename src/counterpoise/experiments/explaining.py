@@ -153,10 +153,10 @@ def check_options(
         raise UnknownNameError("method of explaining", method, EXPLAINERS)
     if layer is not None and method != GradCAM.name and not with_feature_maps:
         raise InputError(
-            f"--layer is for grad-cam and --feature-maps, {method} looks at no layer; leave it out"
+            f"`layer` is for grad-cam and `feature_maps`, {method} looks at no layer; leave it out"
         )
     if not -1 <= same_from <= 1:
-        raise InputError(f"--same-from is {same_from}; expected a rank correlation from -1 to 1")
+        raise InputError(f"`same_from` is {same_from}; expected a rank correlation from -1 to 1")
 
 
 def _batches(

@@ -121,7 +121,7 @@ class RunFolder:
             except SafetensorError as error:
                 # Checkpoints are written in Rust, whose errors are no OSErrors; what is read is checked apart.
                 raise RunFolderError(
-                    f"cannot write {self.path}: {error}; free some space or choose another --out"
+                    f"cannot write {self.path}: {error}; free some space or choose another `out`"
                 ) from error
 
     def check_owner(self, config_hash: str) -> bool:
@@ -135,7 +135,7 @@ class RunFolder:
         if self.record_path.exists():
             if read_object(self.record_path).get("config_hash") != config_hash:
                 raise RunFolderError(
-                    f"{self.path} holds another run (other data, method or settings); choose another --out"
+                    f"{self.path} holds another run (other data, method or settings); choose another `out`"
                 )
             return True
         refuse_strangers(self.path, "run")
@@ -152,7 +152,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     value = read_json(path)
     if not isinstance(value, dict):
-        raise RunFolderError(f"{path} is damaged (no JSON object); run it again into another --out")
+        raise RunFolderError(f"{path} is damaged (no JSON object); run it again into another `out`")
     return value
 
 
@@ -172,10 +172,10 @@ def locked_folder(path: Path, *, timeout: float = 0) -> Iterator[None]:
             path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout:
-            raise RunFolderError(f"{path} is in use by another process; choose another --out") from None
+            raise RunFolderError(f"{path} is in use by another process; choose another `out`") from None
         except OSError as error:
             reason = error.strerror or error
-            raise RunFolderError(f"cannot write {path}: {reason}; choose another --out folder") from error
+            raise RunFolderError(f"cannot write {path}: {reason}; choose another `out` folder") from error
         yield
     finally:
         lock.release()
@@ -189,8 +189,8 @@ def refuse_strangers(path: Path, kind: str) -> None:
     try:
         strangers = sorted(p.name for p in path.iterdir() if p.name != ".lock") if path.exists() else []
     except OSError as error:
-        raise RunFolderError(f"cannot use {path}: {error.strerror}; choose another --out folder") from error
+        raise RunFolderError(f"cannot use {path}: {error.strerror}; choose another `out` folder") from error
     if strangers:
         raise RunFolderError(
-            f"{path} is not empty ({strangers[0]} is in it) and holds no {kind}; choose another --out"
+            f"{path} is not empty ({strangers[0]} is in it) and holds no {kind}; choose another `out`"
         )

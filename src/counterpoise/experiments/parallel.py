@@ -77,7 +77,7 @@ def check_backend(backend: str) -> None:
     needed = {"ray": "ray", "dask": "distributed"}.get(backend)
     if needed is not None and importlib.util.find_spec(needed) is None:
         raise InputError(
-            f"--backend {backend}: {needed} is not installed; pip install 'counterpoise[{backend}]', or use loky"
+            f"`backend` {backend}: {needed} is not installed; pip install 'counterpoise[{backend}]', or use loky"
         )
 
 

@@ -52,7 +52,7 @@ def replacing_folder(path: Path, contents: Set[str], *, kind: str) -> Iterator[P
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as error:
         raise RunFolderError(
-            f"cannot write {given}: {error.strerror}; choose another --out folder"
+            f"cannot write {given}: {error.strerror}; choose another `out` folder"
         ) from error
     try:
         yield folder
@@ -60,7 +60,7 @@ def replacing_folder(path: Path, contents: Set[str], *, kind: str) -> Iterator[P
         _put_in_place(folder, path)
     except OSError as error:
         raise RunFolderError(
-            f"cannot write {given}: {error.strerror or error}; free some space or choose another --out"
+            f"cannot write {given}: {error.strerror or error}; free some space or choose another `out`"
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -83,8 +83,8 @@ def _refuse_others(path: Path, contents: Set[str], kind: str) -> None:
     try:
         strangers = sorted(p.name for p in path.iterdir() if p.name not in contents) if path.exists() else []
     except OSError as error:
-        raise RunFolderError(f"cannot use {path}: {error.strerror}; choose another --out folder") from error
+        raise RunFolderError(f"cannot use {path}: {error.strerror}; choose another `out` folder") from error
     if strangers:
         raise RunFolderError(
-            f"{path} holds more than an earlier {kind} ({strangers[0]} is in it); choose another --out"
+            f"{path} holds more than an earlier {kind} ({strangers[0]} is in it); choose another `out`"
         )

@@ -91,7 +91,7 @@ def verdict(table: pd.DataFrame, method: str, metric: str) -> tuple[bool | None,
         return None, "plain training: what the others are measured against"
     shared = sorted(set(values.get(BASELINE, {})) & set(values.get(method, {})))
     if not shared:
-        return None, "not compared with plain training: add bl to --methods"
+        return None, "not compared with plain training: add bl to `methods`"
     gain = sum(values[method][d] - values[BASELINE][d] for d in shared) / len(shared)
     draws = "draw" if len(shared) == 1 else "draws"
     if gain > 0:

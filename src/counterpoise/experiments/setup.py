@@ -96,10 +96,10 @@ def make_study(
     if metric not in METRICS:
         raise UnknownNameError("metric", metric, METRICS)
     if draws < 1:
-        raise InputError(f"--draws {draws}: at least one draw is needed, and two for an interval")
+        raise InputError(f"`draws` {draws}: at least one draw is needed, and two for an interval")
     if training.get("head_epochs") is not None and not any(method.trains_head for method in methods):
         names = ", ".join(method.label for method in methods)
-        raise InputError(f"--head-epochs: {names} train no separate head; leave it out")
+        raise InputError(f"`head_epochs`: {names} train no separate head; leave it out")
     split = read_split_plan(
         dataset,
         imbalance=imbalance,
@@ -113,7 +113,7 @@ def make_study(
     start = None if weights is None else find_weights(weights, dataset.classes)
     if start is not None and start.network is not None and backbone not in (None, start.network):
         raise InputError(
-            f"--backbone {backbone}: the weights are of a run of {start.network}; leave --backbone out"
+            f"`backbone` {backbone}: the weights are of a run of {start.network}; leave `backbone` out"
         )
     known = None if start is None else start.network
     study = Study(
@@ -144,7 +144,7 @@ def _with_freeze(study: Study, dataset: ImageDataset, freeze: int | str | None) 
         freeze, reason = choose_freeze(body_parameters(study.network, dataset), images)
         study = replace(study, notes=(*study.notes, reason))
     if study.cache is not None and freeze != "all":
-        raise InputError("--cache keeps the embeddings of a network frozen whole; give --freeze all with it")
+        raise InputError("`cache` keeps the embeddings of a network frozen whole; give `freeze` all with it")
     return replace(study, freeze=freeze)
 
 
@@ -192,17 +192,19 @@ def read_split_plan(
     if manifest is not None:
         if imbalance != "natural" or ratio is not None or minority is not None or given:
             raise InputError(
-                "--split gives the whole split; leave out --imbalance, --ratio, --minority, --minority-ratio, "
-                "--validation and --test"
+                "`split` gives the whole split; leave out `imbalance`, `ratio`, `minority`, `minority_ratio`, "
+                "`validation_fraction` and `test_fraction`"
             )
         return SplitPlan(manifest=str(manifest), manifest_hash=SplitManifest.load(manifest).hash)
     for name in ("validation", "test"):
         if f"{name}_fraction" in given and getattr(dataset, name) is not None:
-            raise InputError(f"--{name}: {dataset.name} has {name} images of its own; leave --{name} out")
+            raise InputError(
+                f"`{name}_fraction`: {dataset.name} has {name} images of its own; leave `{name}_fraction` out"
+            )
     classes = None if minority is None else read_minority(minority, dataset.classes)
     profile = create_profile(imbalance, ratio=ratio, minority=classes)
     if minority is not None and minority_ratio is not None:
-        raise InputError("--minority says which classes are rare; leave --minority-ratio out")
+        raise InputError("`minority` says which classes are rare; leave `minority_ratio` out")
     return SplitPlan(profile=profile.to_dict(), **given)
 
 
@@ -226,7 +228,7 @@ def read_minority(text: str, classes: Sequence[str]) -> int | float | list[int]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise InputError(
-            f"--minority {text!r} names no class; give a number, a share, or names from {', '.join(classes)}"
+            f"`minority` {text!r} names no class; give a number, a share, or names from {', '.join(classes)}"
         )
     for name in names:
         if name not in classes:
@@ -253,7 +255,7 @@ def check_study(study: Study, dataset: ImageDataset) -> None:
         _check_method(method, splits, plan.config.epochs)
         if method.adjust is not None and not splits.validation and method.adjust.build().needs_logits:
             raise InputError(
-                f"{method.label} learns from validation images, and none are kept; use --validation above 0"
+                f"{method.label} learns from validation images, and none are kept; use `validation_fraction` above 0"
             )
 
 
@@ -268,7 +270,7 @@ def check_machine(config: TrainingConfig) -> None:
     on_cpu = config.device == "cpu" or not torch.cuda.is_available()
     if config.precision == "16-mixed" and on_cpu:
         # Fabric would quietly take bf16-mixed instead.
-        raise InputError("--precision 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
+        raise InputError("`precision` 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
     make_fabric(config)
 
 

@@ -24,7 +24,7 @@ from counterpoise.networks import Network, create_network, learned_layers, load_
 from counterpoise.training import EmbeddedSplit, embed_images
 from counterpoise.training.device import cpu_threads
 
-#: ``--freeze auto`` freezes where there are more parameters to fine-tune than this for each training image.
+#: `freeze` "auto" freezes where there are more parameters to fine-tune than this for each training image.
 MOST_PARAMETERS_PER_IMAGE = 1000
 
 
@@ -73,7 +73,7 @@ def find_weights(path: Path, classes: Sequence[str]) -> Weights:
 
 
 def read_freeze(text: str | None, weights: Path | None) -> int | str | None:
-    """Return what ``--freeze`` says: a number of layers, ``"all"``, ``"auto"``, or None.
+    """Return what `freeze` says: a number of layers, ``"all"``, ``"auto"``, or None.
 
     Raises
     ------
@@ -88,17 +88,17 @@ def read_freeze(text: str | None, weights: Path | None) -> int | str | None:
     if text is None:
         return None
     if text not in ("all", "auto") and not (text.isdecimal() and int(text) > 0):
-        raise InputError(f"--freeze {text!r}: expected a number of layers from 1, all, or auto")
+        raise InputError(f"`freeze` {text!r}: expected a number of layers from 1, all, or auto")
     if weights is None:
         raise InputError(
-            f"--freeze {text}: without --weights the layers are random, and frozen they learn nothing; "
-            "give --weights RUN or FILE, or leave --freeze out"
+            f"`freeze` {text}: without `weights` the layers are random, and frozen they learn nothing; "
+            "give `weights` RUN or FILE, or leave `freeze` out"
         )
     return text if text in ("all", "auto") else int(text)
 
 
 def choose_freeze(parameters: int, images: int) -> tuple[str | None, str]:
-    """Return what ``--freeze auto`` means, by the lecture's rule, and why.
+    """Return what `freeze` "auto" means, by the lecture's rule, and why.
 
     "If the target dataset is very small and N layers have large number of parameter: fine tuning could lead to
     overfitting so leave it frozen. Otherwise, fine tune to the new data." Very small is here: more than
@@ -154,7 +154,7 @@ def check_unseen(run: Path, dataset: ImageDataset, manifests: Iterable[SplitMani
             if shared:
                 raise InputError(
                     f"{run} learned from {shared:,} of the {name} images of draw {draw}, and scores on them would be "
-                    f"too good; use its split (--split {run / 'manifest.json'}) or other images"
+                    f"too good; use its split (`split` {run / 'manifest.json'}) or other images"
                 )
 
 
@@ -179,7 +179,7 @@ def check_freeze(plan: RunPlan, dataset: ImageDataset) -> None:
     layers = learned_layers(network)
     if plan.freeze != "all" and int(plan.freeze) > len(layers):
         raise InputError(
-            f"--freeze {plan.freeze}: {plan.network} has {len(layers)} learned layers below its head; "
+            f"`freeze` {plan.freeze}: {plan.network} has {len(layers)} learned layers below its head; "
             f"give 1 to {len(layers)}, or all"
         )
     with warnings.catch_warnings():
@@ -190,9 +190,9 @@ def check_freeze(plan: RunPlan, dataset: ImageDataset) -> None:
     for number, layer in enumerate(frozen):
         for parameter in layer.parameters:
             if id(parameter) in random:
-                most = f"; give --freeze {number} or less" if number else ""
+                most = f"; give `freeze` {number} or less" if number else ""
                 raise InputError(
-                    f"--freeze {plan.freeze}: {plan.weights} holds nothing for {random[id(parameter)]}, which would "
+                    f"`freeze` {plan.freeze}: {plan.weights} holds nothing for {random[id(parameter)]}, which would "
                     f"stay random{most}"
                 )
 
@@ -250,7 +250,7 @@ def embedded_splits(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunFolderError(f"cannot write {cache}: {error.strerror}; choose another --cache") from error
+        raise RunFolderError(f"cannot write {cache}: {error.strerror}; choose another `cache`") from error
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
             with cpu_threads(cpu_count()):
@@ -287,7 +287,7 @@ def _write(path: Path, embeddings: dict[str, np.ndarray]) -> None:
             save_file(embeddings, temporary)
     except SafetensorError as error:
         raise RunFolderError(
-            f"cannot write {path}: {error}; free some space or choose another --cache"
+            f"cannot write {path}: {error}; free some space or choose another `cache`"
         ) from error
 
 

@@ -175,7 +175,7 @@ def _check_owner(out: Path, identity: str) -> bool:
     if marker.exists():
         if read_object(marker).get("identity") != identity:
             raise RunFolderError(
-                f"{out} holds another comparison (other data or settings); choose another --out"
+                f"{out} holds another comparison (other data or settings); choose another `out`"
             )
         return True
     refuse_strangers(out, "comparison")

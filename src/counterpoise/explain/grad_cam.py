@@ -66,7 +66,7 @@ class GradCAM(Explainer):
             logits = self.network(images)
             output = watched.output
             if output is None:
-                raise InputError(f"layer {layer.name} gave no tensor; choose another --layer")
+                raise InputError(f"layer {layer.name} gave no tensor; choose another `layer`")
             score = logits.gather(1, targets[:, None]).sum()
             (gradient,) = torch.autograd.grad(score, output, materialize_grads=True)
         maps, gradients = layer.to_map(output.detach()), layer.to_map(gradient)

@@ -133,7 +133,7 @@ def find_map_layer(
         _, height, width = image_shape
         raise InputError(
             f"no spatial map of {height}x{width} images reaches the logits of {_called(network)}; use larger"
-            " images or --method occlusion, and make sure that it is trained"
+            " images or `method` occlusion, and make sure that it is trained"
         )
     if name is None:
         return layers[-1]

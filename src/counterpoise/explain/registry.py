@@ -14,7 +14,7 @@ from counterpoise.explain.grad_cam import GradCAM
 from counterpoise.explain.lime import LIME
 from counterpoise.explain.occlusion import Occlusion
 
-#: What can be chosen as ``--method``.
+#: What can be chosen as `method`.
 EXPLAINERS: Mapping[str, type[Explainer]] = MappingProxyType(
     {kind.name: kind for kind in (GradCAM, LIME, Occlusion)}
 )

@@ -79,7 +79,7 @@ def parse_methods(specs: str | Iterable[str]) -> list[Method]:
     names = [name.strip() for name in names if name.strip()]
     if not names:
         raise InputError(
-            "no method given; name at least one, e.g. --methods bl,bl-cw (see `counterpoise methods`)"
+            "no method given; name at least one, e.g. `methods` bl,bl-cw (see `counterpoise methods`)"
         )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

@@ -270,7 +270,7 @@ def probed_width(network: Network) -> int:
         height, width = network.image_size
         raise InputError(
             f"{network.name} cannot take {height}x{width} images ({str(error).splitlines()[0]});"
-            " resize them or choose another --backbone"
+            " resize them or choose another `backbone`"
         ) from error
     finally:
         network.train(training)

@@ -52,7 +52,7 @@ class TimmNetwork(Network):
             height, width = self.image_size
             raise InputError(
                 f"timm cannot build {model_name} for {height}x{width} images of {self.in_channels} channels"
-                f" ({error}); choose another --backbone, or resize the images"
+                f" ({error}); choose another `backbone`, or resize the images"
             ) from error
         if pretrained is not None:
             self.pretrained_normalisation = (pretrained.mean, pretrained.std)

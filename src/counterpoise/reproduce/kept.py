@@ -81,7 +81,7 @@ def read_kept(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RunFolderError(
-            f"cannot read {path}: {reason}; give a folder that --publish has filled"
+            f"cannot read {path}: {reason}; give a folder that `publish` has filled"
         ) from error
     found = {}
     for number, line in enumerate(lines, start=1):
@@ -90,12 +90,12 @@ def read_kept(path: Path) -> dict[str, dict[str, Any]]:
             record, test = dict(run["record"]), dict(run["test"])
         except (ValueError, KeyError, TypeError) as error:
             raise RunFolderError(
-                f"{path} is damaged: line {number} is no run; make it anew with --publish"
+                f"{path} is damaged: line {number} is no run; make it anew with `publish`"
             ) from error
         if not record.keys() >= NEEDED:
             lacking = min(NEEDED - record.keys())
             raise RunFolderError(
-                f"{path} is damaged: line {number} lacks {lacking!r}; make it anew with --publish"
+                f"{path} is damaged: line {number} lacks {lacking!r}; make it anew with `publish`"
             )
         found[record["config_hash"]] = {"record": record, "test": test}
     return found

@@ -203,8 +203,8 @@ def _check_subset(setting: Setting, dataset: ImageDataset, subset: int | None) -
     largest = int(dataset.train.class_counts(dataset.num_classes).max())
     if subset is not None and setting.ratio is not None and largest < setting.ratio:
         raise InputError(
-            f"--subset {subset}: {setting.title} needs {setting.ratio:g} images of a class to leave one of a rare "
-            f"class; give --subset {setting.ratio:g} or more"
+            f"`subset` {subset}: {setting.title} needs {setting.ratio:g} images of a class to leave one of a rare "
+            f"class; give `subset` {setting.ratio:g} or more"
         )
 
 

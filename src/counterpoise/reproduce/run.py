@@ -27,7 +27,7 @@ from counterpoise.reproduce.summary import COLUMNS, ranks_of, summarise
 
 MARKER = "reproduce.json"
 PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", KEPT, *PICTURES)
-"""What ``--publish`` copies, where it is there."""
+"""What `publish` copies, where it is there."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,13 @@ def reproduce_table(
     out = Path(out)
     check_backend(backend)
     if page_only and only:
-        raise InputError("--page-only runs nothing and shows all lines; leave out --only")
+        raise InputError("`page_only` runs nothing and shows all lines; leave out `only`")
     chosen = plan.only(only) if only else plan
     taken = _taken(plan, earlier)
     commands = [] if earlier is None else read_object(earlier / "summary.json").get("commands", [])
     if not _check_owner(out, plan) and page_only and not taken:
         raise InputError(
-            f"{out} holds no runs of {plan.table.name} to make a page of; leave out --page-only to run it"
+            f"{out} holds no runs of {plan.table.name} to make a page of; leave out `page_only` to run it"
         )
     with locked_folder(out):
         known = marker = _check_owner(out, plan)
@@ -158,7 +158,7 @@ def _taken(plan: TablePlan, earlier: Path | None) -> dict[str, dict[str, Any]]:
     taken = {key: run for key, run in found.items() if key in known}
     if not taken:
         raise InputError(
-            f"{earlier} holds no run of {plan.table.name} with these images and settings; leave out --earlier"
+            f"{earlier} holds no run of {plan.table.name} with these images and settings; leave out `earlier`"
         )
     return taken
 
@@ -236,7 +236,7 @@ def _check_owner(out: Path, plan: TablePlan) -> dict[str, Any]:
         found = read_object(marker)
         if found.get("identity") != plan.identity:
             raise RunFolderError(
-                f"{out} holds another table (other data, settings or --subset); choose another --out"
+                f"{out} holds another table (other data, settings or `subset`); choose another `out`"
             )
         return found
     refuse_strangers(out, "table")

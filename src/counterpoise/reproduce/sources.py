@@ -41,7 +41,7 @@ def find_source(name: str, data_dir: Path | None) -> str:
         if (folder / source).exists():
             return str(folder / source)
     raise DataError(
-        f"{name} is not in {folder}; put {entry['put']} there, or point --data-dir (or COUNTERPOISE_DATA) to "
+        f"{name} is not in {folder}; put {entry['put']} there, or point `data_dir` (or COUNTERPOISE_DATA) to "
         "where it lies"
     )
 
@@ -110,7 +110,7 @@ def fewer_images(dataset: ImageDataset, per_class: int) -> ImageDataset:
     [20, 20, 20, 20, 20, 20, 20, 20, 20, 20]
     """
     if per_class < 2:
-        raise InputError(f"--subset {per_class}: at least 2 training images of each class are needed")
+        raise InputError(f"`subset` {per_class}: at least 2 training images of each class are needed")
     generator = np.random.default_rng(_SEED)
     labels = dataset.train.labels
     kept = [

@@ -22,7 +22,7 @@ def make_fabric(config: TrainingConfig) -> Fabric:
     """
     has_cuda = torch.cuda.is_available()
     if config.device == "cuda" and not has_cuda:
-        raise InputError("--device cuda: no CUDA device found on this machine; use --device cpu or auto")
+        raise InputError("`device` cuda: no CUDA device found on this machine; use `device` cpu or auto")
     accelerator = "cuda" if has_cuda and config.device != "cpu" else "cpu"
     return Fabric(accelerator=accelerator, devices=1, precision=config.precision)
 

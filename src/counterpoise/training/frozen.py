@@ -36,11 +36,11 @@ def refuse_pixel_methods(method: Method) -> None:
     if method.augment is not None or method.perturb is not None or getattr(sampler, "makes_images", False):
         raise InputError(
             f"{method.label} changes images, and a network frozen whole sees each only once, unchanged; "
-            "freeze fewer layers (--freeze N) or use another method"
+            "freeze fewer layers (`freeze` N) or use another method"
         )
     if method.objective is not None:
         raise InputError(
-            f"{method.label} trains the embedding, and the network is frozen whole; freeze fewer layers (--freeze N) "
+            f"{method.label} trains the embedding, and the network is frozen whole; freeze fewer layers (`freeze` N) "
             "or use another method"
         )
 

@@ -150,8 +150,8 @@ class _StageRun:
         why = (
             "the inputs or the loss itself are not finite; look at the images and sample weights"
             if self._is_finite()
-            else f"the network's weights are no longer finite: --lr {self.config.lr:g} is probably too high, "
-            f"try --lr {min(self.config.lr / 10, HIGHEST_ADVICE):g}"
+            else f"the network's weights are no longer finite: `lr` {self.config.lr:g} is probably too high, "
+            f"try `lr` {min(self.config.lr / 10, HIGHEST_ADVICE):g}"
         )
         kept = self.stage.checkpoint
         return f"{where}: {why}" + (f"; last good checkpoint: {kept}" if kept and kept.exists() else "")

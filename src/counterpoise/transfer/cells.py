@@ -63,7 +63,7 @@ def finished_cell(plan: TransferPlan, cell: Cell, out: Path) -> dict[str, Any] |
         return None
     record = read_object(path)
     if record.get("identity") != plan.identity:
-        raise RunFolderError(f"{path} is of another study; choose another --out")
+        raise RunFolderError(f"{path} is of another study; choose another `out`")
     return record
 
 

@@ -202,15 +202,17 @@ def make_transfer_plan(
         If an option is refused.
     """
     if draws < 1:
-        raise InputError(f"--draws {draws}: at least one draw is needed, and two for an interval")
+        raise InputError(f"`draws` {draws}: at least one draw is needed, and two for an interval")
     for name, value in (
-        ("--images-per-class", images_per_class),
-        ("--source-images-per-class", source_images_per_class),
+        ("`images_per_class`", images_per_class),
+        ("`source_images_per_class`", source_images_per_class),
     ):
         if value is not None and value < 2:
             raise InputError(f"{name} {value}: at least 2 images of each class are needed")
     if test_fraction is not None and dataset.test is not None:
-        raise InputError(f"--test: {dataset.name} has test images of its own; leave --test out")
+        raise InputError(
+            f"`test_fraction`: {dataset.name} has test images of its own; leave `test_fraction` out"
+        )
     plan = TransferPlan(
         source=source,
         fingerprint=dataset.fingerprint,
@@ -242,10 +244,10 @@ def _check(plan: TransferPlan, dataset: ImageDataset) -> None:
     )
     if not is_chain(network):
         raise InputError(
-            f"--backbone {plan.network} is no chain of layers and cannot be cut; use alexnet8, convnet, lenet or vgg16"
+            f"`backbone` {plan.network} is no chain of layers and cannot be cut; use alexnet8, convnet, lenet or vgg16"
         )
     most = len(learned_layers(network))
     if plan.layers[-1] > most:
         raise InputError(
-            f"--layers {plan.layers[-1]}: {plan.network} has {most} learned layers below its head; give 1 to {most}"
+            f"`layers` {plan.layers[-1]}: {plan.network} has {most} learned layers below its head; give 1 to {most}"
         )

@@ -115,7 +115,7 @@ def _check_owner(out: Path, plan: TransferPlan) -> bool:
     if marker.exists():
         if read_object(marker).get("identity") != plan.identity:
             raise RunFolderError(
-                f"{out} holds another transfer study (other data or settings); choose another --out"
+                f"{out} holds another transfer study (other data or settings); choose another `out`"
             )
         return True
     refuse_strangers(out, "transfer study")

@@ -62,7 +62,7 @@ def draw_tasks(split: str, classes: Sequence[str], *, seed: int) -> Tasks:
     if split == "random":
         if len(classes) < 4:
             raise InputError(
-                f"--split random: {len(classes)} classes cannot be parted into two tasks; at least 4 are needed"
+                f"`split` random: {len(classes)} classes cannot be parted into two tasks; at least 4 are needed"
             )
         shuffled = generator_for(seed, "tasks").permutation(len(classes))
         half = (len(classes) + 1) // 2
@@ -89,10 +89,10 @@ def read_layers(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,4})(?:\s*\.\.\s*(\d{1,4}))?\s*", part)
         if match is None:
-            raise InputError(f"--layers {text!r}: expected numbers and ranges, such as 1..7 or 1,3,5,7")
+            raise InputError(f"`layers` {text!r}: expected numbers and ranges, such as 1..7 or 1,3,5,7")
         first, last = int(match[1]), int(match[2] or match[1])
         if not 1 <= first <= last:
-            raise InputError(f"--layers {text!r}: {part.strip()!r} is no rising range from 1; try 1..7")
+            raise InputError(f"`layers` {text!r}: {part.strip()!r} is no rising range from 1; try 1..7")
         found.update(range(first, last + 1))
     return tuple(sorted(found))
 
@@ -165,8 +165,8 @@ def task_images(
 def _natural(classes: Sequence[str]) -> Tasks:
     if set(classes) != {*MAN_MADE, *NATURAL}:
         raise InputError(
-            "--split natural: which classes are man-made is known for CIFAR-10 alone; name them as "
-            f'--split "A={classes[0]},...;B={classes[-1]},..."'
+            "`split` natural: which classes are man-made is known for CIFAR-10 alone; name them as "
+            f'`split` "A={classes[0]},...;B={classes[-1]},..."'
         )
     return Tasks(
         tuple(i for i, name in enumerate(classes) if name in MAN_MADE),
@@ -178,18 +178,18 @@ def _named(split: str, classes: Sequence[str]) -> Tasks:
     match = re.fullmatch(r"\s*A\s*=(?P<A>[^;]*);\s*B\s*=(?P<B>[^;]*)", split)
     if match is None:
         raise InputError(
-            f'--split {split!r}: expected random, natural, or classes as "A=cat,dog;B=ship,truck"'
+            f'`split` {split!r}: expected random, natural, or classes as "A=cat,dog;B=ship,truck"'
         )
     tasks = {task: [name.strip() for name in match[task].split(",") if name.strip()] for task in "AB"}
     for task, names in tasks.items():
         for name in names:
             if name not in classes:
-                raise UnknownNameError(f"class in task {task} of --split", name, classes)
+                raise UnknownNameError(f"class in task {task} of `split`", name, classes)
         if len(set(names)) < 2:
-            raise InputError(f"--split: task {task} has {len(set(names))} classes; name at least two")
+            raise InputError(f"`split`: task {task} has {len(set(names))} classes; name at least two")
     shared = sorted(set(tasks["A"]) & set(tasks["B"]))
     if shared:
-        raise InputError(f"--split: class {shared[0]!r} is in both tasks; leave it out of one")
+        raise InputError(f"`split`: class {shared[0]!r} is in both tasks; leave it out of one")
     return Tasks(*(_ascending([classes.index(name) for name in set(tasks[task])]) for task in "AB"))
 
 
