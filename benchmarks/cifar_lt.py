@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset, load_dataset
-from counterpoise.experiments import run_study
-from counterpoise.experiments.setup import make_study
 from counterpoise.methods import get_method
-from counterpoise.training import TrainingConfig
+from counterpoise.studies.compare.study import run_comparison
+from counterpoise.studies.engine.grid import make_grid
 
 METHODS = ("bl", "ldam-drw", "balanced-softmax", "counterpoise")
 SHIFTS = (
@@ -67,13 +67,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200 if torch.cuda.is_available() else 10)
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--share", type=share, default=1.0)
-    parser.add_argument("--threads", type=int, default=TrainingConfig().threads)
+    parser.add_argument("--threads", type=int, default=TrainConfig().threads)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--out", type=Path, default=Path("out/cifar-lt"))
     options = parser.parse_args()
     dataset = share_of(load_dataset(options.data), options.share)
     names = options.methods.split(",")
-    study = make_study(
+    study = make_grid(
         dataset,
         source=options.data,
         methods=[get_method(name + SHIFTS) for name in names],
@@ -92,7 +92,7 @@ def main() -> None:
         schedule="cosine",
         threads=options.threads,
     )
-    result = run_study(study, dataset, options.out, jobs=1)
+    result = run_comparison(study, dataset, options.out, jobs=1)
     for outcome in result.outcomes:
         if outcome.error is not None:
             print(f"{outcome.plan.method}: {outcome.error}", file=sys.stderr)

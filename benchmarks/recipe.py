@@ -17,9 +17,9 @@ from pathlib import Path
 
 from counterpoise.datasets import ImageDataset, load_dataset
 from counterpoise.evaluation import MeanInterval, mean_interval
-from counterpoise.experiments import Study, run_study
-from counterpoise.experiments.setup import make_study
 from counterpoise.methods import get_method
+from counterpoise.studies.compare.study import run_comparison
+from counterpoise.studies.engine.grid import RunGrid, make_grid
 
 RECIPE = "counterpoise"
 DOCS = Path(__file__).parents[1] / "docs/recipe"
@@ -65,10 +65,10 @@ ABLATED = ("mnist-0.9", "fashion-mnist", "cifar10")
 
 def study_of(
     setting: Setting, methods: str, draws: range, data_dir: Path, validation: float
-) -> tuple[Study, ImageDataset]:
+) -> tuple[RunGrid, ImageDataset]:
     source = str(data_dir / setting.data) if setting.data.endswith(".zip") else setting.data
     dataset = load_dataset(source, data_dir=data_dir)
-    study = make_study(
+    study = make_grid(
         dataset,
         source=source,
         methods=[get_method(spec) for spec in methods.split(",")],
@@ -100,8 +100,8 @@ def _half(found: MeanInterval) -> str:
 
 def scores(out: Path, metric: str, split: str, draws: range) -> dict[str, dict]:
     """Return method -> draw -> score over the finished runs of a study's folder."""
-    from counterpoise.experiments import RunFolder
     from counterpoise.files import read_json
+    from counterpoise.runs.folder import RunFolder
 
     found: dict[str, dict] = {}
     for path in sorted((out / "runs").glob("*/run.json")):
@@ -181,7 +181,7 @@ def main() -> None:
         validation = 0.0 if options.what == "bars" else 0.1  # the papers train on all training images
         study, dataset = study_of(setting, methods, draws, options.data_dir, validation)
         folder = options.out / (name if options.what == "bars" else f"ablation-{name}")
-        run_study(study, dataset, folder, jobs=options.jobs)
+        run_comparison(study, dataset, folder, jobs=options.jobs)
     (write_bars if options.what == "bars" else write_ablation)(options.out, draws)
 
 

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from counterpoise.config.train import TrainConfig, make_config
 from counterpoise.datasets import ImageSplit, load_dataset
 from counterpoise.methods import get_method
 from counterpoise.networks import Network, create_network
-from counterpoise.training import fit_method, make_config
-from counterpoise.training.config import TrainingConfig
-from counterpoise.training.optimizers import make_optimizer
+from counterpoise.training.fit import fit_method
+from counterpoise.training.loop import make_optimizer
 
 
 def new_network() -> Network:
@@ -30,7 +30,7 @@ def new_network() -> Network:
     )
 
 
-def plain_loop(split: ImageSplit, config: TrainingConfig) -> None:
+def plain_loop(split: ImageSplit, config: TrainConfig) -> None:
     """What one writes by hand: float tensors in memory, a permutation, an index."""
     network = new_network().train()
     images = torch.from_numpy(np.asarray(split.images)).float().div_(255)
@@ -66,7 +66,7 @@ class TorchvisionStyle(Dataset):
         return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
 
 
-def loader_loop(split: ImageSplit, config: TrainingConfig) -> None:
+def loader_loop(split: ImageSplit, config: TrainConfig) -> None:
     network = new_network().train()
     loader = DataLoader(TorchvisionStyle(split), batch_size=config.batch_size, shuffle=True)
     optimizer = make_optimizer(network.parameters(), config)
@@ -79,7 +79,7 @@ def loader_loop(split: ImageSplit, config: TrainingConfig) -> None:
             loss.item()
 
 
-def our_loop(split: ImageSplit, config: TrainingConfig) -> None:
+def our_loop(split: ImageSplit, config: TrainConfig) -> None:
     fit_method(get_method("bl"), new_network(), split, config=config)
 
 

@@ -87,8 +87,8 @@ def make_report(target: Path) -> None:
 
 def transfer_block(folder: Path, docs: Path) -> Block:
     """Return the name and the content of a transfer study's block; its picture is written below `docs`."""
-    from counterpoise.transfer.page import base_sentences, signed, table_rows, verdict
-    from counterpoise.transfer.plan import TREATMENTS
+    from counterpoise.studies.transfer.page import base_sentences, signed, table_rows, verdict
+    from counterpoise.studies.transfer.plan import TREATMENTS
 
     summary = _summary(folder)
     name = folder.resolve().name
@@ -110,7 +110,7 @@ def transfer_block(folder: Path, docs: Path) -> Block:
 
 def enhance_block(folder: Path, docs: Path, *, pictures: bool = True) -> Block:
     """Return the name and the content of an enhancement's block; its pictures, if any, are written below `docs`."""
-    from counterpoise.enhance.page import caption, cells, findings, gain_rows, shown_columns
+    from counterpoise.studies.enhance.page import caption, cells, findings, gain_rows, shown_columns
 
     summary = _summary(folder)
     name = folder.resolve().name

@@ -9,12 +9,15 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from counterpoise.config.train import TrainConfig, make_config
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.methods import Method, get_method
 from counterpoise.networks import create_network, default_network_name
-from counterpoise.training import fit_method, make_config, pixel_statistics, seed_for, softmax
-from counterpoise.training.config import TrainingConfig
+from counterpoise.training.fit import fit_method
+from counterpoise.training.predict import softmax
+from counterpoise.training.preparation import pixel_statistics
+from counterpoise.training.randomness import seed_for
 
 CHANNELS = (1, 3)
 
@@ -182,7 +185,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    def _config(self) -> TrainingConfig:
+    def _config(self) -> TrainConfig:
         state = self.random_state
         if state is None:
             seed = int(np.random.default_rng().integers(2**31))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from counterpoise.exceptions import RunFolderError
+from filelock import FileLock, Timeout
+
+from counterpoise.exceptions import InputError, RunFolderError
 
 
 @contextmanager
@@ -90,3 +93,169 @@ def content_hash(value: Any) -> str:
     """
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file of a run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If it is missing or damaged.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path} is damaged (no JSON object); run it again into another `out`")
+    return value
+
+
+@contextmanager
+def locked_folder(path: Path, *, timeout: float = 0) -> Iterator[None]:
+    """Make a folder and keep other processes out of it; where nothing came to be in it, take it away again.
+
+    Raises
+    ------
+    RunFolderError
+        If another process holds it for longer than `timeout` seconds, or it cannot be made or written.
+    """
+    made = not path.exists()
+    lock = FileLock(path / ".lock", timeout=timeout)
+    try:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise RunFolderError(f"{path} is in use by another process; choose another `out`") from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunFolderError(f"cannot write {path}: {reason}; choose another `out` folder") from error
+        yield
+    finally:
+        lock.release()
+        if made and path.is_dir() and {p.name for p in path.iterdir()} <= {".lock"}:
+            (path / ".lock").unlink(missing_ok=True)
+            path.rmdir()
+
+
+def refuse_unexpected(path: Path, kind: str) -> None:
+    """Refuse a folder in which there is anything; `kind` is what it could have held."""
+    try:
+        strangers = sorted(p.name for p in path.iterdir() if p.name != ".lock") if path.exists() else []
+    except OSError as error:
+        raise RunFolderError(f"cannot use {path}: {error.strerror}; choose another `out` folder") from error
+    if strangers:
+        raise RunFolderError(
+            f"{path} is not empty ({strangers[0]} is in it) and holds no {kind}; choose another `out`"
+        )
+
+
+@contextmanager
+def replacing_folder(path: Path, contents: Set[str], *, kind: str) -> Iterator[Path]:
+    """Yield a new folder beside `path` that takes its place when the block ends without an error.
+
+    Parameters
+    ----------
+    path : Path
+        Where the finished folder shall stand. An earlier one of its kind is replaced.
+    contents : set of str
+        The names that such a folder may hold; one that holds anything else is refused.
+    kind : str
+        What it holds, in words.
+
+    Yields
+    ------
+    Path
+        Where to write; gone, with all folders made for it, when the block fails.
+
+    Raises
+    ------
+    RunFolderError
+        If `path` holds anything else, or cannot be written.
+
+    Examples
+    --------
+    >>> target = Path(tempfile.mkdtemp()) / "results" / "map"
+    >>> with replacing_folder(target, {"map.txt"}, kind="map") as folder:
+    ...     _ = (folder / "map.txt").write_text("x")
+    ...     target.exists()
+    False
+    >>> [p.name for p in target.iterdir()]
+    ['map.txt']
+    """
+    _refuse_others(path, contents, kind)
+    given, path = path, Path(path).absolute()
+    new_parents = [parent for parent in path.parents if not parent.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot write {given}: {error.strerror}; choose another `out` folder"
+        ) from error
+    try:
+        yield folder
+        folder.chmod(0o755)
+        _put_in_place(folder, path)
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot write {given}: {error.strerror or error}; free some space or choose another `out`"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in new_parents:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _put_in_place(folder: Path, path: Path) -> None:
+    if not path.exists():
+        folder.rename(path)
+        return
+    # The old one steps aside first: a folder cannot be renamed onto one that holds something.
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".old", dir=path.parent) as aside:
+        path.rename(Path(aside) / "old")
+        folder.rename(path)
+
+
+def _refuse_others(path: Path, contents: Set[str], kind: str) -> None:
+    try:
+        strangers = sorted(p.name for p in path.iterdir() if p.name not in contents) if path.exists() else []
+    except OSError as error:
+        raise RunFolderError(f"cannot use {path}: {error.strerror}; choose another `out` folder") from error
+    if strangers:
+        raise RunFolderError(
+            f"{path} holds more than an earlier {kind} ({strangers[0]} is in it); choose another `out`"
+        )
+
+
+def file_hash(path: Path | None) -> str | None:
+    """Return the SHA-256 of a file, or None without one.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+            return digest.hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Copy a run folder so that `target` is at every moment a whole run folder, or (for an instant) absent."""
+    staging = Path(tempfile.mkdtemp(prefix=".best-", dir=target.parent))
+    try:
+        ignored = shutil.ignore_patterns(".lock", "checkpoints")
+        shutil.copytree(source, staging / "new", ignore=ignored)
+        if target.exists():
+            target.replace(staging / "old")
+        (staging / "new").replace(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

@@ -329,7 +329,7 @@ def test_a_folder_that_holds_something_else(cli, refuses, photos, trained):
 def test_a_folder_that_another_process_writes(refuses, photos, monkeypatch):
     from filelock import FileLock
 
-    monkeypatch.setattr("counterpoise.experiments.folder.SECONDS_TO_WAIT", 0)
+    monkeypatch.setattr("counterpoise.runs.folder.SECONDS_TO_WAIT", 0)
     Path("held").mkdir()
     with FileLock("held/.lock"):
         for command in (("compare", photos, *COMPARE), ("train", photos, *QUICK)):
@@ -416,7 +416,7 @@ def test_the_last_good_checkpoint_is_kept(cli, photos):
 
 def test_a_comparison_goes_on_past_a_method_that_fails(cli, photos, monkeypatch):
     from counterpoise.exceptions import TrainingError
-    from counterpoise.experiments import grid
+    from counterpoise.studies.engine import run as grid
 
     genuine = grid.execute_run
 
@@ -577,7 +577,7 @@ def test_ctrl_c(cli, photos, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("counterpoise.cli.comparing.execute_run", interrupt)
+    monkeypatch.setattr("counterpoise.cli.running.execute_run", interrupt)
     result = cli("train", photos, *QUICK, "--out", "run")
     assert (result.code, result.out) == (130, "")
     assert result.complaints == ["counterpoise: interrupted; give the same command again to go on"]
@@ -587,7 +587,7 @@ def test_out_of_memory(cli, photos, monkeypatch):
     def fill(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr("counterpoise.cli.comparing.execute_run", fill)
+    monkeypatch.setattr("counterpoise.cli.running.execute_run", fill)
     result = cli("train", photos, *QUICK, "--out", "run")
     assert (result.code, len(result.complaints)) == (1, 1)
     assert "out of memory; try a smaller --batch-size" in result.err

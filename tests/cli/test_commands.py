@@ -49,7 +49,7 @@ COMMANDS = (
 @pytest.fixture(autouse=True)
 def _one_process(monkeypatch):
     """Starting workers takes longer than these runs; what --jobs gives is tested with the experiments."""
-    monkeypatch.setattr("counterpoise.cli.comparing.default_jobs", lambda *_: 1)
+    monkeypatch.setattr("counterpoise.cli.running.default_jobs", lambda *_: 1)
     monkeypatch.delenv("COUNTERPOISE_DATA", raising=False)
 
 
@@ -243,7 +243,7 @@ def test_evaluate_uses_the_test_split_of_other_data_or_all_of_it(cli, tmp_path, 
 def test_predict_writes_the_probabilities_of_the_network(cli, photos, trained):
     import torch
 
-    from counterpoise.experiments import RunFolder
+    from counterpoise.runs.folder import RunFolder
 
     result = cli("predict", trained, photos / "test", "--out", "deep/p.csv", "--json")
     assert (result.code, result.err) == (0, "")
@@ -365,7 +365,7 @@ def test_without_validation_images_there_is_no_winner(cli, photos):
 
 
 def test_demo(cli, monkeypatch):
-    monkeypatch.setattr("counterpoise.cli.demo.METHODS", "bl,bl-cw")
+    monkeypatch.setattr("counterpoise.cli.commands.demo.METHODS", "bl,bl-cw")
     result = cli("demo", "--draws", "1")
     assert (result.code, result.err) == (0, "")
     summary = load("out/demo/summary.json")

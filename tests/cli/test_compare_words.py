@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from counterpoise.cli.comparing import conclude
-from counterpoise.experiments.results import verdict
-from counterpoise.experiments.study import StudyResult
+from counterpoise.cli.running import conclude
+from counterpoise.runs.results import verdict
+from counterpoise.studies.compare.study import ComparisonResult
 
 SCORES = {"bl": [0.7, 0.8], "ros": [0.6, 0.8], "rus": [0.7, 0.8], "aos": [0.9, 0.8]}
 ROWS = [
@@ -48,7 +48,7 @@ def test_the_table_of_compare_names_in_words_each_method_that_loses(capsys, tmp_
         "methods": entries,
         "failed": [],
     }
-    conclude(StudyResult(TABLE, summary, [], None), None, tmp_path)
+    conclude(ComparisonResult(TABLE, summary, [], None), None, tmp_path)
     shown = " ".join(capsys.readouterr().out.split())
     assert "ros: worse than plain training by 0.050 gmean (mean of 2 draws): do not use it here" in shown
     assert "rus: no better than plain training" in shown

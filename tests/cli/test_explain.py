@@ -15,9 +15,12 @@ from captum.attr import LayerAttribution, LayerGradCam
 from PIL import Image
 from scipy.stats import spearmanr
 
-from counterpoise.experiments import RunFolder, explaining
-from counterpoise.explain import GradCAM, overlay, score_maps
+from counterpoise.explain.grad_cam import GradCAM
+from counterpoise.explain.scores import score_maps
 from counterpoise.files import write_text
+from counterpoise.inference import explain as explaining
+from counterpoise.report.kit.pictures import overlay
+from counterpoise.runs.folder import RunFolder
 
 QUICK = ("--epochs", "2", "--batch-size", "16", "--threads", "1")
 

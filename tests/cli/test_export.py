@@ -9,7 +9,9 @@ import pytest
 
 from counterpoise.cli.main import run
 from counterpoise.datasets import load_dataset
-from counterpoise.experiments import RunFolder, exporting, predict_probabilities
+from counterpoise.inference import export as exporting
+from counterpoise.inference.model import predict_probabilities
+from counterpoise.runs.folder import RunFolder
 
 QUICK = ("--epochs", "2", "--batch-size", "16", "--threads", "1")
 

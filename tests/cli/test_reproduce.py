@@ -11,8 +11,8 @@ import typer
 from counterpoise.cli.main import app
 from counterpoise.datasets import load_dataset
 from counterpoise.files import read_json
-from counterpoise.reproduce.sources import fewer_images
-from counterpoise.reproduce.table import Setting, Table
+from counterpoise.studies.reproduce.sources import fewer_images
+from counterpoise.studies.reproduce.tables import Setting, Table
 
 
 def test_without_a_table_all_are_listed(cli):
@@ -45,9 +45,9 @@ def test_results_are_gone_on_from_on_another_machine(cli, tmp_path, monkeypatch)
         settings=(Setting(**line, ratio=2, batch_size=64, methods=("bl", "ros")),),
     )
     digits = fewer_images(load_dataset("digits"), 60)
-    monkeypatch.setattr("counterpoise.reproduce.table.get_table", lambda name: small)
+    monkeypatch.setattr("counterpoise.studies.reproduce.tables.get_table", lambda name: small)
     monkeypatch.setattr(
-        "counterpoise.reproduce.plan.load_images", lambda *args, **options: ("digits", digits)
+        "counterpoise.studies.reproduce.plan.load_images", lambda *args, **options: ("digits", digits)
     )
     there, results, here = (str(tmp_path / name) for name in ("there", "results", "here"))
     common = ("reproduce", "thesis-test", "--device", "cpu", "--jobs", "1")
@@ -84,8 +84,8 @@ def test_studies_of_their_own_are_named_by_commands_that_can_be_given(cli, tmp_p
 @pytest.mark.slow
 def test_the_command_for_stl10_works_on_a_stand_in(cli, tmp_path, monkeypatch):
     """The slides' study of STL-10, on noise in the files that it comes in; not run on the real data."""
-    from counterpoise.reproduce import get_table
-    from counterpoise.reproduce.commands import study_commands
+    from counterpoise.studies.reproduce.commands import study_commands
+    from counterpoise.studies.reproduce.tables import get_table
 
     monkeypatch.setattr("torchvision.datasets.STL10._check_integrity", lambda self: True)
     folder = tmp_path / "stl10_binary"

@@ -9,7 +9,9 @@ import torchvision
 from torch import nn
 
 from counterpoise.exceptions import InputError, UnknownNameError
-from counterpoise.explain import GradCAM, feature_maps, find_convolutions, find_map_layer, map_layers
+from counterpoise.explain.feature_maps import feature_maps
+from counterpoise.explain.grad_cam import GradCAM
+from counterpoise.explain.layers import find_convolutions, find_map_layer, map_layers
 from counterpoise.networks import create_network
 
 

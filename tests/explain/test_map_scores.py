@@ -13,7 +13,8 @@ from torch import nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from counterpoise.exceptions import InputError
-from counterpoise.explain import area_under_curve, map_similarity, score_maps
+from counterpoise.explain.attention import map_similarity
+from counterpoise.explain.scores import area_under_curve, score_maps
 from counterpoise.networks import create_network
 
 

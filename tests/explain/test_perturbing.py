@@ -9,7 +9,11 @@ from sklearn.linear_model import Ridge
 from torch import nn
 
 from counterpoise.exceptions import InputError, UnknownNameError
-from counterpoise.explain import EXPLAINERS, LIME, GradCAM, Occlusion, create_explainer, superpixels
+from counterpoise.explain.grad_cam import GradCAM
+from counterpoise.explain.lime import LIME
+from counterpoise.explain.occlusion import Occlusion
+from counterpoise.explain.registry import EXPLAINERS, create_explainer
+from counterpoise.explain.superpixels import superpixels
 from counterpoise.networks import create_network
 
 

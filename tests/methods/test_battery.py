@@ -8,11 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from counterpoise.config.train import make_config
 from counterpoise.datasets import StepImbalance, dataset_from_arrays
-from counterpoise.experiments import RunFolder, RunPlan, SplitPlan, execute_run, predict_probabilities
 from counterpoise.files import read_json
+from counterpoise.inference.model import predict_probabilities
 from counterpoise.methods import all_methods
-from counterpoise.training import make_config
+from counterpoise.runs.folder import RunFolder
+from counterpoise.training.plan import RunPlan, SplitPlan
+from counterpoise.training.run import execute_run
 
 METHODS = sorted(all_methods())
 CLASSES = ("cat", "dog", "owl")

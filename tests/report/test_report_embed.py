@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.report.embed import json_for_script, picture_or_none, plotly_label
-from counterpoise.report.figures import PALE, PALETTE, class_colours
+from counterpoise.report.kit.figures import PALE, PALETTE, class_colors
+from counterpoise.report.kit.html import json_for_script, plotly_label
+from counterpoise.runs.records import picture_or_none
 
 nasty = st.text() | st.sampled_from(["</script>", "<!--", "]]>", "\u2028", "\ud800", "&lt;", "\x00"])
 
@@ -54,6 +55,6 @@ def test_what_is_no_picture_is_refused(value: object) -> None:
 
 
 def test_beyond_ten_classes_only_rare_ones_are_coloured() -> None:
-    colours = class_colours(25, [4, 20])
+    colours = class_colors(25, [4, 20])
     assert [index for index, colour in enumerate(colours) if colour != PALE] == [4, 20]
-    assert len(set(class_colours(10, []))) == len(PALETTE) == 10
+    assert len(set(class_colors(10, []))) == len(PALETTE) == 10

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from report_study_folder import BAD_FILE, CLASSES, METHODS
 
-from counterpoise.report import build_report
+from counterpoise.report.comparison_page import build_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the `test` extra)")
 CHROMIUM = shutil.which("chromium")

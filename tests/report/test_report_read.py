@@ -10,8 +10,9 @@ import pytest
 from report_study_folder import write_run, write_study
 
 from counterpoise.exceptions import RunFolderError
-from counterpoise.report import build_report, read_runs, read_study
-from counterpoise.report.words import headline, warnings_of, winner_of
+from counterpoise.report.comparison import read_comparison, read_runs
+from counterpoise.report.comparison_page import build_report
+from counterpoise.report.headline import headline, warnings_of, winner_of
 
 
 @pytest.fixture
@@ -40,16 +41,16 @@ def test_a_disagreeing_summary_is_said_and_not_shown(study: Path) -> None:
     def raise_mean(summary: dict) -> None:
         summary["methods"][0]["scores"]["all"]["recall"]["mean"] += 0.01
 
-    right = read_study(study).score("bl", "all", "recall")
+    right = read_comparison(study).score("bl", "all", "recall")
     edit(study / "summary.json", raise_mean)
-    read = read_study(study)
+    read = read_comparison(study)
     assert read.score("bl", "all", "recall").mean == right.mean
     assert read.score("bl", "all", "recall").low is None
     assert any("disagree on 1 scores" in warning for warning in read.warnings)
 
 
 def test_words_name_winner_losers_and_skipped_files(study_folder: Path) -> None:
-    study = read_study(study_folder)
+    study = read_comparison(study_folder)
     text = " ".join([headline(study).title, *headline(study).sentences])
     plain = study.score("bl", "all", "gmean").mean
     assert "ADOS did best on the validation images" in text
@@ -74,7 +75,7 @@ def test_the_winner_is_taken_from_validation_not_test(study_folder: Path) -> Non
 
 def test_runs_alone_give_means_over_their_draws(study_folder: Path) -> None:
     study = read_runs([study_folder / "runs" / f"ados-{draw}" for draw in (0, 1)])
-    whole = read_study(study_folder).score("ados", "minority", "f1")
+    whole = read_comparison(study_folder).score("ados", "minority", "f1")
     own = study.score("ados", "minority", "f1")
     assert own.mean == pytest.approx(whole.mean, abs=1e-12)
     assert own.n == 2
@@ -85,7 +86,7 @@ def test_an_unfinished_study_is_reported_as_far_as_it_goes(study: Path, tmp_path
     (study / "results.csv").unlink()
     (study / "summary.json").unlink()
     (study / "runs" / "bl-1" / "metrics.json").unlink()
-    read = read_study(study)
+    read = read_comparison(study)
     assert read.score("bl", "all", "f1").n == 1
     assert any("bl-1 is not finished" in warning for warning in read.warnings)
     assert build_report([study], tmp_path / "r.html").is_file()
@@ -96,7 +97,7 @@ def test_runs_that_results_csv_does_not_count_are_not_shown(study: Path) -> None
     path = study / "results.csv"
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if ",20.0,1," not in line]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert {run.draw for run in read_study(study).runs} == {0}
+    assert {run.draw for run in read_comparison(study).runs} == {0}
 
 
 def test_a_run_under_way_is_not_read(study: Path, tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_run_under_way_is_not_read(study: Path, tmp_path: Path) -> None:
         (study / "runs" / name / "run.json").write_text(
             '{"format": 1, "status": "running", "config_hash": "0"}'
         )
-    read = read_study(study)
+    read = read_comparison(study)
     assert [(run.method, run.draw) for run in read.runs] == [
         ("bl", 0),
         ("ados", 1),
@@ -119,13 +120,13 @@ def test_a_measured_ratio_may_differ_between_draws(study: Path) -> None:
     path = study / "results.csv"
     text = path.read_text(encoding="utf-8").replace(",step,", ",natural,").replace(",20.0,1,", ",20.125,1,")
     path.write_text(text, encoding="utf-8")
-    assert read_study(study).draws == 2
+    assert read_comparison(study).draws == 2
 
 
 def test_an_empty_table_leaves_the_runs(study: Path) -> None:
     path = study / "results.csv"
     path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
-    assert any("holds no scores" in warning for warning in read_study(study).warnings)
+    assert any("holds no scores" in warning for warning in read_comparison(study).warnings)
 
 
 def test_the_absence_of_plain_training_is_said(study_folder: Path) -> None:
@@ -230,7 +231,7 @@ def test_results_that_cannot_be_averaged_are_refused(
 
 def test_a_class_called_all_does_not_change_the_overall_score(study: Path) -> None:
     """The group's rows come first, and a class of the same name must not be averaged into them."""
-    before = read_study(study).score("bl", "all", "recall").mean
+    before = read_comparison(study).score("bl", "all", "recall").mean
     with (study / "results.csv").open("a", encoding="utf-8") as handle:
         handle.write("moles <1>,step,20.0,0,7,bl,all,recall,0.0\n")
-    assert read_study(study).score("bl", "all", "recall").mean == before
+    assert read_comparison(study).score("bl", "all", "recall").mean == before

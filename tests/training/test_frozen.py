@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from counterpoise.config.train import make_config
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.methods import all_methods, get_method
 from counterpoise.networks import create_network, cut, freeze
-from counterpoise.training import EmbeddedSplit, embed_images, fit_method, make_config, predict_logits
+from counterpoise.training.fit import fit_method
 from counterpoise.training.frozen import PassedBatches, frozen_batches
+from counterpoise.training.predict import EmbeddedSplit, embed_images, predict_logits
 
 CPU = torch.device("cpu")
 

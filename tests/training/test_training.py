@@ -9,13 +9,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from counterpoise.config.schedules import rate_factor
+from counterpoise.config.train import make_config
 from counterpoise.datasets import ImageSplit, load_dataset
 from counterpoise.exceptions import InputError, TrainingError
 from counterpoise.methods import get_method
 from counterpoise.networks import create_network
-from counterpoise.training import Progress, fit_method, make_config, seed_for
-from counterpoise.training.optimizers import rate_factor
+from counterpoise.training.fit import fit_method
 from counterpoise.training.predict import embed_images
+from counterpoise.training.progress import ProgressCallback
+from counterpoise.training.randomness import seed_for
 
 
 def split_of(images, labels):
@@ -81,7 +84,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(train, validation, tmp_path,
     class Killed(Exception):
         pass
 
-    class KillAt(Progress):
+    class KillAt(ProgressCallback):
         def __init__(self, stage, epoch):
             self.at = (stage, epoch)
 
@@ -222,7 +225,7 @@ def test_images_decoded_on_the_fly_train_to_the_same_bits_as_those_in_memory(tra
 def test_progress_hears_of_every_epoch_and_ends_at_the_total(train):
     heard = []
 
-    class Listen(Progress):
+    class Listen(ProgressCallback):
         def update(self, step):
             heard.append(step)
 

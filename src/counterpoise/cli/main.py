@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from counterpoise._version import __version__
-from counterpoise.cli import (
+from counterpoise.cli.commands import (
     adjust,
     audit,
     compare,

@@ -134,7 +134,7 @@ class Splitting:
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained; the field names are those of `make_study` and `TrainingConfig`."""
+    """How a network is trained; the field names are those of `make_grid` and `TrainConfig`."""
 
     backbone: Annotated[
         str | None,

@@ -130,3 +130,22 @@ def interval(entry: dict[str, Any] | None) -> str:
         return score(entry["mean"])
     half = (entry["high"] - entry["low"]) / 2
     return f"{score(entry['mean'])} ±{score(half) if half < 1 else '>1'}"
+
+
+SHOWN = ("recall", "precision", "specificity", "f1", "auc")
+
+
+def show_scores(scores: dict[str, Any], title: str) -> None:
+    """Print the scores of every class, and their averages."""
+    rows = [
+        [c["name"], f"{c['support']:,}", *(score(c[metric]) for metric in SHOWN)] for c in scores["per_class"]
+    ]
+    # Without rare classes, the others are all.
+    groups = (("rare classes", "minority"), ("other classes", "majority")) if scores["minority"] else ()
+    for name, group in (*groups, ("all classes", "all")):
+        rows.append([name, "", *(score(scores[group][metric]) for metric in SHOWN)])
+    columns = ["class", "images", "recall", "precision", "specificity", "F1", "AUC"]
+    print_table(columns, rows, title=title, best=len(rows) - 1)
+    say(f"G-mean {score(scores['all']['gmean'])}, accuracy {score(scores['all']['accuracy'])}")
+    for flag in scores["flags"]:
+        advise(flag)

@@ -13,8 +13,8 @@ from rich.table import Column
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from counterpoise.experiments import News
-    from counterpoise.training import Step
+    from counterpoise.studies.engine.run import Event
+    from counterpoise.training.progress import Step
 
 
 class _Rate(ProgressColumn):
@@ -59,14 +59,14 @@ def counting(description: str, unit: str) -> Iterator[Callable[[int, int], None]
 
 
 @contextmanager
-def watching(runs: int) -> Iterator[Callable[[News], None]]:
+def watching(runs: int) -> Iterator[Callable[[Event], None]]:
     """Yield a listener that moves one bar for the whole grid, and one for each run under way."""
     with _bars() as bars:
         whole = bars.add_task(f"{runs} runs" if runs != 1 else "1 run", total=runs, unit="", detail="")
         tasks: dict[str, TaskID] = {}
         shares: dict[str, float] = {}
 
-        def listen(news: News) -> None:
+        def listen(news: Event) -> None:
             name, step = news.plan.folder_name, news.step
             shares[name] = 1.0 if step is None else _share(step)
             bars.update(whole, completed=sum(shares.values()))

@@ -136,7 +136,7 @@ def audit(
     minority_ratio: float = 2.0,
     progress: Progress | None = None,
 ) -> Audit:
-    """Look through a data set.
+    """Look through a dataset.
 
     Parameters
     ----------

@@ -14,16 +14,6 @@ from counterpoise.explain.attention import SAME_FROM, map_similarity
 from counterpoise.explain.base import Explainer
 from counterpoise.explain.differences import PixelDifference, pixel_difference
 from counterpoise.explain.feature_maps import feature_maps
-from counterpoise.explain.figures import (
-    Panel,
-    difference_figure,
-    explanation_figure,
-    feature_map_figure,
-    legend_colours,
-    overlay,
-    picture,
-    save_figure,
-)
 from counterpoise.explain.grad_cam import GradCAM
 from counterpoise.explain.layers import MapLayer, find_convolutions, find_map_layer, map_layers
 from counterpoise.explain.lime import LIME
@@ -41,23 +31,15 @@ __all__ = [
     "MapLayer",
     "MapScores",
     "Occlusion",
-    "Panel",
     "PixelDifference",
     "area_under_curve",
     "create_explainer",
-    "difference_figure",
-    "explanation_figure",
-    "feature_map_figure",
     "feature_maps",
     "find_convolutions",
     "find_map_layer",
-    "legend_colours",
     "map_layers",
     "map_similarity",
-    "overlay",
-    "picture",
     "pixel_difference",
-    "save_figure",
     "score_maps",
     "superpixels",
 ]

@@ -1,8 +1,14 @@
 """One self-contained HTML file about a comparison or a run, which opens offline."""
 
-from counterpoise.report.explain_page import build_explanation_page
-from counterpoise.report.read import Score, Study, read_runs, read_study
-from counterpoise.report.report import build_report
-from counterpoise.report.run_folder import Run
+from counterpoise.report.comparison import Comparison, MeanScore, read_comparison, read_runs
+from counterpoise.report.comparison_page import build_report
+from counterpoise.runs.records import Run
 
-__all__ = ["Run", "Score", "Study", "build_explanation_page", "build_report", "read_runs", "read_study"]
+__all__ = [
+    "Comparison",
+    "MeanScore",
+    "Run",
+    "build_report",
+    "read_comparison",
+    "read_runs",
+]

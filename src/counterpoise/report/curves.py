@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from counterpoise.evaluation import RocCurve
-    from counterpoise.report.run_folder import Predictions
+    from counterpoise.runs.records import Predictions
 
 THRESHOLDS = 101
 """Thresholds 0, 0.01, ..., 1: the steps of the slider."""

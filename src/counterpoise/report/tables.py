@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from counterpoise.report.figures import GROUP_TITLES, METRIC_TITLES
-from counterpoise.report.read import BASELINE, GROUPS, METRICS, Score, Study
-from counterpoise.report.run_folder import Run
+from counterpoise.report.comparison import BASELINE, GROUPS, METRICS, Comparison, MeanScore
+from counterpoise.report.kit.figures import GROUP_TITLES, METRIC_TITLES
+from counterpoise.runs.records import Run
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScoreCell:
     """One score: the exact number for programs, the rounded one for people."""
 
     metric: str
@@ -36,7 +36,7 @@ class MethodRow:
     draws: int
     winner: bool
     baseline: bool
-    cells: tuple[Cell, ...]
+    cells: tuple[ScoreCell, ...]
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class TestRow:
     verdict: str
 
 
-def methods_tables(study: Study, winner: str | None) -> list[GroupTable]:
+def methods_tables(study: Comparison, winner: str | None) -> list[GroupTable]:
     """Return one table per group of classes that has any score.
 
     Parameters
     ----------
-    study : Study
+    study : Comparison
         The comparison.
     winner : str or None
         The method to mark as chosen.
@@ -85,7 +85,7 @@ def methods_tables(study: Study, winner: str | None) -> list[GroupTable]:
     return tables
 
 
-def _best(study: Study, group: str, metric: str) -> float | None:
+def _best(study: Comparison, group: str, metric: str) -> float | None:
     """Return the best mean of a column, or None if there is nothing to choose from."""
     means = [study.score(method, group, metric).mean for method in study.methods]
     known = [mean for mean in means if mean is not None]
@@ -93,14 +93,14 @@ def _best(study: Study, group: str, metric: str) -> float | None:
 
 
 def _method_row(
-    study: Study, method: str, group: str, best: dict[str, float | None], winner: str | None
+    study: Comparison, method: str, group: str, best: dict[str, float | None], winner: str | None
 ) -> MethodRow:
     cells = []
     for metric in METRICS:
         score = study.score(method, group, metric)
         top = best[metric]
         cells.append(
-            Cell(
+            ScoreCell(
                 metric=metric,
                 value=score.mean,
                 text=decimals(score.mean),
@@ -130,12 +130,12 @@ def decimals(value: float | None, *, places: int = 3) -> str:
     return "–" if value is None else f"{value:.{places}f}"
 
 
-def interval_text(score: Score, *, between: str) -> str:
+def interval_text(score: MeanScore, *, between: str) -> str:
     """Return the 95 % interval for people, cut to the possible range, or an empty string if there is none.
 
     Examples
     --------
-    >>> interval_text(Score(0.8, 0.552, 1.048, 3), between=" to ")
+    >>> interval_text(MeanScore(0.8, 0.552, 1.048, 3), between=" to ")
     '0.552 to 1.000'
     """
     if score.low is None or score.high is None:
@@ -156,7 +156,7 @@ def p_text(value: Any) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def tests_table(study: Study) -> list[TestRow]:
+def tests_table(study: Comparison) -> list[TestRow]:
     """Return the paired tests of ``summary.json``, with what each one says."""
     rows = []
     for test in study.summary.get("tests") or ():
@@ -206,7 +206,7 @@ def class_rows(run: Run) -> list[list[Any]]:
     return rows
 
 
-def provenance(study: Study, runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
+def provenance(study: Comparison, runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return how the report's numbers came about: titled lists of name and value."""
     summary = study.summary
     blocks: list[tuple[str, list[tuple[str, str]]]] = []

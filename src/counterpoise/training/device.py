@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import torch
 from lightning_fabric import Fabric
 
+from counterpoise.config.train import TrainConfig
 from counterpoise.exceptions import InputError
-from counterpoise.training.config import TrainingConfig
 
 
-def make_fabric(config: TrainingConfig) -> Fabric:
+def make_fabric(config: TrainConfig) -> Fabric:
     """Return Lightning Fabric on the device and at the precision of `config`.
 
     Raises
@@ -36,3 +36,17 @@ def cpu_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def find_device(device: str) -> torch.device:
+    """Return the device that a user means by ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    InputError
+        If there is no such device.
+    """
+    has_cuda = torch.cuda.is_available()
+    if device == "cuda" and not has_cuda:
+        raise InputError("`device` cuda: no CUDA device found on this machine; use `device` cpu or auto")
+    return torch.device("cuda" if has_cuda and device != "cpu" else "cpu")

@@ -21,6 +21,7 @@ from counterpoise.balance.heads import HeadStage
 from counterpoise.balance.losses import ClassificationLoss
 from counterpoise.balance.objectives import Objective
 from counterpoise.balance.samplers import ImageSampler, epoch_indices
+from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
@@ -28,22 +29,19 @@ from counterpoise.methods import CROSS_ENTROPY, Method, Piece
 from counterpoise.networks import Network
 from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
 from counterpoise.training.batches import TensorBatches, memory_format
-from counterpoise.training.config import TrainingConfig
 from counterpoise.training.device import cpu_threads, make_fabric
-from counterpoise.training.embedded import EmbeddedSplit
 from counterpoise.training.frozen import refuse_pixel_methods, trained_part, trains_in_vain
 from counterpoise.training.loop import Stage, train_stage
-from counterpoise.training.predict import embed_images, predict_logits
-from counterpoise.training.progress import Progress
+from counterpoise.training.predict import EmbeddedSplit, embed_images, head_validation, predict_logits
+from counterpoise.training.progress import ProgressCallback
 from counterpoise.training.randomness import generator_for, seed_for
-from counterpoise.training.validation import head_validation
 
 # Where a method acts on the network itself; how a head is made afterwards is not part of it.
 NETWORK_PLACES = ("sampler", "augment", "perturb", "loss", "objective")
 
 
 @dataclass(frozen=True)
-class GrownSet:
+class ResampledSet:
     """The training set in feature space, after a feature-space method has grown it.
 
     Attributes
@@ -78,7 +76,7 @@ class Fitted:
         One entry per epoch of every stage.
     seconds : dict of str to float
         Wall time of each stage.
-    grown : GrownSet or None
+    grown : ResampledSet or None
         What the head of a feature-space method was trained on.
     """
 
@@ -86,7 +84,7 @@ class Fitted:
     adjustment: Adjustment | None
     history: list[dict[str, Any]]
     seconds: dict[str, float] = field(default_factory=dict)
-    grown: GrownSet | None = None
+    grown: ResampledSet | None = None
 
     def logits(self, split: ImageSplit, *, workers: int = 0) -> np.ndarray:
         """Return the adjusted logits of a split, float32 of shape (N, C)."""
@@ -100,13 +98,13 @@ def fit_method(
     network: Network,
     train: ImageSplit,
     *,
-    config: TrainingConfig,
+    config: TrainConfig,
     validation: ImageSplit | None = None,
     checkpoints: Path | None = None,
     shared: Path | None = None,
     identity: str = "",
     classes: Sequence[str] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Fitted:
     """Train `network` in place as `method` says.
 
@@ -118,7 +116,7 @@ def fit_method(
         A freshly made or pretrained network; trained in place.
     train : ImageSplit
         The training images and labels. Of an `EmbeddedSplit` the head alone is trained, on its embeddings.
-    config : TrainingConfig
+    config : TrainConfig
         All settings.
     validation : ImageSplit, optional
         Evaluated after every epoch, for the learning curves; training does not depend on it.
@@ -131,7 +129,7 @@ def fit_method(
         Hash of the images and of the network; a checkpoint of another is not resumed.
     classes : sequence of str, optional
         The names of the classes; a cost matrix with names is put into their order.
-    progress : Progress, optional
+    progress : ProgressCallback, optional
         Hears of every few steps.
 
     Returns
@@ -169,13 +167,13 @@ class _MethodFit:
         method: Method,
         network: Network,
         train: ImageSplit,
-        config: TrainingConfig,
+        config: TrainConfig,
         validation: ImageSplit | None,
         checkpoints: Path | None,
         shared: Path | None,
         identity: str,
         classes: Sequence[str] | None,
-        progress: Progress | None,
+        progress: ProgressCallback | None,
         fabric: Fabric,
     ) -> None:
         self.method = method
@@ -187,7 +185,7 @@ class _MethodFit:
         self.shared = shared or checkpoints
         self.identity = identity
         self.classes = classes
-        self.progress = progress or Progress()
+        self.progress = progress or ProgressCallback()
         self.fabric = fabric
         self.class_counts = train.class_counts(network.num_classes)
         self.seconds: dict[str, float] = {}
@@ -340,7 +338,7 @@ class _MethodFit:
         with FileLock(path.with_suffix(".lock")):
             yield replace(stage, checkpoint=path)
 
-    def _grow(self) -> GrownSet:
+    def _grow(self) -> ResampledSet:
         with self._timed("embed"):
             embeddings = embed_images(
                 self.network, self.train, device=self.fabric.device, workers=self.config.workers
@@ -354,9 +352,9 @@ class _MethodFit:
                 weights = np.asarray(oversampler.sample_weight_, dtype=np.float64)
             # Of mean 1, so that the learning rate means the same for every method.
             weights = (weights / weights.mean()).astype(np.float32)
-        return GrownSet(grown, labels.astype(np.int64), weights, originals=len(embeddings))
+        return ResampledSet(grown, labels.astype(np.int64), weights, originals=len(embeddings))
 
-    def _make_head(self, grown: GrownSet) -> list[dict[str, Any]]:
+    def _make_head(self, grown: ResampledSet) -> list[dict[str, Any]]:
         device = self.fabric.device
         head_stage: HeadStage = self._build(self.method.head)
         if head_stage.fresh:
@@ -375,7 +373,7 @@ class _MethodFit:
         return history
 
     def _train_head(
-        self, module: nn.Module, lr_factor: float, embeddings: Tensor, labels: Tensor, grown: GrownSet
+        self, module: nn.Module, lr_factor: float, embeddings: Tensor, labels: Tensor, grown: ResampledSet
     ) -> list[dict[str, Any]]:
         seed, device = self.config.seed, self.fabric.device
         epochs = self.config.head_epochs or self.config.epochs

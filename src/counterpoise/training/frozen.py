@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.methods import Method
 from counterpoise.networks import Network
 from counterpoise.training.batches import Batch, Batches, TensorBatches, image_batches
-from counterpoise.training.config import TrainingConfig
-from counterpoise.training.embedded import EmbeddedSplit
-from counterpoise.training.validation import Validate, head_validation, network_validation
+from counterpoise.training.predict import EmbeddedSplit, Validate, head_validation, network_validation
 
 PASS_SIZE = 256
 #: More outputs of frozen layers than this are not kept in memory but computed anew for each batch.
@@ -56,7 +55,7 @@ def trained_part(
     train: ImageSplit,
     validation: ImageSplit | None,
     order: Callable[[int], np.ndarray],
-    config: TrainingConfig,
+    config: TrainConfig,
     device: torch.device,
 ) -> tuple[nn.Module, Batches, Validate | None]:
     """Return what is trained, on what, and what validates it.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageSplit
+from counterpoise.evaluation import accuracy, class_recalls, confusion_matrix, geometric_mean
+from counterpoise.exceptions import InputError
 from counterpoise.networks import Network
 from counterpoise.training.batches import image_batches
-from counterpoise.training.embedded import EmbeddedSplit
 
 BATCH_SIZE = 512
 
@@ -77,3 +81,93 @@ def _head_logits(network: Network, embeddings: np.ndarray, device: torch.device)
             return torch.cat([network.head(part).float().cpu() for part in parts]).numpy()
     finally:
         network.train(was_training)
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedSplit(ImageSplit):
+    """Images together with their embeddings under a network whose layers below the head are all frozen.
+
+    Embeddings and logits of such a split are not computed from its pixels: the network has to be the one that
+    `embeddings` come from, whatever its head.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (N, d), float32
+        One row for each image.
+    **others
+        As for :class:`counterpoise.datasets.ImageSplit`.
+    """
+
+    embeddings: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, split: ImageSplit, embeddings: np.ndarray) -> EmbeddedSplit:
+        """Return `split` with its embeddings.
+
+        Raises
+        ------
+        InputError
+            If they are not one row for each image.
+        """
+        if embeddings.ndim != 2 or len(embeddings) != len(split):
+            raise InputError(
+                f"found embeddings of shape {embeddings.shape} for {len(split)} images; expected one row for each"
+            )
+        return cls(split.images, split.labels, split.paths, split.facts, split.groups, embeddings)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> EmbeddedSplit:
+        """Return the images at `indices`, in that order, with their embeddings."""
+        return EmbeddedSplit.of(super().subset(indices), self.rows[np.asarray(indices, dtype=np.int64)])
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The embeddings, float32 of shape (N, d)."""
+        assert self.embeddings is not None
+        return self.embeddings
+
+
+Validate = Callable[[], dict[str, Any]]
+
+
+def network_validation(network: Network, split: ImageSplit | None, config: TrainConfig) -> Validate | None:
+    """Return what validates the whole network on `split`, or None without one."""
+    if split is None:
+        return None
+
+    def validate() -> dict[str, Any]:
+        device = next(network.parameters()).device
+        return learning_curve_scores(
+            predict_logits(network, split, device=device, workers=config.workers), split.labels
+        )
+
+    return validate
+
+
+def head_validation(
+    network: Network, head: nn.Module, split: ImageSplit | None, config: TrainConfig
+) -> Validate | None:
+    """Return what validates a head under training: the images are embedded once, not once per epoch."""
+    if split is None:
+        return None
+    device = next(network.parameters()).device
+    embeddings = torch.from_numpy(embed_images(network, split, device=device, workers=config.workers)).to(
+        device
+    )
+
+    def validate() -> dict[str, Any]:
+        with torch.inference_mode():
+            logits = head(embeddings).float().cpu().numpy()
+        return learning_curve_scores(logits, split.labels)
+
+    return validate
+
+
+def learning_curve_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return cross entropy (nats), accuracy and G-mean of logits (N, C) under the true labels (N,)."""
+    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+    matrix = confusion_matrix(labels, logits.argmax(axis=1), num_classes=logits.shape[1])
+    return {
+        "validation_loss": float(loss),
+        "validation_accuracy": accuracy(matrix),
+        "validation_gmean": geometric_mean(class_recalls(matrix)),
+    }

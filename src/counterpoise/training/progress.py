@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,28 @@ class Step:
     loss: float
 
 
-class Progress:
+class ProgressCallback:
     """Hears of every few steps; this one ignores them. The command line draws bars instead."""
 
     def update(self, step: Step) -> None:
         """Take note of a step."""
+
+
+class Named(ProgressCallback):
+    """Passes steps on under another name of the stage.
+
+    Parameters
+    ----------
+    progress : ProgressCallback
+        Hears of them.
+    name : str
+        The name.
+    """
+
+    def __init__(self, progress: ProgressCallback, name: str) -> None:
+        self.progress = progress
+        self.name = name
+
+    def update(self, step: Step) -> None:
+        """Pass a step on."""
+        self.progress.update(replace(step, stage=self.name))

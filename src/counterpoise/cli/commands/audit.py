@@ -1,0 +1,72 @@
+"""``counterpoise audit``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from counterpoise.cli import options as o
+from counterpoise.cli.printing import advise, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from counterpoise.datasets import Audit
+
+PANEL = "Start here"
+NAMED = 5
+
+
+def command(
+    data: o.Source,
+    minority_ratio: o.MinorityRatio = None,
+    data_dir: o.DataDir = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Look at a dataset before training: counts, rare classes, damaged, doubled and odd images, what to do next."""
+    from counterpoise.cli.progress import counting
+    from counterpoise.cli.running import load
+    from counterpoise.datasets import audit
+
+    dataset = load(data, data_dir=data_dir, quiet=True)
+    with counting("looking at images", "img") as update:
+        found = audit(
+            dataset,
+            source=data,
+            data_dir=None if data_dir is None else str(data_dir),
+            minority_ratio=2.0 if minority_ratio is None else minority_ratio,
+            progress=update,
+        )
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _show(found)
+
+
+def _show(found: Audit) -> None:
+    height, width = found.image_size
+    splits = list(found.counts)
+    rows = [
+        [name, *(f"{found.counts[s][index]:,}" for s in splits), "rare" if index in found.minority else ""]
+        for index, name in enumerate(found.classes)
+    ]
+    rows.append(["all", *(f"{sum(found.counts[split]):,}" for split in splits), ""])
+    kind = "grey" if found.channels == 1 else "colour"
+    title = f"{found.name}: {len(found.classes)} classes of {kind} images, {height}x{width} pixels"
+    print_table(["class", *splits, ""], rows, title=title, best=len(rows) - 1)
+    say(f"imbalance ratio: {found.imbalance_ratio:.3g} (largest over smallest training class)")
+    _list("unreadable", [f"{item.path}: {item.reason}" for item in found.unreadable])
+    _list("duplicates", [" = ".join(group.paths) for group in found.duplicates])
+    _list("odd", [f"{item.path} {item.reason}" for item in found.odd])
+    say()
+    for advice in found.recommendations:
+        advise(advice)
+    say()
+    say(f"next: {found.next_command}")
+
+
+def _list(what: str, items: list[str]) -> None:
+    if not items:
+        return
+    say(f"{what}: {len(items)}")
+    for item in items[:NAMED]:
+        say(f"  {item}")
+    if len(items) > NAMED:
+        say(f"  ... and {len(items) - NAMED} more (--json names all)")

@@ -1,0 +1,1 @@
+"""Settings: one pydantic model per part, torch-free."""

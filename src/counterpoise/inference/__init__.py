@@ -1,0 +1,1 @@
+"""Everything that uses a finished run: predict, evaluate, adjust, explain, export."""

@@ -1,0 +1,215 @@
+"""A finished run as one ONNX file: images in, adjusted logits and probabilities out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from counterpoise._version import __version__
+from counterpoise.balance.adjust import Adjustment
+from counterpoise.exceptions import CounterpoiseError, InputError
+from counterpoise.files import atomic_path
+from counterpoise.networks import Network
+from counterpoise.runs.folder import RunFolder
+
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+INPUT, OUTPUTS = "images", ("logits", "probabilities")
+#: The probabilities of the file may be so far from ours.
+TOLERANCE = 1e-4
+
+_OPSET = 18
+_CHECKED = 3  # images
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export_run` wrote.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    input_shape : tuple
+        ``("batch", channels, height, width)``.
+    classes : tuple of str
+        In the order of the outputs.
+    adjustment : str or None
+        What the file does to the logits.
+    difference : float
+        The largest difference between the file's probabilities and ours, on random images.
+    """
+
+    path: Path
+    input_shape: tuple[str | int, ...]
+    classes: tuple[str, ...]
+    adjustment: str | None
+    difference: float
+
+
+class ExportedModel(nn.Module):
+    """What is exported: the network with its normalisation, then the run's adjustment, then the softmax.
+
+    Parameters
+    ----------
+    network : Network
+        In evaluation mode.
+    adjustment : Adjustment, optional
+        What the run does to its logits.
+    """
+
+    def __init__(self, network: Network, adjustment: Adjustment | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.adjustment = adjustment
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and probabilities, float32 of shape (N, C), of images (N, C, H, W), floats in [0, 1]."""
+        logits = self.network(images).double()
+        if self.adjustment is not None:
+            logits = self.adjustment.transform_tensor(logits)
+        return logits.float(), logits.softmax(dim=1).float()
+
+
+def export_run(folder: RunFolder, path: Path) -> Exported:
+    """Write a run's model to an ONNX file and compare its probabilities with ours.
+
+    The input ``images`` is float32 (batch, C, H, W) in [0, 1], RGB or grey, of the run's image size; normalisation is
+    inside. The outputs are ``logits``, after the run's adjustment, and ``probabilities``, their softmax. The metadata
+    hold ``classes`` as a JSON list, ``image_size``, ``method``, ``network`` and ``adjustment``.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The finished run.
+    path : Path
+        The file; it is replaced only once the new one is whole and right.
+
+    Returns
+    -------
+    Exported
+
+    Raises
+    ------
+    InputError
+        If the extra ``onnx`` is not installed, or `path` is a folder.
+    CounterpoiseError
+        If torch cannot export the network, or the file computes something else.
+    """
+    check_export(path)
+    model = ExportedModel(folder.load_network(), folder.load_adjustment()).eval()
+    network = model.network
+    shape = (network.in_channels, *network.image_size)
+    content = _with_metadata(_exported(model, shape), _metadata(folder, model))
+    difference = _difference(content, model, shape)
+    if not difference <= TOLERANCE:
+        raise CounterpoiseError(
+            f"the exported {network.name} gives probabilities that differ by {difference:.2g}; nothing was written"
+        )
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    adjustment = None if model.adjustment is None else type(model.adjustment).__name__
+    classes = tuple(folder.record["dataset"]["classes"])
+    return Exported(path, ("batch", *shape), classes, adjustment, difference)
+
+
+def check_export(path: Path) -> None:
+    """Make sure that a model can be exported to `path`, before anything heavy is done.
+
+    Raises
+    ------
+    InputError
+        If not.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"exporting needs {missing[0]}, which is not installed; install the extra: "
+            'pip install "counterpoise[onnx]"'
+        )
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a file, e.g. {path / 'model.onnx'}")
+
+
+def _exported(model: ExportedModel, shape: tuple[int, int, int]) -> Any:
+    """Return the model as an ONNX ModelProto."""
+    # Two images: with one, the batch would be taken for a constant.
+    images = torch.zeros(2, *shape)
+    with torch.no_grad():
+        model(images)  # what cannot be computed says so itself
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                model,
+                (images,),
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=_OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:
+        # The exporter raises many kinds of errors, of many lines.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CounterpoiseError(f"torch cannot export {model.network.name} to ONNX: {reason}") from error
+    if program is None:
+        raise InputError(f"torch {torch.__version__} is too old to export from; install torch 2.6 or newer")
+    return program.model_proto
+
+
+def _metadata(folder: RunFolder, model: ExportedModel) -> dict[str, str]:
+    record = folder.record
+    return {
+        "classes": json.dumps(record["dataset"]["classes"], ensure_ascii=False),
+        "image_size": json.dumps(list(model.network.image_size)),
+        "network": model.network.name,
+        "method": str(record.get("method", "")),
+        "adjustment": "" if model.adjustment is None else type(model.adjustment).__name__,
+        "counterpoise": __version__,
+    }
+
+
+def _with_metadata(proto: Any, metadata: dict[str, str]) -> bytes:
+    import onnx
+
+    onnx.helper.set_model_props(proto, metadata)
+    proto.producer_name, proto.producer_version = "counterpoise", __version__
+    onnx.checker.check_model(proto)
+    return proto.SerializeToString()
+
+
+def _difference(content: bytes, model: ExportedModel, shape: tuple[int, int, int]) -> float:
+    """Return the largest difference of probabilities on random images, of another number than was exported with."""
+    from onnxruntime import InferenceSession
+
+    images = np.random.default_rng(0).random((_CHECKED, *shape), dtype=np.float32)
+    session = InferenceSession(content, providers=["CPUExecutionProvider"])
+    _, found = session.run(list(OUTPUTS), {INPUT: images})
+    with torch.inference_mode():
+        _, expected = model(torch.from_numpy(images))
+    return float(np.abs(found - expected.numpy()).max())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of its own inner workings."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,109 @@
+"""Predict the classes of new images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from counterpoise.datasets import (
+    ImageFiles,
+    ImageSplit,
+    SkippedFile,
+    read_images,
+)
+from counterpoise.exceptions import DataError
+from counterpoise.inference.model import predict_probabilities
+from counterpoise.runs.folder import RunFolder
+from counterpoise.runs.records import write_predictions
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of new images.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        The images.
+    predicted : tuple of str
+        The class of each.
+    probabilities : ndarray of shape (N, C)
+        In [0, 1].
+    skipped : tuple of SkippedFile
+        Images that could not be read.
+    """
+
+    paths: tuple[str, ...]
+    predicted: tuple[str, ...]
+    probabilities: np.ndarray
+    skipped: tuple[SkippedFile, ...]
+
+
+def predict_images(
+    folder: RunFolder,
+    images: Sequence[Path],
+    out: Path,
+    *,
+    device: str = "auto",
+    strict: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prediction:
+    """Predict the classes of new images and write them to a CSV file.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The trained model.
+    images : sequence of Path
+        Image files, folders or zips.
+    out : Path
+        The CSV file: path, predicted, one probability column per class.
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    strict : bool
+        Whether an unreadable image is an error.
+    progress : callable, optional
+        Called with (done, total) while images are read.
+
+    Raises
+    ------
+    DataError
+        If there is no readable image, or (with `strict`) an unreadable one.
+    """
+    network = folder.record["network"]
+    classes = tuple(folder.record["dataset"]["classes"])
+    size = (network["image_size"][0], network["image_size"][1])
+    files, paths, skipped = read_images(
+        images, channels=network["in_channels"], image_size=size, strict=strict, progress=progress
+    )
+    readable, unreadable = _readable(files, paths, strict, progress)
+    if not readable:
+        raise DataError(f"no readable image in {', '.join(map(str, images))} ({unreadable[0].reason})")
+    kept = tuple(paths[i] for i in readable)
+    split = ImageSplit(files.subset(readable), np.zeros(len(kept), dtype=np.int64), kept)
+    probabilities = predict_probabilities(folder, split, device=device)
+    write_predictions(out, kept, classes, None, probabilities)
+    predicted = tuple(classes[i] for i in probabilities.argmax(axis=1))
+    return Prediction(kept, predicted, probabilities, (*skipped, *unreadable))
+
+
+def _readable(
+    files: ImageFiles, paths: Sequence[str], strict: bool, progress: Callable[[int, int], None] | None
+) -> tuple[list[int], list[SkippedFile]]:
+    """Decode every image once: a whole header does not promise a whole image, and a model should not stop half-way."""
+    readable, unreadable = [], []
+    for index, path in enumerate(paths):
+        try:
+            files[index]
+        except DataError as error:
+            if strict:
+                raise
+            unreadable.append(SkippedFile(path, str(error)))
+        else:
+            readable.append(index)
+        if progress is not None:
+            progress(index + 1, len(paths))
+    return readable, unreadable

@@ -1,0 +1,309 @@
+"""The pictures: maps over images, differences of images, feature maps side by side.
+
+Colours are cividis (nothing to much) and PuOr (against, for), which hold up under every kind of colour blindness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from counterpoise.exceptions import InputError
+from counterpoise.explain.differences import as_floats, pixel_difference
+from counterpoise.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_AMOUNT, _SIGNED = "cividis", "PuOr_r"
+_DPI = 100
+_CLOSE_UPS = 3
+_MOST_MAPS = 32
+_ACROSS = 8
+# Inches: the side of a panel, the space between, for titles above, and for notes and legend below.
+_PANEL, _GAP, _ABOVE, _BELOW = 3.0, 0.12, 0.36, 1.1
+_HALF = 5.2  # inches: one half of a figure of feature maps
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a figure.
+
+    Attributes
+    ----------
+    pixels : ndarray
+        (H, W, 3), uint8.
+    title : str
+        Stands above it.
+    note : str
+        Stands below it.
+    """
+
+    pixels: np.ndarray
+    title: str
+    note: str = ""
+
+
+def picture(image: np.ndarray) -> np.ndarray:
+    """Return an image (C, H, W), uint8 or floats in [0, 1], as (H, W, 3), uint8.
+
+    Examples
+    --------
+    >>> picture(np.full((1, 1, 1), 0.2)).tolist()
+    [[[51, 51, 51]]]
+    """
+    pixels = np.rint(as_floats(image).clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
+
+
+def overlay(image: np.ndarray, map: np.ndarray, *, signed: bool = False) -> np.ndarray:
+    """Lay a map over the image in grey: the stronger the map, the more of its colour.
+
+    Parameters
+    ----------
+    image : ndarray of shape (C, H, W)
+        uint8, or floats in [0, 1].
+    map : ndarray of float, shape (H, W)
+        It is divided by its greatest absolute value.
+    signed : bool, default=False
+        Whether values below zero have a colour of their own; otherwise they count as zero.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+
+    Examples
+    --------
+    >>> image = np.full((3, 1, 2), 128, np.uint8)
+    >>> overlay(image, np.array([[0.0, 4.0]])).tolist()
+    [[[96, 105, 115], [222, 206, 74]]]
+    """
+    grey = picture(image).mean(axis=2, keepdims=True) / 255
+    return np.rint(255 * _blended(grey, _scaled(map, signed), signed)).astype(np.uint8)
+
+
+def _blended(grey: np.ndarray | float, scaled: np.ndarray, signed: bool) -> np.ndarray:
+    """Mix the colours of values up to 1 into a grey picture: the legend shows what the overlay does."""
+    from matplotlib import colormaps
+
+    colours = colormaps[_SIGNED](scaled / 2 + 0.5) if signed else colormaps[_AMOUNT](scaled)
+    amount = 0.25 + 0.5 * np.abs(scaled)[..., None]
+    return (1 - amount) * grey + amount * colours[..., :3]
+
+
+def _scaled(map: np.ndarray, signed: bool) -> np.ndarray:
+    values = np.asarray(map, dtype=np.float64)
+    values = values if signed else values.clip(0)
+    most = np.abs(values).max()
+    return values / most if most > 0 else np.zeros_like(values)
+
+
+def explanation_figure(panels: Sequence[Panel], *, signed: bool, legend: str) -> Figure:
+    """Draw an image and the maps over it in a row, with the legend of their colours.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+        The image first.
+    signed : bool
+        Whether the maps have values below zero.
+    legend : str
+        What the colours say.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Bound to no window and no global state.
+    """
+    height, width = panels[0].pixels.shape[:2]
+    tall = _PANEL * height / width
+    total_width, total_height = (_PANEL + _GAP) * len(panels) + _GAP, tall + _ABOVE + _BELOW
+    figure = _figure(total_width, total_height, layout=None)
+    for index, panel in enumerate(panels):
+        left = _GAP + index * (_PANEL + _GAP)
+        box = (left / total_width, _BELOW / total_height, _PANEL / total_width, tall / total_height)
+        place = figure.add_axes(box)
+        _show(place, panel.pixels, title=panel.title, aspect="auto")
+        place.set_xlabel(panel.note, fontsize=9, parse_math=False)
+    # The legend stands in the middle below the maps.
+    left = (_GAP + _PANEL + total_width) / 2 - (_PANEL - 0.6) / 2
+    box = (left / total_width, 0.5 / total_height, (_PANEL - 0.6) / total_width, 0.1 / total_height)
+    _legend(figure.add_axes(box), legend, signed=signed)
+    return figure
+
+
+def difference_figure(
+    old: np.ndarray, new: np.ndarray, *, old_title: str = "old", new_title: str = "new"
+) -> Figure:
+    """Draw two images, their signed difference and its strength.
+
+    Parameters
+    ----------
+    old, new : ndarray of shape (C, H, W)
+        uint8, or floats in [0, 1].
+    old_title, new_title : str
+        What stands above them, such as the predicted class.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The colours of the differences end at the greatest one there is, which is written at the legend.
+    """
+    difference = pixel_difference(old[None], new[None])
+    signed, strength = difference.signed[0].mean(axis=0), difference.strength[0]
+    figure = _figure(13.6, 3.5)
+    axes = figure.subplots(1, 4)
+    _show(axes[0], picture(old), title=old_title)
+    _show(axes[1], picture(new), title=new_title)
+    greatest = max(float(np.abs(signed).max()), 1e-6)
+    drawn = _show(axes[2], signed, title="difference", cmap=_SIGNED, vmin=-greatest, vmax=greatest)
+    bar = figure.colorbar(drawn, ax=axes[2], fraction=0.046, ticks=[-greatest, 0, greatest])
+    bar.ax.set_yticklabels([f"darker\n−{greatest:.2f}", "as before", f"brighter\n+{greatest:.2f}"])
+    greatest = max(float(strength.max()), 1e-6)
+    drawn = _show(axes[3], strength, title="its strength", cmap=_AMOUNT, vmin=0, vmax=greatest)
+    bar = figure.colorbar(drawn, ax=axes[3], fraction=0.046, ticks=[0, greatest])
+    bar.ax.set_yticklabels(["none", f"{greatest:.2f}"])
+    figure.supxlabel("brightness from 0 to 1, mean over the colours", fontsize=9)
+    return figure
+
+
+def feature_map_figure(
+    old: np.ndarray,
+    new: np.ndarray | None = None,
+    *,
+    title: str,
+    old_title: str = "old",
+    new_title: str = "new",
+) -> Figure:
+    """Draw the maps of one layer, for two images or networks side by side, and the three strongest close up.
+
+    Where there are two, the close-ups are the maps that differ most, and each map has one scale for both.
+
+    Parameters
+    ----------
+    old, new : ndarray of float, shape (c, h, w)
+        Maps of one layer, see `feature_maps`. At most 32 are drawn.
+    title : str
+        Names the layer.
+    old_title, new_title : str
+        What stands above each half.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        If the shapes of the maps differ.
+    """
+    if new is not None and old.shape != new.shape:
+        raise InputError(
+            f"{title}: got maps of shapes {old.shape} and {new.shape}; two networks can be compared only where"
+            " their layers have the same size"
+        )
+    halves = [("", old)] if new is None else [(old_title, old), (new_title, new)]
+    both = np.concatenate([maps for _, maps in halves], axis=1)
+    lowest, highest = both.min(axis=(1, 2)), both.max(axis=(1, 2))
+    change = np.abs(old - old.mean(axis=(1, 2), keepdims=True)) if new is None else np.abs(new - old)
+    close = np.argsort(-change.mean(axis=(1, 2)), kind="stable")[:_CLOSE_UPS]
+    count = min(len(old), _MOST_MAPS)
+    shown = f"{count} maps" if count == len(old) else f"the first {count} of {len(old)} maps"
+    aspect = old.shape[1] / old.shape[2]
+    heights = [_HALF * aspect * -(-count // _ACROSS) / _ACROSS, _HALF * aspect / _CLOSE_UPS]
+    figure = _figure(len(halves) * (_HALF + 0.5), sum(heights) + 1.4)
+    figure.suptitle(
+        f"{title}: {shown}, each from its lowest value (blue) to its highest (yellow)", fontsize=10
+    )
+    grid = figure.add_gridspec(2, _CLOSE_UPS * len(halves), height_ratios=heights)
+    for half, (name, maps) in enumerate(halves):
+        scaled = _unit(maps, lowest, highest)
+        left = half * _CLOSE_UPS
+        axes = figure.add_subplot(grid[0, left : left + _CLOSE_UPS])
+        _show(axes, *_sheet(scaled[:count]), title=name)
+        for place, index in enumerate(close):
+            axes = figure.add_subplot(grid[1, left + place])
+            _show(axes, scaled[index], title=f"map {index}", cmap=_AMOUNT, vmin=0, vmax=1)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, atomically.
+
+    Raises
+    ------
+    RunFolderError
+        If the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI)
+
+
+def _figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout=layout, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def legend_colors(*, signed: bool, count: int = 9) -> list[str]:
+    """Return the colours of an overlay on mid-grey, from the lowest value to the highest, as ``#rrggbb``.
+
+    Examples
+    --------
+    >>> legend_colors(signed=False, count=2)
+    ['#606873', '#dece4a']
+    """
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colour) for colour in _blended(0.5, np.linspace(-1 if signed else 0, 1, count), signed)]
+
+
+def _unit(maps: np.ndarray, lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """Bring maps (c, h, w) from between their own lowest and highest values to [0, 1]."""
+    span = np.where(highest > lowest, highest - lowest, 1)[:, None, None]
+    return (maps - lowest[:, None, None]) / span
+
+
+def _sheet(maps: np.ndarray) -> tuple[np.ndarray, dict[int, int]]:
+    """Lay maps in [0, 1] (c, h, w) out in rows; return the picture, and the middle of each row with its first map."""
+    from matplotlib import colormaps
+
+    count, height, width = maps.shape
+    gap = max(1, width // 12)
+    rows = -(-count // _ACROSS)
+    sheet = np.ones((rows * (height + gap) - gap, _ACROSS * (width + gap) - gap, 4))
+    for index, map in enumerate(maps):
+        row, column = divmod(index, _ACROSS)
+        top, left = row * (height + gap), column * (width + gap)
+        sheet[top : top + height, left : left + width] = colormaps[_AMOUNT](map)
+    return sheet, {row * (height + gap) + height // 2: row * _ACROSS for row in range(rows)}
+
+
+def _show(
+    axes: Axes, pixels: np.ndarray, rows: dict[int, int] | None = None, *, title: str, **options: Any
+) -> Any:
+    """Draw pixels without ticks, but for the numbers of `rows`."""
+    # Names are data: a dollar sign in one must not start a formula.
+    axes.set_title(title, fontsize=11, parse_math=False)
+    drawn = axes.imshow(pixels, interpolation="nearest", **options)
+    rows = rows or {}
+    axes.set(xticks=[], yticks=list(rows))
+    axes.set_yticklabels([str(number) for number in rows.values()], fontsize=8)
+    return drawn
+
+
+def _legend(axes: Axes, text: str, *, signed: bool) -> None:
+    values = np.linspace(-1 if signed else 0, 1, 256)
+    axes.imshow(_blended(0.5, values, signed)[None], aspect="auto", extent=(0, 1, 0, 1))
+    ticks = ["most against", "nothing", "most for"] if signed else ["nothing", "most"]
+    axes.set(yticks=[], xticks=np.linspace(0, 1, len(ticks)))
+    axes.set_xticklabels(ticks, fontsize=9)
+    axes.set_xlabel(text, fontsize=9, parse_math=False, labelpad=2)

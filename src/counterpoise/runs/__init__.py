@@ -1,0 +1,1 @@
+"""Typed records of finished runs and studies on disk; imports no torch."""

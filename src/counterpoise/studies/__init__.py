@@ -1,0 +1,1 @@
+"""Studies on one engine: compare, transfer, enhance, reproduce."""

@@ -1,0 +1,162 @@
+"""The first step: a U-Net learns to copy images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from filelock import FileLock
+from torch import Tensor, nn
+
+from counterpoise.balance.samplers import epoch_indices
+from counterpoise.config.train import TrainConfig
+from counterpoise.datasets import ImageDataset, ImageSplit
+from counterpoise.files import content_hash
+from counterpoise.networks import UNet
+from counterpoise.training.batches import Batch, image_batches, memory_format
+from counterpoise.training.device import cpu_threads, make_fabric
+from counterpoise.training.loop import Stage, train_stage
+from counterpoise.training.progress import ProgressCallback
+from counterpoise.training.randomness import seed_for, torch_seed
+
+BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Copier:
+    """A U-Net that has learned to copy images.
+
+    Attributes
+    ----------
+    unet : UNet
+        On the training device.
+    history : list of dict
+        One entry per epoch.
+    """
+
+    unet: UNet
+    history: list[dict[str, Any]]
+
+
+class CopyLoss:
+    """Binary cross entropy between the output and the image itself, pixel by pixel (slides, "Loss Function")."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Nothing depends on the epoch."""
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean over all values of the batch, in nats."""
+        return F.binary_cross_entropy(module(batch.inputs), batch.inputs)
+
+
+def train_copier(
+    splits: ImageDataset,
+    *,
+    width: int,
+    epochs: int,
+    config: TrainConfig,
+    folder: Path,
+    identity: str,
+    progress: ProgressCallback | None = None,
+) -> Copier:
+    """Teach a U-Net to copy the training images; no label is looked at.
+
+    Parameters
+    ----------
+    splits : ImageDataset
+        The training images; the history tells how well validation images are copied.
+    width : int
+        Of the `UNet`.
+    epochs : int
+        Passes over the training images.
+    config : TrainConfig
+        All other settings.
+    folder : Path
+        Where its state is kept. A killed training goes on from there; who needs the same U-Net waits and takes it.
+    identity : str
+        Hash of the training images.
+    progress : ProgressCallback, optional
+        Hears of every few steps.
+
+    Returns
+    -------
+    Copier
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no longer finite.
+    """
+    config = config.model_copy(update={"epochs": epochs, "schedule": config.schedule or "constant"})
+    identity = content_hash([identity, width, config.model_dump(exclude={"head_epochs", "head_batch_size"})])
+    path = folder / f"copier-{identity[:16]}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with cpu_threads(config.threads), FileLock(path.with_suffix(".lock")):
+        fabric = make_fabric(config)
+        with torch_seed(seed_for(config.seed, "unet")):
+            unet = UNet(splits.channels, width=width).to(memory_format=memory_format(splits.channels))
+        order_seed = seed_for(config.seed, "copy order")
+
+        def order(epoch: int) -> np.ndarray:
+            return epoch_indices(None, splits.train.labels, seed=order_seed, epoch=epoch)
+
+        batches = image_batches(
+            splits.train,
+            order,
+            batch_size=config.batch_size,
+            device=fabric.device,
+            workers=config.workers,
+        )
+        validation = splits.validation
+        stage = Stage(
+            name="copy",
+            module=unet,
+            batch_loss=CopyLoss(),
+            batches=batches,
+            epochs=epochs,
+            validate=(lambda: copy_scores(unet, validation, workers=config.workers)) if validation else None,
+            checkpoint=path,
+            identity=identity,
+        )
+        history = train_stage(stage, config, fabric, progress or ProgressCallback())
+    return Copier(unet.eval(), history)
+
+
+def copy_scores(unet: UNet, split: ImageSplit, *, workers: int = 0) -> dict[str, float]:
+    """Return how well images are copied.
+
+    Parameters
+    ----------
+    unet : UNet
+        In evaluation mode.
+    split : ImageSplit
+        The images.
+    workers : int
+        Processes that decode them.
+
+    Returns
+    -------
+    dict
+        ``validation_loss``, the mean binary cross entropy in nats; ``validation_entropy``, the least it can be:
+        that of a perfect copy; ``validation_error``, the mean absolute difference of the pixels in units of [0, 1].
+    """
+    device = next(unet.parameters()).device
+    batches = image_batches(
+        split, lambda epoch: np.arange(len(split)), batch_size=BATCH_SIZE, device=device, workers=workers
+    )
+    sums = np.zeros(3)
+    with torch.inference_mode():
+        for batch in batches.epoch(0):
+            images, copies = batch.inputs, unet(batch.inputs)
+            values = (
+                F.binary_cross_entropy(copies, images),
+                F.binary_cross_entropy(images, images),
+                (copies - images).abs().mean(),
+            )
+            sums += np.array([float(value) for value in values]) * len(images)
+    loss, entropy, error = (sums / len(split)).tolist()
+    return {"validation_loss": loss, "validation_entropy": entropy, "validation_error": error}

@@ -1,0 +1,257 @@
+"""What an enhancement study is: its runs, and everything that their numbers depend on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from counterpoise.datasets import ImageDataset
+from counterpoise.exceptions import InputError
+from counterpoise.files import content_hash
+from counterpoise.methods import Method, get_method
+from counterpoise.studies.engine.grid import RunGrid, check_grid, make_grid
+from counterpoise.training.plan import RunPlan
+
+ENHANCED, TRAINED_ON, FRESH = "enhanced", "trained-on", "fresh-classifier"
+VARIANTS = (FRESH, TRAINED_ON, ENHANCED)
+"""What starts from the classifier or stands against what does; the longest first, so that none is waited for."""
+
+CONTROLS = (TRAINED_ON, FRESH)
+"""What the same number of steps gives without the idea: more training, and a larger network."""
+
+UNFIT_PLACES = {
+    "objective": "embeddings",
+    "features": "embeddings",
+    "head": "the head",
+    "adjust": "logits after training",
+}
+"""Where a method acts on more than images and their loss, in words."""
+
+COPY_STEPS = 250
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantPlan(RunPlan):
+    """One arm of the study on one draw: a run plan whose `method` is what the arm is trained with.
+
+    Attributes
+    ----------
+    arm : str
+        ``"enhanced"``: U-Net and classifier of the second step. ``"trained-on"``: that classifier alone.
+        ``"fresh-classifier"``: U-Net and the classifier as it was before the second step, both trained.
+    classifier : str
+        What the classifier was trained with.
+    width : int
+        Of the U-Net.
+    copy_epochs, enhance_epochs : int
+        Epochs of the first and the third step; those of the second are the configuration's.
+    frozen : bool
+        Whether the classifier stays as it is in the third step.
+    epochs : int
+        How often the arm sees the labelled images.
+    """
+
+    arm: str
+    classifier: str
+    width: int
+    copy_epochs: int
+    enhance_epochs: int
+    frozen: bool
+    epochs: int
+
+    @property
+    def folder_name(self) -> str:
+        """A readable and unique name for the run folder."""
+        return f"draw{self.draw:03d}-{self.arm}-{self.hash[:10]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnhanceStudy:
+    """A U-Net before a classifier, against what else the same training could have given.
+
+    Attributes
+    ----------
+    classifiers : RunGrid
+        The runs without a U-Net: the classifier, and, where classes are rare, the same with its head trained anew.
+    method : Method
+        What the U-Net is trained with before the classifier; the other arms, too.
+    width : int
+        Channels of the U-Net's finest scale.
+    copy_epochs, enhance_epochs : int
+        Epochs of the first and the third step.
+    frozen : bool
+        Whether the classifier stays as it is in the third step.
+    fresh_epochs : int
+        Epochs of the U-Net with a fresh classifier.
+    """
+
+    classifiers: RunGrid
+    method: Method
+    width: int
+    copy_epochs: int
+    enhance_epochs: int
+    frozen: bool
+    fresh_epochs: int
+
+    @property
+    def classifier(self) -> Method:
+        """What the classifier is trained with."""
+        return self.classifiers.methods[0]
+
+    @property
+    def new_head(self) -> Method | None:
+        """The classifier's method with a head that is trained anew, or None."""
+        return self.classifiers.methods[1] if len(self.classifiers.methods) > 1 else None
+
+    def variant_plans(self, dataset: ImageDataset) -> list[VariantPlan]:
+        """Return every run that starts from a classifier or stands against one that does, draw by draw."""
+        plans = [p for p in self.classifiers.plans(dataset) if p.method == self.classifier.label]
+        return [
+            VariantPlan(
+                **{field.name: getattr(plan, field.name) for field in fields(plan)}
+                | {"method": self.method.label},
+                arm=arm,
+                classifier=self.classifier.label,
+                width=self.width,
+                copy_epochs=self.copy_epochs,
+                enhance_epochs=self.enhance_epochs,
+                frozen=self.frozen,
+                epochs=self.fresh_epochs if arm == FRESH else self.enhance_epochs,
+            )
+            for plan in plans
+            for arm in VARIANTS
+        ]
+
+    def identity(self, dataset: ImageDataset) -> str:
+        """Hash of what all runs of the study share; draws may be added, a control trained longer, later."""
+        own = [self.width, self.copy_epochs, self.enhance_epochs, self.frozen]
+        methods = [self.classifier.label, self.classifier.options(), self.method.label, self.method.options()]
+        return content_hash([self.classifiers.identity(dataset), own, methods])
+
+
+def make_enhance_study(
+    dataset: ImageDataset,
+    *,
+    source: str,
+    method: str = "bl",
+    classifier_method: str = "bl",
+    draws: int = 1,
+    width: int = 16,
+    copy_epochs: int | None = None,
+    enhance_epochs: int = 3,
+    fresh_epochs: int | None = None,
+    train_classifier: bool = False,
+    head_epochs: int | None = None,
+    **options: Any,
+) -> EnhanceStudy:
+    """Return a study from options as typed; everything wrong is found before anything is written.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+        The loaded data set.
+    source : str
+        How the user named it.
+    method : str
+        What the U-Net is trained with before the classifier: a method that acts on the images or by its loss.
+    classifier_method : str
+        What the classifier is trained with.
+    draws : int
+        How many draws.
+    width, enhance_epochs : int
+        As in `EnhanceStudy`.
+    copy_epochs : int, optional
+        As in `EnhanceStudy`. Default: as many as give 250 steps, after which a copy is about 0.02 off.
+    fresh_epochs : int, optional
+        As in `EnhanceStudy`. Default: as many as the classifier and the U-Net had one after the other, so that all
+        arms have seen the labelled images equally often.
+    train_classifier : bool
+        Whether the third step trains the classifier on, too.
+    head_epochs : int, optional
+        Epochs of a head that is trained anew.
+    **options
+        As in `make_grid`.
+
+    Raises
+    ------
+    InputError
+        If an option is refused.
+    """
+    for name, value in (
+        ("width", width),
+        ("copy_epochs", copy_epochs),
+        ("enhance_epochs", enhance_epochs),
+        ("fresh_epochs", fresh_epochs),
+    ):
+        if value is not None and value < 1:
+            raise InputError(f"`{name}` {value}: at least 1 is needed")
+    chosen, classifier = get_method(method), get_method(classifier_method)
+    _check_methods(chosen, classifier)
+    classifiers = make_grid(
+        dataset, source=source, methods=[classifier], draws=draws, metric="accuracy", **options
+    )
+    splits = classifiers.split.splits(dataset, classifiers.config.seed)
+    if not len(splits.test):
+        raise InputError(
+            f"{dataset.name} has too few images to keep any for testing, and enhancing is measured on them; "
+            "add images"
+        )
+    methods: Sequence[Method] = [classifier]
+    if splits.minority:
+        methods = [classifier, with_new_head(classifier)]
+    elif head_epochs is not None and not classifier.trains_head:
+        raise InputError(
+            "`head_epochs`: no class is rare, so no head is trained anew; leave it out, or make some rare with "
+            "`imbalance` step"
+        )
+    config = classifiers.config.model_copy(update={"head_epochs": head_epochs})
+    steps = math.ceil(len(splits.train) / config.batch_size)
+    classifiers = replace(classifiers, methods=tuple(methods), config=config)
+    study = EnhanceStudy(
+        classifiers=classifiers,
+        method=chosen,
+        width=width,
+        copy_epochs=copy_epochs or math.ceil(COPY_STEPS / steps),
+        enhance_epochs=enhance_epochs,
+        frozen=not train_classifier,
+        fresh_epochs=fresh_epochs or config.epochs + enhance_epochs,
+    )
+    check_grid(replace(classifiers, methods=(*methods, chosen)), dataset)
+    return study
+
+
+def with_new_head(method: Method) -> Method:
+    """Return a method with a head trained anew under balanced softmax on the embeddings of its network.
+
+    That is classifier re-training (Kang et al. 2020) with the loss of Ren et al. 2020 in place of class-balanced
+    sampling: today's usual remedy that leaves the features as they are.
+
+    Examples
+    --------
+    >>> with_new_head(get_method("bl")).label
+    'bl:head=new-head:head_loss=balanced-softmax'
+    """
+    unwanted = [place for place in ("features", "head_sampler") if getattr(method, place) is not None]
+    changes = ["head=new-head", "head_loss=balanced-softmax", *(f"{place}=none" for place in unwanted)]
+    return get_method(":".join([method.label, *changes]))
+
+
+def _check_methods(method: Method, classifier: Method) -> None:
+    if classifier.adjust is not None:
+        raise InputError(
+            f"`classifier_method` {classifier.label} changes logits after training, which a U-Net before the network "
+            "cannot be trained through; take balanced-softmax or another loss"
+        )
+    unfit = [words for place, words in UNFIT_PLACES.items() if place in method.places]
+    if unfit:
+        raise InputError(
+            f"`method` {method.label} acts on {unfit[0]}, and a U-Net is trained by images and a loss alone; take bl, "
+            "balanced-softmax, ros or the like"
+        )
+    if method.head_layer not in ("linear", classifier.head_layer):
+        raise InputError(
+            f"`method` {method.label} needs a {method.head_layer} head, and the classifier has a "
+            f"{classifier.head_layer} one; add `classifier_method` {method.label}"
+        )

@@ -1,0 +1,236 @@
+"""From the finished runs of a study to what ``summary.json`` says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from counterpoise.evaluation import evaluate_predictions, mean_interval, scores_to_rows
+from counterpoise.evaluation.changes import count_changes
+from counterpoise.runs.folder import RunFolder
+from counterpoise.runs.results import (
+    COLUMNS,
+    by_draw,
+    compare_methods,
+    method_scores,
+    result_rows,
+    results_table,
+)
+from counterpoise.studies.engine.run import Outcome
+from counterpoise.studies.enhance.plan import (
+    CONTROLS,
+    ENHANCED,
+    FRESH,
+    TRAINED_ON,
+    VARIANTS,
+    EnhanceStudy,
+    VariantPlan,
+)
+from counterpoise.studies.enhance.published import PUBLISHED
+from counterpoise.studies.enhance.reading import read_predictions
+from counterpoise.studies.enhance.variants import variant_title
+
+GAINED = (("accuracy", "all"), ("gmean", "all"), ("recall", "minority"), ("recall", "majority"))
+"""Metrics, each of a group of classes."""
+
+
+def summarize(
+    study: EnhanceStudy, outcomes: Sequence[Outcome], table: pd.DataFrame, *, seconds: float
+) -> dict[str, Any]:
+    """Return what a study found, ready for JSON.
+
+    Parameters
+    ----------
+    study : EnhanceStudy
+        What was done.
+    outcomes : sequence of Outcome
+        What became of its runs.
+    table : DataFrame
+        Their test scores in long format.
+    seconds : float
+        How long it took.
+    """
+    folders = [outcome.folder for outcome in outcomes if outcome.folder is not None]
+    any_record = folders[0].record if folders else None
+    minority = bool(any_record and any_record["dataset"]["minority"])
+    metric = "gmean" if minority else "accuracy"
+    base = study.classifiers
+    dataset = any_record["dataset"]["name"] if any_record else base.source
+    imbalance = any_record["imbalance"] if any_record else base.split.profile
+    return {
+        "format": 1,
+        "kind": "enhance",
+        "dataset": dataset,
+        "imbalance": imbalance,
+        "rare": minority,
+        "draws": len(base.draws),
+        "metric": metric,
+        "network": base.network,
+        "classifier": study.classifier.label,
+        "method": study.method.label,
+        "frozen": study.frozen,
+        "width": study.width,
+        "epochs": {
+            "classifier": base.config.epochs,
+            "copy": study.copy_epochs,
+            "enhance": study.enhance_epochs,
+            "fresh": study.fresh_epochs,
+        },
+        "copy": _copies(folders),
+        "methods": _methods(study, outcomes, table),
+        "full": _full_scores(study, full_table(folders)),
+        "changes": _changes(study, folders),
+        "gains": _gains(study, table),
+        "tests": compare_methods(table, metric),
+        # The slides' classes are all of the same size.
+        "slides": [
+            entry._asdict() for entry in PUBLISHED.get(dataset, ()) if imbalance["profile"] == "natural"
+        ],
+        "images": [],
+        "winner": None,
+        "failed": [
+            {
+                "method": o.plan.arm if isinstance(o.plan, VariantPlan) else o.plan.method,
+                "draw": o.plan.draw,
+                "error": o.error,
+            }
+            for o in outcomes
+            if o.error is not None
+        ],
+        "command": base.command,
+        "wall_seconds": round(seconds, 3),
+    }
+
+
+def full_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
+    """Return the scores on training and test images together, which the slides call full, in long format.
+
+    They are of the classifier and of the same behind the U-Net. Both have learned from the training images, so that
+    these scores say little of new images.
+    """
+    rows: list[dict[str, Any]] = []
+    for folder in folders:
+        if folder.record["method"] != ENHANCED:
+            continue
+        matrices = folder.record["enhance"]["train_confusion"]
+        classifier = folder.record["enhance"]["classifier"]
+        for method, run in ((classifier, _sibling(folders, folder, classifier)), (ENHANCED, folder)):
+            scores = _scores_of(np.add(matrices[method], run.metrics["test"]["confusion_matrix"]), run)
+            common = {name: result_rows(run)[0][name] for name in COLUMNS[:6]}
+            rows += [common | row for row in scores_to_rows(scores)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _sibling(folders: Sequence[RunFolder], folder: RunFolder, method: str) -> RunFolder:
+    draw = folder.record["draw"]
+    return next(f for f in folders if (f.record["draw"], f.record["method"]) == (draw, method))
+
+
+def _scores_of(matrix: np.ndarray, run: RunFolder) -> dict[str, Any]:
+    """Return all scores that follow from a confusion matrix (rows are true classes)."""
+    true, predicted = (axis.repeat(matrix.ravel()) for axis in map(np.ravel, np.indices(matrix.shape)))
+    record = run.record["dataset"]
+    return evaluate_predictions(true, predicted, classes=record["classes"], minority=record["minority"])
+
+
+def _methods(study: EnhanceStudy, outcomes: Sequence[Outcome], table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return mean and interval of every score of every arm, as a comparison's summary has them."""
+    folders = [outcome.folder for outcome in outcomes if outcome.folder is not None]
+    validation = results_table(folders, "validation")
+    plans = {o.plan.arm: o.plan for o in outcomes if isinstance(o.plan, VariantPlan)}
+    names = [study.classifier.label, *reversed(VARIANTS)]
+    titles = {study.classifier.label: "Classifier"} | {n: variant_title(plan) for n, plan in plans.items()}
+    if study.new_head is not None:
+        names.append(study.new_head.label)
+        titles[study.new_head.label] = "Classifier, head trained anew"
+    return [
+        {
+            "method": name,
+            "title": titles.get(name, name),
+            "what": describe(name, study),
+            "n": len({f.record["draw"] for f in folders if f.record["method"] == name}),
+            "best": False,
+            "beats_baseline": None,
+            "note": "",
+            "scores": method_scores(table, name),
+            "validation": method_scores(validation, name).get("all", {}),
+        }
+        for name in names
+    ]
+
+
+def describe(name: str, study: EnhanceStudy) -> str:
+    """Say what an arm is, in a sentence."""
+    first, more = study.classifiers.config.epochs, study.enhance_epochs
+    by = f"with {study.method.label}"
+    if name == ENHANCED:
+        kept = "frozen with its batch-norm statistics" if study.frozen else "trained on with it"
+        return (
+            f"the U-Net, having learned to copy for {_epochs(study.copy_epochs)}, is trained {by} for {_epochs(more)} "
+            f"before the same classifier, {kept}"
+        )
+    if name == TRAINED_ON:
+        return f"the classifier alone is trained on {by} for as many steps: {_epochs(more)}"
+    if name == FRESH:
+        return (
+            f"the copying U-Net and a classifier that starts anew are trained together {by} for "
+            f"{_epochs(study.fresh_epochs)}; the classifier and the U-Net had {first + more} one after the other"
+        )
+    if name == study.classifier.label:
+        return f"trained on the original images with {name} for {_epochs(first)}"
+    head = study.classifiers.config.head_epochs or first
+    return f"the classifier's head is trained anew under balanced softmax for {_epochs(head)}"
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
+
+
+def _full_scores(study: EnhanceStudy, table: pd.DataFrame) -> dict[str, Any]:
+    return {name: method_scores(table, name) for name in (study.classifier.label, ENHANCED)}
+
+
+def _copies(folders: Sequence[RunFolder]) -> list[dict[str, Any]]:
+    """Return, for each draw, how well the U-Net copied images before it was trained before the classifier."""
+    return [
+        {"draw": folder.record["draw"]} | folder.record["enhance"]["copy"][-1]
+        for folder in folders
+        if folder.record["method"] == ENHANCED
+    ]
+
+
+def _changes(study: EnhanceStudy, folders: Sequence[RunFolder]) -> list[dict[str, Any]]:
+    """Return, for each draw, what becomes right and wrong between the other arms and the enhanced classifier."""
+    runs = {(f.record["draw"], f.record["method"]): f for f in folders}
+    found = []
+    for draw in study.classifiers.draws:
+        if (draw, ENHANCED) not in runs:
+            continue
+        after = read_predictions(runs[draw, ENHANCED])
+        for name in (study.classifier.label, *CONTROLS):
+            if (draw, name) in runs:
+                before = read_predictions(runs[draw, name])
+                changes = count_changes(after.true, before.predicted, after.predicted)
+                found.append(
+                    {"draw": draw, "before": name, "after": ENHANCED, "n": len(after.true)}
+                    | changes._asdict()
+                )
+    return found
+
+
+def _gains(study: EnhanceStudy, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return by how much the enhanced classifier is above each other arm, over the draws that both have."""
+    found = []
+    for metric, classes in GAINED:
+        values = by_draw(table, metric, classes)
+        enhanced = values.get(ENHANCED, {})
+        others = [study.classifier.label, *CONTROLS]
+        for name in others + ([study.new_head.label] if study.new_head is not None else []):
+            gains = [enhanced[d] - value for d, value in values.get(name, {}).items() if d in enhanced]
+            if gains:
+                interval = mean_interval(gains)._asdict()
+                found.append({"over": name, "metric": metric, "classes": classes} | interval)
+    return found

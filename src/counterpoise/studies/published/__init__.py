@@ -1,0 +1,1 @@
+"""The papers' published numbers, as CSV files."""

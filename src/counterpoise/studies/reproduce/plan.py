@@ -1,0 +1,233 @@
+"""From a table to the runs that make it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
+from counterpoise.exceptions import DataError, InputError, UnknownNameError
+from counterpoise.files import content_hash
+from counterpoise.methods import Method, get_method
+from counterpoise.studies.engine.grid import RunGrid, check_grid, make_grid
+from counterpoise.studies.engine.run import Task
+from counterpoise.studies.reproduce.sources import load_images
+from counterpoise.studies.reproduce.tables import Setting, Table
+from counterpoise.training.fit import NETWORK_PLACES
+from counterpoise.training.preparation import read_minority
+
+
+@dataclass(frozen=True)
+class TableLine:
+    """One line of a table, as a study on loaded images.
+
+    Attributes
+    ----------
+    setting : Setting
+        The line.
+    study : RunGrid
+        Its methods and draws.
+    dataset : ImageDataset
+        The images.
+    """
+
+    setting: Setting
+    study: RunGrid
+    dataset: ImageDataset
+
+    @property
+    def minority_share(self) -> float | None:
+        """The share of rare classes among all; None where the setting does not say it."""
+        if self.setting.minority is None:
+            return None
+        minority = read_minority(self.setting.minority, self.dataset.classes)
+        if isinstance(minority, float):
+            return minority
+        return (minority if isinstance(minority, int) else len(minority)) / self.dataset.num_classes
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A table to be made again.
+
+    Attributes
+    ----------
+    table : Table
+        Which.
+    cells : tuple of TableLine
+        Its lines.
+    draws : int
+        How many draws.
+    subset : int or None
+        Training images of each class at most; None: all, which is the published protocol.
+    command : str
+        The command line, for the record.
+    """
+
+    table: Table
+    cells: tuple[TableLine, ...]
+    draws: int
+    subset: int | None
+    command: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Hash of what all runs share; draws may be added later."""
+        return content_hash([[c.setting.name, c.study.identity(c.dataset)] for c in self.cells])
+
+    def tasks(self, out: Path) -> list[Task]:
+        """Return every run, draw by draw over all lines, so that an early stop leaves whole draws.
+
+        Parameters
+        ----------
+        out : Path
+            The table's folder; each line has one of its own in it.
+        """
+        return [
+            Task(plan, cell.dataset, out / cell.setting.name)
+            for draw in range(self.draws)
+            for cell in self.cells
+            for plan in cell.study.plans(cell.dataset)
+            if plan.draw == draw
+        ]
+
+    def with_draws(self, draws: int) -> TablePlan:
+        """Return the plan with another number of draws."""
+        cells = tuple(
+            replace(cell, study=replace(cell.study, draws=tuple(range(draws)))) for cell in self.cells
+        )
+        return replace(self, cells=cells, draws=draws)
+
+    def only(self, names: Sequence[str]) -> TablePlan:
+        """Return the plan of some lines alone.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such line.
+        """
+        known = [cell.setting.name for cell in self.cells]
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(f"line of {self.table.name}", name, known)
+        return replace(self, cells=tuple(c for c in self.cells if c.setting.name in names))
+
+    def trainings(self) -> int:
+        """Return how many networks are trained: methods that start from the same one share it."""
+        networks = {
+            (cell.setting.name, draw, _network_key(method))
+            for cell in self.cells
+            for draw in range(self.draws)
+            for method in cell.study.methods
+        }
+        return len(networks)
+
+
+def _network_key(method: Method) -> str:
+    pieces = {p: piece.identity() for p, piece in method.places.items() if p in NETWORK_PLACES}
+    return content_hash([pieces, method.head_layer, method.schedule])
+
+
+def plan_table(
+    table: Table,
+    *,
+    draws: int | None = None,
+    subset: int | None = None,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    command: str = "",
+    load: Callable[..., ImageDataset] = load_dataset,
+) -> TablePlan:
+    """Load what a table needs and return its runs; what cannot work is found before anything is written.
+
+    Parameters
+    ----------
+    table : Table
+        Which, of the kind ``"methods"``.
+    draws : int, optional
+        How many draws; the table's own number by default.
+    subset : int, optional
+        Training images to keep of each class, at most. What comes of it is not the published protocol.
+    data_dir : Path, optional
+        Where the images lie.
+    device : {"auto", "cpu", "cuda"}
+        What trains.
+    command : str
+        The command line, for the record.
+    load : callable
+        `load_dataset`, or what shows its progress.
+
+    Raises
+    ------
+    InputError
+        If an option is refused, or images are absent.
+    """
+    count = table.draws if draws is None else draws
+    images: dict[Any, tuple[str, ImageDataset]] = {}
+    cells = []
+    for setting in table.settings:
+        key = (setting.data, setting.image_size)
+        if key not in images:
+            size = setting.image_size
+            images[key] = load_images(
+                setting.data, data_dir=data_dir, image_size=size, subset=subset, load=load
+            )
+        source, dataset = images[key]
+        _check_subset(setting, dataset, subset)
+        study = make_grid(
+            dataset,
+            source=source,
+            methods=[get_method(spec) for spec in setting.methods],
+            draws=count,
+            imbalance=setting.imbalance,
+            ratio=setting.ratio,
+            minority=setting.minority,
+            validation_fraction=0.0,  # the papers train on all training images
+            backbone=setting.network,
+            weights=_find_weights(setting, data_dir),
+            freeze=None if setting.freeze is None else str(setting.freeze),
+            epochs=setting.epochs,
+            batch_size=setting.batch_size,
+            lr=setting.lr,
+            device=device,
+            command=command,
+        )
+        check_grid(study, dataset)
+        cells.append(TableLine(setting, study, dataset))
+    return TablePlan(table, tuple(cells), count, subset, command)
+
+
+def _check_subset(setting: Setting, dataset: ImageDataset, subset: int | None) -> None:
+    largest = int(dataset.train.class_counts(dataset.num_classes).max())
+    if subset is not None and setting.ratio is not None and largest < setting.ratio:
+        raise InputError(
+            f"`subset` {subset}: {setting.title} needs {setting.ratio:g} images of a class to leave one of a rare "
+            f"class; give `subset` {setting.ratio:g} or more"
+        )
+
+
+def _find_weights(setting: Setting, data_dir: Path | None) -> Path | None:
+    if setting.weights is None:
+        return None
+    path = resolve_data_dir(data_dir) / setting.weights
+    if not path.is_file():
+        raise DataError(
+            f"{path} is not there; put torchvision's {setting.network} with its ImageNet weights there, as a file of "
+            "its state dict"
+        )
+    return path
+
+
+def with_settings(table: Table, **changes: Any) -> Table:
+    """Return a table with every setting changed, for a rehearsal on less.
+
+    Examples
+    --------
+    >>> from counterpoise.studies.reproduce.tables import get_table
+    >>> {setting.epochs for setting in with_settings(get_table("thesis-7.2"), epochs=1).settings}
+    {1}
+    """
+    settings = tuple(setting.model_copy(update=changes) for setting in table.settings)
+    return table.model_copy(update={"settings": settings})

@@ -1,0 +1,217 @@
+"""Published and measured numbers side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from counterpoise.evaluation import mean_interval
+from counterpoise.studies.reproduce.published import Published
+from counterpoise.studies.reproduce.tables import Table
+
+GROUPS = ("majority", "minority", "all")
+#: Class groups and scores that are shown where a paper gives no numbers.
+DEFAULT_KEYS = (("minority", "recall"), ("all", "recall"), ("all", "f1"), ("all", "gmean"))
+
+
+class Side(NamedTuple):
+    """One cell of a table: what was published, and what was measured here.
+
+    Attributes
+    ----------
+    setting, method, classes, metric
+        Which cell; ``method`` without its options.
+    published : float or None
+        In [0, 1]; None where the paper has no such number.
+    mean, low, high : float or None
+        Mean over draws and its 95 % interval; None where nothing was run, the interval for fewer than two draws.
+    n : int
+        How many draws.
+    """
+
+    setting: str
+    method: str
+    classes: str
+    metric: str
+    published: float | None
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus published."""
+        return None if self.published is None or self.mean is None else self.mean - self.published
+
+    @property
+    def of_one_draw(self) -> tuple[float, float] | None:
+        """The range in which one further draw of ours would fall, at 95 %; None for fewer than two draws.
+
+        The papers have one draw. ``mean ± t * s * sqrt(1 + 1/n)`` is ``sqrt(n + 1)`` times as wide as the interval of
+        the mean, ``mean ± t * s / sqrt(n)``.
+        """
+        if self.mean is None or self.low is None or self.high is None:
+            return None
+        half = (self.high - self.low) / 2 * (self.n + 1) ** 0.5
+        return self.mean - half, self.mean + half
+
+
+class Agreement(NamedTuple):
+    """How far our numbers are from the published ones.
+
+    Attributes
+    ----------
+    method : str
+        Whose; ``"all"`` for all together.
+    compared : int
+        How many numbers there are of both.
+    difference : float or None
+        Ours minus published, on average.
+    spread : float or None
+        The same without its sign, on average.
+    judged : int
+        How many of those compared have two draws or more.
+    inside, above, below : int
+        How many of these published numbers are in the range of one further draw of ours, above it, and below.
+    """
+
+    method: str
+    compared: int
+    difference: float | None
+    spread: float | None
+    judged: int
+    inside: int
+    above: int
+    below: int
+
+
+class Best(NamedTuple):
+    """The best of a row of a table; several where they tie.
+
+    Attributes
+    ----------
+    setting, classes, metric
+        Which row.
+    published, ours : tuple of str
+        Methods; empty where there is no number.
+    same : bool or None
+        Whether one of the best published is also best here, among the methods that have both numbers; None with
+        fewer than two of those.
+    """
+
+    setting: str
+    classes: str
+    metric: str
+    published: tuple[str, ...]
+    ours: tuple[str, ...]
+    same: bool | None
+
+
+def record_name(label: str) -> str:
+    """Return the method's name without its options.
+
+    Examples
+    --------
+    >>> record_name("aos:eps=0.1")
+    'aos'
+    """
+    return label.partition(":")[0]
+
+
+def keys_of(numbers: Sequence[Published]) -> list[tuple[str, str]]:
+    """Return the class groups and scores that a paper gives, in its order."""
+    return list(dict.fromkeys((number.classes, number.metric) for number in numbers)) or list(DEFAULT_KEYS)
+
+
+def values_of(results: pd.DataFrame) -> dict[tuple[str, str, str, str], dict[int, float]]:
+    """Return (setting, method, classes, metric) -> draw -> value of a table in long format."""
+    found: dict[tuple[str, str, str, str], dict[int, float]] = {}
+    columns: Iterable[Any] = zip(
+        *(results[c] for c in ("setting", "method", "classes", "metric", "draw", "value")), strict=True
+    )
+    for setting, method, classes, metric, draw, value in columns:
+        if pd.notna(value):
+            key = (setting, record_name(method), str(classes), metric)
+            found.setdefault(key, {})[int(draw)] = float(value)
+    return found
+
+
+def side_by_side(table: Table, numbers: Sequence[Published], results: pd.DataFrame) -> list[Side]:
+    """Return every cell of a table, line by line, method by method.
+
+    Parameters
+    ----------
+    table : Table
+        Which.
+    numbers : sequence of Published
+        The paper's.
+    results : DataFrame
+        Ours, as in ``results.csv``.
+    """
+    published = {number[:4]: number.value for number in numbers}
+    measured = values_of(results)
+    sides = []
+    for setting in table.settings:
+        ours = [record_name(method) for method in setting.methods]
+        theirs = [number.method for number in numbers if number.setting == setting.name]
+        for method in dict.fromkeys([*ours, *theirs]):
+            for classes, metric in keys_of(numbers):
+                key = (setting.name, method, classes, metric)
+                found = mean_interval(measured.get(key, {}).values())
+                sides.append(Side(*key, published.get(key), *found))
+    return sides
+
+
+def agreement(sides: Iterable[Side]) -> list[Agreement]:
+    """Return how far our numbers are from the published ones: of all methods together, then of each."""
+    both = [side for side in sides if side.difference is not None]
+    methods = dict.fromkeys(side.method for side in both)
+    return [_agreement("all", both)] + [
+        _agreement(name, [side for side in both if side.method == name]) for name in methods
+    ]
+
+
+def _agreement(method: str, both: Sequence[Side]) -> Agreement:
+    differences = [side.difference for side in both if side.difference is not None]
+    count = len(differences)
+    above = below = judged = 0
+    for side in both:
+        if side.of_one_draw is not None and side.published is not None:
+            low, high = side.of_one_draw
+            judged += 1
+            above += side.published > high
+            below += side.published < low
+    return Agreement(
+        method,
+        count,
+        sum(differences) / count if count else None,
+        sum(abs(d) for d in differences) / count if count else None,
+        judged,
+        judged - above - below,
+        above,
+        below,
+    )
+
+
+def best_of(sides: Iterable[Side]) -> list[Best]:
+    """Return the best of every row: one line of a table by one score."""
+    rows: dict[tuple[str, str, str], list[Side]] = {}
+    for side in sides:
+        rows.setdefault((side.setting, side.classes, side.metric), []).append(side)
+    return [_best(key, row) for key, row in rows.items()]
+
+
+def _best(key: tuple[str, str, str], row: Sequence[Side]) -> Best:
+    both = [side for side in row if side.difference is not None]
+    same = None
+    if len(both) > 1:
+        same = bool(set(_largest(both, "published")) & set(_largest(both, "mean")))
+    return Best(*key, _largest(row, "published"), _largest(row, "mean"), same)
+
+
+def _largest(row: Sequence[Side], field: str) -> tuple[str, ...]:
+    found = {side.method: getattr(side, field) for side in row if getattr(side, field) is not None}
+    return tuple(name for name, value in found.items() if value == max(found.values()))

@@ -1,0 +1,120 @@
+"""The images that a table needs: found, loaded, and, if asked for, made fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
+from counterpoise.exceptions import DataError, InputError
+
+#: Called with the number of images read so far and of all.
+OnProgress = Callable[[int, int], None]
+_SEED = 0
+
+
+@cache
+def _sources() -> dict[str, Any]:
+    return yaml.safe_load((files(__package__) / "sources.yaml").read_text(encoding="utf-8"))
+
+
+def find_source(name: str, data_dir: Path | None) -> str:
+    """Return what to load for the images called `name`: a path, or the name of a built-in set.
+
+    Raises
+    ------
+    DataError
+        If they are nowhere; the message says what to put where.
+    """
+    folder = resolve_data_dir(data_dir)
+    entry = _sources()[name]
+    for source in entry["sources"]:
+        if "." not in source and not source.endswith("/"):
+            return source
+        if (folder / source).exists():
+            return str(folder / source)
+    raise DataError(
+        f"{name} is not in {folder}; put {entry['put']} there, or point `data_dir` (or COUNTERPOISE_DATA) to "
+        "where it lies"
+    )
+
+
+def load_images(
+    name: str,
+    *,
+    data_dir: Path | None = None,
+    image_size: int | None = None,
+    subset: int | None = None,
+    load: Callable[..., ImageDataset] = load_dataset,
+) -> tuple[str, ImageDataset]:
+    """Return what the images called `name` were loaded from, and the images.
+
+    Parameters
+    ----------
+    name : str
+        A name of ``sources.yaml``.
+    data_dir : Path, optional
+        The data folder.
+    image_size : int, optional
+        Pixels of each side.
+    subset : int, optional
+        Training images to keep of each class, at most.
+    load : callable
+        `load_dataset`, or what shows its progress.
+
+    Raises
+    ------
+    DataError
+        If they are absent or damaged.
+    """
+    source = find_source(name, data_dir)
+    dataset = load(source, data_dir=data_dir, image_size=image_size)
+    return source, dataset if subset is None else fewer_images(dataset, subset)
+
+
+def stands_in(name: str, dataset: ImageDataset, *, subset: int | None = None) -> str | None:
+    """Say what differs between images and the real ones called `name`; None where nothing is known to.
+
+    Examples
+    --------
+    >>> stands_in("mnist", load_dataset("digits"))
+    'mnist is not the real one here: 1797 training images of 10 classes, not 60000 of 10'
+    """
+    entry = _sources()[name]
+    expected = entry.get("train"), entry.get("classes")
+    found = len(dataset.train), dataset.num_classes
+    # A subset has fewer images in any case.
+    same = found[1] == expected[1] if subset is not None else found == expected
+    if expected == (None, None) or same:
+        return None
+    return (
+        f"{name} is not the real one here: {found[0]} training images of {found[1]} classes, not {expected[0]} of "
+        f"{expected[1]}"
+    )
+
+
+def fewer_images(dataset: ImageDataset, per_class: int) -> ImageDataset:
+    """Return a data set with at most `per_class` training images of each class, always the same; the rest as it is.
+
+    Examples
+    --------
+    >>> digits = load_dataset("digits")
+    >>> fewer_images(digits, 20).train.class_counts(10).tolist()
+    [20, 20, 20, 20, 20, 20, 20, 20, 20, 20]
+    """
+    if per_class < 2:
+        raise InputError(f"`subset` {per_class}: at least 2 training images of each class are needed")
+    generator = np.random.default_rng(_SEED)
+    labels = dataset.train.labels
+    kept = [
+        generator.permutation(np.flatnonzero(labels == index))[:per_class]
+        for index in range(dataset.num_classes)
+    ]
+    return replace(dataset, train=dataset.train.subset(np.sort(np.concatenate(kept))))

@@ -1,0 +1,256 @@
+"""What a transfer study is: its trainings, and everything that their numbers depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from counterpoise.config.train import TrainConfig, make_config
+from counterpoise.datasets import ImageDataset
+from counterpoise.exceptions import InputError
+from counterpoise.files import content_hash
+from counterpoise.networks import create_network, is_chain, learned_layers
+from counterpoise.studies.transfer.tasks import TaskImages, Tasks, draw_tasks, read_layers, task_images
+from counterpoise.training.preparation import check_machine
+
+#: The lecture's names, in the order of its text: layers of B or A, frozen or (+) fine-tuned, then trained on B.
+TREATMENTS = ("BnB", "BnB+", "AnB", "AnB+")
+BASES = ("baseA", "baseB")
+
+
+class Training(NamedTuple):
+    """One training of a study.
+
+    Attributes
+    ----------
+    draw : int
+        Which draw of the tasks and their images.
+    treatment : str
+        One of `BASES` or `TREATMENTS`.
+    layers : int
+        How many layers are copied; 0 for the bases.
+    """
+
+    draw: int
+    treatment: str
+    layers: int = 0
+
+    @property
+    def source(self) -> str:
+        """The task whose base network the copied layers come from; for a base, its own."""
+        return self.treatment[4] if self.is_base else self.treatment[0]
+
+    @property
+    def target(self) -> str:
+        """The task that is trained on."""
+        return self.source if self.is_base else "B"
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is trained from nothing."""
+        return self.treatment in BASES
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the copied layers stay as they are."""
+        return not self.is_base and not self.treatment.endswith("+")
+
+    @property
+    def name(self) -> str:
+        """Its name in the lecture.
+
+        Examples
+        --------
+        >>> Training(0, "AnB+", 3).name, Training(0, "baseB").name
+        ('A3B+', 'baseB')
+        """
+        return self.treatment if self.is_base else self.treatment.replace("n", str(self.layers))
+
+    @property
+    def base(self) -> Training:
+        """The training whose network the copied layers come from."""
+        return Training(self.draw, f"base{self.source}")
+
+    @property
+    def file_name(self) -> str:
+        """A unique name for its files."""
+        return f"draw{self.draw:03d}-{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferPlan:
+    """A transfer study.
+
+    Attributes
+    ----------
+    source : str
+        The data set as the user named it.
+    fingerprint : str
+        Its content hash.
+    image_size : tuple of int
+        Height and width, in pixels, that its images are brought to.
+    split : str
+        How its classes make up the two tasks, see `draw_tasks`.
+    layers : tuple of int
+        How many layers are copied.
+    draws : tuple of int
+        Which draws; draw d has the seed ``config.seed + d`` for the tasks, their images and the trainings.
+    network : str
+        The network's name.
+    images_per_class, source_images_per_class : int or None
+        Training images of each class of the target B, and of the source A; None: all.
+    test_fraction : float
+        Share held out where the data set has no test split.
+    config : TrainConfig
+        All settings of the trainings.
+    command : str
+        The command line, for the record.
+    """
+
+    source: str
+    fingerprint: str
+    image_size: tuple[int, int]
+    split: str
+    layers: tuple[int, ...]
+    draws: tuple[int, ...]
+    network: str
+    images_per_class: int | None
+    source_images_per_class: int | None
+    config: TrainConfig
+    test_fraction: float = 0.2
+    command: str = ""
+
+    @property
+    def cells(self) -> list[Training]:
+        """Every training: the bases of all draws first, then, draw by draw, what starts from them."""
+        bases = [Training(draw, base) for draw in self.draws for base in BASES]
+        return bases + [
+            Training(draw, treatment, n)
+            for draw in self.draws
+            for n in self.layers
+            for treatment in TREATMENTS
+        ]
+
+    def seed(self, draw: int) -> int:
+        """Return what everything random in a draw follows from."""
+        return self.config.seed + draw
+
+    def tasks(self, draw: int, classes: Sequence[str]) -> Tasks:
+        """Return the two tasks of a draw."""
+        return draw_tasks(self.split, classes, seed=self.seed(draw))
+
+    def images(self, dataset: ImageDataset, draw: int, task: str) -> TaskImages:
+        """Return the images of task ``"A"`` or ``"B"`` in a draw."""
+        per_class = self.source_images_per_class if task == "A" else self.images_per_class
+        return task_images(
+            dataset,
+            self.tasks(draw, dataset.classes).classes(task),
+            per_class=per_class,
+            test_fraction=self.test_fraction,
+            seed=self.seed(draw),
+        )
+
+    @property
+    def identity(self) -> str:
+        """Hash of what all trainings share; layers and draws may be added to a study later."""
+        settings: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("fingerprint", "image_size", "split", "network", "test_fraction")
+        }
+        sizes = [self.source_images_per_class, self.images_per_class]
+        return content_hash([settings, sizes, self.config.model_dump()])
+
+
+def make_transfer_plan(
+    dataset: ImageDataset,
+    *,
+    source: str,
+    split: str = "random",
+    layers: str = "1..7",
+    draws: int = 1,
+    backbone: str = "alexnet8",
+    images_per_class: int | None = None,
+    source_images_per_class: int | None = None,
+    test_fraction: float | None = None,
+    command: str = "",
+    **training: Any,
+) -> TransferPlan:
+    """Return a plan from options as typed; everything wrong is found before anything is written.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+        The loaded data set.
+    source : str
+        How the user named it.
+    split, layers : str
+        As in `draw_tasks` and `read_layers`.
+    draws : int
+        How many draws.
+    backbone : str
+        A network that is a chain of layers.
+    images_per_class, source_images_per_class : int, optional
+        Training images of each class of B, and of A. Default: all.
+    test_fraction : float, optional
+        Share held out where the data set has no test split; 0.2 if not given.
+    command : str
+        The command line, for the record.
+    **training
+        Fields of `TrainConfig`.
+
+    Raises
+    ------
+    InputError
+        If an option is refused.
+    """
+    if draws < 1:
+        raise InputError(f"`draws` {draws}: at least one draw is needed, and two for an interval")
+    for name, value in (
+        ("`images_per_class`", images_per_class),
+        ("`source_images_per_class`", source_images_per_class),
+    ):
+        if value is not None and value < 2:
+            raise InputError(f"{name} {value}: at least 2 images of each class are needed")
+    if test_fraction is not None and dataset.test is not None:
+        raise InputError(
+            f"`test_fraction`: {dataset.name} has test images of its own; leave `test_fraction` out"
+        )
+    plan = TransferPlan(
+        source=source,
+        fingerprint=dataset.fingerprint,
+        image_size=dataset.image_size,
+        split="".join(split.split()) if split.strip() in ("random", "natural") else split,
+        layers=read_layers(layers),
+        draws=tuple(range(draws)),
+        network=backbone,
+        images_per_class=images_per_class,
+        source_images_per_class=source_images_per_class,
+        config=make_config(**training),
+        command=command,
+        **({} if test_fraction is None else {"test_fraction": test_fraction}),
+    )
+    _check(plan, dataset)
+    return plan
+
+
+def _check(plan: TransferPlan, dataset: ImageDataset) -> None:
+    """Make the first draw's tasks and its network once."""
+    check_machine(plan.config)
+    images = [plan.images(dataset, plan.draws[0], task) for task in "AB"]
+    network = create_network(
+        plan.network,
+        num_classes=len(images[1].classes),
+        in_channels=dataset.channels,
+        image_size=dataset.image_size,
+        seed=0,
+    )
+    if not is_chain(network):
+        raise InputError(
+            f"`backbone` {plan.network} is no chain of layers and cannot be cut; use alexnet8, convnet, lenet or vgg16"
+        )
+    most = len(learned_layers(network))
+    if plan.layers[-1] > most:
+        raise InputError(
+            f"`layers` {plan.layers[-1]}: {plan.network} has {most} learned layers below its head; give 1 to {most}"
+        )

@@ -1,0 +1,209 @@
+"""Source and target of a transfer: two tasks made of the classes of one data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest, make_splits
+from counterpoise.exceptions import DataError, InputError, UnknownNameError
+from counterpoise.training.randomness import generator_for
+
+#: CIFAR-10's classes, as the lecture parts them: made by man (source A), and natural (target B).
+MAN_MADE = ("airplane", "automobile", "ship", "truck")
+NATURAL = ("bird", "cat", "deer", "dog", "frog", "horse")
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The classes of the two tasks, as indices into the data set's classes.
+
+    Attributes
+    ----------
+    a, b : tuple of int
+        Of the source, and of the target.
+    """
+
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+
+    def classes(self, task: str) -> tuple[int, ...]:
+        """Return the classes of task ``"A"`` or ``"B"``."""
+        return self.a if task == "A" else self.b
+
+
+def draw_tasks(split: str, classes: Sequence[str], *, seed: int) -> Tasks:
+    """Return the two tasks of a draw.
+
+    Parameters
+    ----------
+    split : str
+        ``"random"``: two random halves of the classes, which are similar; of an odd number A has one more.
+        ``"natural"``: what man made against what nature did, which are dissimilar; for CIFAR-10. Or the classes by
+        name: ``"A=cat,dog;B=ship,truck"``.
+    classes : sequence of str
+        The class names.
+    seed : int
+        Of the draw; only random halves depend on it.
+
+    Raises
+    ------
+    InputError
+        If `split` cannot be read, or does not give each task at least two classes and each class one task.
+
+    Examples
+    --------
+    >>> draw_tasks("A=cat,dog;B=ship,truck", ["cat", "dog", "ship", "truck"], seed=0)
+    Tasks(a=(0, 1), b=(2, 3))
+    """
+    if split == "random":
+        if len(classes) < 4:
+            raise InputError(
+                f"`split` random: {len(classes)} classes cannot be parted into two tasks; at least 4 are needed"
+            )
+        shuffled = generator_for(seed, "tasks").permutation(len(classes))
+        half = (len(classes) + 1) // 2
+        return Tasks(_ascending(shuffled[:half]), _ascending(shuffled[half:]))
+    if split == "natural":
+        return _natural(classes)
+    return _named(split, classes)
+
+
+def read_layers(text: str) -> tuple[int, ...]:
+    """Return the numbers of layers that are copied, from what a user typed.
+
+    Raises
+    ------
+    InputError
+        If it is no list of numbers and ranges.
+
+    Examples
+    --------
+    >>> read_layers("1..7"), read_layers("1,3,5..7")
+    ((1, 2, 3, 4, 5, 6, 7), (1, 3, 5, 6, 7))
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,4})(?:\s*\.\.\s*(\d{1,4}))?\s*", part)
+        if match is None:
+            raise InputError(f"`layers` {text!r}: expected numbers and ranges, such as 1..7 or 1,3,5,7")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 1 <= first <= last:
+            raise InputError(f"`layers` {text!r}: {part.strip()!r} is no rising range from 1; try 1..7")
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))
+
+
+@dataclass(frozen=True)
+class TaskImages:
+    """The images of one task; labels count its own classes from 0.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Their names.
+    train, test : ImageSplit
+        Images to learn from, and to report on.
+    """
+
+    classes: tuple[str, ...]
+    train: ImageSplit
+    test: ImageSplit
+
+
+def task_images(
+    dataset: ImageDataset,
+    classes: Sequence[int],
+    *,
+    per_class: int | None,
+    test_fraction: float,
+    seed: int,
+) -> TaskImages:
+    """Return the training and test images of a task.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+        A test split is made where it has none.
+    classes : sequence of int
+        The task's classes.
+    per_class : int, optional
+        How many training images of each class to take, at random; all where there are fewer. Default: all.
+    test_fraction : float
+        Share held out where the data set has no test split.
+    seed : int
+        Of the draw.
+
+    Raises
+    ------
+    DataError
+        If there are no images of these classes to test on.
+    """
+    manifest = make_splits(dataset, validation_fraction=0.0, test_fraction=test_fraction, random_state=seed)
+    train, test = manifest.train, manifest.test
+    generator = generator_for(seed, "images")
+    chosen = []
+    # Every class is drawn, so that what is kept of one does not depend on the tasks.
+    for index in range(dataset.num_classes):
+        members = generator.permutation(train[_labels(manifest, dataset, "train")[train] == index])
+        if index in classes:
+            chosen.append(members[:per_class])
+    kept = test[np.isin(_labels(manifest, dataset, "test")[test], classes)]
+    if not len(kept):
+        names = ", ".join(dataset.classes[index] for index in classes)
+        raise DataError(f"{dataset.name} has no test images of {names}; add some, or choose other classes")
+    return TaskImages(
+        tuple(dataset.classes[index] for index in classes),
+        _task_split(manifest, dataset, "train", np.sort(np.concatenate(chosen)), classes),
+        _task_split(manifest, dataset, "test", kept, classes),
+    )
+
+
+def _natural(classes: Sequence[str]) -> Tasks:
+    if set(classes) != {*MAN_MADE, *NATURAL}:
+        raise InputError(
+            "`split` natural: which classes are man-made is known for CIFAR-10 alone; name them as "
+            f'`split` "A={classes[0]},...;B={classes[-1]},..."'
+        )
+    return Tasks(
+        tuple(i for i, name in enumerate(classes) if name in MAN_MADE),
+        tuple(i for i, name in enumerate(classes) if name in NATURAL),
+    )
+
+
+def _named(split: str, classes: Sequence[str]) -> Tasks:
+    match = re.fullmatch(r"\s*A\s*=(?P<A>[^;]*);\s*B\s*=(?P<B>[^;]*)", split)
+    if match is None:
+        raise InputError(
+            f'`split` {split!r}: expected random, natural, or classes as "A=cat,dog;B=ship,truck"'
+        )
+    tasks = {task: [name.strip() for name in match[task].split(",") if name.strip()] for task in "AB"}
+    for task, names in tasks.items():
+        for name in names:
+            if name not in classes:
+                raise UnknownNameError(f"class in task {task} of `split`", name, classes)
+        if len(set(names)) < 2:
+            raise InputError(f"`split`: task {task} has {len(set(names))} classes; name at least two")
+    shared = sorted(set(tasks["A"]) & set(tasks["B"]))
+    if shared:
+        raise InputError(f"`split`: class {shared[0]!r} is in both tasks; leave it out of one")
+    return Tasks(*(_ascending([classes.index(name) for name in set(tasks[task])]) for task in "AB"))
+
+
+def _ascending(indices: Sequence[int] | np.ndarray) -> tuple[int, ...]:
+    return tuple(sorted(int(index) for index in indices))
+
+
+def _labels(manifest: SplitManifest, dataset: ImageDataset, name: str) -> np.ndarray:
+    return dataset.splits[manifest.sources[name]].labels
+
+
+def _task_split(
+    manifest: SplitManifest, dataset: ImageDataset, name: str, indices: np.ndarray, classes: Sequence[int]
+) -> ImageSplit:
+    split = dataset.splits[manifest.sources[name]].subset(indices)
+    own = np.searchsorted(np.asarray(classes), split.labels)
+    return ImageSplit(split.images, own.astype(np.int64), split.paths, split.facts, split.groups)

@@ -1,0 +1,115 @@
+"""What a run keeps besides its numbers: predictions, a map of the embedding, the worst mistakes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+
+from counterpoise.config.train import TrainConfig
+from counterpoise.datasets import ImageSplit
+from counterpoise.networks import Network
+from counterpoise.training.fit import ResampledSet
+from counterpoise.training.predict import embed_images
+from counterpoise.training.randomness import generator_for
+
+MAP_POINTS = 2000
+
+
+MAP_SAMPLE = 400  # images of each class
+
+
+MISTAKES = 24
+
+
+THUMBNAIL = 112
+
+
+def training_map(
+    network: Network, train: ImageSplit, config: TrainConfig, grown: ResampledSet | None = None
+) -> dict[str, Any]:
+    """Return the map of a trained network's embedding, see `embedding_map`.
+
+    Parameters
+    ----------
+    network : Network
+        Trained.
+    train : ImageSplit
+        The training images; a sample of each class is embedded.
+    config : TrainConfig
+        Its seed draws the samples.
+    grown : ResampledSet, optional
+        What the method has embedded and made already: then nothing is embedded here.
+    """
+    grown = grown or _embedded_sample(network, train, config)
+    return embedding_map(grown, generator_for(config.seed, "map"))
+
+
+def _embedded_sample(network: Network, train: ImageSplit, config: TrainConfig) -> ResampledSet:
+    generator = generator_for(config.seed, "map sample")
+    per_class = [np.flatnonzero(train.labels == c) for c in np.unique(train.labels)]
+    kept = np.concatenate([np.sort(generator.permutation(members)[:MAP_SAMPLE]) for members in per_class])
+    sample = train.subset(kept)
+    device = next(network.parameters()).device
+    embeddings = embed_images(network, sample, device=device, workers=config.workers)
+    return ResampledSet(embeddings, sample.labels, np.ones(len(kept), dtype=np.float32), originals=len(kept))
+
+
+def embedding_map(grown: ResampledSet, generator: np.random.Generator) -> dict[str, Any]:
+    """Return the first two principal components of a sample of the training set, originals and synthetic points.
+
+    At most 2000 points, drawn class by class and kind by kind so that the rare ones are there; the axes
+    are those of the originals.
+    """
+    from sklearn.decomposition import PCA
+
+    synthetic = np.arange(len(grown.labels)) >= grown.originals
+    groups = [
+        np.flatnonzero((grown.labels == c) & (synthetic == s))
+        for c in np.unique(grown.labels)
+        for s in (0, 1)
+    ]
+    groups = [group for group in groups if len(group)]
+    share = max(1, MAP_POINTS // len(groups))
+    kept = np.concatenate([np.sort(generator.permutation(group)[:share]) for group in groups])
+    originals = kept[~synthetic[kept]]
+    projection = PCA(n_components=2, svd_solver="full").fit(grown.embeddings[originals])
+    points = projection.transform(grown.embeddings[kept])
+    return {
+        "projection": "PCA",
+        "x": [round(float(v), 4) for v in points[:, 0]],
+        "y": [round(float(v), 4) for v in points[:, 1]],
+        "label": grown.labels[kept].tolist(),
+        "kind": ["synthetic" if s else "original" for s in synthetic[kept]],
+    }
+
+
+def worst_mistakes(split: ImageSplit, probabilities: np.ndarray) -> list[dict[str, Any]]:
+    """Return the images that are wrong with the greatest confidence, the worst first, each with a small PNG."""
+    predicted = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != split.labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    return [
+        {
+            "path": split.paths[i],
+            "true": int(split.labels[i]),
+            "predicted": int(predicted[i]),
+            "probability": round(float(confidence[i]), 6),
+            "image": png_data_uri(np.asarray(split.images[int(i)])),
+        }
+        for i in worst
+    ]
+
+
+def png_data_uri(image: np.ndarray) -> str:
+    """Return an image (C, H, W), uint8, as a PNG data URI, at most 112 pixels wide or high."""
+    from PIL import Image
+
+    picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,111 @@
+"""Embeddings of a frozen network, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from counterpoise.datasets import ImageDataset, SplitManifest
+from counterpoise.exceptions import RunFolderError
+from counterpoise.files import atomic_path, content_hash
+from counterpoise.networks import Network
+from counterpoise.training.device import cpu_threads
+from counterpoise.training.environment import cpu_count
+from counterpoise.training.predict import EmbeddedSplit, embed_images
+
+
+def embedded_splits(
+    network: Network,
+    dataset: ImageDataset,
+    manifest: SplitManifest,
+    splits: ImageDataset,
+    cache: Path,
+    *,
+    device: torch.device,
+    workers: int = 0,
+) -> ImageDataset:
+    """Return the three splits of a run with the embeddings of a network that is frozen whole.
+
+    All images of the data set are embedded once, with every core, and kept on disk; whoever needs the same waits
+    until they are there. A file is named by the content hash of all that it depends on: images, their size,
+    and the network's weights with its normalisation.
+
+    Parameters
+    ----------
+    network : Network
+        Frozen whole; its head does not matter.
+    dataset : ImageDataset
+        The loaded data set.
+    manifest : SplitManifest
+        How it is split.
+    splits : ImageDataset
+        The data set so split.
+    cache : Path
+        Folder for the embeddings.
+    device : torch.device
+        Where the network is to be.
+    workers : int
+        Processes that decode images.
+
+    Raises
+    ------
+    RunFolderError
+        If a file of the cache is damaged, or cannot be written.
+    """
+    key = [dataset.fingerprint, list(dataset.image_size), dataset.channels, device.type, body_hash(network)]
+    path = cache / f"embeddings-{content_hash(key)[:16]}.safetensors"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"cannot write {cache}: {error.strerror}; choose another `cache`") from error
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            with cpu_threads(cpu_count()):
+                embeddings = {
+                    name: np.ascontiguousarray(
+                        embed_images(network, split, device=device, workers=workers), dtype=np.float32
+                    )
+                    for name, split in dataset.splits.items()
+                }
+            _write(path, embeddings)
+    embeddings = _read(path)
+    embedded = {
+        name: EmbeddedSplit.of(split, embeddings[manifest.sources[name]][getattr(manifest, name)])
+        for name, split in splits.splits.items()
+    }
+    return ImageDataset(
+        splits.name, splits.classes, splits.channels, splits.image_size, skipped=splits.skipped, **embedded
+    )
+
+
+def body_hash(network: Network) -> str:
+    """Return 64 hex digits that change with any weight or buffer below the head, or their names."""
+    digest = hashlib.sha256(f"{network.name}{sorted(network.options.items())}".encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        if not name.startswith("classifier."):
+            digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, embeddings: dict[str, np.ndarray]) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            save_file(embeddings, temporary)
+    except SafetensorError as error:
+        raise RunFolderError(
+            f"cannot write {path}: {error}; free some space or choose another `cache`"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RunFolderError(f"cannot read {path} ({error}); delete it to make it anew") from error

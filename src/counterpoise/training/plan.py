@@ -1,0 +1,124 @@
+"""What one run is: everything that its numbers depend on, as plain data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from counterpoise.config.train import TrainConfig
+from counterpoise.datasets import ImageDataset, NaturalImbalance, SplitManifest, create_profile, make_splits
+from counterpoise.files import content_hash
+from counterpoise.methods import Method, get_method
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPlan:
+    """How a data set is split and thinned, up to the draw.
+
+    Attributes
+    ----------
+    profile : dict
+        An imbalance profile's ``to_dict()``.
+    validation_fraction, test_fraction : float
+        Shares held out, in [0, 1); the second only where the data set has no test split.
+    minority_ratio : float
+        A class is a minority class if it has at most ``n_max / minority_ratio`` images (thesis Def. 1.3).
+    manifest : str or None
+        File of a saved split that is used as it is, for every draw.
+    manifest_hash : str or None
+        The saved split's hash.
+    """
+
+    profile: dict[str, Any] = field(default_factory=lambda: NaturalImbalance().to_dict())
+    validation_fraction: float = 0.1
+    test_fraction: float = 0.2
+    minority_ratio: float = 2.0
+    manifest: str | None = None
+    manifest_hash: str | None = None
+
+    def splits(self, dataset: ImageDataset, seed: int) -> SplitManifest:
+        """Return the split of one draw."""
+        if self.manifest is not None:
+            return SplitManifest.load(self.manifest)
+        profile = dict(self.profile)
+        return make_splits(
+            dataset,
+            profile=create_profile(profile.pop("profile"), **profile),
+            validation_fraction=self.validation_fraction,
+            test_fraction=self.test_fraction,
+            minority_ratio=self.minority_ratio,
+            random_state=seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """One method on one draw of one data set.
+
+    Attributes
+    ----------
+    source : str
+        The data set as the user named it.
+    fingerprint : str
+        The data set's content hash.
+    image_size : tuple of int
+        Height and width, in pixels, that its images are brought to.
+    split : SplitPlan
+        How it is split.
+    draw : int
+        Which draw of the split; the seed of both the split and the training is ``config.seed``.
+    method : str
+        As typed: a name, perhaps with changed options.
+    network : str
+        The network's name.
+    weights : str or None
+        File of pretrained weights.
+    weights_hash : str or None
+        Its content hash.
+    new_head : bool
+        Whether the head is drawn anew whatever the weights hold for it.
+    freeze : int, "all" or None
+        How many of the first layers stay as they are; ``"all"``: everything below the head.
+    cache : str or None
+        Folder for the embeddings of a network that is frozen whole.
+    config : TrainConfig
+        All settings of the training.
+    """
+
+    source: str
+    fingerprint: str
+    image_size: tuple[int, int]
+    split: SplitPlan
+    draw: int
+    method: str
+    network: str
+    config: TrainConfig
+    weights: str | None = None
+    weights_hash: str | None = None
+    new_head: bool = False
+    freeze: int | str | None = None
+    cache: str | None = None
+
+    @cached_property
+    def record(self) -> Method:
+        """The method's record with the options changed."""
+        return get_method(self.method)
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of everything the numbers depend on; where the data lies is not part of it."""
+        plan = self.to_dict()
+        del plan["source"], plan["weights"], plan["cache"], plan["split"]["manifest"]
+        return content_hash(plan | {"options": self.record.identity()})
+
+    @property
+    def folder_name(self) -> str:
+        """A readable and unique name for the run folder."""
+        method = re.sub(r"[^A-Za-z0-9_.=-]+", "-", self.method)[:80]
+        return f"draw{self.draw:03d}-{method}-{self.hash[:10]}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON."""
+        return asdict(self) | {"config": self.config.model_dump()}

@@ -1,0 +1,81 @@
+"""From a trained network's logits to the scores that a run folder keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from counterpoise.balance.adjust import Adjustment
+from counterpoise.datasets import ImageDataset
+from counterpoise.evaluation import evaluate
+from counterpoise.files import write_json
+from counterpoise.networks import Network
+from counterpoise.runs.folder import RunFolder
+from counterpoise.runs.records import write_predictions
+from counterpoise.training.artifacts import worst_mistakes
+from counterpoise.training.predict import predict_logits, softmax
+
+SCORED = ("test", "validation")
+
+
+def held_out_logits(
+    network: Network, splits: ImageDataset, *, device: torch.device, workers: int = 0
+) -> dict[str, np.ndarray]:
+    """Return the network's own logits of the test and validation images, where there are any."""
+    return {
+        name: predict_logits(network, split, device=device, workers=workers)
+        for name, split in splits.splits.items()
+        if name in SCORED and len(split)
+    }
+
+
+def write_scores(
+    folder: RunFolder,
+    splits: ImageDataset,
+    minority: tuple[int, ...],
+    logits: Mapping[str, np.ndarray],
+    adjustment: Adjustment | None,
+) -> dict[str, Any]:
+    """Write ``metrics.json``, and ``predictions.csv`` and ``mistakes.json`` of the test images.
+
+    Where an adjustment was learned from the validation images, their scores are those of a cross-fit: a winner is
+    chosen by them.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Where to.
+    splits : ImageDataset
+        The data set in its three splits.
+    minority : tuple of int
+        The rare classes.
+    logits : mapping of str to ndarray
+        The network's own logits of the test and validation images.
+    adjustment : Adjustment or None
+        What is done to them, fitted.
+
+    Returns
+    -------
+    dict
+        What was written to ``metrics.json``.
+    """
+    metrics: dict[str, Any] = dict.fromkeys(SCORED)
+    for name, own in logits.items():
+        split = splits.splits[name]
+        adjusted = own
+        if adjustment is not None and name == "validation":
+            counts = splits.train.class_counts(splits.num_classes)
+            adjusted = adjustment.cross_fit(own, split.labels, counts)
+        elif adjustment is not None:
+            adjusted = adjustment.transform(own)
+        probabilities = softmax(adjusted)
+        metrics[name] = evaluate(split.labels, probabilities, classes=splits.classes, minority=minority)
+        if name == "test":
+            predictions = folder.path / "predictions.csv"
+            write_predictions(predictions, split.paths, splits.classes, split.labels, probabilities)
+            write_json(folder.path / "mistakes.json", worst_mistakes(split, probabilities))
+    write_json(folder.path / "metrics.json", metrics)
+    return metrics
