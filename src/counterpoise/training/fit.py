@@ -27,6 +27,10 @@ from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import CROSS_ENTROPY, Method, Piece
 from counterpoise.networks import Network
+from counterpoise.runs.identity import (
+    network_payload,
+    training_payload,
+)
 from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
 from counterpoise.training.batches import TensorBatches, memory_format
 from counterpoise.training.device import cpu_threads, make_fabric
@@ -324,8 +328,7 @@ class _MethodFit:
         pieces = {
             place: piece.identity() for place, piece in self.method.places.items() if place in NETWORK_PLACES
         }
-        config = self.config.model_dump(exclude={"head_epochs", "head_batch_size"})
-        return content_hash([self.identity, pieces, self.method.head_layer, config])
+        return content_hash([self.identity, pieces, self.method.head_layer, network_payload(self.config)])
 
     @contextmanager
     def _claimed(self, stage: Stage) -> Iterator[Stage]:
@@ -405,7 +408,7 @@ class _MethodFit:
             epochs=config.epochs,
             validate=head_validation(self.network, module, self.validation, self.config),
             checkpoint=self.checkpoints / "head.safetensors" if self.checkpoints else None,
-            identity=content_hash([self.identity, self.method.identity(), self.config.model_dump()]),
+            identity=content_hash([self.identity, self.method.identity(), training_payload(self.config)]),
         )
         return train_stage(stage, config, self.fabric, self.progress)
 

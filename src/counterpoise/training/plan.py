@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset, NaturalImbalance, SplitManifest, create_profile, make_splits
-from counterpoise.files import content_hash
 from counterpoise.methods import Method, get_method
+from counterpoise.runs.identity import run_identity, split_payload, training_payload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,16 @@ class SplitPlan:
     minority_ratio: float = 2.0
     manifest: str | None = None
     manifest_hash: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return the part of an identity that says how a dataset is split."""
+        return split_payload(
+            profile=self.profile,
+            validation_fraction=self.validation_fraction,
+            test_fraction=self.test_fraction,
+            minority_ratio=self.minority_ratio,
+            manifest_hash=self.manifest_hash,
+        )
 
     def splits(self, dataset: ImageDataset, seed: int) -> SplitManifest:
         """Return the split of one draw."""
@@ -109,16 +120,33 @@ class RunPlan:
     @cached_property
     def hash(self) -> str:
         """Hash of everything the numbers depend on; where the data lies is not part of it."""
-        plan = self.to_dict()
-        del plan["source"], plan["weights"], plan["cache"], plan["split"]["manifest"]
-        return content_hash(plan | {"options": self.record.identity()})
+        return run_identity(
+            **self.shared_identity(),
+            repeat=self.draw,
+            method=self.method,
+            components=self.record.identity(),
+            variant=self.variant_identity(),
+        )
+
+    def shared_identity(self) -> dict[str, Any]:
+        """Return the part of the identity that all runs of a comparison share, as keyword arguments."""
+        return {
+            "fingerprint": self.fingerprint,
+            "image_size": self.image_size,
+            "split": self.split.identity(),
+            "network": self.network,
+            "training": training_payload(self.config),
+            "weights_hash": self.weights_hash,
+            "new_head": self.new_head,
+            "freeze": self.freeze,
+        }
+
+    def variant_identity(self) -> Mapping[str, Any] | None:
+        """Return what a kind of run with settings of its own adds to the identity."""
+        return None
 
     @property
     def folder_name(self) -> str:
         """A readable and unique name for the run folder."""
         method = re.sub(r"[^A-Za-z0-9_.=-]+", "-", self.method)[:80]
         return f"draw{self.draw:03d}-{method}-{self.hash[:10]}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON."""
-        return asdict(self) | {"config": self.config.model_dump()}

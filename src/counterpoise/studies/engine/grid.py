@@ -12,11 +12,13 @@ from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import METRICS
 from counterpoise.exceptions import InputError, UnknownNameError
 from counterpoise.files import (
-    content_hash,
     file_hash,
 )
 from counterpoise.methods import Method
 from counterpoise.networks import default_network_name
+from counterpoise.runs.identity import (
+    comparison_identity,
+)
 from counterpoise.training.frozen import refuse_pixel_methods
 from counterpoise.training.initialization import (
     body_parameters,
@@ -244,7 +246,4 @@ class RunGrid:
 
     def identity(self, dataset: ImageDataset) -> str:
         """Hash of what all runs of a study share; methods and draws may be added to a study later."""
-        plan = self.plans(dataset)[0].to_dict()
-        del plan["draw"], plan["method"], plan["source"], plan["weights"], plan["split"]["manifest"]
-        del plan["cache"]
-        return content_hash(plan)
+        return comparison_identity(**self.plans(dataset)[0].shared_identity())

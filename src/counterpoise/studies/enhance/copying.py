@@ -17,6 +17,9 @@ from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.files import content_hash
 from counterpoise.networks import UNet
+from counterpoise.runs.identity import (
+    network_payload,
+)
 from counterpoise.training.batches import Batch, image_batches, memory_format
 from counterpoise.training.device import cpu_threads, make_fabric
 from counterpoise.training.loop import Stage, train_stage
@@ -92,7 +95,7 @@ def train_copier(
         If the loss is no longer finite.
     """
     config = config.model_copy(update={"epochs": epochs, "schedule": config.schedule or "constant"})
-    identity = content_hash([identity, width, config.model_dump(exclude={"head_epochs", "head_batch_size"})])
+    identity = content_hash([identity, width, network_payload(config)])
     path = folder / f"copier-{identity[:16]}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     with cpu_threads(config.threads), FileLock(path.with_suffix(".lock")):

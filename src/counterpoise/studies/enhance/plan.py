@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -11,6 +11,9 @@ from counterpoise.datasets import ImageDataset
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import Method, get_method
+from counterpoise.runs.identity import (
+    variant_payload,
+)
 from counterpoise.studies.engine.grid import RunGrid, check_grid, make_grid
 from counterpoise.training.plan import RunPlan
 
@@ -60,6 +63,18 @@ class VariantPlan(RunPlan):
     enhance_epochs: int
     frozen: bool
     epochs: int
+
+    def variant_identity(self) -> Mapping[str, Any]:
+        """Return the settings of the variant."""
+        return variant_payload(
+            variant=self.arm,
+            classifier=self.classifier,
+            width=self.width,
+            copy_epochs=self.copy_epochs,
+            enhance_epochs=self.enhance_epochs,
+            frozen=self.frozen,
+            epochs=self.epochs,
+        )
 
     @property
     def folder_name(self) -> str:

@@ -195,7 +195,7 @@ def _stage(
         batches=batches,
         epochs=plan.config.epochs,
         checkpoint=checkpoint,
-        identity=content_hash([plan.identity, cell]),
+        identity=content_hash([plan.identity, [cell.draw, cell.treatment, cell.layers]]),
     )
 
 

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 from counterpoise.config.train import TrainConfig, make_config
 from counterpoise.datasets import ImageDataset
 from counterpoise.exceptions import InputError
-from counterpoise.files import content_hash
 from counterpoise.networks import create_network, is_chain, learned_layers
+from counterpoise.runs.identity import (
+    training_payload,
+    transfer_identity,
+)
 from counterpoise.studies.transfer.tasks import TaskImages, Tasks, draw_tasks, read_layers, task_images
 from counterpoise.training.preparation import check_machine
 
@@ -154,12 +157,16 @@ class TransferPlan:
     @property
     def identity(self) -> str:
         """Hash of what all trainings share; layers and draws may be added to a study later."""
-        settings: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("fingerprint", "image_size", "split", "network", "test_fraction")
-        }
-        sizes = [self.source_images_per_class, self.images_per_class]
-        return content_hash([settings, sizes, self.config.model_dump()])
+        return transfer_identity(
+            fingerprint=self.fingerprint,
+            image_size=self.image_size,
+            split=self.split,
+            network=self.network,
+            test_fraction=self.test_fraction,
+            source_images_per_class=self.source_images_per_class,
+            images_per_class=self.images_per_class,
+            training=training_payload(self.config),
+        )
 
 
 def make_transfer_plan(
