@@ -160,7 +160,7 @@ def test_what_cannot_be_frozen_or_cut_says_why():
     for wrong in (-1, "some", True):
         with pytest.raises(InputError, match="below its head"):
             freeze(network, wrong)
-    with pytest.raises(InputError, match="resnet32 is no chain of layers"):
+    with pytest.raises(InputError, match="resnet32 is not a chain of layers"):
         cut(build("resnet32", 3, (16, 16)), 2)
 
 

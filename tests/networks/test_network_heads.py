@@ -22,7 +22,7 @@ def test_cosine_logits_are_scaled_cosines():
     assert head(POINTS).detach().numpy() == pytest.approx(np.array(expected), rel=1e-4, abs=1e-5)
 
 
-def test_one_against_the_rest_starts_at_the_share_of_a_class_also_when_reset():
+def test_one_vs_rest_starts_at_the_share_of_a_class_also_when_reset():
     net = network(head_layer="one-vs-rest")
     black = torch.zeros(1, net.embedding_dim)
     assert torch.sigmoid(net.head(black)).tolist() == pytest.approx(np.full((1, 3), 1 / 3))
@@ -34,14 +34,14 @@ def test_one_against_the_rest_starts_at_the_share_of_a_class_also_when_reset():
 
 
 def test_prototype_logits_are_squared_distances_to_the_nearest_of_each_class():
-    centres = np.random.default_rng(1).normal(size=(4, 5))
+    centers = np.random.default_rng(1).normal(size=(4, 5))
     labels = [0, 2, 2, 0]
     head = PrototypeHead(5, 3, prototypes=4, scale=2.0)
-    head.set_prototypes(torch.tensor(centres), torch.tensor(labels))
+    head.set_prototypes(torch.tensor(centers), torch.tensor(labels))
     for z, logits in zip(POINTS.numpy(), head(POINTS).numpy(), strict=True):
         unit = z / np.linalg.norm(z)
         for c in (0, 2):
-            own = [m / np.linalg.norm(m) for m, y in zip(centres, labels, strict=True) if y == c]
+            own = [m / np.linalg.norm(m) for m, y in zip(centers, labels, strict=True) if y == c]
             assert logits[c] == pytest.approx(-2 * min(np.sum((unit - m) ** 2) for m in own), abs=1e-5)
         assert logits[1] == -8  # no prototype: as far as a point of the sphere can be
 
@@ -59,8 +59,8 @@ def test_every_head_comes_back_from_its_file(kind, tmp_path):
 def test_prototypes_come_back_from_their_file(tmp_path):
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     saved = network().eval()
-    centres = torch.rand(5, saved.embedding_dim, generator=torch.Generator().manual_seed(1))
-    saved.set_prototypes(centres, torch.tensor([0, 1, 2, 2, 1]))
+    centers = torch.rand(5, saved.embedding_dim, generator=torch.Generator().manual_seed(1))
+    saved.set_prototypes(centers, torch.tensor([0, 1, 2, 2, 1]))
     save_network(saved, tmp_path / "model.safetensors")
     loaded = load_network(saved.config, tmp_path / "model.safetensors")
     assert torch.equal(loaded(images), saved(images))

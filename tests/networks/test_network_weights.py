@@ -84,7 +84,7 @@ def test_own_file_with_another_head(tmp_path):
     assert torch.equal(same(x), source(x))
 
 
-def test_normalisation_comes_from_the_file_unless_given(tmp_path):
+def test_normalization_comes_from_the_file_unless_given(tmp_path):
     save_network(build(mean=0.3, std=0.5), tmp_path / "model.safetensors")
     assert build(weights=tmp_path / "model.safetensors").config["mean"] == pytest.approx([0.3])
     given = build(weights=tmp_path / "model.safetensors", mean=0.1)
@@ -104,8 +104,8 @@ def test_timm_file(tmp_path, suffix, wrapped):
     with pytest.warns(UserWarning, match=r"classifier\.bias; they start untrained"):
         network = build("test_resnet", 3, (32, 32), weights=path).eval()
     x = torch.rand(2, 3, 32, 32)
-    normalised = (x - network.mean) / network.std
-    expected = source.eval().forward_head(source.forward_features(normalised), pre_logits=True)
+    normalized = (x - network.mean) / network.std
+    expected = source.eval().forward_head(source.forward_features(normalized), pre_logits=True)
     torch.testing.assert_close(network.embed(x), expected)
     assert network.config["mean"] == pytest.approx(list(source.pretrained_cfg["mean"]))
 
@@ -124,13 +124,13 @@ def test_a_transformers_positions_are_brought_to_the_image_size_as_timm_does(tmp
     assert network.state_dict()["backbone.pos_embed"].shape != state["pos_embed"].shape
 
 
-def test_colour_weights_for_grey_images(tmp_path):
-    """A grey image gives the features that the same image gives as colour."""
+def test_color_weights_for_gray_images(tmp_path):
+    """A gray image gives the features that the same image gives as color."""
     source = build("resnet32", 3, (16, 16), seed=1, mean=0.2, std=0.5).eval()
     save_network(source, tmp_path / "model.safetensors")
-    grey = build("resnet32", 1, (16, 16), weights=tmp_path / "model.safetensors", mean=0.2, std=0.5).eval()
+    gray = build("resnet32", 1, (16, 16), weights=tmp_path / "model.safetensors", mean=0.2, std=0.5).eval()
     x = torch.rand(2, 1, 16, 16)
-    torch.testing.assert_close(grey.embed(x), source.embed(x.expand(-1, 3, -1, -1)))
+    torch.testing.assert_close(gray.embed(x), source.embed(x.expand(-1, 3, -1, -1)))
 
 
 def test_torchvision_file_for_vgg16_leaves_the_new_top_untrained(tmp_path):
@@ -180,6 +180,6 @@ def test_files_that_do_not_fit(tmp_path):
     del state["backbone.0.1.running_mean"]
     save_file(state, tmp_path / "partial.safetensors")
     with pytest.raises(
-        InputError, match=r"fit 11 of the 12 .* \(not backbone\.0\.1\.running_mean, for one\)"
+        InputError, match=r"fit 11 of the 12 .* \(not backbone\.0\.1\.running_mean, for example\)"
     ):
         build("tinynet", 1, (8, 8), weights=tmp_path / "partial.safetensors")

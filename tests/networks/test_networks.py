@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -11,8 +12,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from counterpoise import networks
 from counterpoise.exceptions import InputError, UnknownNameError
-from counterpoise.networks import NETWORKS, create_network, default_network_name, get_network_record
+from counterpoise.networks import (
+    NETWORKS,
+    Network,
+    create_network,
+    default_network_name,
+    get_network_entry,
+)
 
 # name, channels, image size, width of the embedding
 CASES = [
@@ -126,7 +134,7 @@ def test_resnet32_shortcut_is_option_a():
     assert len(convolutions) + 1 == 32
 
 
-def test_normalisation_is_inside():
+def test_normalization_is_inside():
     plain, shifted = (
         build("convnet", 3, (16, 16)).eval(),
         build("convnet", 3, (16, 16), mean=[0.5, 0.1, 0.2]).eval(),
@@ -184,13 +192,15 @@ def test_reset_head():
     assert network.classifier.weight.requires_grad
 
 
-def test_records_and_defaults():
-    assert list(NETWORKS) == ["tinynet", "lenet", "convnet", "resnet32", "vgg16", "alexnet8"]
-    for name, record in NETWORKS.items():
-        assert record.name == name
-        assert record.description
-        assert record.paper
-        least = (record.smallest_image, record.smallest_image)
+def test_entries_and_defaults():
+    assert NETWORKS.names == ("tinynet", "lenet", "convnet", "resnet32", "vgg16", "alexnet8")
+    for name in NETWORKS.names:
+        entry = NETWORKS[name]
+        assert issubclass(entry.load(), Network)
+        assert entry.title
+        assert entry.summary.endswith(".")
+        assert entry.source
+        least = (entry.smallest_image, entry.smallest_image)
         build(name, 3, least).eval()(torch.zeros(1, 3, *least))
         if name in ("tinynet", "lenet", "convnet", "vgg16", "alexnet8"):
             with pytest.raises(InputError, match=f"at least {least[0]}x{least[0]}"):
@@ -215,18 +225,21 @@ def test_unknown_names_get_the_nearest():
         build("lenett")
     with pytest.raises(UnknownNameError, match="did you mean 'resnet18'"):
         build("resnet1x")
-    assert get_network_record("timm:vgg16").build != get_network_record("vgg16").build
+    assert get_network_entry("timm:vgg16").load() is not get_network_entry("vgg16").load()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "lenet", "size": (8, 8)}, "lenet needs images of at least 12x12, found 8x8"),
+        (
+            {"name": "lenet", "size": (8, 8)},
+            "lenet needs images of at least 12x12, found 8x8; resize them, or use tinynet",
+        ),
         ({"name": "convnet", "size": (32, 15)}, "convnet needs images of at least 16x16, found 32x15"),
         ({"name": "alexnet", "size": (20, 20)}, "alexnet cannot take 20x20 images"),
         ({"name": "lenet", "classes": 0}, "num_classes is 0"),
         ({"name": "lenet", "channels": 0}, "in_channels is 0"),
-        ({"name": "lenet", "std": [0.0]}, "must be positive"),
+        ({"name": "lenet", "std": [0.0]}, "expected positive values"),
         ({"name": "lenet", "mean": [0.1, 0.2]}, "mean has 2 values for 1 channels"),
         ({"name": "lenet", "trainable_blocks": 2}, "network 'lenet' has no option 'trainable_blocks'"),
     ],
@@ -250,7 +263,43 @@ def test_wrong_images_are_refused():
 
 def test_listing_names_imports_no_torch():
     code = (
-        "import sys, counterpoise.networks as n; assert n.NETWORKS['lenet'].description;"
+        "import sys, counterpoise.networks as n; assert n.NETWORKS['lenet'].summary;"
         "n.default_network_name(1, (8, 8)); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there():
+    assert sorted(dir(networks)) == sorted(networks.__all__)
+    for name in networks.__all__:
+        assert getattr(networks, name).__doc__
+
+
+# SHA-256 over names, shapes, types and bytes of the state dict at seed 0.
+STATES = {
+    ("tinynet", 1, (8, 8)): "a2eff377cfceb9e392ab45d95b0c6c35d3fa950b3aa425485e64b3e4966fa4ae",
+    ("lenet", 1, (28, 28)): "9af31f397134c9e2e05ebcb12a1700e6d85d9bdaa13b53c63f3b9845b5084d41",
+    ("convnet", 3, (32, 32)): "132ea24fd7a6259298e5189507feec11ee66498c9a19d766e93fdf5353b50dd6",
+    ("alexnet8", 3, (32, 32)): "6b46d745e808808ca693a4533fd3a7632577ff0531b91ba3c78aaa42b2f41c9a",
+}
+
+
+@pytest.mark.parametrize("case", STATES)
+def test_initial_weights_never_change(case):
+    """Finished runs are compared with new ones of the same seed, and files hold these names and shapes."""
+    digest = hashlib.sha256()
+    for key, tensor in build(*case, mean=0.3, std=0.2).state_dict().items():
+        digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.numpy().tobytes())
+    assert digest.hexdigest() == STATES[case]
+
+
+def test_the_configuration_never_changes():
+    """Its JSON is written to run.json and read from finished runs."""
+    network = build("lenet", 1, (28, 28), 3, head_layer="cosine", mean=0.25)
+    network.set_prototypes(torch.rand(4, 120), torch.tensor([0, 1, 2, 2]))
+    assert json.dumps(network.config) == (
+        '{"name": "lenet", "num_classes": 3, "in_channels": 1, "image_size": [28, 28], "embedding_dim": 120,'
+        ' "parameters": 50976, "mean": [0.25], "std": [1.0],'
+        ' "head": {"layer": "prototype", "prototypes": 4}, "options": {}}'
+    )

@@ -1,8 +1,7 @@
-"""Networks: an embedding, and a linear head on top of it, under one contract.
+"""Networks: an embedding and a head.
 
-A :class:`Network` takes images as floats in [0, 1] and normalises them itself; ``embed(x)`` gives its deep
-features, ``head(z)`` the logits. Names come from the records of ``counterpoise.networks.records``, and from
-timm.
+A :class:`Network` normalizes its images, floats in [0, 1], itself; ``embed(x)`` returns the embedding and ``head(z)``
+the logits. `create_network` accepts the names in `NETWORKS`, and those of timm and torchvision.
 
 Examples
 --------
@@ -12,68 +11,41 @@ Examples
 (120, 52186)
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from counterpoise.catalogs import lazy_exports
 
 if TYPE_CHECKING:
-    from counterpoise.networks.base import Network
-    from counterpoise.networks.enhanced import EnhancedNetwork, Enhancer
-    from counterpoise.networks.factory import create_network
-    from counterpoise.networks.freezing import LearnedLayer, cut, freeze, is_chain, learned_layers
-    from counterpoise.networks.record import NetworkRecord
-    from counterpoise.networks.registry import NETWORKS, default_network_name, get_network_record
-    from counterpoise.networks.unet import UNet
-    from counterpoise.networks.weights import load_network, load_weights, save_network
+    from counterpoise.networks.base import Network as Network
+    from counterpoise.networks.base import NetworkConfig as NetworkConfig
+    from counterpoise.networks.catalog import NETWORKS as NETWORKS
+    from counterpoise.networks.catalog import NetworkEntry as NetworkEntry
+    from counterpoise.networks.catalog import default_network_name as default_network_name
+    from counterpoise.networks.catalog import get_network_entry as get_network_entry
+    from counterpoise.networks.enhanced import EnhancedNetwork as EnhancedNetwork
+    from counterpoise.networks.enhanced import Enhancer as Enhancer
+    from counterpoise.networks.factory import create_network as create_network
+    from counterpoise.networks.freezing import LearnedLayer as LearnedLayer
+    from counterpoise.networks.freezing import cut as cut
+    from counterpoise.networks.freezing import freeze as freeze
+    from counterpoise.networks.freezing import is_chain as is_chain
+    from counterpoise.networks.freezing import learned_layers as learned_layers
+    from counterpoise.networks.saving import load_network as load_network
+    from counterpoise.networks.saving import save_network as save_network
+    from counterpoise.networks.unet import UNet as UNet
+    from counterpoise.networks.weights import load_weights as load_weights
 
-__all__ = [
-    "NETWORKS",
-    "EnhancedNetwork",
-    "Enhancer",
-    "LearnedLayer",
-    "Network",
-    "NetworkRecord",
-    "UNet",
-    "create_network",
-    "cut",
-    "default_network_name",
-    "freeze",
-    "get_network_record",
-    "is_chain",
-    "learned_layers",
-    "load_network",
-    "load_weights",
-    "save_network",
-]
-
-# Where each public name lives. Imported on first use, so that listing the names imports no torch.
-_HOMES = {
-    "EnhancedNetwork": "enhanced",
-    "Enhancer": "enhanced",
-    "LearnedLayer": "freezing",
-    "NETWORKS": "registry",
-    "Network": "base",
-    "NetworkRecord": "record",
-    "UNet": "unet",
-    "create_network": "factory",
-    "cut": "freezing",
-    "default_network_name": "registry",
-    "freeze": "freezing",
-    "get_network_record": "registry",
-    "is_chain": "freezing",
-    "learned_layers": "freezing",
-    "load_network": "weights",
-    "load_weights": "weights",
-    "save_network": "weights",
+_MODULES = {
+    "base": ("Network", "NetworkConfig"),
+    "catalog": ("NETWORKS", "NetworkEntry", "default_network_name", "get_network_entry"),
+    "enhanced": ("EnhancedNetwork", "Enhancer"),
+    "factory": ("create_network",),
+    "freezing": ("LearnedLayer", "cut", "freeze", "is_chain", "learned_layers"),
+    "saving": ("load_network", "save_network"),
+    "unet": ("UNet",),
+    "weights": ("load_weights",),
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__, {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+)

@@ -1,9 +1,9 @@
-"""The contract of all networks."""
+"""Base class of all networks, and the configuration from which a network is rebuilt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -15,46 +15,64 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+class HeadConfig(TypedDict, total=False):
+    """Kind of head, and the number of prototypes of a ``"prototype"`` head."""
+
+    layer: str
+    prototypes: int
+
+
+class NetworkConfig(TypedDict):
+    """Configuration of a network, as JSON values; written under ``network`` in ``run.json``.
+
+    ``parameters`` is the number of trainable ones.
+    """
+
+    name: str
+    num_classes: int
+    in_channels: int
+    image_size: list[int]
+    embedding_dim: int
+    parameters: int
+    mean: list[float]
+    std: list[float]
+    head: HeadConfig
+    options: dict[str, Any]
+
+
 class Network(nn.Module):
     """An embedding followed by a head: ``forward(x) = head(embed(x))``.
 
-    Images are floats in [0, 1] of shape (N, C, H, W); they are normalised inside, so that a perturbation of
-    the input is in pixel units. A subclass builds its layers in ``_build`` and fills two hooks: ``_features``
-    (normalised images to the last spatial map) and ``_pool`` (that map to the embedding).
+    Images are floats in [0, 1] of shape (N, C, H, W). The network normalizes them itself, so that a perturbation of
+    the input is in pixel units. A subclass creates its layers in ``_build`` and implements ``_features`` (normalized
+    images to the last spatial map) and ``_pool`` (that map to the embedding) where they are more than ``backbone``
+    and ``top``. Methods that take images raise `InputError` for other shapes and for integers.
 
     Parameters
     ----------
-    name : str
-        As in the records.
-    num_classes : int
-        Width of the logits.
-    in_channels : int
-        Channels of the images.
-    image_size : tuple of int
-        Height and width of the images in pixels.
-    mean, std : sequence of float, optional
-        Per channel, in units of [0, 1]; one value stands for all channels. Default 0 and 1: no normalisation.
-    head_layer : {"linear", "one-vs-rest", "cosine", "prototype"}, default="linear"
-        What kind of head it has.
+    **arguments
+        As for :func:`create_network`; ``options`` are those of ``_build``.
 
     Attributes
     ----------
     embedding_dim : int
         Width of the embedding.
     mean, std : Tensor of shape (1, C, 1, 1)
-        Buffers: they travel with the weights.
+        Buffers, saved with the weights.
     classifier : torch.nn.Module
         The head; a `torch.nn.Linear` for ``head_layer="linear"``.
     """
 
-    #: Mean and standard deviation per channel that weights made elsewhere for this architecture expect.
-    pretrained_normalisation: tuple[Sequence[float], Sequence[float]] | None = None
+    #: Mean and standard deviation per channel that published weights of this architecture expect.
+    pretrained_normalization: tuple[Sequence[float], Sequence[float]] | None = None
 
-    #: Whether layers depend on the image size, so that no other size can go through.
+    #: Whether the layers depend on the image size, so that images of another size are refused.
     fixed_size = True
 
     mean: Tensor
     std: Tensor
+    backbone: nn.Module
+    top: nn.Module
 
     def __init__(
         self,
@@ -78,70 +96,38 @@ class Network(nn.Module):
         self.register_buffer("mean", _per_channel(mean, 0.0, in_channels, "mean"))
         self.register_buffer("std", _per_channel(std, 1.0, in_channels, "std"))
         if not bool((self.std > 0).all()):
-            raise InputError(f"std is {self.std.flatten().tolist()}; every channel's must be positive")
+            raise InputError(f"std is {self.std.flatten().tolist()}; expected positive values")
         self.embedding_dim: int = self._build(**options)
         self.classifier = make_head(head_layer, self.embedding_dim, num_classes)
 
     def _build(self, *args: Any, **options: Any) -> int:
         """Create the layers below the head and return the width of the embedding.
 
-        A subclass names the options that it takes; any other is refused.
+        A subclass names the options that it accepts; any other is refused.
         """
         raise NotImplementedError
 
     def _features(self, x: Tensor) -> Tensor:
-        """Map normalised images (N, C, H, W) to the last spatial map (N, c, h, w)."""
-        raise NotImplementedError
+        """Return the last spatial map (N, c, h, w) of normalized images (N, C, H, W)."""
+        return self.backbone(x)
 
     def _pool(self, features: Tensor) -> Tensor:
-        """Map the last spatial map to the embedding (N, d)."""
-        raise NotImplementedError
+        """Return the embedding (N, d) of the last spatial map."""
+        return self.top(features)
 
     def _embed(self, x: Tensor) -> Tensor:
         return self._pool(self._features(x))
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the last spatial map.
-
-        Parameters
-        ----------
-        x : Tensor of shape (N, C, H, W)
-            Images, floats in [0, 1].
-
-        Returns
-        -------
-        Tensor of shape (N, c, h, w)
-            Activations of the last layer that has a place in the image.
-
-        Raises
-        ------
-        InputError
-            If `x` does not fit the network, or the network has no such map.
-        """
-        return self._features(self._normalise(x))
+        """Return the last spatial map (N, c, h, w) of images (N, C, H, W); `InputError` if there is none."""
+        return self._features(self._normalize(x))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return the deep features that the head sees.
-
-        Parameters
-        ----------
-        x : Tensor of shape (N, C, H, W)
-            Images, floats in [0, 1].
-
-        Returns
-        -------
-        Tensor of shape (N, embedding_dim)
-            The embedding.
-
-        Raises
-        ------
-        InputError
-            If `x` is not of floats, or its shape does not fit the network.
-        """
-        return self._embed(self._normalise(x))
+        """Return the embedding (N, embedding_dim) of images (N, C, H, W)."""
+        return self._embed(self._normalize(x))
 
     def head(self, z: Tensor) -> Tensor:
-        """Return the logits (N, num_classes) of embedded points (N, embedding_dim)."""
+        """Return the logits (N, num_classes) of embeddings (N, embedding_dim)."""
         return self.classifier(z)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,9 +135,9 @@ class Network(nn.Module):
         return self.head(self.embed(x))
 
     def train(self, mode: bool = True) -> Self:
-        """Set the training mode; parts whose parameters are all frozen stay in evaluation mode.
+        """Set the training mode; modules whose parameters are all frozen stay in evaluation mode.
 
-        So a frozen batch norm keeps its statistics; see :func:`counterpoise.networks.freeze`.
+        A frozen batch norm therefore keeps its statistics; see :func:`counterpoise.networks.freeze`.
         """
         super().train(mode)
         for module in self.modules() if mode else ():
@@ -161,15 +147,9 @@ class Network(nn.Module):
         return self
 
     def reset_head(self, num_classes: int | None = None, *, generator: torch.Generator | None = None) -> None:
-        """Replace the head by a fresh one of its kind, drawn as ``torch.nn.Linear`` draws.
+        """Replace the head by a new one of its kind, with weights from the distribution of ``torch.nn.Linear``.
 
-        Parameters
-        ----------
-        num_classes : int, optional
-            Width of the logits. Default: as before.
-        generator : torch.Generator, optional
-            Where the weights are drawn from; the same generator gives the same head. Default: torch's global
-            one.
+        By default the number of classes is unchanged and the weights come from torch's global generator.
         """
         if num_classes is not None:
             self.num_classes = _positive(num_classes, "num_classes")
@@ -186,82 +166,68 @@ class Network(nn.Module):
             head.set_prior()
         self.classifier = head.to(like)
 
-    def set_prototypes(self, centres: Tensor, labels: Tensor) -> None:
-        """Replace the head by one that gives each image the class of the nearest prototype.
+    def set_prototypes(self, centers: Tensor, labels: Tensor) -> None:
+        """Replace the head by one that predicts the class of the nearest prototype.
 
-        Parameters
-        ----------
-        centres : Tensor of shape (K, embedding_dim)
-            Prototypes; they are brought to length 1.
-        labels : Tensor of shape (K,), int64
-            Their classes.
+        The prototypes `centers` (K, embedding_dim) are scaled to length 1; `labels` (K,), int64, are their classes.
         """
-        head = PrototypeHead(self.embedding_dim, self.num_classes, prototypes=len(centres))
+        head = PrototypeHead(self.embedding_dim, self.num_classes, prototypes=len(centers))
         self.head_layer, self.classifier = "prototype", head.to(next(self.parameters()).device)
-        head.set_prototypes(centres, labels)
+        head.set_prototypes(centers, labels)
 
     def convert_weights(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return weights made elsewhere under the names and in the shapes of this backbone, where that is known."""
+        """Return published weights with the names and shapes of this backbone, where a conversion is known."""
         return tensors
 
-    def take_pretrained_normalisation(self) -> None:
-        """Normalise as weights made elsewhere for this architecture expect it, where that is known."""
-        if self.pretrained_normalisation is None:
+    def use_pretrained_normalization(self) -> None:
+        """Normalize as published weights of this architecture expect, where that is known."""
+        if self.pretrained_normalization is None:
             return
-        mean, std = (torch.as_tensor(values, dtype=torch.float32) for values in self.pretrained_normalisation)
+        mean, std = (torch.as_tensor(values, dtype=torch.float32) for values in self.pretrained_normalization)
         if len(mean) != self.in_channels:
             mean, std = (values.mean().expand(self.in_channels) for values in (mean, std))
         self.mean.copy_(mean.reshape(1, -1, 1, 1))
         self.std.copy_(std.reshape(1, -1, 1, 1))
 
     @property
-    def config(self) -> dict[str, Any]:
-        """What it takes to build the network again, as plain JSON values.
-
-        ``parameters`` counts the trainable ones.
-        """
-        return {
-            "name": self.name,
-            "num_classes": self.num_classes,
-            "in_channels": self.in_channels,
-            "image_size": list(self.image_size),
-            "embedding_dim": self.embedding_dim,
-            "parameters": sum(p.numel() for p in self.parameters() if p.requires_grad),
-            "mean": self.mean.flatten().tolist(),
-            "std": self.std.flatten().tolist(),
-            "head": {"layer": self.head_layer} | self._head_options(),
-            "options": dict(self.options),
-        }
-
-    def _head_options(self) -> dict[str, int]:
-        return (
-            {"prototypes": len(self.classifier.labels)} if isinstance(self.classifier, PrototypeHead) else {}
+    def config(self) -> NetworkConfig:
+        """Configuration from which the network can be rebuilt."""
+        head = HeadConfig(layer=self.head_layer)
+        if isinstance(self.classifier, PrototypeHead):
+            head["prototypes"] = len(self.classifier.labels)
+        return NetworkConfig(
+            name=self.name,
+            num_classes=self.num_classes,
+            in_channels=self.in_channels,
+            image_size=list(self.image_size),
+            embedding_dim=self.embedding_dim,
+            parameters=sum(p.numel() for p in self.parameters() if p.requires_grad),
+            mean=self.mean.flatten().tolist(),
+            std=self.std.flatten().tolist(),
+            head=head,
+            options=dict(self.options),
         )
 
-    def _normalise(self, x: Tensor) -> Tensor:
-        expected = (self.in_channels, *self.image_size)
-        found = tuple(x.shape[1:])
-        fits = found == expected if self.fixed_size else (x.ndim == 4 and found[0] == self.in_channels)
+    def _normalize(self, x: Tensor) -> Tensor:
+        channels, height, width = expected = (self.in_channels, *self.image_size)
+        fits = tuple(x.shape[1:]) == expected if self.fixed_size else x.ndim == 4 and x.shape[1] == channels
         if not fits:
             raise InputError(
-                f"{self.name} got images of shape {tuple(x.shape)}; expected (N, {_commas(expected)})"
+                f"{self.name} got images of shape {tuple(x.shape)}; expected (N, {channels}, {height}, {width})"
             )
-        if not x.is_floating_point():
-            kind = str(x.dtype).removeprefix("torch.")
-            raise InputError(
-                f"{self.name} got {kind} images; expected floats in [0, 1] (divide uint8 by 255)"
-            )
+        check_floats(x, self.name)
         return (x - self.mean) / self.std
 
 
-def probed_width(network: Network) -> int:
-    """Return the width of the embedding of another library's network: one black image is sent through.
+def check_floats(images: Tensor, name: str) -> None:
+    """Raise `InputError` if `images` are not of floats."""
+    if not images.is_floating_point():
+        kind = str(images.dtype).removeprefix("torch.")
+        raise InputError(f"{name} got {kind} images; expected floats in [0, 1] (divide uint8 by 255)")
 
-    Raises
-    ------
-    InputError
-        If images of that size do not pass.
-    """
+
+def probe_width(network: Network) -> int:
+    """Return the width of the embedding of another library's network, from one black image."""
     training = network.training
     try:
         with torch.no_grad():
@@ -288,7 +254,3 @@ def _per_channel(value: Sequence[float] | float | None, default: float, channels
     if values.numel() not in (1, channels):
         raise InputError(f"{what} has {values.numel()} values for {channels} channels; give one per channel")
     return values.expand(channels).clone().reshape(1, channels, 1, 1)
-
-
-def _commas(values: Sequence[int]) -> str:
-    return ", ".join(str(value) for value in values)

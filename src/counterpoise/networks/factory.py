@@ -10,7 +10,7 @@ import torch
 
 from counterpoise.exceptions import InputError
 from counterpoise.networks.base import Network
-from counterpoise.networks.registry import get_network_record
+from counterpoise.networks.catalog import default_network_name, get_network_entry
 from counterpoise.networks.weights import load_weights
 
 
@@ -32,25 +32,21 @@ def create_network(
     Parameters
     ----------
     name : str
-        One of `NETWORKS`, or a name of timm or torchvision.
-    num_classes : int
-        Width of the logits.
+        Name in `NETWORKS`, or of timm or torchvision.
     in_channels : int
-        Channels of the images: 1 for grey, 3 for colour.
+        1 for grayscale, 3 for color.
     image_size : tuple of int
         Height and width of the images in pixels.
     mean, std : sequence of float, optional
-        Normalisation per channel, in units of [0, 1]. Default: none (0 and 1), or, with `weights`, that of
-        the file.
+        Normalization per channel, in units of [0, 1]. Default: 0 and 1, or, with `weights`, that of the file.
     weights : path, optional
-        A local file of pretrained weights, see :func:`load_weights`. Nothing is ever downloaded.
+        Local file of pretrained weights, see :func:`load_weights`. Nothing is downloaded.
     seed : int, optional
-        Where the random initial weights come from. With a seed, torch's global generator is left as it was;
-        without one, the weights are drawn from it.
+        Seed of the initial weights. Default: draw them from torch's global generator, which a seed leaves unchanged.
     head_layer : {"linear", "one-vs-rest", "cosine", "prototype"}, default="linear"
-        What kind of head it has.
+        Kind of head.
     **options : Any
-        What the network offers besides, such as ``trainable_blocks`` of ``vgg16``.
+        Options of that network, such as ``trainable_blocks`` of ``vgg16``.
 
     Returns
     -------
@@ -60,9 +56,9 @@ def create_network(
     Raises
     ------
     UnknownNameError
-        If there is no such network; the nearest name is suggested.
+        If there is no such network; the message suggests the nearest name.
     InputError
-        If the network cannot take such images or options, or the weights do not fit.
+        If the network does not support such images or options, or the weights do not fit.
 
     Examples
     --------
@@ -71,33 +67,33 @@ def create_network(
     >>> network(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 3])
     """
-    record = get_network_record(name)
-    arguments: dict[str, Any] = {
-        "name": name,
-        "num_classes": num_classes,
-        "in_channels": in_channels,
-        "image_size": tuple(image_size),
-        "mean": mean,
-        "std": std,
-        "head_layer": head_layer,
-    }
-    if seed is None:
-        network = _build(record.load(), arguments, options)
-    else:
-        # The weights are drawn on the CPU; the list of devices is empty so that no GPU is woken for it.
-        with torch.random.fork_rng(devices=[]):
+    entry = get_network_entry(name)
+    if min(image_size) < entry.smallest_image:
+        smallest, (height, width) = entry.smallest_image, image_size
+        raise InputError(
+            f"{name} needs images of at least {smallest}x{smallest}, found {height}x{width}; resize them, or use"
+            f" {default_network_name(in_channels, image_size)}"
+        )
+    # Weights are drawn on the CPU; with an empty list of devices, forking does not initialize a GPU.
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
             torch.random.default_generator.manual_seed(seed)
-            network = _build(record.load(), arguments, options)
+        try:
+            network = entry.load()(
+                name=name,
+                num_classes=num_classes,
+                in_channels=in_channels,
+                image_size=tuple(image_size),
+                mean=mean,
+                std=std,
+                head_layer=head_layer,
+                **options,
+            )
+        except TypeError as error:
+            unexpected = str(error).rpartition("unexpected keyword argument ")[2]
+            if not options or unexpected == str(error):
+                raise
+            raise InputError(f"network {name!r} has no option {unexpected}") from error
     if weights is not None:
-        load_weights(network, weights, keep_normalisation=mean is not None or std is not None)
+        load_weights(network, weights, keep_normalization=mean is not None or std is not None)
     return network
-
-
-def _build(network_class: type, arguments: dict[str, Any], options: dict[str, Any]) -> Network:
-    try:
-        return network_class(**arguments, **options)
-    except TypeError as error:
-        unexpected = str(error).rpartition("unexpected keyword argument ")[2]
-        if not options or unexpected == str(error):
-            raise
-        raise InputError(f"network {arguments['name']!r} has no option {unexpected}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,25 +11,18 @@ from torch import Tensor, nn
 from counterpoise.exceptions import InputError
 from counterpoise.networks.base import Network
 
-# A layer of these kinds belongs to the learned layer before it.
+# A normalization layer belongs to the learned layer before it.
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
-# What torchvision calls the containers of its layers.
+# Names of torchvision's containers of layers.
 _CONTAINERS = ("features", "classifier", "encoder", "layers")
 
 
 @dataclass(frozen=True)
 class LearnedLayer:
-    """One learned layer of a network: a convolution or dense layer with what belongs to it, or a stage.
+    """Learned layer of a network: a convolution or dense layer with its normalization, a block or a stage.
 
-    Attributes
-    ----------
-    name : str
-        Its first parameter's module, as ``network.named_modules()`` has it.
-    parameters : tuple of Parameter
-        All that is learned in it.
-    modules : tuple of Module
-        What images pass through, one after the other, up to the next learned layer. Empty where the network is
-        no chain of modules.
+    `name` is the module of its first parameter, as in ``network.named_modules()``. `modules` are all modules up to the
+    next learned layer, in order; there are none if the network is not a chain.
     """
 
     name: str
@@ -38,13 +31,10 @@ class LearnedLayer:
 
 
 def learned_layers(network: Network) -> list[LearnedLayer]:
-    """Return the learned layers below the head, in the order in which images pass them.
+    """Return the learned layers below the head, in order of execution.
 
-    Parameters
-    ----------
-    network : Network
-        For our own networks, a layer is a convolution or dense layer with its batch norm, or a residual block; for
-        timm's, a stage or block as timm itself groups them; for torchvision's, a top-level stage.
+    A layer is a convolution or dense layer with its batch norm, or a residual block, in the networks of this
+    package; a stage or block, as timm groups them, in timm's; a top-level stage in torchvision's.
 
     Examples
     --------
@@ -53,30 +43,24 @@ def learned_layers(network: Network) -> list[LearnedLayer]:
     >>> [layer.name for layer in learned_layers(network)]
     ['backbone.0', 'backbone.1', 'top.1', 'top.2']
     """
-    backbone: nn.Module = network.backbone  # type: ignore[assignment]
-    if hasattr(backbone, "group_matcher"):
-        return _timm_layers(backbone)
-    return list(_grouped(network, [("backbone", backbone), *_top(network)]))
+    return _timm_layers(network.backbone) if hasattr(network.backbone, "group_matcher") else _grouped(network)
 
 
 def freeze(network: Network, n: int | Literal["all"]) -> int:
     """Freeze the first `n` learned layers of a network, in place.
 
-    Their parameters get no gradient. Their batch norms keep their statistics, too, and use them, even while the
-    whole network is in training mode: a frozen layer gives the same output for an image whatever its batch.
-    Layers that are frozen already stay so.
+    Their parameters get no gradient, and their batch norms use and keep their statistics even in training mode: the
+    output of a frozen layer for an image does not depend on the rest of the batch. Frozen layers stay frozen.
 
     Parameters
     ----------
-    network : Network
-        Any network; see :func:`learned_layers` for what counts as a layer.
     n : int or "all"
-        How many layers, from 0; ``"all"`` is everything below the head.
+        Number of layers as in :func:`learned_layers`, from 0, or everything below the head.
 
     Returns
     -------
     int
-        How many parameters stay trainable.
+        Number of trainable parameters.
 
     Raises
     ------
@@ -92,134 +76,121 @@ def freeze(network: Network, n: int | Literal["all"]) -> int:
     >>> network.train().backbone[0][1].training
     False
     """
-    for parameter in _frozen_parameters(network, n):
+    if n == "all":
+        head = {id(parameter) for parameter in network.classifier.parameters()}
+        frozen = [parameter for parameter in network.parameters() if id(parameter) not in head]
+    else:
+        frozen = [parameter for layer in _split(network, n)[0] for parameter in layer.parameters]
+    for parameter in frozen:
         parameter.requires_grad_(False)
-    # What is frozen goes into evaluation mode.
+    # Network.train puts the frozen modules into evaluation mode.
     network.train(network.training)
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def cut(network: Network, n: int) -> tuple[nn.Module, nn.Module]:
-    """Return two parts of a network, made of its own layers: the first `n` learned layers, and the rest with the head.
+    """Split a network into its first `n` learned layers and the remaining layers with the head.
 
-    Parameters
-    ----------
-    network : Network
-        A chain of layers: ``tinynet``, ``lenet``, ``convnet``, ``alexnet8`` or ``vgg16``.
-    n : int
-        From 0 to the number of layers below the head.
+    The network must be a chain: ``tinynet``, ``lenet``, ``convnet``, ``alexnet8`` or ``vgg16``.
 
     Returns
     -------
     (Module, Module)
-        The first takes images, floats in [0, 1], and normalises them; the second takes what the first gives and
-        returns logits. One after the other they are ``network(x)``.
+        The first takes images, floats in [0, 1], and normalizes them; the second takes its output and returns the
+        logits. Their composition equals ``network(x)``. Both share their modules with the network.
 
     Raises
     ------
     InputError
-        If the network is no chain, or has fewer layers.
+        If the network is not a chain, or has fewer layers.
 
     Examples
     --------
     >>> import torch
     >>> from counterpoise.networks import create_network
-    >>> network = create_network("lenet", num_classes=10, in_channels=1, image_size=(28, 28), seed=0).eval()
+    >>> network = create_network("lenet", num_classes=10, in_channels=1, image_size=(28, 28), seed=0)
     >>> bottom, rest = cut(network, 2)
-    >>> images = torch.rand(3, 1, 28, 28)
-    >>> bottom(images).shape, torch.equal(rest(bottom(images)), network(images))
-    (torch.Size([3, 400]), True)
+    >>> bottom(torch.rand(3, 1, 28, 28)).shape
+    torch.Size([3, 400])
     """
-    layers = learned_layers(network)
-    _check_number(network, n, len(layers))
+    first, others = _split(network, n)
     if not is_chain(network):
         raise InputError(
-            f"{network.name} is no chain of layers and cannot be cut; use one that is, such as alexnet8"
+            f"{network.name} is not a chain of layers and cannot be cut; use one that is, such as alexnet8"
         )
-    modules = [module for layer in layers[:n] for module in layer.modules]
-    rest = [module for layer in layers[n:] for module in layer.modules]
-    return nn.Sequential(_Normalise(network), *modules), nn.Sequential(*rest, network.classifier)
+    bottom, top = ([module for layer in layers for module in layer.modules] for layers in (first, others))
+    return nn.Sequential(_Normalize(network), *bottom), nn.Sequential(*top, network.classifier)
 
 
 def is_chain(network: Network) -> bool:
-    """Return whether images pass the network's layers one after the other, so that it can be cut anywhere."""
+    """Return whether the network is a sequence of modules, so that it can be cut anywhere."""
     return all(isinstance(getattr(network, name, None), nn.Sequential) for name in ("backbone", "top"))
 
 
-class _Normalise(nn.Module):
-    """The first thing that a network does."""
+class _Normalize(nn.Module):
+    """The network's normalization of its images."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        # Not a part of this module, which would then hold the whole network.
+        # Inside a tuple, so that the network does not become a submodule.
         self._network = (network,)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._network[0]._normalise(x)
+        return self._network[0]._normalize(x)
 
 
-def _frozen_parameters(network: Network, n: int | str) -> Iterable[nn.Parameter]:
-    if n == "all":
-        head = {id(parameter) for parameter in network.classifier.parameters()}
-        return [parameter for parameter in network.parameters() if id(parameter) not in head]
+def _split(network: Network, n: int | str) -> tuple[list[LearnedLayer], list[LearnedLayer]]:
+    """Return the first `n` learned layers and the others."""
     layers = learned_layers(network)
-    _check_number(network, n, len(layers))
-    return [parameter for layer in layers[: int(n)] for parameter in layer.parameters]
-
-
-def _check_number(network: Network, n: int | str, layers: int) -> None:
-    if isinstance(n, (str, bool)) or n not in range(layers + 1):
+    if isinstance(n, (str, bool)) or n not in range(len(layers) + 1):
         raise InputError(
-            f"{n} layers of {network.name}: it has {layers} below its head; give a number from 0 to {layers}"
+            f"{n} layers of {network.name}: it has {len(layers)} below its head; give a number from 0 to {len(layers)}"
         )
-
-
-def _top(network: Network) -> list[tuple[str, nn.Module]]:
-    top = getattr(network, "top", None)
-    return [("top", top)] if isinstance(top, nn.Module) else []
+    return layers[:n], layers[n:]
 
 
 def _timm_layers(backbone: nn.Module) -> list[LearnedLayer]:
     from timm.models import group_parameters
 
     matcher = backbone.group_matcher(coarse=True)  # type: ignore[operator]
-    groups = group_parameters(backbone, matcher)
     return [
         LearnedLayer(
             f"backbone.{names[0].rpartition('.')[0] or names[0]}",
             tuple(backbone.get_parameter(name) for name in names),
         )
-        for _, names in sorted(groups.items())
+        for _, names in sorted(group_parameters(backbone, matcher).items())
     ]
 
 
-def _grouped(network: Network, parts: list[tuple[str, nn.Module]]) -> Iterator[LearnedLayer]:
-    """Cut the steps of a network before each one that begins a learned layer."""
-    chain, started = is_chain(network), ""
-    parameters: list[nn.Parameter] = []
-    modules: list[nn.Module] = []
-    for name, step in (step for part in parts for step in _steps(*part)):
-        begins = isinstance(step, nn.Module) and any(True for _ in step.parameters())
-        if begins and not isinstance(step, _NORMS):
-            if started:
-                yield LearnedLayer(started, tuple(parameters), tuple(modules) if chain else ())
-                parameters, modules = [], []
-            started = name
-        if isinstance(step, nn.Parameter):
-            parameters.append(step)
-        else:
-            parameters += step.parameters()
-            modules.append(step)
-    if started:
-        yield LearnedLayer(started, tuple(parameters), tuple(modules) if chain else ())
+def _grouped(network: Network) -> list[LearnedLayer]:
+    """Group the steps of a network into learned layers, each of which begins with a step that has weights."""
+    chain = is_chain(network)
+    names: list[str] = []
+    groups: list[list[nn.Module | nn.Parameter]] = [[]]
+    for name, step in _steps(network):
+        has_weights = isinstance(step, nn.Module) and any(True for _ in step.parameters())
+        if has_weights and not isinstance(step, _NORMS):
+            if names:
+                groups.append([])
+            names.append(name)
+        groups[-1].append(step)
+    # Without any learned layer there is one group and no name.
+    return [
+        LearnedLayer(
+            name,
+            tuple(p for s in group for p in ([s] if isinstance(s, nn.Parameter) else s.parameters())),
+            tuple(s for s in group if isinstance(s, nn.Module)) if chain else (),
+        )
+        for name, group in zip(names, groups, strict=False)
+    ]
 
 
-def _steps(name: str, container: nn.Module) -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
-    """Yield what a container of layers holds, in order, and before it the parameters of its own."""
-    for own, parameter in container.named_parameters(recurse=False):
-        yield f"{name}.{own}", parameter
-    for child_name, child in container.named_children():
-        if child_name in _CONTAINERS:
-            yield from _steps(f"{name}.{child_name}", child)
-        else:
-            yield f"{name}.{child_name}", child
+def _steps(container: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
+    """Yield the parameters that a container of layers holds directly, then its layers, in order."""
+    if prefix:
+        yield from container.named_parameters(prefix[:-1], recurse=False)
+    for name, child in container.named_children():
+        if name in (_CONTAINERS if prefix else ("backbone", "top")):
+            yield from _steps(child, f"{prefix}{name}.")
+        elif prefix:
+            yield f"{prefix}{name}", child

@@ -1,4 +1,4 @@
-"""The layer on top of an embedding: linear, one class against the rest, by angles, or by distances to prototypes."""
+"""Heads: the layer from an embedding to logits."""
 
 from __future__ import annotations
 
@@ -14,21 +14,8 @@ from counterpoise.exceptions import UnknownNameError
 class CosineHead(nn.Module):
     """Logits ``scale * cos(angle between embedding and class vector)`` (Cao et al. 2019, section 3.2).
 
-    No class can win by the length of its vector, which grows with the number of its images.
-
-    Parameters
-    ----------
-    in_features, out_features : int
-        Width of the embedding, and number of classes.
-    scale : float, default=30.0
-        The largest logit.
-
-    Examples
-    --------
-    >>> head = CosineHead(2, 1, scale=10.0)
-    >>> head.weight = nn.Parameter(torch.tensor([[3.0, 0.0]]))
-    >>> head(torch.tensor([[1.0, 0.0], [0.0, 5.0]])).tolist()
-    [[10.0], [0.0]]
+    The length of a class vector, which grows with the number of the class's images, has no effect.
+    `scale` is the largest possible logit.
     """
 
     def __init__(self, in_features: int, out_features: int, *, scale: float = 30.0) -> None:
@@ -42,20 +29,10 @@ class CosineHead(nn.Module):
 
 
 class OneVsRestHead(nn.Linear):
-    """A linear head that starts with the probability 1 / C of each class, one against the rest.
+    """Linear head whose sigmoids start at 1 / C, with a bias of -log(C - 1) (Lin et al. 2017, section 3.3).
 
-    Its bias is -log(C - 1) (Lin et al. 2017, section 3.3). With a bias around 0, as `torch.nn.Linear` draws it, each
-    sigmoid starts at one half, and the first steps only bring C - 1 wrong outputs of each image down.
-
-    Parameters
-    ----------
-    in_features, out_features : int
-        Width of the embedding, and number of classes.
-
-    Examples
-    --------
-    >>> torch.sigmoid(OneVsRestHead(2, 4)(torch.zeros(1, 2))).round(decimals=4).tolist()
-    [[0.25, 0.25, 0.25, 0.25]]
+    With the bias of `torch.nn.Linear`, near 0, each sigmoid starts at one half, and the first steps only reduce the
+    C - 1 wrong outputs of each image.
     """
 
     def reset_parameters(self) -> None:
@@ -71,17 +48,9 @@ class OneVsRestHead(nn.Linear):
 class PrototypeHead(nn.Module):
     """Logits from the distance to the nearest prototype of each class, on the unit sphere.
 
-    The logit of class c is ``-scale * min_j ||z/|z| - m_j||^2`` over its prototypes m_j: the class of the nearest
-    prototype wins. A class without a prototype gets the logit of the farthest possible one, ``-4 * scale``.
-
-    Parameters
-    ----------
-    in_features, out_features : int
-        Width of the embedding, and number of classes.
-    prototypes : int
-        How many prototypes there is room for.
-    scale : float, default=10.0
-        How sharply probabilities fall with distance.
+    The logit of class c is ``-scale * min_j ||z/|z| - m_j||^2`` over its prototypes m_j, so the class of the nearest
+    prototype is predicted. The logit of a class without prototypes is that of the largest distance, ``-4 * scale``.
+    `prototypes` is their number over all classes.
 
     Examples
     --------
@@ -91,6 +60,7 @@ class PrototypeHead(nn.Module):
     [[-0.0, -2.0]]
     """
 
+    # The spelling of saved state dicts.
     centres: Tensor
     labels: Tensor
 
@@ -103,9 +73,9 @@ class PrototypeHead(nn.Module):
         self.register_buffer("centres", torch.zeros(prototypes, in_features))
         self.register_buffer("labels", torch.zeros(prototypes, dtype=torch.int64))
 
-    def set_prototypes(self, centres: Tensor, labels: Tensor) -> None:
-        """Take prototypes (K, d), which are brought to length 1, and their classes (K,), int64."""
-        self.centres = F.normalize(centres.to(self.centres), dim=1)
+    def set_prototypes(self, centers: Tensor, labels: Tensor) -> None:
+        """Set the prototypes (K, d), scaled to length 1, and their classes (K,), int64."""
+        self.centres = F.normalize(centers.to(self.centres), dim=1)
         self.labels = labels.to(self.labels)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -119,14 +89,8 @@ class PrototypeHead(nn.Module):
 HEADS = {"linear": nn.Linear, "cosine": CosineHead, "one-vs-rest": OneVsRestHead, "prototype": PrototypeHead}
 
 
-def make_head(kind: str, in_features: int, out_features: int, **options: int) -> nn.Module:
-    """Return a fresh head of one of the `HEADS`.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such kind.
-    """
+def make_head(kind: str, in_features: int, out_features: int) -> nn.Module:
+    """Return a new head of one of the `HEADS`."""
     if kind not in HEADS:
         raise UnknownNameError("head", kind, HEADS)
-    return HEADS[kind](in_features, out_features, **options)
+    return HEADS[kind](in_features, out_features)

@@ -1,4 +1,4 @@
-"""The residual network for 32x32 images of He et al. 2016."""
+"""The residual network of He et al. 2016 for 32x32 images."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ _BLOCKS_PER_STAGE = 5  # 6n + 2 = 32 layers
 class ResNet32(Network):
     """conv 16@3x3; three stages of five residual blocks (16, 32, 64); global average = embedding of width 64.
 
-    Shortcuts without parameters (option A): where a stage begins, every second pixel is taken and the new
-    channels are zero (He et al. 2016, section 4.2). 464,154 trainable parameters for ten classes of colour
-    images.
+    Shortcuts have no parameters (option A): at the start of a stage they subsample by 2 and pad the new channels with
+    zeros (He et al. 2016, section 4.2). 464,154 trainable parameters for ten classes of color images.
     """
 
     fixed_size = False
@@ -38,9 +37,6 @@ class ResNet32(Network):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         return width
 
-    def _features(self, x: Tensor) -> Tensor:
-        return self.backbone(x)
-
     def _pool(self, features: Tensor) -> Tensor:
         return features.mean(dim=(2, 3))
 
@@ -57,11 +53,8 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(residual + self._shortcut(x))
-
-    def _shortcut(self, x: Tensor) -> Tensor:
-        if not self.new_channels:
-            return x
-        before = self.new_channels // 2
-        x = x[:, :, :: self.stride, :: self.stride]
-        return F.pad(x, (0, 0, 0, 0, before, self.new_channels - before))
+        if self.new_channels:
+            before = self.new_channels // 2
+            x = x[:, :, :: self.stride, :: self.stride]
+            x = F.pad(x, (0, 0, 0, 0, before, self.new_channels - before))
+        return F.relu(residual + x)

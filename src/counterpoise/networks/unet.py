@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
+from counterpoise.networks.base import check_floats
 
 
 class UNet(nn.Module):
-    """Encoder, decoder, and skips between them at every scale (Ronneberger et al. 2015); the output is an image again.
+    """Encoder and decoder with skips at every scale (Ronneberger et al. 2015); the output is an image again.
 
-    Each of `depth` scales has one 3x3 convolution with batch norm and ReLU on the way down, and (but for the
-    coarsest) one on the way up, where Ronneberger et al. have two: on a CPU this takes half the time. Pooling
-    rounds up and the way up cuts back to the size of the skip, so that images of any size can pass.
+    Each of `depth` scales has one 3x3 convolution with batch norm and ReLU on the way down, and (except the coarsest)
+    one on the way up. Ronneberger et al. have two; one halves the time on a CPU. Pooling rounds up, and the way up
+    crops to the size of the skip, so images can have any size.
 
     Parameters
     ----------
     in_channels : int
-        Channels of the images, and of the output.
+        Channels of the images and of the output.
     width : int, default=16
         Channels of the finest scale; they double with every coarser one.
     depth : int, default=3
-        Scales.
-
-    Raises
-    ------
-    InputError
-        If a number is below 1.
+        Number of scales.
 
     Examples
     --------
@@ -64,10 +59,14 @@ class UNet(nn.Module):
         InputError
             If `x` is not of floats, or has another number of channels.
         """
-        self._check(x)
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise InputError(
+                f"the U-Net got images of shape {tuple(x.shape)}; expected (N, {self.in_channels}, height, width)"
+            )
+        check_floats(x, "the U-Net")
         skips: list[Tensor] = []
         for down in self.down:
-            # Half a pixel at an odd border makes a whole one.
+            # Rounding up keeps the last row and column of an odd size.
             x = down(F.max_pool2d(x, 2, ceil_mode=True) if skips else x)
             skips.append(x)
         x = skips.pop()
@@ -75,22 +74,8 @@ class UNet(nn.Module):
             skip = skips.pop()
             enlarged = F.interpolate(narrow(x), scale_factor=2.0)[..., : skip.shape[2], : skip.shape[3]]
             x = up(torch.cat([skip, enlarged], dim=1))
-        # In half precision the sigmoid would round bright pixels to 1, where the cross entropy has no slope.
+        # In half precision the sigmoid would round bright pixels to 1, where the cross entropy has no gradient.
         return torch.sigmoid(self.last(x).float())
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What it takes to build it again, as plain JSON values."""
-        return {"in_channels": self.in_channels, "width": self.width, "depth": self.depth}
-
-    def _check(self, x: Tensor) -> None:
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise InputError(
-                f"the U-Net got images of shape {tuple(x.shape)}; expected (N, {self.in_channels}, height, width)"
-            )
-        if not x.is_floating_point():
-            kind = str(x.dtype).removeprefix("torch.")
-            raise InputError(f"the U-Net got {kind} images; expected floats in [0, 1] (divide uint8 by 255)")
 
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Sequential:
