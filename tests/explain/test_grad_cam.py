@@ -1,4 +1,4 @@
-"""Grad-CAM against its formula, captum and the package grad-cam; the layer it finds; the trace it does not leave."""
+"""Grad-CAM against its formula, captum and the package grad-cam; the layer it finds; an unchanged network."""
 
 import numpy as np
 import pytest
@@ -9,55 +9,53 @@ import torchvision
 from torch import nn
 
 from counterpoise.exceptions import InputError, UnknownNameError
-from counterpoise.explain.feature_maps import feature_maps
-from counterpoise.explain.grad_cam import GradCAM
-from counterpoise.explain.layers import find_convolutions, find_map_layer, map_layers
+from counterpoise.explain import GradCAM, feature_maps, find_convolutions, find_map_layer, map_layers
 from counterpoise.networks import create_network
 
 
-def randomised(network, seed=0):
+def randomized(network, seed=0):
     """Give every parameter and statistic a value of its own: several architectures start with zeros."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
             scale = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.3
-            centre = 0.0 if parameter.ndim > 1 else 0.5
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale + centre)
+            center = 0.0 if parameter.ndim > 1 else 0.5
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale + center)
     return network.eval()
 
 
 def ours(name, channels=3, size=(32, 32), seed=0):
     network = create_network(name, num_classes=5, in_channels=channels, image_size=size, seed=seed)
-    return randomised(network), (channels, *size)
+    return randomized(network), (channels, *size)
 
 
 def swin():
     kind = timm.models.swin_transformer.SwinTransformer
     options = {"embed_dim": 12, "depths": (1, 1), "num_heads": (2, 2), "window_size": 4}
-    return randomised(kind(img_size=32, patch_size=2, num_classes=5, **options)), (3, 32, 32)
+    return randomized(kind(img_size=32, patch_size=2, num_classes=5, **options)), (3, 32, 32)
 
 
 def vit(**options):
     kind = timm.models.vision_transformer.VisionTransformer
     sizes = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 2}
-    return randomised(kind(num_classes=5, **sizes, **options)), (3, 32, 48)
+    return randomized(kind(num_classes=5, **sizes, **options)), (3, 32, 48)
 
 
 def torchvision_swin():
     kind = torchvision.models.swin_transformer.SwinTransformer
     options = {"depths": [1, 1], "num_heads": [2, 2], "window_size": [4, 4], "num_classes": 5}
-    return randomised(kind(patch_size=[2, 2], embed_dim=12, **options)), (3, 32, 32)
+    return randomized(kind(patch_size=[2, 2], embed_dim=12, **options)), (3, 32, 32)
 
 
 def torchvision_model(name, size=(64, 64), **options):
     model = torchvision.models.get_model(name, weights=None, num_classes=5, **options)
-    return randomised(model), (3, *size)
+    return randomized(model), (3, *size)
 
 
 def repeating():
-    """A network like torchvision's AlexNet, whose pooling makes 6x6 of fewer places."""
+    """A network like torchvision's AlexNet, whose pooling makes 6x6 of fewer positions."""
     layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(144, 5)]
-    return randomised(nn.Sequential(*layers)), (3, 5, 5)
+    return randomized(nn.Sequential(*layers)), (3, 5, 5)
 
 
 def images_for(shape, count=3, seed=1):
@@ -269,7 +267,7 @@ def test_the_predicted_class_is_explained_by_default():
     assert not torch.equal(explainer.explain(images, 2), explainer.explain(images, 3))
 
 
-def test_no_place_speaks_for_a_class():
+def test_no_position_raises_the_logit():
     network = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.Flatten(), nn.Linear(4, 2, bias=False))
     nn.init.ones_(network[0].weight)
     nn.init.constant_(network[2].weight, -1.0)
@@ -307,7 +305,7 @@ def test_wrong_input(images, targets, words):
         GradCAM(network).explain(images, targets)
 
 
-# --- no trace -----------------------------------------------------------------------------------------------
+# --- the network is unchanged -------------------------------------------------------------------------------
 
 
 def state_of(network):
@@ -336,7 +334,7 @@ def training_network():
     return network, images_for(shape)
 
 
-def test_the_network_is_left_as_it_was(training_network):
+def test_the_network_is_unchanged(training_network):
     network, images = training_network
     before = state_of(network)
     maps = GradCAM(network).explain(images)
@@ -363,7 +361,7 @@ def test_also_after_an_error(training_network, monkeypatch):
         assert_same_state(before, state_of(network))
 
 
-def test_feature_maps_leave_no_trace_either(training_network, monkeypatch):
+def test_feature_maps_leave_the_network_unchanged(training_network, monkeypatch):
     network, images = training_network
     before = state_of(network)
     expected = feature_maps(network, images, "backbone.1.0")
@@ -399,7 +397,7 @@ def test_the_global_generator_is_left_as_it_was(training_network):
 
 
 def test_a_layer_that_is_changed_in_place_afterwards():
-    network = randomised(
+    network = randomized(
         nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, 3))
     )
     twin = nn.Sequential(network[0], nn.ReLU(), *network[2:])

@@ -1,4 +1,4 @@
-"""Deletion and insertion, and the likeness of two maps, against slow loops."""
+"""Deletion and insertion, and the similarity of two maps, against slow loops."""
 
 import itertools
 
@@ -13,8 +13,7 @@ from torch import nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from counterpoise.exceptions import InputError
-from counterpoise.explain.attention import map_similarity
-from counterpoise.explain.scores import area_under_curve, score_maps
+from counterpoise.explain import area_under_curve, map_similarity, score_maps
 from counterpoise.networks import create_network
 
 
@@ -58,7 +57,7 @@ def given_maps(count=2, seed=1):
 
 
 def slow_curve(network, start, end, map, target, steps):
-    """Exchange the pixels of one image one by one, the most important first, and look after each step."""
+    """Exchange the pixels of one image one by one, the most important first, and predict after each step."""
     height, width = map.shape
     places = sorted(np.ndindex(height, width), key=lambda place: (-map[place].item(), place))
     current, done, found = start.clone(), 0, []
@@ -78,8 +77,8 @@ def test_deletion_and_insertion(network, steps):
     targets = torch.tensor([2, 0])
     found = score_maps(network, images, maps, targets, steps=steps, batch_size=7)
     for i in range(2):
-        grey = images[i].mean(dim=(1, 2), keepdim=True).expand(3, 8, 12)
-        deleted = slow_curve(network, images[i], grey, maps[i], targets[i], steps)
+        gray = images[i].mean(dim=(1, 2), keepdim=True).expand(3, 8, 12)
+        deleted = slow_curve(network, images[i], gray, maps[i], targets[i], steps)
         blurred = gaussian_blur(images[i], [11, 11], [5.0, 5.0])
         inserted = slow_curve(network, blurred, images[i], maps[i], targets[i], steps)
         np.testing.assert_allclose(found.deletion_curve[i], deleted, atol=1e-6)
@@ -88,7 +87,7 @@ def test_deletion_and_insertion(network, steps):
         assert found.insertion[i] == pytest.approx(slow_area(inserted), abs=1e-6)
 
 
-def test_equal_values_are_taken_from_the_upper_left(network):
+def test_ties_are_in_reading_order(network):
     images, maps = given_maps()
     targets = torch.tensor([1, 1])
     flat = torch.zeros_like(maps)
@@ -97,7 +96,7 @@ def test_equal_values_are_taken_from_the_upper_left(network):
     assert np.array_equal(a.deletion_curve, b.deletion_curve)
 
 
-def test_a_map_that_knows_beats_all_that_guess():
+def test_the_true_map_beats_random_maps():
     """The class rests on one quarter of the image alone."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 2, bias=False))
     weight = torch.zeros(8, 8)
@@ -107,12 +106,12 @@ def test_a_map_that_knows_beats_all_that_guess():
     generator = torch.Generator().manual_seed(0)
     image = 0.2 * torch.rand(1, 1, 8, 8, generator=generator) + 0.8 * weight
     targets = torch.tensor([1])
-    knowing = score_maps(network, image, weight[None], targets)
+    true = score_maps(network, image, weight[None], targets)
     for _ in range(20):
         guess = torch.rand(1, 8, 8, generator=generator)
-        guessing = score_maps(network, image, guess, targets)
-        assert knowing.deletion < guessing.deletion
-        assert knowing.insertion > guessing.insertion
+        random = score_maps(network, image, guess, targets)
+        assert true.deletion < random.deletion
+        assert true.insertion > random.insertion
 
 
 def test_images_smaller_than_the_blur_and_the_network_as_it_was():
@@ -136,7 +135,7 @@ def test_what_does_not_fit(network, maps, targets, options, words):
         score_maps(network, given_maps()[0], maps, torch.tensor(targets), **options)
 
 
-# --- the likeness of two maps -------------------------------------------------------------------------------
+# --- the similarity of two maps -----------------------------------------------------------------------------
 
 VALUES = st.integers(0, 5).map(float)  # few values, so that there are ties
 

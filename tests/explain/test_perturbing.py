@@ -1,5 +1,10 @@
 """LIME and occlusion against slow loops written from their definitions; superpixels."""
 
+import importlib
+import inspect
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +13,17 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from torch import nn
 
+from counterpoise import explain
 from counterpoise.exceptions import InputError, UnknownNameError
-from counterpoise.explain.grad_cam import GradCAM
-from counterpoise.explain.lime import LIME
-from counterpoise.explain.occlusion import Occlusion
-from counterpoise.explain.registry import EXPLAINERS, create_explainer
-from counterpoise.explain.superpixels import superpixels
+from counterpoise.explain import (
+    EXPLAINERS,
+    LIME,
+    Explainer,
+    GradCAM,
+    Occlusion,
+    create_explainer,
+    superpixels,
+)
 from counterpoise.networks import create_network
 
 
@@ -41,13 +51,13 @@ def slow_occlusion(network, image, target, side):
     """Cover squares one after the other; a pixel's value is the mean loss over those that covered it."""
     _, height, width = image.shape
     step = max(1, side // 2)
-    colour = image.mean(dim=(1, 2), keepdim=True)
+    color = image.mean(dim=(1, 2), keepdim=True)
     before = probability(network, image, target)
     lost, covered = np.zeros((height, width)), np.zeros((height, width))
     for top in range(0, height - side + step, step):
         for left in range(0, width - side + step, step):
             version = image.clone()
-            version[:, top : top + side, left : left + side] = colour
+            version[:, top : top + side, left : left + side] = color
             lost[top : top + side, left : left + side] += before - probability(network, version, target)
             covered[top : top + side, left : left + side] += 1
     return lost / covered
@@ -77,7 +87,7 @@ def slow_lime(network, image, target, samples, patches, seed):
     labels = superpixels(image.numpy(), patches)
     count = labels.max() + 1
     generator = torch.Generator().manual_seed(seed)
-    colour = image.mean(dim=(1, 2))
+    color = image.mean(dim=(1, 2))
     seen, values, weights = [], [], []
     for _ in range(samples):
         z = (torch.rand(1, count, generator=generator)[0] < 0.5).numpy()
@@ -85,7 +95,7 @@ def slow_lime(network, image, target, samples, patches, seed):
         for row in range(image.shape[1]):
             for column in range(image.shape[2]):
                 if not z[labels[row, column]]:
-                    version[:, row, column] = colour
+                    version[:, row, column] = color
         norm = np.sqrt(z.sum()) * np.sqrt(count)
         cosine = z.sum() / norm if norm else 0.0
         seen.append(z.astype(float))
@@ -118,8 +128,8 @@ def test_lime_does_not_depend_on_the_batch_nor_touch_the_global_generators(netwo
 # --- both ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
-def test_the_network_is_left_as_it_was(name):
+@pytest.mark.parametrize("name", EXPLAINERS.names)
+def test_the_network_is_unchanged(name):
     network = create_network("tinynet", num_classes=3, in_channels=3, image_size=(8, 12), seed=0).train()
     network.backbone[0].eval()
     network.classifier.bias.requires_grad_(False)
@@ -156,15 +166,52 @@ def test_options_that_make_no_sense(network, make, words):
         make(network).explain(images_for())
 
 
-def test_names():
-    assert {name: kind.signed for name, kind in EXPLAINERS.items()} == {
-        "grad-cam": False,
-        "lime": True,
-        "occlusion": True,
-    }
+def test_the_catalog():
+    assert EXPLAINERS.names == ("grad-cam", "lime", "occlusion")
+    for entry in EXPLAINERS:
+        kind = entry.load()
+        assert issubclass(kind, Explainer)
+        assert (entry.name, entry.title, entry.summary) == (kind.name, kind.title, kind.meaning)
+        assert entry.title
+        assert entry.source
+    assert [entry.load().signed for entry in EXPLAINERS] == [False, True, True]
     assert isinstance(create_explainer("grad-cam", nn.Identity()), GradCAM)
     with pytest.raises(UnknownNameError, match="did you mean 'lime'"):
         create_explainer("lme", nn.Identity())
+
+
+def test_a_new_explainer_needs_one_file(tmp_path):
+    """A module in the package is found without being named anywhere."""
+    (tmp_path / "blank.py").write_text(
+        "from counterpoise.explain.base import Explainer\n"
+        "class Blank(Explainer):\n"
+        "    name, title, meaning, source = 'blank', 'Blank', 'nothing', 'none'\n"
+        "    def _explain(self, images, targets):\n"
+        "        return images[:, 0] * 0\n"
+    )
+    code = (
+        f"import counterpoise.explain as e; e.__path__.append({str(tmp_path)!r});"
+        "assert e.EXPLAINERS.names[-1] == 'blank', e.EXPLAINERS.names;"
+        "import torch; image = torch.rand(1, 3, 2, 2); network = torch.nn.Flatten();"
+        "assert not e.create_explainer('blank', network).explain(image).any()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_the_package_imports_no_torch():
+    code = (
+        "import sys, counterpoise.explain as e; e.SAME_FROM, e.pixel_difference, e.map_similarity;"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there():
+    """No name is hidden by a module of the same name."""
+    importlib.import_module("counterpoise.explain.catalog")  # imports every module of the package
+    assert sorted(dir(explain)) == sorted(explain.__all__)
+    for name in explain.__all__:
+        assert not inspect.ismodule(getattr(explain, name))
 
 
 # --- superpixels --------------------------------------------------------------------------------------------
@@ -179,7 +226,7 @@ def test_every_pixel_has_a_patch(height, width, count, channels):
     assert labels.max() + 1 <= height * width
 
 
-def test_patches_keep_to_edges_of_colour():
+def test_patches_keep_to_edges_of_color():
     image = np.zeros((3, 20, 20))
     image[:, :, 13:] = 1  # no border of a 4x4 grid
     labels = superpixels(image, 16)

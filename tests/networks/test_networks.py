@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import inspect
 import json
+import pkgutil
 import subprocess
 import sys
 
@@ -270,9 +273,12 @@ def test_listing_names_imports_no_torch():
 
 
 def test_every_public_name_is_there():
+    """No name is hidden by a module of the same name."""
     assert sorted(dir(networks)) == sorted(networks.__all__)
+    for found in pkgutil.iter_modules(networks.__path__, "counterpoise.networks."):
+        importlib.import_module(found.name)
     for name in networks.__all__:
-        assert getattr(networks, name).__doc__
+        assert not inspect.ismodule(getattr(networks, name))
 
 
 # SHA-256 over names, shapes, types and bytes of the state dict at seed 0.

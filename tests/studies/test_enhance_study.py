@@ -16,10 +16,7 @@ from scipy.stats import binomtest
 from counterpoise.datasets import SplitManifest, dataset_from_arrays
 from counterpoise.evaluation import class_recalls, confusion_matrix, geometric_mean
 from counterpoise.exceptions import InputError, RunFolderError, TrainingError
-from counterpoise.explain.attention import SAME_FROM, map_similarity
-from counterpoise.explain.feature_maps import feature_maps
-from counterpoise.explain.grad_cam import GradCAM
-from counterpoise.explain.layers import find_convolutions
+from counterpoise.explain import SAME_FROM, GradCAM, feature_maps, find_convolutions, map_similarity
 from counterpoise.files import read_json, write_json
 from counterpoise.inference.evaluate import evaluate_run
 from counterpoise.inference.explained_model import ExplainedModel

@@ -1,4 +1,4 @@
-"""Whether two networks look at the same places."""
+"""Similarity of two saliency maps."""
 
 from __future__ import annotations
 
@@ -6,26 +6,15 @@ import numpy as np
 
 from counterpoise.exceptions import InputError
 
-#: From this rank correlation on, two maps count as the same attention.
+#: Rank correlation from which two maps count as the same attention.
 SAME_FROM = 0.5
 
 
 def map_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlation of two maps of each image, over their pixels.
+    """Return Spearman's rank correlation, shape (N,), of two maps (N, H, W) of each image, over their pixels.
 
-    It asks whether both put the places of the image in the same order, however strong they are: 1 the same
-    order, 0 no relation, -1 the opposite one. Equal values share their mean rank. A map that is the same everywhere
-    puts nothing in order: two such maps have similarity 1, one and another 0.
-
-    Parameters
-    ----------
-    first, second : array-like of float, shape (N, H, W)
-        Maps of the same images.
-
-    Returns
-    -------
-    ndarray of float64, shape (N,)
-        In [-1, 1].
+    It compares the order of the pixels, whatever the scale of the values. Ties share their mean rank. Two constant
+    maps have similarity 1; a constant map and another one, 0.
 
     Raises
     ------
@@ -49,6 +38,6 @@ def map_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
     length_a, length_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     product = length_a * length_b
-    both_flat = (length_a == 0) & (length_b == 0)
+    both_constant = (length_a == 0) & (length_b == 0)
     similarity = np.divide((a * b).sum(axis=1), product, out=np.zeros(len(a)), where=product > 0)
-    return np.where(both_flat, 1.0, similarity.clip(-1, 1))
+    return np.where(both_constant, 1.0, similarity.clip(-1, 1))

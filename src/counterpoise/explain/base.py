@@ -1,4 +1,4 @@
-"""The contract of all explainers."""
+"""Base class of all explainers."""
 
 from __future__ import annotations
 
@@ -10,61 +10,53 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
-from counterpoise.explain.watching import untouched
+from counterpoise.explain.hooks import network_device, preserve_state
 
 
 class Explainer(ABC):
-    """Says of each place of an image how much it counts for a class.
+    """Saliency maps: how much each pixel counts for a target class.
 
-    The base checks the input, chooses the class, and leaves the network as it found it, also after an error: its
-    modes, hooks, gradients and which parameters are trained. An explainer fills ``_explain``.
+    `explain` checks the input, chooses the target classes, and restores the network's modes, hooks and gradients, also
+    after an error. A subclass implements ``_explain``.
 
     Parameters
     ----------
     network : torch.nn.Module
-        From images (N, C, H, W), floats, to logits (N, classes): one of ours, of timm or of torchvision.
+        From images (N, C, H, W), floats, to logits (N, classes); of any library.
 
     Attributes
     ----------
-    name, title : str
-        On the command line, and in words.
+    name, title, meaning, source : str
+        Name in the catalog; name and meaning of a value, for display; paper.
     signed : bool
-        Whether a negative value speaks against the class; otherwise there are none.
-    meaning : str
-        What a value says, in words.
+        Whether negative values count against the class; otherwise there are none.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     signed: ClassVar[bool] = False
     meaning: ClassVar[str]
+    source: ClassVar[str] = ""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
 
     @abstractmethod
     def _explain(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return the maps (N, H, W) of checked images, with the network in evaluation mode."""
+        """Return the maps (N, H, W) of checked images; the network is in evaluation mode."""
 
     def explain(self, images: Tensor, targets: int | Sequence[int] | Tensor | None = None) -> Tensor:
-        """Explain the logits of one class per image.
+        """Return the saliency maps (N, H, W) of images (N, C, H, W), as float32 on the network's device.
 
         Parameters
         ----------
-        images : Tensor of shape (N, C, H, W)
-            Floats, as the network takes them.
         targets : int or sequence of int of length N, optional
-            The class to explain, for all or for each image. Default: the class with the largest logit.
-
-        Returns
-        -------
-        Tensor of shape (N, H, W)
-            float32, on the network's device.
+            Class to explain, for all images or for each. Default: the predicted class.
 
         Raises
         ------
         InputError
-            If the images have another shape or are not floats, or a class is not one of the network's.
+            If the images have another shape or are not floats, or the network has no such class.
         """
         if images.ndim != 4 or not images.is_floating_point():
             kind = str(images.dtype).removeprefix("torch.")
@@ -73,8 +65,8 @@ class Explainer(ABC):
                 " (divide uint8 by 255)"
             )
         images = images.detach().to(network_device(self.network))
-        with untouched(self.network), torch.inference_mode(False):
-            # What was made in inference mode can take no part in a graph; its copy can.
+        with preserve_state(self.network), torch.inference_mode(False):
+            # Inference tensors cannot take part in a graph; their copies can.
             images = images.clone() if images.is_inference() else images
             maps = self._explain(images, self._targets(images, targets))
         return maps.detach().float()
@@ -98,22 +90,11 @@ class Explainer(ABC):
         return chosen.long().expand(len(images))
 
     def _probabilities(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return the probability, shape (N,), that each image is of its target class."""
+        """Return the probability (N,) of each image's target class."""
         with torch.no_grad():
             return self.network(images).softmax(dim=1).gather(1, targets[:, None])[:, 0]
 
 
-def network_device(network: nn.Module) -> torch.device:
-    """Return the device that a network lies on."""
-    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-
-
-def mean_colours(images: Tensor) -> Tensor:
-    """Return images of the same shape that are all of the mean colour of each: what a covered place shows.
-
-    Examples
-    --------
-    >>> mean_colours(torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]])).tolist()
-    [[[[0.5, 0.5], [0.5, 0.5]]]]
-    """
+def mean_colors(images: Tensor) -> Tensor:
+    """Return images filled with the mean color of each: the content of covered pixels."""
     return images.mean(dim=(2, 3), keepdim=True).expand_as(images).contiguous()

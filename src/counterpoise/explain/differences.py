@@ -1,4 +1,4 @@
-"""The difference of two images, pixel by pixel."""
+"""Pixel differences of images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ from counterpoise.exceptions import InputError
 
 @dataclass(frozen=True)
 class PixelDifference:
-    """New minus old.
+    """New images minus old ones, float32.
 
-    Attributes
-    ----------
-    signed : ndarray of float32, shape (N, C, H, W)
-        In [-1, 1]: above 0 where the new image is brighter.
-    strength : ndarray of float32, shape (N, H, W)
-        In [0, 1]: the mean over the channels of the difference's absolute value.
+    `signed` (N, C, H, W) is in [-1, 1], positive where the new image is brighter. `strength` (N, H, W) is its mean
+    absolute value over the channels.
     """
 
     signed: np.ndarray
@@ -26,12 +22,7 @@ class PixelDifference:
 
 
 def pixel_difference(old: np.ndarray, new: np.ndarray) -> PixelDifference:
-    """Return how new images differ from old ones.
-
-    Parameters
-    ----------
-    old, new : ndarray of shape (N, C, H, W)
-        uint8, or floats in [0, 1].
+    """Return the difference of images of shape (N, C, H, W), uint8 or floats in [0, 1].
 
     Raises
     ------
@@ -54,11 +45,5 @@ def pixel_difference(old: np.ndarray, new: np.ndarray) -> PixelDifference:
 
 
 def as_floats(images: np.ndarray) -> np.ndarray:
-    """Return uint8 images as float32 in [0, 1]; floats as float32.
-
-    Examples
-    --------
-    >>> as_floats(np.array([0, 51, 255], np.uint8))
-    array([0. , 0.2, 1. ], dtype=float32)
-    """
+    """Return uint8 images as float32 in [0, 1], and floats as float32."""
     return images.astype(np.float32) / np.float32(255 if images.dtype == np.uint8 else 1)

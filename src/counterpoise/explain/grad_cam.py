@@ -10,27 +10,25 @@ from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
 from counterpoise.explain.base import Explainer
+from counterpoise.explain.hooks import capture_output
 from counterpoise.explain.layers import MapLayer, find_map_layer
-from counterpoise.explain.watching import watching
 
 
 class GradCAM(Explainer):
-    """Where the features that raise the logit of a class lie (Selvaraju et al. 2017, Eq. 1 and 2).
+    """Feature maps weighted by their mean gradient (Selvaraju et al. 2017, Eq. 1 and 2).
 
-    With A the maps of a layer and y the logit, alpha_k is the mean of dy/dA_k over the places, and the map is
-    ``max(0, sum_k alpha_k A_k)``, enlarged bilinearly to the size of the image. An image without a place that
-    speaks for the class has a map of zeros.
+    With the maps A_k of a layer and the logit y, alpha_k is the mean of dy/dA_k over the positions, and the saliency
+    map is ``max(0, sum_k alpha_k A_k)``, upsampled bilinearly to the image size. It is zero where nothing raises the
+    logit.
 
     Parameters
     ----------
-    network : torch.nn.Module
-        From images (N, C, H, W), floats, to logits.
     layer : str, optional
-        As ``network.named_modules()`` has it. Default: the last one with a spatial map, see `find_map_layer`.
+        Name as in ``network.named_modules()``. Default: the last layer with a spatial map, see `find_map_layer`.
 
     Examples
     --------
-    The network sees the mean brightness, which speaks for class 1; the second half of the image is white:
+    The logit of class 1 is the mean brightness; the second half of the image is white:
 
     >>> convolution, head = nn.Conv2d(1, 1, 1, bias=False), nn.Linear(1, 2, bias=False)
     >>> _ = nn.init.ones_(convolution.weight), nn.init.ones_(head.weight)
@@ -42,6 +40,7 @@ class GradCAM(Explainer):
     name: ClassVar[str] = "grad-cam"
     title: ClassVar[str] = "Grad-CAM"
     meaning: ClassVar[str] = "how strongly the features at a place raise the score of the class"
+    source: ClassVar[str] = "Selvaraju et al. 2017"
 
     def __init__(self, network: nn.Module, *, layer: str | None = None) -> None:
         super().__init__(network)
@@ -49,27 +48,20 @@ class GradCAM(Explainer):
         self._found: dict[tuple[int, ...], MapLayer] = {}
 
     def layer_for(self, image_shape: tuple[int, int, int]) -> MapLayer:
-        """Return the layer whose map is used for images of shape (C, H, W).
-
-        Raises
-        ------
-        InputError
-            If the layer is unknown, or no layer has a spatial map.
-        """
+        """Return the layer whose maps are used for images of shape (C, H, W); `InputError` if there is none."""
         if image_shape not in self._found:
             self._found[image_shape] = find_map_layer(self.network, image_shape, self.layer)
         return self._found[image_shape]
 
     def _explain(self, images: Tensor, targets: Tensor) -> Tensor:
-        layer = self.layer_for((images.shape[1], images.shape[2], images.shape[3]))
-        with watching(self.network.get_submodule(layer.name)) as watched, torch.enable_grad():
+        _, channels, height, width = images.shape
+        layer = self.layer_for((channels, height, width))
+        with capture_output(self.network.get_submodule(layer.name)) as outputs, torch.enable_grad():
             logits = self.network(images)
-            output = watched.output
-            if output is None:
-                raise InputError(f"layer {layer.name} gave no tensor; choose another `layer`")
+            if not outputs:
+                raise InputError(f"layer {layer.name} returned no tensor; choose another `layer`")
             score = logits.gather(1, targets[:, None]).sum()
-            (gradient,) = torch.autograd.grad(score, output, materialize_grads=True)
-        maps, gradients = layer.to_map(output.detach()), layer.to_map(gradient)
+            (gradient,) = torch.autograd.grad(score, outputs[-1], materialize_grads=True)
+        maps, gradients = layer.to_map(outputs[-1].detach()), layer.to_map(gradient)
         coarse = F.relu((gradients.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1, keepdim=True))
-        size = (images.shape[2], images.shape[3])
-        return F.interpolate(coarse.float(), size=size, mode="bilinear", align_corners=False)[:, 0]
+        return F.interpolate(coarse.float(), size=(height, width), mode="bilinear", align_corners=False)[:, 0]

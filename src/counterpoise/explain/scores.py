@@ -1,4 +1,4 @@
-"""How well a map says what a network looks at: deletion and insertion (Petsiuk et al. 2018)."""
+"""Quality of saliency maps: deletion and insertion (Petsiuk et al. 2018)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
-from counterpoise.explain.base import mean_colours, network_device
-from counterpoise.explain.watching import untouched
+from counterpoise.explain.base import mean_colors
+from counterpoise.explain.hooks import network_device, preserve_state
 
 # As in the paper's code.
 _BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0
@@ -18,17 +18,9 @@ _BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0
 
 @dataclass(frozen=True)
 class MapScores:
-    """Scores of maps, one row per image.
+    """Deletion (lower is better) and insertion (higher is better), float64 of shape (N,) in [0, 1].
 
-    Attributes
-    ----------
-    deletion : ndarray of shape (N,)
-        Area under the probability of the class while the pixels are covered, the most important first. In [0, 1];
-        low is good.
-    insertion : ndarray of shape (N,)
-        The same while the pixels of a blurred image are made sharp. High is good.
-    deletion_curve, insertion_curve : ndarray of shape (N, steps + 1)
-        The probabilities, from no pixel changed to all.
+    They are the areas under the curves (N, steps + 1): the probabilities of the class, from no changed pixel to all.
     """
 
     deletion: np.ndarray
@@ -38,17 +30,7 @@ class MapScores:
 
 
 def area_under_curve(values: np.ndarray) -> np.ndarray:
-    """Return the area under curves given at equal steps from 0 to 1, by the trapezoidal rule.
-
-    Parameters
-    ----------
-    values : array-like of float, shape (..., steps + 1)
-        At least two values each.
-
-    Returns
-    -------
-    ndarray of float64, shape (...)
-        For values in [0, 1] in [0, 1].
+    """Return the area under curves (..., steps + 1) at equal steps from 0 to 1, by the trapezoidal rule.
 
     Raises
     ------
@@ -76,41 +58,30 @@ def score_maps(
     steps: int = 50,
     batch_size: int = 64,
 ) -> MapScores:
-    """Score maps by what happens to the probability when pixels go or come in their order.
+    """Score maps by the change of the class's probability when pixels are changed in their order.
 
-    *Deletion* covers the pixels with the mean colour of the image, the most important first: the sooner the
-    probability falls, the better the map. *Insertion* starts from a blurred image and makes the pixels sharp: the
-    sooner it rises, the better (Petsiuk et al. 2018, section 3.3). Of pixels of equal value the upper left one
-    comes first. Compare scores of one network only, and with those of a random map.
+    *Deletion* covers pixels with the mean color of the image, the most important first: the earlier the probability
+    falls, the better the map. *Insertion* sharpens the pixels of a blurred image: the earlier it rises, the better
+    (Petsiuk et al. 2018, section 3.3). Ties are in reading order. Compare scores only within one network, and with
+    those of a random map.
 
     Parameters
     ----------
-    network : torch.nn.Module
-        From images to logits.
-    images : Tensor of shape (N, C, H, W)
-        Floats, as the network takes them.
-    maps : Tensor of shape (N, H, W)
-        High where the image counts.
-    targets : Tensor of shape (N,), int64
-        The class of each map.
+    images, maps, targets : Tensor
+        Images (N, C, H, W), floats; their maps (N, H, W), and the class (N,) of each map.
     steps : int, default=50
-        In how many equal steps the pixels are changed; at most as many as pixels.
+        Number of equal steps, at most that of the pixels.
     batch_size : int, default=64
-        Images that are sent through at a time.
-
-    Returns
-    -------
-    MapScores
-        NumPy arrays of float64.
+        Images per forward pass.
 
     Raises
     ------
     InputError
-        If the shapes do not fit together, or `steps` is not positive.
+        If the shapes do not match, or `steps` is not positive.
 
     Examples
     --------
-    The class rests on the first pixel alone; a map that knows it loses the probability in the first of four steps:
+    The logit of the class is the first pixel; covering it first is best:
 
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
     >>> _ = network[1].weight.data.copy_(torch.tensor([[0.0, 0, 0, 0], [9.0, 0, 0, 0]]))
@@ -130,46 +101,34 @@ def score_maps(
         raise InputError(f"steps is {steps}; expected at least 1")
     device = network_device(network)
     images, maps, targets = (tensor.detach().to(device) for tensor in (images, maps, targets))
-    # rank[i] is the step after which pixel i is changed.
+    # rank[i] is the position of pixel i in the order of changes.
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1).reshape(count, 1, height, width)
     steps = min(steps, height * width)
     changed_pixels = torch.linspace(0, height * width, steps + 1).round().long().tolist()
 
-    def curve(start: Tensor, end: Tensor) -> np.ndarray:
-        rows = [
-            _along(network, start[i : i + 1], end[i : i + 1], rank[i], changed_pixels, targets[i], batch_size)
-            for i in range(count)
-        ]
+    def curves(start: Tensor, end: Tensor) -> np.ndarray:
+        """Return the probability of each image's class after each step from `start` to `end`."""
+        rows = []
+        for i in range(count):
+            values = []
+            for thresholds in torch.tensor(changed_pixels, device=device).split(batch_size):
+                changed = rank[i][None] < thresholds[:, None, None, None]
+                versions = torch.where(changed, end[i : i + 1], start[i : i + 1])
+                values.append(network(versions).softmax(dim=1)[:, targets[i]])
+            rows.append(torch.cat(values).double().cpu().numpy())
         return np.stack(rows)
 
-    with untouched(network), torch.no_grad():
-        deleted = curve(images, mean_colours(images))
-        inserted = curve(_blurred(images), images)
+    with preserve_state(network), torch.no_grad():
+        deleted = curves(images, mean_colors(images))
+        inserted = curves(_blurred(images), images)
     return MapScores(area_under_curve(deleted), area_under_curve(inserted), deleted, inserted)
-
-
-def _along(
-    network: nn.Module,
-    start: Tensor,
-    end: Tensor,
-    rank: Tensor,
-    changed_pixels: list[int],
-    target: Tensor,
-    batch_size: int,
-) -> np.ndarray:
-    """Return the probability of one image's class after each step from `start` to `end`."""
-    values = []
-    for thresholds in torch.tensor(changed_pixels, device=start.device).split(batch_size):
-        changed = rank[None] < thresholds[:, None, None, None]
-        values.append(network(torch.where(changed, end, start)).softmax(dim=1)[:, target])
-    return torch.cat(values).double().cpu().numpy()
 
 
 def _blurred(images: Tensor) -> Tensor:
     from torchvision.transforms.v2.functional import gaussian_blur
 
-    # The kernel must fit into what is reflected at the edges.
+    # The kernel must fit into the pixels reflected at the borders.
     largest = 2 * min(images.shape[2:]) - 1
     kernel = min(_BLUR_KERNEL, largest if largest % 2 else largest - 1)
     return gaussian_blur(images, [kernel, kernel], [_BLUR_SIGMA, _BLUR_SIGMA])

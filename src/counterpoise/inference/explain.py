@@ -11,10 +11,8 @@ import numpy as np
 import torch
 
 from counterpoise.datasets import ImageFiles, SkippedFile, read_images
-from counterpoise.exceptions import DataError, InputError, UnknownNameError
-from counterpoise.explain.attention import SAME_FROM, map_similarity
-from counterpoise.explain.grad_cam import GradCAM
-from counterpoise.explain.registry import EXPLAINERS
+from counterpoise.exceptions import DataError, InputError
+from counterpoise.explain import EXPLAINERS, SAME_FROM, GradCAM, map_similarity
 from counterpoise.files import atomic_path, write_json
 from counterpoise.inference.explained_model import ExplainedModel, ModelView
 from counterpoise.inference.explanation import ExplainedImage, Explanation, View
@@ -148,8 +146,7 @@ def check_options(
     InputError
         If there is no such method, or an option would have no effect.
     """
-    if method not in EXPLAINERS:
-        raise UnknownNameError("method of explaining", method, EXPLAINERS)
+    EXPLAINERS.get(method)
     if layer is not None and method != GradCAM.name and not with_feature_maps:
         raise InputError(
             f"`layer` is for grad-cam and `feature_maps`, {method} looks at no layer; leave it out"

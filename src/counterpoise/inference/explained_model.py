@@ -8,11 +8,7 @@ import numpy as np
 import torch
 
 from counterpoise.exceptions import UnknownNameError
-from counterpoise.explain.feature_maps import feature_maps
-from counterpoise.explain.grad_cam import GradCAM
-from counterpoise.explain.layers import find_convolutions
-from counterpoise.explain.registry import create_explainer
-from counterpoise.explain.scores import score_maps
+from counterpoise.explain import GradCAM, create_explainer, feature_maps, find_convolutions, score_maps
 from counterpoise.inference.explanation import ModelFacts
 from counterpoise.networks import EnhancedNetwork
 from counterpoise.runs.folder import RunFolder

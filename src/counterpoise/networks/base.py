@@ -55,8 +55,6 @@ class Network(nn.Module):
 
     Attributes
     ----------
-    embedding_dim : int
-        Width of the embedding.
     mean, std : Tensor of shape (1, C, 1, 1)
         Buffers, saved with the weights.
     classifier : torch.nn.Module

@@ -11,10 +11,7 @@ import numpy as np
 import torch
 
 from counterpoise.datasets import ImageDataset
-from counterpoise.explain.attention import SAME_FROM, map_similarity
-from counterpoise.explain.feature_maps import feature_maps
-from counterpoise.explain.grad_cam import GradCAM
-from counterpoise.explain.layers import find_convolutions
+from counterpoise.explain import SAME_FROM, GradCAM, feature_maps, find_convolutions, map_similarity
 from counterpoise.networks import EnhancedNetwork, Network
 from counterpoise.report.kit.pictures import (
     Panel,
