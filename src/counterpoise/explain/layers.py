@@ -60,7 +60,7 @@ def map_layers(
 
     Examples
     --------
-    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(8, 3))
     >>> map_layers(network, (1, 4, 4))
     [MapLayer(name='0', height=2, width=2, ...), MapLayer(name='1', height=2, width=2, ...)]
     """
