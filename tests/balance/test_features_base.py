@@ -7,19 +7,15 @@ import pytest
 from imblearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.base import clone
 
-from counterpoise.balance import features
-from counterpoise.balance.features import ADOS, FSSMOTE, FeatureOversampler
+from counterpoise.balance.features import ADOS, FEATURES, FSSMOTE, FeatureOversampler
 from counterpoise.exceptions import ResamplingWarning
 
 OVERSAMPLERS = [ADOS, FSSMOTE]
 
 
 def test_the_list_is_complete():
-    found = {value for value in vars(features).values() if isinstance(value, type)}
-    assert {cls for cls in found if issubclass(cls, FeatureOversampler)} == {
-        *OVERSAMPLERS,
-        FeatureOversampler,
-    }
+    assert {entry.load() for entry in FEATURES} == set(OVERSAMPLERS)
+    assert all(issubclass(cls, FeatureOversampler) for cls in OVERSAMPLERS)
 
 
 @parametrize_with_checks([cls(random_state=0) for cls in OVERSAMPLERS])

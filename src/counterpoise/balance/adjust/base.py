@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterpoise.exceptions import InputError
+from counterpoise.balance.adjust import ADJUSTMENTS
+from counterpoise.balance.class_weights import counts_as_array
+from counterpoise.exceptions import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +75,7 @@ class Adjustment(ABC):
         InputError
             If shapes do not fit, an option is refused, or the logits that it needs are missing.
         """
-        counts = _checked_counts(class_counts)
+        counts = counts_as_array(class_counts)
         scores = np.empty((0, len(counts))) if logits is None else _checked_logits(logits, len(counts))
         classes = _checked_labels([] if labels is None else labels, scores)
         if self.needs_logits and not len(scores):
@@ -195,27 +197,34 @@ class Adjustment(ABC):
         return adjustment
 
 
+def adjustment_from_state(state: Mapping[str, Any]) -> Adjustment:
+    """Return the adjustment whose ``get_state`` returned `state`.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no adjustment of that name.
+
+    Examples
+    --------
+    >>> from counterpoise.balance.adjust import LogitAdjustment
+    >>> state = LogitAdjustment(tau=0.5).fit(None, None, [9, 1]).get_state()
+    >>> adjustment_from_state(state).tau
+    0.5
+    """
+    known = {entry.attribute: entry for entry in ADJUSTMENTS}
+    name = str(state.get("name"))
+    if name not in known:
+        raise UnknownNameError("adjustment", name, known)
+    return known[name].load().from_state(state)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, tuple):
         return list(value)
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _checked_counts(class_counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    counts = np.asarray(class_counts, dtype=np.float64)
-    if (
-        counts.ndim != 1
-        or not counts.size
-        or not np.isfinite(counts).all()
-        or (counts < 0).any()
-        or not counts.any()
-    ):
-        raise InputError(
-            f"class counts are {counts.tolist()}; expected a count for each class, not all of them 0"
-        )
-    return counts
 
 
 def _checked_logits(logits: Any, num_classes: int) -> np.ndarray:

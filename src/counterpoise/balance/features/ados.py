@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from counterpoise.balance._tensors import is_tensor
+from counterpoise.balance.class_weights import class_weights
 from counterpoise.balance.features._ados_grow import WeightFunction, grow_class
 from counterpoise.balance.features._ados_kernel import KINDS, RULES
-from counterpoise.balance.features.base import ClassGrowth, FeatureOversampler, is_tensor
-from counterpoise.balance.weights import class_weights
+from counterpoise.balance.features.base import ClassGrowth, FeatureOversampler
 from counterpoise.exceptions import InputError, ResamplingWarning
 
 __all__ = ["ADOS", "max_neighbours"]
@@ -195,7 +196,7 @@ class ADOS(FeatureOversampler):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if self.reweight == "none":
             return super()._weigh(before, after)
-        return class_weights(before), class_weights(after)
+        return class_weights(before, empty="raise"), class_weights(after, empty="raise")
 
     def _grow_class(self, growth: ClassGrowth) -> None:
         k_max = max_neighbours(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import numbers
-import sys
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from counterpoise.balance._tensors import is_tensor
 from counterpoise.exceptions import InputError, ResamplingWarning
 
 __all__ = ["ClassGrowth", "FeatureOversampler"]
@@ -389,12 +389,6 @@ def _as_floats(X: Any) -> Any:
 def one_blas_thread() -> Any:
     """Keep the products of a ``with`` block to one thread."""
     return _pools().limit(limits=1, user_api="blas")
-
-
-def is_tensor(X: Any) -> bool:
-    """Whether X is a torch tensor, without importing torch."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(X, torch.Tensor)
 
 
 def _seed_of(random_state: Any) -> int:

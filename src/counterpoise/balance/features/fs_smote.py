@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval
 
-from counterpoise.balance.features.base import ClassGrowth, FeatureOversampler, is_tensor
+from counterpoise.balance._tensors import is_tensor
+from counterpoise.balance.features.base import ClassGrowth, FeatureOversampler
 from counterpoise.balance.smote import smote_points
 
 __all__ = ["FSSMOTE"]

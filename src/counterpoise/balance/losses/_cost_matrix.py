@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from counterpoise.balance.class_weights import counts_as_array
 from counterpoise.balance.costs import costs_from_counts, read_costs
-from counterpoise.balance.losses.base import counts_as_array
 from counterpoise.exceptions import InputError
 
 
 def cost_matrix(
     costs: str | PathLike[str] | ArrayLike | None,
-    class_counts: Sequence[int] | np.ndarray | Tensor | None,
+    class_counts: ArrayLike | None,
     class_names: Sequence[str] | None,
 ) -> np.ndarray:
     """Return the costs that were given, or those from the class counts, as float64 (C, C).

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from counterpoise.balance.losses.base import ClassificationLoss, counts_as_array
+from counterpoise.balance.class_weights import counts_as_array
+from counterpoise.balance.losses.base import ClassificationLoss
 from counterpoise.exceptions import InputError
 
 
@@ -38,9 +38,7 @@ class BalancedSoftmax(ClassificationLoss):
 
     log_share: Tensor
 
-    def __init__(
-        self, *, class_counts: Sequence[int] | np.ndarray | Tensor, tau: float = 1.0, reduction: str = "mean"
-    ) -> None:
+    def __init__(self, *, class_counts: ArrayLike, tau: float = 1.0, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         if not tau >= 0:
             raise InputError(f"tau is {tau}; expected 0 or more")

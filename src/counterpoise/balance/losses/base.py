@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
@@ -89,35 +89,7 @@ class ClassificationLoss(nn.Module, ABC):
         return f"reduction={self.reduction!r}"
 
 
-def counts_as_array(class_counts: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
-    """Return class counts as float64 (C,).
-
-    Raises
-    ------
-    InputError
-        If they are not a list of non-negative whole numbers with at least one positive.
-    """
-    raw: Any = class_counts.detach().cpu().numpy() if isinstance(class_counts, Tensor) else class_counts
-    try:
-        counts = np.asarray(raw, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"class counts are {class_counts!r}; expected a whole number for each class"
-        ) from error
-    if (
-        counts.ndim != 1
-        or not counts.size
-        or not np.all(np.isfinite(counts))
-        or (counts < 0).any()
-        or not counts.any()
-    ):
-        raise InputError(
-            f"class counts are {counts.tolist()}; expected a count for each class, not all of them 0"
-        )
-    return counts
-
-
-def values_of_classes(values: str | Sequence[float] | np.ndarray | Tensor, option: str) -> np.ndarray:
+def values_of_classes(values: str | ArrayLike, option: str) -> np.ndarray:
     """Return an option's numbers, one for each class, as float64 (C,).
 
     Raises

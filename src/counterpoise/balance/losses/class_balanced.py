@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from counterpoise.balance.class_weights import counts_as_array, effective_number_weights
 from counterpoise.balance.losses._focusing import check_gamma, sigmoid_focal, softmax_focal
-from counterpoise.balance.losses.base import counts_as_array
-from counterpoise.balance.losses.effective_number import effective_number_weights
 from counterpoise.balance.losses.reweighted import ReweightedLoss
 from counterpoise.exceptions import InputError
 
@@ -53,7 +51,7 @@ class ClassBalancedLoss(ReweightedLoss):
     def __init__(
         self,
         *,
-        class_counts: Sequence[int] | np.ndarray | Tensor,
+        class_counts: ArrayLike,
         beta: float = 0.9999,
         base: str = "softmax",
         gamma: float = 0.0,

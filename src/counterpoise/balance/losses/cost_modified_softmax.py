@@ -57,7 +57,7 @@ class CostModifiedSoftmax(ClassificationLoss):
         self,
         *,
         costs: str | PathLike[str] | ArrayLike | None = None,
-        class_counts: Sequence[int] | np.ndarray | Tensor | None = None,
+        class_counts: ArrayLike | None = None,
         class_names: Sequence[str] | None = None,
         reduction: str = "mean",
     ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -50,7 +49,7 @@ class ExpectedCostLoss(ClassificationLoss):
         self,
         *,
         costs: str | PathLike[str] | ArrayLike | None = None,
-        class_counts: Sequence[int] | np.ndarray | Tensor | None = None,
+        class_counts: ArrayLike | None = None,
         class_names: Sequence[str] | None = None,
         reduction: str = "mean",
     ) -> None:

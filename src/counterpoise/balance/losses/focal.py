@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from counterpoise.balance.class_weights import class_weights
 from counterpoise.balance.losses._focusing import check_gamma, softmax_focal
 from counterpoise.balance.losses.base import ClassificationLoss, values_of_classes
-from counterpoise.balance.losses.class_weights import class_weights
 from counterpoise.exceptions import InputError
 
 
@@ -45,8 +44,8 @@ class FocalLoss(ClassificationLoss):
         self,
         *,
         gamma: float = 2.0,
-        alpha: str | Sequence[float] | np.ndarray | Tensor | None = None,
-        class_counts: Sequence[int] | np.ndarray | Tensor | None = None,
+        alpha: str | ArrayLike | None = None,
+        class_counts: ArrayLike | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
@@ -67,8 +66,8 @@ class FocalLoss(ClassificationLoss):
 
 
 def _class_weights(
-    alpha: str | Sequence[float] | np.ndarray | Tensor,
-    class_counts: Sequence[int] | np.ndarray | Tensor | None,
+    alpha: str | ArrayLike,
+    class_counts: ArrayLike | None,
 ) -> np.ndarray:
     if not isinstance(alpha, str) or alpha != "inverse":
         return values_of_classes(alpha, "alpha")

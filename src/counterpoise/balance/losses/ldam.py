@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from counterpoise.balance.losses.base import counts_as_array
-from counterpoise.balance.losses.effective_number import effective_number_weights
+from counterpoise.balance.class_weights import counts_as_array, effective_number_weights
 from counterpoise.balance.losses.reweighted import ReweightedLoss
 from counterpoise.exceptions import InputError
 
@@ -65,7 +63,7 @@ class LDAMLoss(ReweightedLoss):
     def __init__(
         self,
         *,
-        class_counts: Sequence[int] | np.ndarray | Tensor,
+        class_counts: ArrayLike,
         max_margin: float = 0.5,
         scale: float = 30.0,
         defer_epochs: int | float | None = None,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from counterpoise.balance.class_weights import counts_as_array
 from counterpoise.balance.losses._focusing import towards_truth
-from counterpoise.balance.losses.base import ClassificationLoss, counts_as_array, values_of_classes
+from counterpoise.balance.losses.base import ClassificationLoss, values_of_classes
 from counterpoise.exceptions import InputError
 
 
@@ -42,8 +42,8 @@ class SigmoidCrossEntropy(ClassificationLoss):
     def __init__(
         self,
         *,
-        positive_weight: str | Sequence[float] | np.ndarray | Tensor | None = None,
-        class_counts: Sequence[int] | np.ndarray | Tensor | None = None,
+        positive_weight: str | ArrayLike | None = None,
+        class_counts: ArrayLike | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
@@ -66,8 +66,8 @@ class SigmoidCrossEntropy(ClassificationLoss):
 
 
 def _weights(
-    weights: str | Sequence[float] | np.ndarray | Tensor,
-    class_counts: Sequence[int] | np.ndarray | Tensor | None,
+    weights: str | ArrayLike,
+    class_counts: ArrayLike | None,
 ) -> np.ndarray:
     if not isinstance(weights, str) or weights != "inverse":
         return values_of_classes(weights, "positive_weight")

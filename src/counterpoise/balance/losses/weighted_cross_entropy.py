@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from counterpoise.balance.losses.class_weights import class_weights
+from counterpoise.balance.class_weights import class_weights
 from counterpoise.balance.losses.reweighted import ReweightedLoss
 
 
@@ -48,7 +46,7 @@ class WeightedCrossEntropy(ReweightedLoss):
     def __init__(
         self,
         *,
-        class_counts: Sequence[int] | np.ndarray | Tensor,
+        class_counts: ArrayLike,
         power: float = 1.0,
         normalize: str = "l1",
         defer_epochs: int | float = 0,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from counterpoise.balance.losses.base import counts_as_array
+from counterpoise.balance.class_weights import counts_as_array
 from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, of_class
-from counterpoise.balance.perturb.input_gradient import input_gradient
+from counterpoise.balance.perturb.image_gradient import input_gradient
 from counterpoise.exceptions import InputError
 
 # The poster's: Table 2 for MNIST, Table 1 for photographs.
@@ -62,7 +60,7 @@ class AOS(Perturbation):
     def __init__(
         self,
         *,
-        class_counts: Sequence[int] | np.ndarray | Tensor,
+        class_counts: ArrayLike,
         p: float = 0.5,
         eps: float | None = None,
     ) -> None:

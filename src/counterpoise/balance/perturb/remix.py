@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from counterpoise.balance.losses.base import counts_as_array
+from counterpoise.balance.class_weights import counts_as_array
 from counterpoise.balance.perturb.base import of_class
 from counterpoise.balance.perturb.mixup import Mixup
 from counterpoise.exceptions import InputError
@@ -47,7 +45,7 @@ class Remix(Mixup):
     def __init__(
         self,
         *,
-        class_counts: Sequence[int] | np.ndarray | Tensor,
+        class_counts: ArrayLike,
         alpha: float = 1.0,
         per_image: bool = False,
         kappa: float = 3.0,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
@@ -16,6 +15,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_array, validate_data
 
+from counterpoise.balance._tensors import is_tensor
 from counterpoise.exceptions import InputError
 
 RandomState = int | np.random.Generator | np.random.RandomState | None
@@ -342,18 +342,13 @@ def _chosen_classes(strategy: Any, counts: Mapping[Any, int], auto: str) -> list
 
 
 def _labels(y: Any) -> np.ndarray:
-    labels = y.detach().cpu().numpy() if _is_tensor(y) else np.asarray(y)
+    labels = y.detach().cpu().numpy() if is_tensor(y) else np.asarray(y)
     if labels.ndim != 1 or not len(labels):
         raise InputError(f"labels have shape {labels.shape}; expected one label for each image")
     check_classification_targets(labels)
     return labels
 
 
-def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")  # a tensor can only come from where torch is loaded
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
 def _is_image_stack(X: Any) -> bool:
     """Return whether `X` is something that scikit-learn's checks for tables would refuse or convert."""
-    return _is_tensor(X) or (isinstance(X, np.ndarray) and X.ndim > 2 and _num_samples(X) > 0)
+    return is_tensor(X) or (isinstance(X, np.ndarray) and X.ndim > 2 and _num_samples(X) > 0)

@@ -31,7 +31,7 @@ class ClassBalancedSampler(ImageSampler):
         Whether an image may be drawn again before all others of its class were.
     defer_epochs : int or float, default=0
         In so many first epochs every image is taken once; a float in (0, 1) is a share of `epochs`. Needs
-        :meth:`set_epoch`; training and `EpochSampler` call it.
+        :meth:`set_epoch`; training calls it.
     epochs : int, optional
         How many epochs there will be.
     sampling_strategy : str, dict, list or callable, default="auto"
