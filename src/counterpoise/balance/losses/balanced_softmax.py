@@ -16,15 +16,14 @@ from counterpoise.exceptions import InputError
 class BalancedSoftmax(ClassificationLoss):
     """Cross entropy of logits + tau * log n_c (Ren et al. 2020, Eq. 4; Menon et al. 2021, Eq. 10).
 
-    Only training sees the raised logits: at test time the plain ones are those of a balanced data set.
+    Only training uses the raised logits: at test time the plain ones are those of a balanced dataset.
 
     Parameters
     ----------
     class_counts : array-like of int, shape (C,)
-        Training samples of each class. A class without samples has no share in the softmax; none may be a
-        target.
+        Training samples of each class. A class without samples has no share in the softmax and must not be a target.
     tau : float, default=1.0
-        How much the counts weigh; 0 is plain cross entropy.
+        Weight of the counts, at least 0; 0 is plain cross entropy.
     reduction : {"mean", "sum", "none"}, default="mean"
         See :class:`ClassificationLoss`.
 

@@ -16,14 +16,14 @@ from counterpoise.exceptions import InputError
 class FocalLoss(ClassificationLoss):
     """-alpha_t (1 - p_t)^gamma log p_t, p_t the probability of the target (thesis, Eq. 3.2; Lin et al. 2017, Eq. 5).
 
-    It has no label smoothing: (1 - p_t)^gamma says how far one target is from being reached.
+    It has no label smoothing: (1 - p_t)^gamma measures the distance from a single target.
 
     Parameters
     ----------
     gamma : float, default=2.0
-        How little samples weigh that are classified well; 0 is (weighted) cross entropy.
+        Strength with which well-classified samples lose weight; 0 is (weighted) cross entropy.
     alpha : None, "inverse" or array-like of float, shape (C,), default=None
-        Class weights. None: all 1. "inverse": the inverse shares of the classes, mean 1.
+        Class weights. None: all 1. "inverse": the inverse class shares, mean 1.
     class_counts : array-like of int, shape (C,), optional
         Training samples of each class; for ``alpha="inverse"``.
     reduction : {"mean", "sum", "none"}, default="mean"

@@ -1,4 +1,4 @@
-"""Binary cross entropy, one class against the rest."""
+"""Binary cross entropy, one class against all others."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from counterpoise.exceptions import InputError
 
 
 class SigmoidCrossEntropy(ClassificationLoss):
-    """The sum over the classes of the binary cross entropy of sigmoid(z_c) (lecture, "Sigmoid").
+    """Sum over the classes of the binary cross entropy of sigmoid(z_c) (lecture, "Sigmoid").
 
-    Each output says for itself whether the image is of its class; they do not sum to 1.
+    Each output decides for its own class; the sigmoids do not sum to 1.
 
     Parameters
     ----------
     positive_weight : None, "inverse" or array-like of float, shape (C,), default=None
-        Factor of a class's own images in its output's term. None: all 1. "inverse": (n - n_c) / n_c, so that they
-        count as much as all the others.
+        Factor of a class's own images in the term of its output. None: all 1. "inverse": (n - n_c) / n_c, which gives
+        them the same total weight as all other images.
     class_counts : array-like of int, shape (C,), optional
         Training samples of each class; for ``positive_weight="inverse"``.
     reduction : {"mean", "sum", "none"}, default="mean"

@@ -12,7 +12,7 @@ from counterpoise.balance.samplers.base import ImageSampler
 def epoch_indices(
     sampler: ImageSampler | None, labels: Any, *, seed: int, epoch: int, shuffle: bool = True
 ) -> np.ndarray:
-    """Return the images of one epoch in the order in which training sees them.
+    """Return the indices of an epoch's images in training order.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def epoch_indices(
     labels : array-like of shape (N,)
         Labels of the training images.
     seed, epoch : int
-        Together they fix the draw; no other state counts.
+        The result depends on these two only.
     shuffle : bool, default=True
         Whether the order is random.
 
