@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 from counterpoise.balance.features import ADOS, _ados_grow
 from counterpoise.balance.features._ados_grow import grow_class
-from counterpoise.balance.features.ados import max_neighbours
+from counterpoise.balance.features.ados import max_neighbors
 from counterpoise.exceptions import InputError, ResamplingWarning
 
 KINDS = {
@@ -318,16 +318,16 @@ def test_each_point_lies_between_its_seed_and_its_weighted_neighbour(minority, s
 
 
 def test_example_4_1():
-    assert [max_neighbours(n, n_max=1000, n_min=200) for n in (400, 600)] == [13, 16]
-    assert max_neighbours(200, n_max=1000, n_min=200) == 10
-    assert max_neighbours(1000, n_max=1000, n_min=200) == 20
+    assert [max_neighbors(n, n_max=1000, n_min=200) for n in (400, 600)] == [13, 16]
+    assert max_neighbors(200, n_max=1000, n_min=200) == 10
+    assert max_neighbors(1000, n_max=1000, n_min=200) == 20
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(1, 40), st.integers(0, 40))
 def test_the_smallest_class_has_exactly_nu_min(a, b, nu_min, more):
     n_min, n_max = sorted((a, b))
     if n_min < n_max:
-        assert max_neighbours(n_min, n_max=n_max, n_min=n_min, nu_max=nu_min + more, nu_min=nu_min) == nu_min
+        assert max_neighbors(n_min, n_max=n_max, n_min=n_min, nu_max=nu_min + more, nu_min=nu_min) == nu_min
 
 
 def test_example_4_2():

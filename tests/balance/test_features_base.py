@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from imblearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.base import clone
 
-from counterpoise.balance import features
-from counterpoise.balance.features import ADOS, FSSMOTE, FeatureOversampler
+from counterpoise.balance.features import ADOS, FEATURES, FSSMOTE, FeatureOversampler
 from counterpoise.exceptions import ResamplingWarning
 
 OVERSAMPLERS = [ADOS, FSSMOTE]
 
 
 def test_the_list_is_complete():
-    found = {value for value in vars(features).values() if isinstance(value, type)}
-    assert {cls for cls in found if issubclass(cls, FeatureOversampler)} == {
-        *OVERSAMPLERS,
-        FeatureOversampler,
-    }
+    assert {entry.load() for entry in FEATURES} == set(OVERSAMPLERS)
+    assert all(issubclass(cls, FeatureOversampler) for cls in OVERSAMPLERS)
 
 
 @parametrize_with_checks([cls(random_state=0) for cls in OVERSAMPLERS])
@@ -109,9 +107,11 @@ def test_documented_attributes_are_the_real_ones(cls):
     sampler = cls(random_state=0)
     sampler.fit_resample(pd.DataFrame(X, columns=["u", "v", "w"]), y)
     learned = {name for name in vars(sampler) if name.endswith("_")}
-    attributes = cls.__doc__.split("Attributes\n")[1].split("Raises\n")[0].split("References\n")[0]
-    documented = {line.strip().split(" : ")[0] for line in attributes.splitlines() if " : " in line}
-    assert learned == documented
+    for documenting in (cls, FeatureOversampler):
+        text = inspect.getdoc(documenting).partition("Attributes\n")[2]
+        attributes = text.partition("Raises\n")[0].partition("References\n")[0]
+        names = [line.split(" : ")[0] for line in attributes.splitlines() if line[:1].isalpha()]
+        assert learned == {name for listed in names for name in listed.split(", ")}
 
 
 def test_fs_smote_is_smote_with_its_own_stream_per_class():

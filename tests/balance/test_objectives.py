@@ -19,7 +19,7 @@ from counterpoise.balance.objectives.dos import (
     closeness,
     embedding_loss,
     nearest_in_class,
-    neighbour_counts,
+    neighbor_counts,
     overloaded_points,
 )
 from counterpoise.balance.objectives.lmle import cluster_classes, quintuplet_distances, triple_header_hinge
@@ -85,7 +85,7 @@ def gradients(value, net):
     k=st.integers(1, 12),
 )
 def test_neighbours_make_up_for_what_a_class_lacks(counts, k):
-    found = neighbour_counts(torch.tensor(counts), k).tolist()
+    found = neighbor_counts(torch.tensor(counts), k).tolist()
     for n, number in zip(counts, found, strict=True):
         lacking = max(counts) // n - 1
         assert number == min(k, lacking, n - 1)
@@ -413,7 +413,7 @@ def test_clusters_are_those_of_k_means(monkeypatch, large):
     )
     assert found.labels.tolist() == [0, 0, 0, 1, 1, 3]
     unit = z / np.linalg.norm(z, axis=1, keepdims=True)
-    members, centres = found.members.numpy(), found.centres.numpy()
+    members, centres = found.members.numpy(), found.centers.numpy()
     assert np.array_equal(found.labels.numpy()[members], labels)
     squared = np.square(unit[:, None] - centres).sum(axis=2)
     squared[labels[:, None] != found.labels.numpy()] = np.inf
@@ -429,7 +429,7 @@ def test_prototypes_are_the_centres_of_the_clusters():
     centres, owners = lmle.prototypes(z, labels, np.random.default_rng(5))
     found = cluster_classes(z, labels, cluster_size=5, max_clusters=3, generator=np.random.default_rng(5))
     assert owners.tolist() == [0, 0, 0, 1, 1, 2, 3]
-    assert torch.equal(centres, found.centres)
+    assert torch.equal(centres, found.centers)
     assert torch.equal(owners, found.labels)
     assert DOS(defer_epochs=0).prototypes(z, labels, np.random.default_rng(5)) is None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn.utils.estimator_checks import estimator_checks_generator
 
-from counterpoise.balance.samplers import ROS, ROSRUS, RUS, ClassBalancedSampler, EpochSampler, epoch_indices
+from counterpoise.balance.samplers import ROS, ROSRUS, RUS, ClassBalancedSampler, epoch_indices
 from counterpoise.exceptions import InputError
 
 SAMPLERS = [ROS, RUS, ROSRUS, ClassBalancedSampler]
@@ -226,47 +225,6 @@ def test_fit_draws_nothing():
 # --- epochs ---------------------------------------------------------------------------------------------
 
 
-@given(
-    st.sampled_from([None, *SAMPLERS]),
-    st.integers(0, 5),
-    st.integers(0, 3),
-    st.integers(1, 6),
-    st.booleans(),
-)
-@settings(max_examples=60, deadline=None)
-def test_ranks_together_hold_the_single_process_draw(sampler, seed, epoch, world_size, shuffle):
-    def share(rank, world_size, uneven="keep"):
-        dealt = EpochSampler(
-            sampler and sampler(),
-            LABELS,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-            shuffle=shuffle,
-            uneven=uneven,
-        )
-        dealt.set_epoch(epoch)
-        assert len(dealt) == len(list(dealt))
-        return list(dealt)
-
-    alone = share(0, 1)
-    expected = epoch_indices(sampler and sampler(), LABELS, seed=seed, epoch=epoch, shuffle=shuffle)
-    assert alone == expected.tolist()
-    for uneven in ("keep", "drop", "pad"):
-        shares = [share(rank, world_size, uneven) for rank in range(world_size)]
-        together, lengths = Counter(i for s in shares for i in s), {len(s) for s in shares}
-        surplus = len(alone) % world_size
-        if uneven == "keep":
-            assert together == Counter(alone)
-            assert max(lengths) - min(lengths) <= 1
-        elif uneven == "drop":
-            assert lengths == {len(alone) // world_size}
-            assert together == Counter(alone[: len(alone) - surplus])
-        else:
-            assert lengths == {math.ceil(len(alone) / world_size)}
-            assert together == Counter(alone + (alone[: world_size - surplus] if surplus else []))
-
-
 def test_epochs_and_seeds_differ_and_nothing_else_counts():
     def draw(seed, epoch, sampler=None):
         return epoch_indices(sampler or RUS(), LABELS, seed=seed, epoch=epoch).tolist()
@@ -280,22 +238,6 @@ def test_epochs_and_seeds_differ_and_nothing_else_counts():
     order = epoch_indices(None, LABELS, seed=0, epoch=0).tolist()
     assert order != list(range(len(LABELS)))
     assert sorted(order) == list(range(len(LABELS)))
-
-
-def test_in_a_data_loader():
-    sampler = EpochSampler(ROS(), LABELS, seed=0)
-    loader = torch.utils.data.DataLoader(torch.arange(len(LABELS)), batch_size=16, sampler=sampler)
-    seen = torch.cat(list(loader))
-    assert sizes(seen.numpy()) == [60, 60, 60, 60]
-    sampler.set_epoch(1)
-    assert not torch.equal(seen, torch.cat(list(loader)))
-
-
-def test_epoch_sampler_refuses_bad_options():
-    with pytest.raises(InputError, match="rank is 2 of a world of 2"):
-        EpochSampler(None, LABELS, seed=0, rank=2, world_size=2)
-    with pytest.raises(InputError, match="uneven is 'fill'"):
-        EpochSampler(None, LABELS, seed=0, uneven="fill")
 
 
 @given(COUNTS, st.floats(0, 1), st.sampled_from(["images", "oversampled"]))

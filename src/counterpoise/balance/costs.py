@@ -1,4 +1,4 @@
-"""What each mistake costs: matrices from files, arrays or class counts, in plain NumPy."""
+"""Misclassification costs: matrices from files, arrays or class counts, in plain NumPy."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def read_costs(
     *,
     class_names: Sequence[str] | None = None,
 ) -> NDArray[np.float64]:
-    """Return a cost matrix, checked.
+    """Return a checked cost matrix.
 
     Parameters
     ----------
     costs : path or array-like of float, shape (C, C)
-        Cost of deciding for the column where the row is true, 0 or more. A file ends in ``.csv`` or ``.json``.
-        CSV: the numbers alone; or with the class names in the first line, and either in the first column too or,
-        the rows being in the same order, not. JSON: a list of rows, or an object of objects,
-        ``{"cat": {"cat": 0, "dog": 1}, "dog": {...}}``. Numbers alone are in the order of the data set's classes.
+        Cost of deciding for the column where the row is true, at least 0. A file ends in ``.csv`` or ``.json``. CSV:
+        the numbers alone, in the order of the dataset's classes; or with class names in the first line, and optionally
+        in the first column (without it, rows have the order of the columns). JSON: a list of rows, or an object of
+        objects, ``{"cat": {"cat": 0, "dog": 1}, "dog": {...}}``.
     num_classes : int, optional
-        C. Default: as many as the matrix has rows.
+        C. Default: the number of rows.
     class_names : sequence of str, optional
-        The data set's classes in their order. A file with names is put into it; without `class_names`, the
-        order of the file's rows is taken.
+        The dataset's classes in their order, into which a file with names is put. Default: the order of the file's
+        rows.
 
     Returns
     -------
@@ -47,8 +47,7 @@ def read_costs(
     Raises
     ------
     InputError
-        If the file cannot be read, or holds anything but a square matrix of C finite numbers a row, none below 0,
-        or if its names are not those of the classes.
+        If the file cannot be read, is not a square matrix of finite numbers, at least 0, or names other classes.
 
     References
     ----------
@@ -75,12 +74,12 @@ def read_costs(
 
 
 def costs_from_counts(class_counts: ArrayLike) -> NDArray[np.float64]:
-    """Return the costs under which any mistake on class c costs n_max / n_c, and all classes together cost alike.
+    """Return the costs n_max / n_c of any mistake on class c, under which all classes together cost the same.
 
     Parameters
     ----------
     class_counts : array-like of shape (C,)
-        Training samples of each class. To miss a class without samples costs nothing: none can be missed.
+        Training samples of each class; a class without samples costs 0.
 
     Returns
     -------

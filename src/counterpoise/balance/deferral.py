@@ -1,4 +1,4 @@
-"""When a deferred measure begins."""
+"""Start of a deferred measure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ __all__ = ["first_epoch"]
 
 
 def first_epoch(defer_epochs: int | float, epochs: int | None) -> int:
-    """Return the epoch, from 0, in which a measure that is deferred by `defer_epochs` begins.
+    """Return the epoch, from 0, in which a deferred measure starts.
 
     Parameters
     ----------
     defer_epochs : int or float
         A whole number of epochs (0: from the start), or a share of all epochs in (0, 1).
     epochs : int or None
-        How many epochs there are; needed for a share.
+        Number of epochs; needed for a share.
 
     Raises
     ------
     InputError
-        If it is out of range, or a share and the number of epochs is not known.
+        If it is out of range, or a share of an unknown number of epochs.
 
     Examples
     --------
@@ -39,5 +39,5 @@ def first_epoch(defer_epochs: int | float, epochs: int | None) -> int:
         raise InputError(
             f"defer_epochs={defer_epochs} is a share of all epochs; give their number as epochs="
         )
-    # The small number keeps 0.8 * 5 from being 3.9999.
+    # Rounding can make 0.8 * 5 3.9999.
     return int(defer_epochs * epochs + 1e-9)

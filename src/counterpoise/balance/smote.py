@@ -1,4 +1,4 @@
-"""One class grown by SMOTE, for pixels and for embeddings alike."""
+"""SMOTE for one class, for pixels and for embeddings alike."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def smote_points(
     label: Any,
     generator: np.random.Generator,
 ) -> NDArray[np.floating[Any]]:
-    """Return new points of one class, each between a point and one of its nearest neighbours.
+    """Return synthetic samples of one class, each between a point and one of its nearest neighbors.
 
-    The work is imbalanced-learn's :class:`~imblearn.over_sampling.SMOTE`.
+    The work is done by imbalanced-learn's :class:`~imblearn.over_sampling.SMOTE`.
 
     Parameters
     ----------
     points : ndarray of shape (n_points, n_features)
         The class's points, at least two.
     n_new : int
-        How many to make.
+        Number of synthetic samples.
     k_neighbors : int
-        How many nearest neighbours of a point to choose among; fewer, with a warning, where the class has no more.
+        Number of nearest neighbors to choose among; lowered, with a warning, where the class has no more.
     label : object
         The class's label, for the warning.
     generator : numpy.random.Generator
-        All draws come from it.
+        Source of randomness.
 
     Returns
     -------
@@ -64,6 +64,6 @@ def smote_points(
         k_neighbors=k,
         random_state=np.random.RandomState(generator.bit_generator),
     )
-    # SMOTE wants a second class: one row that it neither grows nor looks at
+    # SMOTE needs a second class: one row that it neither grows nor uses
     X, _ = smote.fit_resample(np.concatenate([points, points[:1]]), np.concatenate([np.ones(n, int), [0]]))
     return X[n + 1 :]

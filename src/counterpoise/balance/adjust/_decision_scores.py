@@ -1,7 +1,7 @@
-"""What decisions are worth, from counts alone: the objectives that thresholds are searched for.
+"""Values of decisions from counts alone: the scores that a threshold search maximizes.
 
-All are higher for better decisions. They can say what each of N + 1 nested decisions is worth at once, which
-makes an exact search cheap: see :mod:`counterpoise.balance.adjust._threshold_search`.
+All are higher for better decisions. Each also gives the values of N + 1 nested decisions at once, which makes an exact
+search cheap: see :mod:`counterpoise.balance.adjust._threshold_search`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 from counterpoise.exceptions import UnknownNameError
 
 
-class Objective(Protocol):
-    """What a search maximises."""
+class DecisionScore(Protocol):
+    """Score that a search maximizes."""
 
     def value(self, labels: np.ndarray, decisions: np.ndarray) -> float:
-        """Return what the decisions (N,) for samples of the classes `labels` (N,) are worth."""
+        """Return the score of the decisions (N,) for samples of the classes `labels` (N,)."""
 
     def along(self, chosen: int, labels: np.ndarray, rivals: np.ndarray) -> np.ndarray:
-        """Return, for j = 0..N, what it is worth to decide the first j samples for `chosen`, the others for `rivals`.
+        """Return the scores (N + 1,) with the first j = 0..N samples decided for `chosen`, the others for `rivals`.
 
-        `rivals`, int64 of shape (N,), are other classes than `chosen`. The result has shape (N + 1,).
+        `rivals`, int64 of shape (N,), are other classes than `chosen`.
         """
 
 
 class Counts(NamedTuple):
-    """Of each of some classes: its samples decided for it, all samples decided for it, and its samples.
+    """Counts of each of some classes: its samples decided for it, all samples decided for it, and its samples.
 
     `total` and `num_classes` are those of the whole set.
     """
@@ -40,32 +40,12 @@ class Counts(NamedTuple):
     num_classes: int
 
 
-def _recall(n: Counts) -> np.ndarray:
-    return n.hits / n.support
-
-
-def _precision(n: Counts) -> np.ndarray:
-    return n.hits / np.maximum(n.decided, 1)
-
-
 def _specificity(n: Counts) -> np.ndarray:
     return 1 - (n.decided - n.hits) / np.maximum(n.total - n.support, 1)
 
 
-def _f1(n: Counts) -> np.ndarray:
-    return 2 * n.hits / (n.support + n.decided)
-
-
-def _youden(n: Counts) -> np.ndarray:
-    return _recall(n) + _specificity(n) - 1
-
-
-def _accuracy(n: Counts) -> np.ndarray:
-    return n.hits * n.num_classes / n.total
-
-
 def _log_recall(n: Counts) -> np.ndarray:
-    """Return log recall; a recall of 0 weighs more than all others together.
+    """Return log recall; a recall of 0 outweighs all others together.
 
     A geometric mean is 0 with one such class as with two, which would leave a search without direction.
     """
@@ -73,34 +53,29 @@ def _log_recall(n: Counts) -> np.ndarray:
     return np.where(n.hits > 0, np.log(np.maximum(n.hits, 0.5) / n.support), zero)
 
 
-# Each is averaged over the classes that have samples; that of gmean is the logarithm of the score.
+# Each is averaged over the classes that have samples; for gmean the mean is the logarithm of the score.
 CLASS_SCORES: dict[str, Callable[[Counts], np.ndarray]] = {
     "gmean": _log_recall,
-    "f1": _f1,
-    "recall": _recall,
-    "precision": _precision,
+    "f1": lambda n: 2 * n.hits / (n.support + n.decided),
+    "recall": lambda n: n.hits / n.support,
+    "precision": lambda n: n.hits / np.maximum(n.decided, 1),
     "specificity": _specificity,
-    "accuracy": _accuracy,
-    "youden": _youden,
+    "accuracy": lambda n: n.hits * n.num_classes / n.total,
+    "youden": lambda n: n.hits / n.support + _specificity(n) - 1,
 }
 
 
 class MacroScore:
-    """The mean over classes of a score of each class; a class without samples is left out.
+    """Mean over classes of a score of each class; classes without samples are left out.
 
     Parameters
     ----------
     name : str
         One of ``CLASS_SCORES``.
     labels : ndarray of int64, shape (N,)
-        The classes of the samples.
+        Classes of the samples.
     num_classes : int
         C.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no score of that name.
     """
 
     def __init__(self, name: str, labels: np.ndarray, num_classes: int) -> None:
@@ -111,14 +86,14 @@ class MacroScore:
         self._present = self._support > 0
 
     def value(self, labels: np.ndarray, decisions: np.ndarray) -> float:
-        """See :class:`Objective`."""
+        """Return the score, see :class:`DecisionScore`."""
         return float(self._of_all(*self._count(labels, decisions)).sum())
 
     def along(self, chosen: int, labels: np.ndarray, rivals: np.ndarray) -> np.ndarray:
-        """See :class:`Objective`."""
+        """Return the scores, see :class:`DecisionScore`."""
         hits, decided = self._count(labels, rivals)
         right = (rivals == labels).astype(np.int64)
-        # When a sample goes over to `chosen`, of the other classes only its rival's counts change.
+        # When a sample changes to `chosen`, of the other classes only its rival's counts change.
         hits_gone, decided_gone = _earlier(rivals, decided, right)
         hits_before, decided_before = hits[rivals] - hits_gone, decided[rivals] - decided_gone
         loss = self._of(rivals, hits_before - right, decided_before - 1)
@@ -147,23 +122,17 @@ class MacroScore:
 
 
 class NegativeCost:
-    """Minus the mean cost of a decision.
-
-    Parameters
-    ----------
-    costs : ndarray of float64, shape (C, C)
-        Cost of deciding for the column where the row is true.
-    """
+    """Minus the mean cost of a decision; `costs` (C, C) has true classes in the rows."""
 
     def __init__(self, costs: np.ndarray) -> None:
         self._costs = costs
 
     def value(self, labels: np.ndarray, decisions: np.ndarray) -> float:
-        """See :class:`Objective`."""
+        """Return the score, see :class:`DecisionScore`."""
         return -float(self._costs[labels, decisions].mean())
 
     def along(self, chosen: int, labels: np.ndarray, rivals: np.ndarray) -> np.ndarray:
-        """See :class:`Objective`."""
+        """Return the scores, see :class:`DecisionScore`."""
         saved = self._costs[labels, rivals] - self._costs[labels, chosen]
         return self.value(labels, rivals) + _running(saved) / len(labels)
 
@@ -174,7 +143,7 @@ def _running(values: np.ndarray) -> np.ndarray:
 
 
 def _earlier(groups: np.ndarray, sizes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each entry the sum of `values`, and the number, of the entries of its group that stand before it."""
+    """Return for each entry the sum of `values`, and the number, of the earlier entries of its group."""
     order = np.argsort(groups, kind="stable")
     firsts = np.repeat(_running(sizes)[:-1], sizes)
     running = _running(values[order])[:-1]

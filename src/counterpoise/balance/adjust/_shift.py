@@ -1,4 +1,4 @@
-"""Shifting rows of logits, which no softmax sees."""
+"""Shifts of rows of logits, which do not change their softmax."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def highest_at_zero(scores: np.ndarray) -> np.ndarray:
     """Return rows shifted so that the highest value is 0.
 
-    Casting to a narrower type then cannot make another class the first of the highest.
+    A cast to a narrower type then cannot make another class the first of the highest.
 
     Examples
     --------
@@ -24,5 +24,5 @@ def highest_at_zero(scores: np.ndarray) -> np.ndarray:
 
 
 def tensor_highest_at_zero(scores: Tensor) -> Tensor:
-    """Return the same of a tensor (N, C)."""
+    """Return the same for a tensor (N, C)."""
     return scores - scores.amax(dim=1, keepdim=True)

@@ -1,29 +1,32 @@
-"""Searching the offsets of log scores under which the decisions are worth most."""
+"""Search for the offsets of log scores that give the best decisions."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from counterpoise.balance.adjust._decision_scores import Objective
+from counterpoise.balance.adjust._decision_scores import DecisionScore
 from counterpoise.balance.adjust.logit_adjustment import log_shares
 
 MOST_SWEEPS = 100
-# How far beyond the outermost sample an offset goes that decides all samples, or none, for its class.
+# Distance beyond the outermost sample of an offset that decides all samples, or none, for its class.
 BEYOND = 1.0
-# Sums of floats differ by less than this where the true values are equal.
+# Rounding errors of equal sums are smaller.
 ROUNDING = 1e-11
 
 
 def search_offsets(
-    scores: np.ndarray, labels: np.ndarray, class_counts: np.ndarray, objective: Objective
+    scores: np.ndarray, labels: np.ndarray, class_counts: np.ndarray, objective: DecisionScore
 ) -> np.ndarray:
-    """Return offsets b for which deciding by argmax_c s_c + b_c is worth most, as far as coordinate search finds.
+    """Return offsets b (C,) that maximize the score of the decisions argmax_c s_c + b_c, by coordinate search.
 
-    One offset after the other is moved to where the objective is highest with the others as they are. Between two
-    neighbouring breakpoints, at each of which one sample changes sides, no decision changes: the
-    objective is known for all of the line, and the middle of the widest best stretch is taken. This is repeated until
-    nothing gets better. It begins once without offsets and once with those of logit adjustment, and keeps
-    the better end; the result is never worse than no offsets. Nothing in it is random.
+    One offset after the other is moved to its best value, the others fixed. Between two neighboring breakpoints, at
+    each of which one sample changes sides, no decision changes: the score is known for the whole line, and the middle
+    of the widest best interval is taken. This repeats until nothing improves. The search starts once without offsets
+    and once with those of logit adjustment, and keeps the better end, which is never worse than no offsets. It is
+    deterministic.
+
+    Offsets have mean 0 over the classes that have samples; for the other classes, of which nothing is known, they are
+    0.
 
     Parameters
     ----------
@@ -33,19 +36,14 @@ def search_offsets(
         Classes of the samples.
     class_counts : ndarray of shape (C,)
         Training images of each class.
-    objective : Objective
-        What is maximised.
-
-    Returns
-    -------
-    ndarray of float64, shape (C,)
-        Of mean 0 over the classes that have samples, and 0 for the others: nothing is known of them.
+    objective : DecisionScore
+        Score to maximize.
     """
     none = np.zeros(scores.shape[1])
     present = np.unique(labels)
     if len(present) < 2:
         return none
-    # To decide for a class without samples is always wrong here: the search would push it out of the way.
+    # Deciding for a class without samples is always wrong here: the search would never do it.
     known = np.full_like(scores, -np.inf)
     known[:, present] = scores[:, present]
     best, worth = none, objective.value(labels, scores.argmax(axis=1))
@@ -60,7 +58,7 @@ def search_offsets(
 
 
 def _climb(
-    scores: np.ndarray, labels: np.ndarray, start: np.ndarray, movable: np.ndarray, objective: Objective
+    scores: np.ndarray, labels: np.ndarray, start: np.ndarray, movable: np.ndarray, objective: DecisionScore
 ) -> np.ndarray:
     offsets, samples = start.copy(), np.arange(len(scores))
     first, second = _top_two(scores + offsets)
@@ -92,7 +90,7 @@ def _top_two(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _highest(breakpoints: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """Return the highest of `values`, (N + 1,), and the middle of the widest stretch of the line where it is reached.
+    """Return the highest of `values` (N + 1,), and the middle of the widest interval in which it is reached.
 
     ``values[j]`` is reached between the ascending ``breakpoints[j - 1]`` and ``breakpoints[j]``.
     """

@@ -1,30 +1,32 @@
-"""The contract of all adjustments."""
+"""Base class of all adjustments."""
 
 from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterpoise.exceptions import InputError
+from counterpoise.balance.adjust import ADJUSTMENTS
+from counterpoise.balance.class_weights import counts_as_array
+from counterpoise.exceptions import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# How many parts of the held-out images a cross-fit makes.
+# Parts of a cross-fit.
 PARTS = 5
 
 
 class Adjustment(ABC):
-    """A change of the logits that is learned from validation logits, or from the class counts alone.
+    """Base of changes of the logits that are learned from validation logits, or from the class counts alone.
 
-    The base checks the input and turns the state into JSON; an adjustment fills ``_fit`` and ``_transform``,
-    and ``_transform_tensor`` so that it can leave with an exported model.
-    What ``_fit`` learns are arrays and numbers in attributes that end in an underscore.
+    The base checks the input and turns the state into JSON; an adjustment fills ``_fit`` and ``_transform``, and
+    ``_transform_tensor`` for exported models. ``_fit`` stores arrays and numbers in attributes that end in an
+    underscore.
 
     Attributes
     ----------
@@ -48,32 +50,27 @@ class Adjustment(ABC):
         """Return the adjusted logits (N, C), float64."""
 
     def _transform_tensor(self, logits: Tensor) -> Tensor:
-        """Return the adjusted logits (N, C), float64, by torch alone."""
+        """Return the adjusted logits (N, C), float64, by torch operations alone."""
         raise InputError(f"{type(self).__name__} cannot be written as operations on tensors")
 
     def fit(self, logits: Any, labels: Any, class_counts: Any) -> Adjustment:
-        """Learn the adjustment.
+        """Learn the adjustment and return it.
 
         Parameters
         ----------
         logits : array-like of float, shape (N, C), or None
-            Scores of held-out images; never of test images. None where the adjustment needs none.
+            Scores of validation images, never of test images. None where the adjustment needs none.
         labels : array-like of int, shape (N,), or None
             Their classes 0..C-1.
         class_counts : array-like of int, shape (C,)
             Training images of each class.
 
-        Returns
-        -------
-        Adjustment
-            Itself.
-
         Raises
         ------
         InputError
-            If shapes do not fit, an option is refused, or the logits that it needs are missing.
+            If shapes do not fit, an option is refused, or needed logits are missing.
         """
-        counts = _checked_counts(class_counts)
+        counts = counts_as_array(class_counts)
         scores = np.empty((0, len(counts))) if logits is None else _checked_logits(logits, len(counts))
         classes = _checked_labels([] if labels is None else labels, scores)
         if self.needs_logits and not len(scores):
@@ -90,17 +87,12 @@ class Adjustment(ABC):
         return self
 
     def transform(self, logits: Any) -> np.ndarray:
-        """Return adjusted logits.
+        """Return adjusted logits of the floating type of the input.
 
         Parameters
         ----------
         logits : array-like of float, shape (N, C)
             Scores before softmax; they are not changed.
-
-        Returns
-        -------
-        ndarray of shape (N, C)
-            Of the floating type that came in.
 
         Raises
         ------
@@ -127,16 +119,16 @@ class Adjustment(ABC):
         Raises
         ------
         InputError
-            If it is not fitted, or cannot be written in this way.
+            If it is not fitted, or has no form in torch operations.
         """
         self._check_fitted()
         return self._transform_tensor(logits.double())
 
     def cross_fit(self, logits: Any, labels: Any, class_counts: Any) -> np.ndarray:
-        """Return adjusted logits of held-out images, for scores that do not flatter what was learned from them.
+        """Return adjusted logits of validation images, for scores that are not biased by the fit.
 
-        The images are dealt out, class by class, to five parts; each part is adjusted by what the other four
-        teach. Where nothing is learned from logits, this is plain adjusting. The adjustment itself is left as it is.
+        The images are split, stratified by class, into five parts; each part is adjusted by what the other four teach.
+        Where nothing is learned from logits, this is plain adjusting. The adjustment itself does not change.
 
         Parameters
         ----------
@@ -146,7 +138,7 @@ class Adjustment(ABC):
         Returns
         -------
         ndarray of shape (N, C)
-            Of the floating type that came in.
+            Of the floating type of the input.
         """
         rows, classes = np.asarray(logits), np.asarray(labels)
         if not self.needs_logits:
@@ -162,7 +154,7 @@ class Adjustment(ABC):
         return adjusted
 
     def get_state(self) -> dict[str, Any]:
-        """Return name, options and what was learned as plain JSON, for :func:`adjustment_from_state`."""
+        """Return name, options and learned values as plain JSON, for :func:`adjustment_from_state`."""
         learned = {name: _plain(value) for name, value in vars(self).items() if name.endswith("_")}
         options = {name: _plain(value) for name, value in self._options().items()}
         return {"name": type(self).__name__, "options": options, "learned": learned}
@@ -175,18 +167,12 @@ class Adjustment(ABC):
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def _copy(self) -> Adjustment:
-        """Return an unfitted one with the same options."""
+        """Return an unfitted copy with the same options."""
         return type(self)(**self._options())
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Adjustment:
-        """Return the adjustment that `state` came from.
-
-        Raises
-        ------
-        InputError
-            If the state is that of another class.
-        """
+        """Return the adjustment whose `get_state` returned `state`; InputError for the state of another class."""
         if state.get("name") != cls.__name__:
             raise InputError(f"found the state of {state.get('name')!r}; expected that of {cls.__name__!r}")
         adjustment = cls(**state["options"])
@@ -195,27 +181,34 @@ class Adjustment(ABC):
         return adjustment
 
 
+def adjustment_from_state(state: Mapping[str, Any]) -> Adjustment:
+    """Return the adjustment whose ``get_state`` returned `state`.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no adjustment of that name.
+
+    Examples
+    --------
+    >>> from counterpoise.balance.adjust import LogitAdjustment
+    >>> state = LogitAdjustment(tau=0.5).fit(None, None, [9, 1]).get_state()
+    >>> adjustment_from_state(state).tau
+    0.5
+    """
+    known = {entry.attribute: entry for entry in ADJUSTMENTS}
+    name = str(state.get("name"))
+    if name not in known:
+        raise UnknownNameError("adjustment", name, known)
+    return known[name].load().from_state(state)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, tuple):
         return list(value)
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _checked_counts(class_counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    counts = np.asarray(class_counts, dtype=np.float64)
-    if (
-        counts.ndim != 1
-        or not counts.size
-        or not np.isfinite(counts).all()
-        or (counts < 0).any()
-        or not counts.any()
-    ):
-        raise InputError(
-            f"class counts are {counts.tolist()}; expected a count for each class, not all of them 0"
-        )
-    return counts
 
 
 def _checked_logits(logits: Any, num_classes: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A threshold for each class, tuned on validation images."""
+"""Class thresholds, tuned on validation images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax, softmax
 
-from counterpoise.balance.adjust._decision_scores import MacroScore, NegativeCost, Objective
+from counterpoise.balance.adjust._decision_scores import DecisionScore, MacroScore, NegativeCost
 from counterpoise.balance.adjust._shift import highest_at_zero, tensor_highest_at_zero
 from counterpoise.balance.adjust._threshold_search import search_offsets
 from counterpoise.balance.adjust.base import Adjustment
@@ -22,25 +22,24 @@ if TYPE_CHECKING:
 
 
 class ClassThresholds(Adjustment):
-    """Decide for argmax_c p_c / t_c, with thresholds t under which a score of the validation images is highest.
+    """Decide for argmax_c p_c / t_c, with thresholds t that maximize a score on the validation images.
 
-    As logits this is log p_c - log t_c, whose softmax is a distribution again: the one that the network would
-    give if class c were 1 / t_c times as frequent, up to a factor. With two classes and thresholds (1 - t, t),
-    class 1 is decided for when its probability exceeds t.
+    The adjusted logits are log p_c - log t_c; their softmax is the distribution that the network would give if class c
+    were 1 / t_c times as frequent, up to a factor. With two classes and thresholds (1 - t, t), class 1 is decided for
+    when its probability exceeds t.
 
-    The search moves one threshold after the other to its exact best place, again and again until nothing
-    gets better; it may end in a local optimum, and never below the score without thresholds. It is fitted to the
-    validation images at hand: with a handful of a rare class, its threshold follows them, and the score on
-    validation images is too good; believe the one on test images.
+    The search moves one threshold after the other to its exact best value until nothing improves; it may end in a local
+    optimum, but never below the score without thresholds. With a handful of validation images of a rare class, its
+    threshold overfits them: the validation score is then optimistic.
 
     Parameters
     ----------
     score : {"gmean", "f1", "recall", "precision", "specificity", "accuracy", "youden"}, optional
-        What is to be highest: the G-mean of the recalls, the accuracy, or the mean over classes of the score;
-        "youden" is recall + specificity - 1. "gmean" by default.
+        Score to maximize: the G-mean of the recalls, the accuracy, or the mean over classes of the score; "youden" is
+        recall + specificity - 1. "gmean" by default.
     costs : path or array-like of float, shape (C, C), optional
-        In place of a score: what is to be lowest is the mean cost of a decision. Rows are true classes, columns
-        decided ones; a file as `read_costs` reads it.
+        In place of a score: minimize the mean cost of a decision. Rows are true classes, columns decided ones; a file
+        as `read_costs` reads it.
     class_names : sequence of str, optional
         The classes in their order, for a file of costs that names them.
 
@@ -49,13 +48,13 @@ class ClassThresholds(Adjustment):
     offset_ : ndarray of float64, shape (C,)
         -log t_c, up to a constant. A class without validation images keeps the (geometric) mean threshold.
     costs_ : ndarray of float64, shape (C, C), or None
-        The costs, where there are any.
+        The costs, if any.
     num_classes_ : int
         Width of the logits.
 
     Examples
     --------
-    The network is never sure of class 1, but surer where it is right:
+    The network never predicts class 1, but gives it a higher probability where it is right:
 
     >>> log_p = np.log([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
     >>> adjustment = ClassThresholds().fit(log_p, [0, 0, 1, 1], [90, 10])
@@ -85,7 +84,7 @@ class ClassThresholds(Adjustment):
         objective = self._objective(labels, len(class_counts))
         self.offset_ = search_offsets(log_softmax(logits, axis=1), labels, class_counts, objective)
 
-    def _objective(self, labels: np.ndarray, num_classes: int) -> Objective:
+    def _objective(self, labels: np.ndarray, num_classes: int) -> DecisionScore:
         if self.costs is None:
             self.costs_ = None
             return MacroScore(self.score or "gmean", labels, num_classes)

@@ -1,4 +1,4 @@
-"""The decision of least expected cost."""
+"""Decision of least expected cost."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ from counterpoise.exceptions import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# A decision that saves nothing gets the smallest share that is still a number.
+# Share of a decision that saves nothing: its logarithm must be finite.
 LEAST_SHARE = 1e-300
 
 
 class ExpectedCost(Adjustment):
     """Decide for argmin_k sum_c p_c cost[c, k] (Elkan 2001, Eq. 1); nothing is learned.
 
-    It is right for probabilities that mean what they say under the class shares that it is used on. A network
-    trained on rare classes seldom gives such; `ClassThresholds` with the same costs needs no such probabilities.
+    It is right for calibrated probabilities under the class shares of its use. A network trained on rare classes seldom
+    gives such; `ClassThresholds` with the same costs does not need them.
 
-    What comes back as logits are logarithms of the expected savings, sum_c p_c (max_j cost[c, j] - cost[c, k]):
-    what decision k is expected to save against the dearest decision for each class. The highest saving is
-    the lowest cost. Their softmax is each decision's share of the savings, and a probability of the class only
-    where that is one: for costs of 0 and 1 it is p itself, and for a cost w_c of any mistake on class c it
-    is p_c w_c / sum_k p_k w_k. For other costs it only ranks the decisions.
+    The adjusted logits are logarithms of the expected savings sum_c p_c (max_j cost[c, j] - cost[c, k]): of decision k
+    against the most expensive decision for each class. The highest saving is the lowest cost. Their softmax is each
+    decision's share of the savings: for costs of 0 and 1 p itself, for a cost w_c of any mistake on class c the
+    distribution p_c w_c / sum_k p_k w_k, for other costs only a ranking.
 
     Parameters
     ----------
@@ -44,13 +43,12 @@ class ExpectedCost(Adjustment):
     Attributes
     ----------
     costs_ : ndarray of float64, shape (C, C)
-        The costs.
     num_classes_ : int
         Width of the logits.
 
     Examples
     --------
-    To miss class 1 costs nine false alarms, so it is decided for from a probability of 1/10:
+    Missing class 1 costs as much as nine false alarms, so the decision is class 1 from a probability of 1/10:
 
     >>> adjustment = ExpectedCost(costs=[[0, 1], [9, 0]]).fit(None, None, [90, 10])
     >>> adjustment.transform(np.log([[0.89, 0.11], [0.91, 0.09]])).argmax(axis=1)
@@ -68,7 +66,7 @@ class ExpectedCost(Adjustment):
 
     @property
     def needs_logits(self) -> bool:
-        """False: the costs say all."""
+        """False: the costs determine everything."""
         return False
 
     def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
@@ -82,7 +80,7 @@ class ExpectedCost(Adjustment):
 
     def _transform(self, logits: np.ndarray) -> np.ndarray:
         savings = _savings(self.costs_)
-        # Classes for which all decisions cost the same have no say, however probable.
+        # Classes for which all decisions cost the same must not decide, however probable.
         matter = savings.any(axis=1)
         log_p = log_softmax(logits, axis=1)[:, matter]
         expected = np.exp(highest_at_zero(log_p)) @ savings[matter]

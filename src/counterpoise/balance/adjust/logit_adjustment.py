@@ -20,20 +20,19 @@ TAUS = np.arange(0.0, 2.25, 0.25)
 class LogitAdjustment(Adjustment):
     """logits - tau * log p_c, with p_c the class's share of the training set (Menon et al. 2021, Eq. 9).
 
-    For tau = 1 the largest adjusted logit is that of the class that is best for the mean recall, if the
-    softmax of the logits gives the true probabilities under the training shares.
+    With tau = 1 the decision maximizes the mean recall, if the softmax of the logits gives the true probabilities under
+    the training shares.
 
     Parameters
     ----------
     tau : float or "validation", default=1.0
-        How much of the shares is taken off; 0 changes nothing. "validation": the one of 0, 0.25, .., 2 with the
-        highest mean recall on the validation images (the smallest of equals).
+        Factor of the logarithms; 0 changes nothing. "validation": the one of 0, 0.25, .., 2 with the highest mean
+        recall on the validation images (the smallest of equals).
 
     Attributes
     ----------
     offset_ : ndarray of float64, shape (C,)
-        What is added to the logits. 0 for a class without training images: dividing by its share would
-        make a class that the network never saw win always.
+        Added to the logits. 0 for a class without training images, which the formula would always predict.
     tau_ : float
         The tau that is used.
     num_classes_ : int
@@ -57,7 +56,7 @@ class LogitAdjustment(Adjustment):
         logs = log_shares(class_counts)
         if self.tau == CHOSEN:
             recalls = [_macro_recall(labels, logits - tau * logs) for tau in TAUS]
-            # So that rounding does not decide between equals.
+            # Rounding must not decide between equals.
             self.tau_ = float(TAUS[np.argmax(np.round(recalls, 12))])
         elif isinstance(self.tau, (int, float)) and np.isfinite(self.tau):
             self.tau_ = float(self.tau)
@@ -73,7 +72,7 @@ class LogitAdjustment(Adjustment):
 
 
 def log_shares(class_counts: np.ndarray) -> np.ndarray:
-    """Return log p_c, float64 of shape (C,), with p_c the class's share of the images; 0 for a class without any."""
+    """Return the logarithms of the class shares, float64 (C,); 0 for a class without images."""
     present = class_counts > 0
     logs = np.zeros(len(class_counts))
     logs[present] = np.log(class_counts[present] / class_counts.sum())

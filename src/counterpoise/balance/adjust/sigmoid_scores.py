@@ -18,24 +18,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NONE, YOUDEN = "none", "youden"
-# What one class alone, or none, tells about its threshold: the middle.
+# Of a class that has all validation images, or none.
 PLAIN_THRESHOLD = 0.5
 
 
 class SigmoidScores(Adjustment):
-    """log sigmoid(z_c) - log t_c for a network whose outputs say, class by class, yes or no (lecture, "Sigmoid").
+    """log sigmoid(z_c) - log t_c, for a network with one binary decision per class (lecture, "Sigmoid").
 
-    Such a network is trained with binary cross entropy, one class against the rest, and its sigmoids do not sum
-    to 1. The class is argmax_c sigmoid(z_c) / t_c, and the softmax of what comes back is these quotients
-    scaled to sum to 1.
+    Such a network is trained with binary cross entropy, one class against all others, and its sigmoids do not sum to 1.
+    The decision is argmax_c sigmoid(z_c) / t_c; the softmax of the adjusted logits is these quotients, scaled to sum 1.
 
     Parameters
     ----------
     thresholds : str, default="none"
-        "none": all equal. "youden": those with the highest Youden's J of each class against the rest
-        on the validation images (Youden 1950), each class by itself. A score ("gmean", "f1", "recall", "precision",
-        "specificity", "accuracy"): those under which it is highest on the validation images for all
-        classes together, as `ClassThresholds` finds them.
+        "none": all equal. "youden": the threshold with the highest Youden's J of each class against all others on the
+        validation images (Youden 1950). A score ("gmean", "f1", "recall", "precision", "specificity", "accuracy"):
+        those that maximize it on the validation images for all classes together, as in `ClassThresholds`.
 
     Attributes
     ----------
@@ -87,6 +85,6 @@ def _youden_log_threshold(positive: np.ndarray, log_scores: np.ndarray) -> float
     if positive.all() or not positive.any():
         return float(np.log(PLAIN_THRESHOLD))
     fpr, tpr, thresholds = roc_curve(positive, log_scores)
-    best = int(np.argmax(np.round(tpr - fpr, 12)))  # so that rounding does not decide between equals
+    best = int(np.argmax(np.round(tpr - fpr, 12)))  # rounding must not decide between equals
     # The first is infinite: no cut is better than none.
     return float(thresholds[best] if best else log_scores.max())

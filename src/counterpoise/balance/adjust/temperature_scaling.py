@@ -15,21 +15,21 @@ from counterpoise.balance.adjust.base import Adjustment
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The inverse temperature stays in here; validation images that are all right ask for an infinite one.
+# Range of the inverse temperature: without mistakes on the validation images the best one is infinite.
 LOWEST, HIGHEST = 0.01, 100.0
 
 
 class TemperatureScaling(Adjustment):
-    """logits / T, with the one temperature T that makes validation labels most likely (Guo et al. 2017, section 4.2).
+    """logits / T, with the temperature T that maximizes the likelihood of the validation labels (Guo et al. 2017, 4.2).
 
-    It makes probabilities honest and changes no decision: T is the same for all classes, and rows are
-    shifted so that their largest value is exactly 0, which the softmax does not see and no rounding can undo.
+    It calibrates probabilities and changes no decision: T is the same for all classes, and rows are shifted so that
+    their largest value is exactly 0, which does not change the softmax and survives rounding.
 
     Attributes
     ----------
     temperature_ : float
-        T, in [0.01, 100]; above 1 for a network that is too sure of itself. The mean negative log-likelihood
-        is convex in 1/T, so this is its only minimum.
+        T, in [0.01, 100]; above 1 for an overconfident network. The mean negative log-likelihood is convex in 1/T, so
+        this is its only minimum.
     num_classes_ : int
         Width of the logits.
 
@@ -62,7 +62,7 @@ class TemperatureScaling(Adjustment):
 
 
 def _root_of_rising(function: Callable[[float], float]) -> float:
-    """Return where a rising function crosses 0, or the end of the range at which it comes nearest; 1 if it is flat."""
+    """Return the zero of a rising function, or the end of the range nearest to it; 1 if the function is flat."""
     low, high = function(LOWEST), function(HIGHEST)
     if low >= 0 >= high:
         return 1.0

@@ -22,7 +22,7 @@ from counterpoise.balance.features._ados_kernel import (
     mirror,
     start_rows,
 )
-from counterpoise.balance.features.base import one_blas_thread
+from counterpoise.balance.features._growth import one_blas_thread
 from counterpoise.exceptions import InputError
 
 __all__ = ["WeightFunction", "grow_class"]

@@ -11,111 +11,96 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from counterpoise.balance._tensors import is_tensor
+from counterpoise.balance.class_weights import class_weights
 from counterpoise.balance.features._ados_grow import WeightFunction, grow_class
 from counterpoise.balance.features._ados_kernel import KINDS, RULES
-from counterpoise.balance.features.base import ClassGrowth, FeatureOversampler, is_tensor
-from counterpoise.balance.weights import class_weights
+from counterpoise.balance.features._growth import ClassGrowth
+from counterpoise.balance.features.base import FeatureOversampler
 from counterpoise.exceptions import InputError, ResamplingWarning
 
-__all__ = ["ADOS", "max_neighbours"]
+__all__ = ["ADOS", "max_neighbors"]
 
 _WORK_BYTES = 200e6
-"""The most memory for distances kept to save work, over all classes that grow at the same time."""
+"""Most memory for stored distances, over all classes that grow at the same time."""
 
 
-def max_neighbours(n: int, *, n_max: int, n_min: int, nu_max: int = 20, nu_min: int = 10) -> int:
-    """The most neighbours that a point of a class of n points looks at (thesis Eq. 4.2 and 4.3).
+def max_neighbors(n: int, *, n_max: int, n_min: int, nu_max: int = 20, nu_min: int = 10) -> int:
+    """Return the most neighbors of a point of a class of n points (thesis Eq. 4.2 and 4.3).
+
+    ``floor(nu_max * (n / n_max) ** b)`` with ``b = log(nu_max / nu_min) / log(n_max / n_min)``; ``nu_max`` where all
+    classes are equally large.
 
     Parameters
     ----------
-    n : int
-        The class's number of points before oversampling.
-    n_max, n_min : int
-        The largest and the smallest class's number of points.
+    n, n_max, n_min : int
+        Sizes before oversampling of the class, of the largest and of the smallest class.
     nu_max, nu_min : int
-        The values for the largest and the smallest class.
-
-    Returns
-    -------
-    int
-        ``floor(nu_max * (n / n_max) ** b)`` with ``b = log(nu_max / nu_min) / log(n_max / n_min)``; ``nu_max`` where
-        all classes are equally large.
+        Values for the largest and the smallest class.
 
     Examples
     --------
     The thesis's Example 4.1:
 
-    >>> [max_neighbours(n, n_max=1000, n_min=200) for n in (200, 400, 600, 1000)]
+    >>> [max_neighbors(n, n_max=1000, n_min=200) for n in (200, 400, 600, 1000)]
     [10, 13, 16, 20]
     """
     if n_max == n_min:
         return nu_max
     b = math.log(nu_max / nu_min) / math.log(n_max / n_min)
-    # the small addition keeps the smallest class at nu_min, where rounding would make it 9.999...
+    # rounding can make the smallest class's nu_min 9.999...
     return math.floor(nu_max * (n / n_max) ** b + 1e-9)
 
 
 class ADOS(FeatureOversampler):
-    """Adaptive dynamic oversampling: each new point between a point and a weighted mean of its nearest neighbours.
+    """Adaptive dynamic oversampling: samples between a point and a weighted mean of its nearest neighbors.
 
-    How many neighbours depends on the class's size and on how dense the class is around the point, and new points are
-    neighbours of those made after them. The result is exactly that of the thesis's Algorithms 3 to 5 (with the gaps in
-    the text settled as the options say), without their matrix of all distances at every step.
+    The number of neighbors depends on the class's size and on its density around the point, and synthetic samples are
+    neighbors of later ones. The result is exactly that of the thesis's Algorithms 3 to 5 (the options settle what the
+    text leaves open), without their matrix of all distances at every step.
 
     Parameters
     ----------
-    sampling_strategy : float, str, dict or callable, default="auto"
-        As in imbalanced-learn. A name chooses the classes to grow, a dict (or a callable that returns one) also says
-        how many points each should have in the end; a float is the ratio of minority to majority for two classes.
-    desired_ratio : float, default=1.0
-        The imbalance ratio to reach, at least 1: the chosen classes grow to ``ceil(n_max / desired_ratio)`` points.
-        Only with a named ``sampling_strategy``.
+    sampling_strategy, desired_ratio, n_jobs
+        See :class:`FeatureOversampler`.
     nu_max : int, default=20
-        The most neighbours in the largest class.
+        Most neighbors in the largest class.
     nu_min : int, default=10
-        The most neighbours in the smallest class, at least ``k_min`` and at most ``nu_max``.
+        Most neighbors in the smallest class, at least ``k_min`` and at most ``nu_max``.
     k_min : int, default=2
-        The fewest neighbours of any point, at least 1.
+        Fewest neighbors of any point, at least 1.
     k_rule : {"linear", "printed"}, default="linear"
-        How the distance to the nearest point becomes a number of neighbours. ``"linear"`` is Eq. line 16 of Algorithm 4
-        throughout: dense places get many neighbours. ``"printed"`` also keeps its lines 11 to 14 to the letter, which
-        give the fewest at or below the least distance and the most at or above the greatest.
+        Number of neighbors from the distance to the nearest point. ``"linear"`` is line 16 of Algorithm 4 throughout:
+        points in dense regions get many neighbors. ``"printed"`` also keeps its lines 11 to 14 literally, which give
+        the fewest at or below the least distance and the most at or above the greatest.
     seed_order : {"cycle", "random", "extend"}, default="cycle"
-        ``"cycle"`` takes the class's points in turn, again and again; ``"random"`` draws one for every new point;
-        ``"extend"`` takes them in turn and walks on into the new points.
+        ``"cycle"`` takes the class's points in turn, in rounds; ``"random"`` draws one for every synthetic sample;
+        ``"extend"`` takes them in turn and continues with the synthetic samples.
     weights : {"exp", "uniform", "rbf", "wedge"} or callable, default="exp"
-        The neighbours' weights before they are scaled to sum 1, with q their distance over that of the farthest one
+        The neighbors' weights before they are scaled to sum 1, with q their distance over that of the farthest one
         used: ``exp(-q)`` (Eq. 4.5), 1, ``exp(-q ** 2)``, or ``1 - q / 2``. A callable gets the distances, float64 of
         shape (k,), ascending, and returns as many weights, none below 0 and not all 0.
     border : bool, default=False
-        Take as seeds only the points near the class boundary: those of whose 10 nearest points in all of X at least
-        half, but not all, are of other classes (the danger points of Borderline-SMOTE). A class without any is grown
-        from all its points, with a warning.
+        Use as seeds only the points near the class boundary: those of whose 10 nearest points in X at least half, but
+        not all, are of other classes (danger points of Borderline-SMOTE). A class without any grows from all its
+        points, with a warning.
     reweight : {"thesis", "none"}, default="thesis"
-        ``sample_weight_``: original points get their class's weight before oversampling, new ones the one after it
-        (thesis 4.2.4); or 1 for all.
+        ``sample_weight_``: original points get their class's weight before oversampling, synthetic samples the one
+        after it (thesis 4.2.4); or 1 for all.
     random_state : int, RandomState, Generator or None, default=None
-        The seed. Every class draws from its own stream: first its seeds where ``seed_order="random"``, then one
-        number in [0, 1) for every new point.
-    n_jobs : int or None, default=-1
-        Threads over the classes: -1 for one per processor, None for 1, as in joblib. The result does not depend on it.
+        Seed. Every class draws from its own stream: first its seeds where ``seed_order="random"``, then one number in
+        [0, 1) for every synthetic sample.
 
     Attributes
     ----------
-    sampling_strategy_ : dict
-        How many new points each grown class got.
-    sample_weight_ : ndarray of shape (n_samples_new,), float64
-        A weight for each row of the output.
-    n_features_in_ : int
-        How many columns X had.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        The columns' names, where X had names.
+    sampling_strategy_, sample_weight_, n_features_in_, feature_names_in_
+        See :class:`FeatureOversampler`.
 
     Raises
     ------
     InputError
-        If ``k_min <= nu_min <= nu_max`` does not hold, if ``desired_ratio`` comes with a strategy that fixes the counts
-        itself, or if a callable's weights cannot be used.
+        If ``k_min <= nu_min <= nu_max`` does not hold, ``desired_ratio`` comes with a strategy that fixes the counts
+        itself, or a callable's weights cannot be used.
 
     References
     ----------
@@ -185,7 +170,7 @@ class ADOS(FeatureOversampler):
     ) -> tuple[Any, NDArray[np.int64]]:
         if not self.k_min <= self.nu_min <= self.nu_max:
             raise InputError(
-                "the numbers of neighbours must rise from k_min over nu_min to nu_max, found "
+                "the numbers of neighbors must rise from k_min over nu_min to nu_max, found "
                 f"k_min={self.k_min}, nu_min={self.nu_min}, nu_max={self.nu_max}"
             )
         return super()._grow(X, codes, classes, before)
@@ -195,10 +180,10 @@ class ADOS(FeatureOversampler):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if self.reweight == "none":
             return super()._weigh(before, after)
-        return class_weights(before), class_weights(after)
+        return class_weights(before, empty="raise"), class_weights(after, empty="raise")
 
     def _grow_class(self, growth: ClassGrowth) -> None:
-        k_max = max_neighbours(
+        k_max = max_neighbors(
             growth.points.shape[0],
             n_max=growth.n_max,
             n_min=growth.n_min,
@@ -224,13 +209,13 @@ class ADOS(FeatureOversampler):
             grow_class(growth.points, growth.out, seeds, sources, deltas, work_bytes=work, **options)
 
     def _seeds(self, growth: ClassGrowth) -> Any:
-        """Which of the class's points are seeds."""
+        """Return which of the class's points are seeds."""
         if not self.border:
             return _every_point(growth)
         danger = _danger_points(growth)
         if len(danger) == 0:
             warnings.warn(
-                f"class {growth.label!r} has no point near its boundary: all its points are taken as seeds",
+                f"class {growth.label!r} has no point near its boundary: all its points are seeds",
                 ResamplingWarning,
                 stacklevel=2,
             )
@@ -238,7 +223,7 @@ class ADOS(FeatureOversampler):
         return danger
 
     def _order(self, growth: ClassGrowth, n_seeds: int) -> NDArray[np.int64]:
-        """The seed of each new point, as a number among the seeds and the new points behind them."""
+        """Return the seed of each synthetic sample, as a number among the seeds followed by the synthetic samples."""
         if self.seed_order == "random":
             return growth.rng.integers(n_seeds, size=growth.n_new)
         steps = np.arange(growth.n_new)
@@ -251,7 +236,7 @@ def _every_point(growth: ClassGrowth) -> Any:
 
 
 def _danger_points(growth: ClassGrowth, m: int = 10) -> Any:
-    """The class's points of whose m nearest in all of X at least half, but not all, are of other classes."""
+    """Return the class's points of whose m nearest in X at least half, but not all, are of other classes."""
     m = min(m, growth.X.shape[0] - 1)
     foreign = growth.codes != growth.number
     if is_tensor(growth.X):
@@ -260,11 +245,10 @@ def _danger_points(growth: ClassGrowth, m: int = 10) -> Any:
         return _ados_torch.danger_points(growth.rows, growth.X, foreign, m)
     from sklearn.neighbors import NearestNeighbors
 
-    neighbours = (
-        NearestNeighbors(n_neighbors=m + 1).fit(growth.X).kneighbors(growth.points, return_distance=False)
-    )
+    search = NearestNeighbors(n_neighbors=m + 1).fit(growth.X)
+    neighbors = search.kneighbors(growth.points, return_distance=False)
     others = np.empty((growth.points.shape[0], m), dtype=np.int64)
-    for row, (own, found) in enumerate(zip(growth.rows, neighbours, strict=True)):
-        others[row] = found[found != own][:m]  # duplicates may stand before the point itself
+    for row, (own, found) in enumerate(zip(growth.rows, neighbors, strict=True)):
+        others[row] = found[found != own][:m]  # duplicates may precede the point itself
     n_foreign = foreign[others].sum(axis=1)
     return np.flatnonzero((2 * n_foreign >= m) & (n_foreign < m))

@@ -7,45 +7,33 @@ from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval
 
-from counterpoise.balance.features.base import ClassGrowth, FeatureOversampler, is_tensor
+from counterpoise.balance._tensors import is_tensor
+from counterpoise.balance.features._growth import ClassGrowth
+from counterpoise.balance.features.base import FeatureOversampler
 from counterpoise.balance.smote import smote_points
 
 __all__ = ["FSSMOTE"]
 
 
 class FSSMOTE(FeatureOversampler):
-    """SMOTE in feature space: new points between a point and one of its nearest neighbours in the class.
+    """SMOTE in feature space: samples between a point and one of its nearest neighbors in the class.
 
-    The work is imbalanced-learn's :class:`~imblearn.over_sampling.SMOTE`. Beyond it: every class has its own random
-    stream (with an integer seed SMOTE draws the same numbers for every class), a class of no more than ``k_neighbors``
-    points gets fewer neighbours with a warning, and a class of one point is copied with a warning. Tensors come out
-    as tensors on their device, but the work is done by the processor.
+    The work is done by imbalanced-learn's :class:`~imblearn.over_sampling.SMOTE`. In addition, every class has its own
+    random stream (with an integer seed SMOTE draws the same numbers for every class), a class of at most
+    ``k_neighbors`` points gets fewer neighbors, and a class of one point is copied, both with a warning. Tensors stay
+    tensors on their device, but the work is done on the CPU.
 
     Parameters
     ----------
-    sampling_strategy : float, str, dict or callable, default="auto"
-        As in imbalanced-learn. A name chooses the classes to grow, a dict (or a callable that returns one) also says
-        how many points each should have in the end; a float is the ratio of minority to majority for two classes.
-    desired_ratio : float, default=1.0
-        The imbalance ratio to reach, at least 1: the chosen classes grow to ``ceil(n_max / desired_ratio)`` points.
-        Only with a named ``sampling_strategy``.
+    sampling_strategy, desired_ratio, random_state, n_jobs
+        See :class:`FeatureOversampler`.
     k_neighbors : int, default=5
-        How many nearest neighbours of a point to choose among, at least 1.
-    random_state : int, RandomState, Generator or None, default=None
-        The seed.
-    n_jobs : int or None, default=-1
-        Threads over the classes: -1 for one per processor, None for 1, as in joblib. The result does not depend on it.
+        Number of nearest neighbors to choose among, at least 1.
 
     Attributes
     ----------
-    sampling_strategy_ : dict
-        How many new points each grown class got.
-    sample_weight_ : ndarray of shape (n_samples_new,), float64
-        A weight for each row of the output: all 1.
-    n_features_in_ : int
-        How many columns X had.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        The columns' names, where X had names.
+    sampling_strategy_, sample_weight_, n_features_in_, feature_names_in_
+        See :class:`FeatureOversampler`; all weights are 1.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The contract of all heads."""
+"""Base class of all heads."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from counterpoise.exceptions import InputError
 
 
 class HeadStage(ABC):
-    """What becomes of the head of a trained network, given the embeddings of its training images.
+    """Base of the ways to retrain or replace a trained head, given the embeddings of the training images.
 
-    Training calls `prepare`, then, where `trains` says so, fits the module that it returned to the embeddings by
-    gradient steps, and calls `finish`, which leaves the result in the head. Methods fill ``_prepare`` and
-    ``_finish``.
+    Training calls `prepare`, fits the returned module to the embeddings by gradient steps if `trains` is true, and
+    calls `finish`, which stores the result in the head. Methods fill ``_prepare`` and ``_finish``.
 
     Attributes
     ----------
     fresh : bool
-        Whether the head is drawn anew before.
+        Whether the head is reinitialized before.
     trains : bool
         Whether gradient steps follow.
     lr_factor : float
-        What the learning rate is multiplied with in these steps.
+        Factor of the learning rate in these steps.
     """
 
     fresh: ClassVar[bool] = False
@@ -34,20 +33,20 @@ class HeadStage(ABC):
 
     @abstractmethod
     def _prepare(self, head: nn.Module, embeddings: Tensor, labels: Tensor) -> nn.Module:
-        """Return what is trained; it maps embeddings (N, d) to logits (N, C)."""
+        """Return the module that is trained; it maps embeddings (N, d) to logits (N, C)."""
 
     def _finish(self, trained: nn.Module, head: nn.Module) -> None:  # noqa: B027 - often nothing is left to do
-        """Leave the result in `head`, where `trained` is not `head` itself."""
+        """Store the result in `head`, where `trained` is not `head` itself."""
 
     def prepare(self, head: nn.Module, embeddings: Tensor, labels: Tensor) -> nn.Module:
-        """Return the module to be trained, or, where nothing is trained, what `finish` needs.
+        """Return the module to be trained, or, where nothing is trained, the input of `finish`.
 
         Parameters
         ----------
         head : torch.nn.Module
             Maps embeddings (N, d) to logits (N, C).
         embeddings : Tensor of shape (N, d), float32
-            Of the training images.
+            Embeddings of the training images.
         labels : Tensor of shape (N,), int64
             Their classes.
 
@@ -65,19 +64,13 @@ class HeadStage(ABC):
             return self._prepare(head, embeddings, labels)
 
     def finish(self, trained: nn.Module, head: nn.Module) -> None:
-        """Leave the result of training `trained`, which `prepare` gave, in `head`."""
+        """Store the result of training `trained`, which `prepare` returned, in `head`."""
         with torch.no_grad():
             self._finish(trained, head)
 
 
 def linear_layer(head: nn.Module, name: str) -> nn.Linear:
-    """Return `head` if it is linear.
-
-    Raises
-    ------
-    InputError
-        If it is not.
-    """
+    """Return `head` if it is linear, else raise InputError."""
     if not isinstance(head, nn.Linear):
         raise InputError(
             f"{name} needs a linear head, found {type(head).__name__}; use another method with it"

@@ -1,4 +1,4 @@
-"""A head trained on."""
+"""Head that continues training."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from counterpoise.exceptions import InputError
 
 
 class FineTunedHead(HeadStage):
-    """The head is trained on from where it is, at a lower rate.
+    """Continue training the head at a lower learning rate.
 
-    The second phase of two-phase training (Havaei et al. 2017; Buda et al. 2018, section 2.3).
+    This is the second phase of two-phase training (Havaei et al. 2017; Buda et al. 2018, section 2.3).
 
     Parameters
     ----------
     lr_factor : float, default=0.1
-        What the learning rate is multiplied with; positive.
+        Factor of the learning rate; positive.
     shrink : float in (0, 1], default=1.0
-        What weights and bias are multiplied with before. That changes no decision, but a head that is sure of all its
-        training images has nothing left to learn from them; a less confident one has.
+        Factor of weights and bias before training. It changes no decision, but lets a head that is certain of all its
+        training images learn from them again.
 
     Examples
     --------

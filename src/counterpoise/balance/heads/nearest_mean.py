@@ -11,10 +11,10 @@ from counterpoise.balance.heads.base import HeadStage, linear_layer
 
 
 class NearestMeanHead(HeadStage):
-    """Each class is its mean embedding; the nearest mean wins (NCM; Kang et al. 2020, section 4.2).
+    """Nearest class mean of the embeddings (NCM; Kang et al. 2020, section 4.2).
 
-    With m_c the mean of class c the logit is -||z - m_c||^2 up to what all classes share, which makes a linear
-    head: weight 2 m_c, bias -||m_c||^2. A class without images never wins.
+    With m_c the mean of class c the logit is -||z - m_c||^2 up to a term that all classes share, which makes a linear
+    head: weight 2 m_c, bias -||m_c||^2. A class without images is never predicted.
 
     Examples
     --------

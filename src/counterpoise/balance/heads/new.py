@@ -1,4 +1,4 @@
-"""A head trained anew."""
+"""Head trained from scratch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from counterpoise.balance.heads.base import HeadStage
 
 
 class NewHead(HeadStage):
-    """The head is drawn anew and trained on the embeddings (thesis, section 4.2; Kang et al. 2020, section 4.1, cRT).
+    """Reinitialized head, trained on the embeddings (thesis, section 4.2; Kang et al. 2020, section 4.1, cRT).
 
     Examples
     --------

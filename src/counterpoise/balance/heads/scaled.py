@@ -9,10 +9,9 @@ from counterpoise.balance.heads.base import HeadStage, linear_layer
 
 
 class ScaledHead(HeadStage):
-    """The logits of class c are multiplied by a learned factor f_c.
+    """One learned factor f_c for the logits of each class c (LWS, learnable weight scaling; Kang et al. 2020, Eq. 5).
 
-    Learnable weight scaling (LWS; Kang et al. 2020, Eq. 5). Only the C factors are trained; afterwards they are
-    part of the head's weights and bias.
+    Only the C factors are trained; afterwards they are multiplied into the head's weights and bias.
 
     Examples
     --------

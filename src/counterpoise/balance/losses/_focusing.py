@@ -1,4 +1,4 @@
-"""Cross entropies whose easy samples weigh less."""
+"""Cross entropies that weight easy samples less."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from counterpoise.exceptions import InputError
 
 
 def check_gamma(gamma: float) -> None:
-    """Refuse a focusing parameter below 0."""
+    """Raise InputError for a focusing parameter below 0."""
     if not 0 <= gamma < float("inf"):
         raise InputError(f"gamma is {gamma}; expected a finite number, 0 or more")
 
@@ -27,7 +27,7 @@ def softmax_focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
 
 
 def towards_truth(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the logits (N, C) with the sign that is right where it is positive: z_c for the target, else -z_c."""
+    """Return the logits (N, C), positive where they are right: z_c for the target, -z_c for other classes."""
     return torch.where(F.one_hot(targets, logits.shape[1]).bool(), logits, -logits)
 
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from counterpoise.balance.losses.base import ClassificationLoss, counts_as_array
+from counterpoise.balance.class_weights import counts_as_array
+from counterpoise.balance.losses.base import ClassificationLoss
 from counterpoise.exceptions import InputError
 
 
 class BalancedSoftmax(ClassificationLoss):
     """Cross entropy of logits + tau * log n_c (Ren et al. 2020, Eq. 4; Menon et al. 2021, Eq. 10).
 
-    Only training sees the raised logits: at test time the plain ones are those of a balanced data set.
+    Only training uses the raised logits: at test time the plain ones are those of a balanced dataset.
 
     Parameters
     ----------
     class_counts : array-like of int, shape (C,)
-        Training samples of each class. A class without samples has no share in the softmax; none may be a
-        target.
+        Training samples of each class. A class without samples has no share in the softmax and must not be a target.
     tau : float, default=1.0
-        How much the counts weigh; 0 is plain cross entropy.
+        Weight of the counts, at least 0; 0 is plain cross entropy.
     reduction : {"mean", "sum", "none"}, default="mean"
         See :class:`ClassificationLoss`.
 
@@ -38,9 +37,7 @@ class BalancedSoftmax(ClassificationLoss):
 
     log_share: Tensor
 
-    def __init__(
-        self, *, class_counts: Sequence[int] | np.ndarray | Tensor, tau: float = 1.0, reduction: str = "mean"
-    ) -> None:
+    def __init__(self, *, class_counts: ArrayLike, tau: float = 1.0, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         if not tau >= 0:
             raise InputError(f"tau is {tau}; expected 0 or more")

@@ -1,15 +1,16 @@
-"""The contract of all losses."""
+"""Base class of all losses."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from counterpoise.balance._tensors import describe
 from counterpoise.exceptions import InputError
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -17,19 +18,18 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 class ClassificationLoss(nn.Module, ABC):
-    """A loss on logits and integer targets.
+    """Base of losses on logits and integer targets.
 
     The base checks the input, multiplies by the sample weights and reduces; a loss fills ``_unreduced``.
 
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}, default="mean"
-        ``"mean"`` divides the weighted sum by the number N of samples (thesis, Eq. 4.1).
-        ``torch.nn.CrossEntropyLoss`` with class weights divides by the sum of the weights instead, which
-        would take back much of the weighting within a batch.
+        ``"mean"`` divides the weighted sum by the number N of samples (thesis, Eq. 4.1). ``torch.nn.CrossEntropyLoss``
+        with class weights divides by the sum of the weights, which cancels much of the weighting within a batch.
     """
 
-    #: From which epoch on it is what it says; before, it is plain.
+    #: First epoch in which the loss is what its name says; before, it is unweighted.
     first_epoch = 0
 
     def __init__(self, *, reduction: str = "mean") -> None:
@@ -49,16 +49,16 @@ class ClassificationLoss(nn.Module, ABC):
         ----------
         logits : Tensor of shape (N, C)
             Scores before softmax, floating point.
-        targets : Tensor of shape (N,)
-            Class indices 0..C-1, int64.
+        targets : Tensor of shape (N,), int64
+            Class indices.
         sample_weight : Tensor of shape (N,), optional
             Factor of each sample's loss.
 
         Returns
         -------
         Tensor
-            A scalar, or shape (N,) for ``reduction="none"``, of the logits' type; float32 for half-precision logits,
-            as under ``torch.autocast``. A batch without samples has the loss 0.
+            A scalar, or shape (N,) for ``reduction="none"``, of the logits' type; float32 for half-precision logits. A
+            batch without samples has the loss 0.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class ClassificationLoss(nn.Module, ABC):
         """
         _check(logits, targets, sample_weight)
         if logits.dtype in _HALF:
-            # Weighted values and sums leave the range of float16.
+            # Weighted values and sums exceed the range of float16.
             logits = logits.float()
         values = self._unreduced(logits, targets)
         if sample_weight is not None:
@@ -78,53 +78,19 @@ class ClassificationLoss(nn.Module, ABC):
         return total / self._divisor(values, targets) if self.reduction == "mean" else total
 
     def _divisor(self, values: Tensor, targets: Tensor) -> Tensor | int:
-        """Return what the weighted sum is divided by for the mean."""
+        """Return the divisor of the weighted sum for the mean."""
         return max(len(values), 1)
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the loss that epoch `epoch` (from 0) begins. Only losses with a schedule care."""
+        """Start epoch `epoch` (from 0); no-op for losses without a schedule."""
 
     def extra_repr(self) -> str:
-        """Return what ``print`` shows between the brackets."""
+        """Return the text that ``print`` shows in parentheses."""
         return f"reduction={self.reduction!r}"
 
 
-def counts_as_array(class_counts: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
-    """Return class counts as float64 (C,).
-
-    Raises
-    ------
-    InputError
-        If they are not a list of non-negative whole numbers with at least one positive.
-    """
-    raw: Any = class_counts.detach().cpu().numpy() if isinstance(class_counts, Tensor) else class_counts
-    try:
-        counts = np.asarray(raw, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"class counts are {class_counts!r}; expected a whole number for each class"
-        ) from error
-    if (
-        counts.ndim != 1
-        or not counts.size
-        or not np.all(np.isfinite(counts))
-        or (counts < 0).any()
-        or not counts.any()
-    ):
-        raise InputError(
-            f"class counts are {counts.tolist()}; expected a count for each class, not all of them 0"
-        )
-    return counts
-
-
-def values_of_classes(values: str | Sequence[float] | np.ndarray | Tensor, option: str) -> np.ndarray:
-    """Return an option's numbers, one for each class, as float64 (C,).
-
-    Raises
-    ------
-    InputError
-        If they are not finite numbers, 0 or more.
-    """
+def values_of_classes(values: str | ArrayLike, option: str) -> np.ndarray:
+    """Return an option's numbers, one per class, finite and at least 0, as float64 (C,)."""
     raw: Any = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
     message = f"{option} is {values!r}; expected 'inverse', or a number for each class, 0 or more"
     try:
@@ -138,16 +104,12 @@ def values_of_classes(values: str | Sequence[float] | np.ndarray | Tensor, optio
 
 def _check(logits: Tensor, targets: Tensor, sample_weight: Tensor | None) -> None:
     if logits.ndim != 2 or not logits.is_floating_point():
-        raise InputError(f"logits are {_kind(logits)}; expected floats of shape (N, C)")
+        raise InputError(f"logits are {describe(logits)}; expected floats of shape (N, C)")
     if targets.shape != logits.shape[:1] or targets.dtype != torch.int64:
         raise InputError(
-            f"targets are {_kind(targets)}; expected int64 of shape ({len(logits)},): class indices"
+            f"targets are {describe(targets)}; expected int64 of shape ({len(logits)},): class indices"
         )
     if sample_weight is not None and sample_weight.shape != targets.shape:
         raise InputError(
-            f"sample weights are {_kind(sample_weight)}; expected one for each of the {len(logits)} samples"
+            f"sample weights are {describe(sample_weight)}; expected one for each of the {len(logits)} samples"
         )
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"

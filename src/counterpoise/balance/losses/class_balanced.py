@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from counterpoise.balance.class_weights import counts_as_array, effective_number_weights
 from counterpoise.balance.losses._focusing import check_gamma, sigmoid_focal, softmax_focal
-from counterpoise.balance.losses.base import counts_as_array
-from counterpoise.balance.losses.effective_number import effective_number_weights
 from counterpoise.balance.losses.reweighted import ReweightedLoss
 from counterpoise.exceptions import InputError
 
@@ -17,31 +15,26 @@ _BASES = {"softmax": softmax_focal, "sigmoid": sigmoid_focal}
 
 
 class ClassBalancedLoss(ReweightedLoss):
-    """A loss times the class weight from the effective number of samples (Cui et al. 2019, Eq. 6).
+    """Cross entropy or focal loss times weights from the effective number of samples (Cui et al. 2019, Eq. 6).
 
     Parameters
     ----------
     class_counts : array-like of int, shape (C,)
         Training samples of each class.
     beta : float in [0, 1), default=0.9999
-        See :func:`effective_number_weights`. The paper tries 0.9, 0.99, 0.999 and 0.9999. 1 / (1 - beta) images
-        are as good as any number; with classes much smaller than that, the weights are the inverse shares.
+        See :func:`effective_number_weights`. The paper tries 0.9, 0.99, 0.999 and 0.9999. For classes much smaller than
+        1 / (1 - beta) the weights are the inverse shares.
     base : {"softmax", "sigmoid"}, default="softmax"
         Cross entropy of the softmax (Eq. 8), or the sum of the binary cross entropies of the sigmoids.
     gamma : float, default=0.0
         Above 0, the focal loss of the base: with ``base="sigmoid"`` the paper's (Eq. 13; without, Eq. 11).
-    defer_epochs : int or float, default=0
-        In so many first epochs every class has weight 1; a float in (0, 1) is a share of `epochs`. Needs
-        :meth:`set_epoch`; training calls it.
-    epochs : int, optional
-        How many epochs there will be.
-    reduction : {"mean", "sum", "none"}, default="mean"
-        See :class:`ClassificationLoss`.
+    defer_epochs, epochs, reduction
+        See :class:`ReweightedLoss`; a deferred class weight is 1.
 
     Attributes
     ----------
     weight : Tensor of float64, shape (C,)
-        The weights that hold now; their mean over the classes with samples is 1.
+        Weights of the current epoch; their mean over the classes with samples is 1.
 
     Examples
     --------
@@ -53,7 +46,7 @@ class ClassBalancedLoss(ReweightedLoss):
     def __init__(
         self,
         *,
-        class_counts: Sequence[int] | np.ndarray | Tensor,
+        class_counts: ArrayLike,
         beta: float = 0.9999,
         base: str = "softmax",
         gamma: float = 0.0,

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from os import PathLike
-
-import numpy as np
-import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
-from counterpoise.balance.losses._cost_matrix import check_width, cost_matrix
-from counterpoise.balance.losses.base import ClassificationLoss
+from counterpoise.balance.losses.cost_loss import CostLoss
 
 
-class ExpectedCostLoss(ClassificationLoss):
-    """sum_k p_k cost[y, k]: what a decision drawn from the softmax p costs on average (thesis, section 3.2.2).
+class ExpectedCostLoss(CostLoss):
+    """sum_k p_k cost[y, k]: the expected cost of a decision drawn from the softmax p (thesis, section 3.2.2).
 
-    Bounded, so single wrong labels do little harm; but where the softmax is sure of a wrong class the gradient
-    vanishes, and training takes longer to begin than with cross entropy.
+    It is bounded, so that single wrong labels do little harm. But where the softmax is certain of a wrong class the
+    gradient vanishes, and training starts more slowly than with cross entropy.
 
     Parameters
     ----------
-    costs : path or array-like of float, shape (C, C), optional
-        Cost of deciding for the column where the row is true; a CSV or JSON file as
-        :func:`counterpoise.balance.costs.read_costs` reads it. Default: a mistake on class c costs n_max / n_c.
-    class_counts : array-like of int, shape (C,), optional
-        Training samples of each class; for the default costs, and to check the size of others.
-    class_names : sequence of str, optional
-        The classes in their order; files with names are put into it.
-    reduction : {"mean", "sum", "none"}, default="mean"
-        See :class:`ClassificationLoss`.
+    costs, class_counts, class_names, reduction
+        See :class:`CostLoss`.
 
     Attributes
     ----------
@@ -44,20 +30,10 @@ class ExpectedCostLoss(ClassificationLoss):
     tensor([0.5000, 4.5000])
     """
 
-    costs: Tensor
-
-    def __init__(
-        self,
-        *,
-        costs: str | PathLike[str] | ArrayLike | None = None,
-        class_counts: Sequence[int] | np.ndarray | Tensor | None = None,
-        class_names: Sequence[str] | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(reduction=reduction)
-        matrix = cost_matrix(costs, class_counts, class_names)
-        self.register_buffer("costs", torch.as_tensor(matrix), persistent=False)
+    @property
+    def costs(self) -> Tensor:
+        """The cost matrix."""
+        return self._table
 
     def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
-        check_width(self.costs, logits)
-        return (logits.softmax(dim=1) * self.costs.to(logits.dtype)[targets]).sum(dim=1)
+        return (logits.softmax(dim=1) * self._of_targets(logits, targets)).sum(dim=1)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from counterpoise.balance.class_weights import class_weights
 from counterpoise.balance.losses._focusing import check_gamma, softmax_focal
 from counterpoise.balance.losses.base import ClassificationLoss, values_of_classes
-from counterpoise.balance.losses.class_weights import class_weights
 from counterpoise.exceptions import InputError
 
 
 class FocalLoss(ClassificationLoss):
     """-alpha_t (1 - p_t)^gamma log p_t, p_t the probability of the target (thesis, Eq. 3.2; Lin et al. 2017, Eq. 5).
 
-    It has no label smoothing: (1 - p_t)^gamma says how far one target is from being reached.
+    It has no label smoothing: (1 - p_t)^gamma measures the distance from a single target.
 
     Parameters
     ----------
     gamma : float, default=2.0
-        How little samples weigh that are classified well; 0 is (weighted) cross entropy.
+        Strength with which well-classified samples lose weight; 0 is (weighted) cross entropy.
     alpha : None, "inverse" or array-like of float, shape (C,), default=None
-        Class weights. None: all 1. "inverse": the inverse shares of the classes, mean 1.
+        Class weights. None: all 1. "inverse": the inverse class shares, mean 1.
     class_counts : array-like of int, shape (C,), optional
         Training samples of each class; for ``alpha="inverse"``.
     reduction : {"mean", "sum", "none"}, default="mean"
@@ -45,8 +44,8 @@ class FocalLoss(ClassificationLoss):
         self,
         *,
         gamma: float = 2.0,
-        alpha: str | Sequence[float] | np.ndarray | Tensor | None = None,
-        class_counts: Sequence[int] | np.ndarray | Tensor | None = None,
+        alpha: str | ArrayLike | None = None,
+        class_counts: ArrayLike | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
@@ -67,8 +66,8 @@ class FocalLoss(ClassificationLoss):
 
 
 def _class_weights(
-    alpha: str | Sequence[float] | np.ndarray | Tensor,
-    class_counts: Sequence[int] | np.ndarray | Tensor | None,
+    alpha: str | ArrayLike,
+    class_counts: ArrayLike | None,
 ) -> np.ndarray:
     if not isinstance(alpha, str) or alpha != "inverse":
         return values_of_classes(alpha, "alpha")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from counterpoise.balance.losses.base import counts_as_array
-from counterpoise.balance.losses.effective_number import effective_number_weights
+from counterpoise.balance.class_weights import counts_as_array, effective_number_weights
 from counterpoise.balance.losses.reweighted import ReweightedLoss
 from counterpoise.exceptions import InputError
 
@@ -22,12 +20,10 @@ _LEAST_SUM = 1e-12
 class LDAMLoss(ReweightedLoss):
     """Cross entropy with a margin for each class, larger for rare ones (Cao et al. 2019, Eq. 12-13).
 
-    The target's logit is lowered by ``scale * margin_c`` with ``margin_c = max_margin * (n_min / n_c)^(1/4)``. It is
-    meant for logits ``scale * cos(theta)``, as a cosine head gives them: the loss is then the paper's, on
-    ``scale * (cos(theta) - margin_c)``. On other logits `scale` only sets the size of the margin.
-
-    ``reduction="mean"`` divides by the sum of the class weights of the batch, as the paper's re-normalised step does
-    (Algorithm 1, line 11) and ``torch.nn.CrossEntropyLoss`` too; as long as all weights are 1, that is the mean.
+    The target's logit is lowered by ``scale * margin_c`` with ``margin_c = max_margin * (n_min / n_c)^(1/4)``. On
+    logits ``scale * cos(theta)`` of a cosine head this is the paper's loss; on other logits `scale` only sets the size
+    of the margin. ``reduction="mean"`` divides by the sum of the class weights of the batch, as the paper's Algorithm
+    1, line 11.
 
     Parameters
     ----------
@@ -36,23 +32,21 @@ class LDAMLoss(ReweightedLoss):
     max_margin : float, default=0.5
         Margin of the smallest class, in units of the cosine; 0 is plain cross entropy.
     scale : float, default=30.0
-        That of the logits.
+        Scale of the logits.
     defer_epochs : int, float or None, default=None
-        Deferred re-weighting (DRW): after so many epochs each class gets its weight; a float in (0, 1) is a share of
-        `epochs`; the paper's 160 of 200 are 0.8. None: never. Needs :meth:`set_epoch`; training calls it.
+        Deferred re-weighting (DRW): number or share of epochs before each class gets its weight; the paper's 160 of 200
+        are 0.8. None: no class weights.
     beta : float in [0, 1), default=0.9999
         Of the weights, see :func:`effective_number_weights`.
-    epochs : int, optional
-        How many epochs there will be.
-    reduction : {"mean", "sum", "none"}, default="mean"
-        See :class:`ClassificationLoss`, and above.
+    epochs, reduction
+        See :class:`ReweightedLoss`.
 
     Attributes
     ----------
     margin : Tensor of float64, shape (C,)
         In units of the cosine; 0 for a class without samples.
     weight : Tensor of float64, shape (C,)
-        The class weights that hold now; their mean over the classes with samples is 1.
+        Weights of the current epoch; their mean over the classes with samples is 1.
 
     Examples
     --------
@@ -65,7 +59,7 @@ class LDAMLoss(ReweightedLoss):
     def __init__(
         self,
         *,
-        class_counts: Sequence[int] | np.ndarray | Tensor,
+        class_counts: ArrayLike,
         max_margin: float = 0.5,
         scale: float = 30.0,
         defer_epochs: int | float | None = None,

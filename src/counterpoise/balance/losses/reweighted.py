@@ -1,4 +1,4 @@
-"""What the losses with class weights have in common."""
+"""Base class of losses with class weights that may start later."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from counterpoise.exceptions import InputError
 
 
 class ReweightedLoss(ClassificationLoss):
-    """A loss times the weight of the sample's class; a loss fills ``_unweighted``.
+    """Base of losses that are multiplied by the weight of the sample's class; a loss fills ``_unweighted``.
 
     Parameters
     ----------
-    weights : ndarray of float64, shape (C,)
-        The class weights.
-    deferred : ndarray of float64, shape (C,)
-        Those that hold before they begin.
+    weights, deferred : ndarray of float64, shape (C,)
+        The class weights, and those of the epochs before they start.
     defer_epochs : int or float
-        When they begin, see :func:`counterpoise.balance.deferral.first_epoch`.
+        First epoch with class weights (deferred re-weighting, Cao et al. 2019); a float in (0, 1) is a share of
+        `epochs`. Needs :meth:`set_epoch`, which training calls.
     epochs : int or None
-        How many epochs there will be.
+        Number of epochs; needed where `defer_epochs` is a share.
     reduction : {"mean", "sum", "none"}
         See :class:`ClassificationLoss`.
     """
@@ -49,7 +48,7 @@ class ReweightedLoss(ClassificationLoss):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the weights of epoch `epoch`, counted from 0."""
+        """Set the weights of epoch `epoch`, counted from 0."""
         weights = self._weights if epoch >= self.first_epoch else self._deferred
         self.weight = torch.as_tensor(weights, device=self.weight.device)
 

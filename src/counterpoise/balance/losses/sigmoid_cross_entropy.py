@@ -1,29 +1,29 @@
-"""Binary cross entropy, one class against the rest."""
+"""Binary cross entropy, one class against all others."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from counterpoise.balance.class_weights import counts_as_array
 from counterpoise.balance.losses._focusing import towards_truth
-from counterpoise.balance.losses.base import ClassificationLoss, counts_as_array, values_of_classes
+from counterpoise.balance.losses.base import ClassificationLoss, values_of_classes
 from counterpoise.exceptions import InputError
 
 
 class SigmoidCrossEntropy(ClassificationLoss):
-    """The sum over the classes of the binary cross entropy of sigmoid(z_c) (lecture, "Sigmoid").
+    """Sum over the classes of the binary cross entropy of sigmoid(z_c) (lecture, "Sigmoid").
 
-    Each output says for itself whether the image is of its class; they do not sum to 1.
+    Each output decides for its own class; the sigmoids do not sum to 1.
 
     Parameters
     ----------
     positive_weight : None, "inverse" or array-like of float, shape (C,), default=None
-        Factor of a class's own images in its output's term. None: all 1. "inverse": (n - n_c) / n_c, so that they
-        count as much as all the others.
+        Factor of a class's own images in the term of its output. None: all 1. "inverse": (n - n_c) / n_c, which gives
+        them the same total weight as all other images.
     class_counts : array-like of int, shape (C,), optional
         Training samples of each class; for ``positive_weight="inverse"``.
     reduction : {"mean", "sum", "none"}, default="mean"
@@ -42,8 +42,8 @@ class SigmoidCrossEntropy(ClassificationLoss):
     def __init__(
         self,
         *,
-        positive_weight: str | Sequence[float] | np.ndarray | Tensor | None = None,
-        class_counts: Sequence[int] | np.ndarray | Tensor | None = None,
+        positive_weight: str | ArrayLike | None = None,
+        class_counts: ArrayLike | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
@@ -66,8 +66,8 @@ class SigmoidCrossEntropy(ClassificationLoss):
 
 
 def _weights(
-    weights: str | Sequence[float] | np.ndarray | Tensor,
-    class_counts: Sequence[int] | np.ndarray | Tensor | None,
+    weights: str | ArrayLike,
+    class_counts: ArrayLike | None,
 ) -> np.ndarray:
     if not isinstance(weights, str) or weights != "inverse":
         return values_of_classes(weights, "positive_weight")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from counterpoise.balance.losses.class_weights import class_weights
+from counterpoise.balance.class_weights import class_weights
 from counterpoise.balance.losses.reweighted import ReweightedLoss
 
 
@@ -22,20 +20,14 @@ class WeightedCrossEntropy(ReweightedLoss):
     power : float in [0, 1], default=1.0
         See :func:`class_weights`.
     normalize : {"l1", "mean"}, default="l1"
-        See :func:`class_weights`. Under ``"l1"`` the loss is about C times smaller than the plain one.
-    defer_epochs : int or float, default=0
-        In so many first epochs every class has the same weight (1/C or 1, as `normalize` has it); the class
-        weights hold from then on (deferred re-weighting, Cao et al. 2019). A float in (0, 1) is a share of
-        `epochs`. Needs :meth:`set_epoch`; training calls it.
-    epochs : int, optional
-        How many epochs there will be.
-    reduction : {"mean", "sum", "none"}, default="mean"
-        See :class:`ClassificationLoss`.
+        See :func:`class_weights`. Under ``"l1"`` the loss is about C times smaller than the unweighted one.
+    defer_epochs, epochs, reduction
+        See :class:`ReweightedLoss`; deferred class weights are equal: 1/C or 1, depending on `normalize`.
 
     Attributes
     ----------
     weight : Tensor of float64, shape (C,)
-        The weights that hold now.
+        Weights of the current epoch.
 
     Examples
     --------
@@ -48,7 +40,7 @@ class WeightedCrossEntropy(ReweightedLoss):
     def __init__(
         self,
         *,
-        class_counts: Sequence[int] | np.ndarray | Tensor,
+        class_counts: ArrayLike,
         power: float = 1.0,
         normalize: str = "l1",
         defer_epochs: int | float = 0,

@@ -1,17 +1,19 @@
-"""The contract of all objectives."""
+"""Base classes of all objectives."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from numbers import Integral
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
+from counterpoise.balance.deferral import first_epoch
 from counterpoise.exceptions import InputError
 
-#: Returns a scalar for logits (N, C) and targets (N,), and, as a third argument, sample weights (N,).
+#: Returns a scalar for logits (N, C), targets (N,) and optional sample weights (N,).
 Loss = Callable[..., Tensor]
 
 
@@ -23,33 +25,33 @@ class Embedder(Protocol):
 
 
 class Objective(ABC):
-    """What is minimised, step by step, by a method that looks at embeddings of the whole training set.
+    """Base of methods whose steps use embeddings of the whole training set.
 
-    The base checks the order of the calls; a method fills ``_begin_epoch`` and ``_step``, and ``_prototypes`` where
-    it classifies by distance.
+    The base checks the order of the calls; a method fills ``_begin_epoch`` and ``_step``, and ``_prototypes`` where it
+    classifies by distance.
     """
 
-    #: Whether `prototypes` decide in place of the network's head.
+    #: Whether the nearest of `prototypes` decides in place of the network's head.
     classifies_by_distance = False
 
     _begun = False
 
     @property
     def loss_epochs(self) -> int | None:
-        """In how many epochs from the start the loss is looked at; None: in all."""
+        """Number of first epochs in which the classification loss is used; None: in all."""
         return None
 
     @abstractmethod
     def _begin_epoch(
         self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator
     ) -> None:
-        """Prepare an epoch; `embed` takes time, so ask it for what is needed."""
+        """Prepare an epoch; `embed` takes time, so ask only for the rows that are needed."""
 
     @abstractmethod
     def _step(
         self, network: nn.Module, images: Tensor, targets: Tensor, indices: Tensor, loss: Loss
     ) -> Tensor:
-        """Return the scalar that a step minimises."""
+        """Return the scalar that a step minimizes."""
 
     def _prototypes(
         self, embeddings: Tensor, labels: Tensor, generator: np.random.Generator
@@ -59,18 +61,18 @@ class Objective(ABC):
     def begin_epoch(
         self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator
     ) -> None:
-        """Prepare epoch `epoch`.
+        """Prepare an epoch.
 
         Parameters
         ----------
         epoch : int
             From 0. A resumed training begins with a later one.
-        embed : callable
-            Returns the embeddings of the training images that are asked for.
+        embed : Embedder
+            Returns embeddings of training images.
         labels : Tensor of shape (N,), int64
-            Their classes.
+            Classes of the training images.
         generator : numpy.random.Generator
-            All that is random in the epoch comes from it.
+            Source of the epoch's randomness.
         """
         self._begin_epoch(epoch, embed, labels, generator)
         self._begun = True
@@ -78,7 +80,7 @@ class Objective(ABC):
     def step(
         self, network: nn.Module, images: Tensor, targets: Tensor, indices: Tensor, loss: Loss
     ) -> Tensor:
-        """Return what one step minimises.
+        """Return the scalar that one step minimizes.
 
         Parameters
         ----------
@@ -87,9 +89,9 @@ class Objective(ABC):
         images : Tensor of shape (B, C, H, W)
             A batch, floats in [0, 1].
         targets, indices : Tensor of shape (B,), int64
-            Classes of the images, and where they stand in the training set.
+            Classes of the images, and their indices in the training set.
         loss : callable
-            ``loss(logits, targets)``, perhaps with sample weights as a third argument.
+            ``loss(logits, targets)``, with optional sample weights as a third argument.
 
         Raises
         ------
@@ -108,10 +110,59 @@ class Objective(ABC):
         Parameters
         ----------
         embeddings : Tensor of shape (N, d)
-            Of the training images, by the trained network.
+            Embeddings of the training images by the trained network.
         labels : Tensor of shape (N,), int64
             Their classes.
         generator : numpy.random.Generator
-            Where the draws come from.
+            Source of randomness.
         """
         return self._prototypes(embeddings, labels, generator)
+
+
+class DeferredObjective(Objective):
+    """Base of objectives that start from a trained network: the first epochs minimize the classification loss.
+
+    Parameters
+    ----------
+    defer_epochs : int or float
+        First epoch of the objective, see :func:`counterpoise.balance.deferral.first_epoch`.
+    epochs : int or None
+        Number of epochs; needed where `defer_epochs` is a share.
+    """
+
+    def __init__(self, *, defer_epochs: int | float, epochs: int | None) -> None:
+        self._first_epoch = first_epoch(defer_epochs, epochs)
+        if epochs is not None and self._first_epoch >= epochs:
+            raise InputError(
+                f"defer_epochs={defer_epochs} of {epochs} epochs leaves none; give a smaller number"
+            )
+
+    @abstractmethod
+    def _prepare(self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator) -> None:
+        """Prepare an epoch of the objective."""
+
+    @abstractmethod
+    def _loss_of(self, network: nn.Module, z: Tensor, targets: Tensor, indices: Tensor, loss: Loss) -> Tensor:
+        """Return the scalar that a step minimizes, from the embeddings `z` of its images."""
+
+    def _begin_epoch(
+        self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator
+    ) -> None:
+        self._plain = epoch < self._first_epoch
+        if not self._plain:
+            self._prepare(epoch, embed, labels, generator)
+
+    def _step(
+        self, network: nn.Module, images: Tensor, targets: Tensor, indices: Tensor, loss: Loss
+    ) -> Tensor:
+        z = network.embed(images)  # type: ignore[operator]
+        if self._plain:
+            return loss(network.head(z), targets)  # type: ignore[operator]
+        return self._loss_of(network, z, targets, indices, loss)
+
+
+def check_positive(**options: Any) -> None:
+    """Raise InputError unless all options are whole numbers of at least 1."""
+    for name, value in options.items():
+        if not (isinstance(value, Integral) and int(value) >= 1):
+            raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")

@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -15,20 +14,19 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
-from counterpoise.balance.deferral import first_epoch
-from counterpoise.balance.objectives.base import Embedder, Loss, Objective
+from counterpoise.balance.objectives.base import DeferredObjective, Embedder, Loss, check_positive
 from counterpoise.exceptions import InputError
 
 __all__ = ["LMLE", "Clusters", "cluster_classes", "quintuplet_distances", "triple_header_hinge"]
 
-# Above so many images of a class, k-means looks at batches of them.
+# Classes of more images are clustered in mini-batches.
 _LARGE = 2000
 
 
-class LMLE(Objective):
-    """Large margin local embedding: distances within clusters, classes and between classes kept apart by margins.
+class LMLE(DeferredObjective):
+    """Large margin local embedding: margins between distances within clusters, within classes and between classes.
 
-    Each class is split into clusters by k-means on its l2-normalised embeddings. For an image x_i, the anchor, a
+    Each class is split into clusters by k-means on its l2-normalized embeddings. For an image x_i, the anchor, a
     quintuplet holds
 
     - p+: the farthest image of its cluster,
@@ -36,37 +34,33 @@ class LMLE(Objective):
     - p--: the farthest image of its class,
     - n: the nearest image of another class,
 
-    and with D the squared distance of l2-normalised embeddings, the triple-header hinge loss asks for
+    and with D the squared distance of l2-normalized embeddings, the triple-header hinge loss asks for
     ``D(p+) < D(p-) < D(p--) < D(n)`` with margins::
 
         max(0, g1 + D(p+) - D(p-)) + max(0, g2 + D(p-) - D(p--)) + max(0, g3 + D(p--) - D(n))
 
-    A step sees the images of its batch, so the members of a quintuplet are chosen among these, by their embeddings of
-    the moment. An anchor whose batch lacks a member takes no part in the hinges that need it; each hinge is the mean
-    over the anchors that have it. A batch should hold several images of each class, which
-    :class:`~counterpoise.balance.samplers.ClassBalancedSampler` sees to. (The paper looks members up in the whole
-    training set, and embeds five images per anchor.)
+    The members of a quintuplet are chosen among the images of the batch, by their current embeddings. (The paper looks
+    them up in the whole training set, and embeds five images per anchor.) Each hinge is the mean over the anchors that
+    have its members. A batch should hold several images of each class, as
+    :class:`~counterpoise.balance.samplers.ClassBalancedSampler` provides.
 
-    An image gets the class of the nearest cluster centre. Until `defer_epochs` the network is trained with its
-    classification loss: the paper starts from trained embeddings, too, and clusters of untrained ones mean nothing.
+    An image gets the class of the nearest cluster center. Until `defer_epochs` the network is trained with its
+    classification loss: the paper starts from trained embeddings, and clusters of untrained ones are meaningless.
 
     Parameters
     ----------
     margins : sequence of 3 floats, default=(0.1, 0.1, 0.4)
-        g1, g2 and g3, at least 0. Squared distances on the unit sphere are at most 4, and at most 2 where the
-        embedding ends with a ReLU.
+        g1, g2 and g3, at least 0. Squared distances on the unit sphere are at most 4, and at most 2 where the embedding
+        ends with a ReLU.
     cluster_size : int, default=200
         A class of n images has about n / cluster_size clusters, at least one.
     max_clusters : int, default=5
-        The most clusters of a class. With many more than a batch holds images of the class, few anchors have another
-        image of their cluster.
+        Most clusters of a class. With many more than a batch holds images of the class, few anchors have another image
+        of their cluster.
     recluster_every : int, default=1
-        After how many epochs the clusters are made anew. A resumed training makes them at once, so that only with 1
-        it goes on to the same bits.
-    defer_epochs : int or float, default=0.5
-        When it begins, see :func:`counterpoise.balance.deferral.first_epoch`.
-    epochs : int, optional
-        How many there will be; needed where `defer_epochs` is a share.
+        Epochs between two clusterings. A resumed training clusters at once, so that only 1 resumes to the same bits.
+    defer_epochs, epochs
+        See :class:`DeferredObjective`.
 
     Raises
     ------
@@ -108,36 +102,22 @@ class LMLE(Objective):
     ) -> None:
         if not _are_margins(margins):
             raise InputError(f"margins are {margins!r}; expected three numbers of at least 0: g1, g2, g3")
-        counts = {
-            "cluster_size": cluster_size,
-            "max_clusters": max_clusters,
-            "recluster_every": recluster_every,
-        }
-        for name, value in counts.items():
-            if not (isinstance(value, Integral) and value >= 1):
-                raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")
+        super().__init__(defer_epochs=defer_epochs, epochs=epochs)
+        check_positive(cluster_size=cluster_size, max_clusters=max_clusters, recluster_every=recluster_every)
         self.margins = tuple(margins)
         self.cluster_size = cluster_size
         self.max_clusters = max_clusters
         self.recluster_every = recluster_every
-        self._first_epoch = first_epoch(defer_epochs, epochs)
-        if epochs is not None and self._first_epoch >= epochs:
-            raise InputError(
-                f"defer_epochs={defer_epochs} of {epochs} epochs leaves none; give a smaller number"
-            )
         self._clusters: Tensor | None = None
 
     @property
     def loss_epochs(self) -> int:
-        """The plain epochs: the hinges know no classification loss."""
+        """The deferred epochs: the hinge phase has no classification loss."""
         return self._first_epoch
 
-    def _begin_epoch(
-        self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator
-    ) -> None:
-        self._plain = epoch < self._first_epoch
+    def _prepare(self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator) -> None:
         due = (epoch - self._first_epoch) % self.recluster_every == 0
-        if not self._plain and (due or self._clusters is None):
+        if due or self._clusters is None:
             self._clusters = self._cluster(embed(), labels, generator).members
 
     def _cluster(self, embeddings: Tensor, labels: Tensor, generator: np.random.Generator) -> Clusters:
@@ -149,12 +129,7 @@ class LMLE(Objective):
             generator=generator,
         )
 
-    def _step(
-        self, network: nn.Module, images: Tensor, targets: Tensor, indices: Tensor, loss: Loss
-    ) -> Tensor:
-        z = network.embed(images)  # type: ignore[operator]
-        if self._plain:
-            return loss(network.head(z), targets)  # type: ignore[operator]
+    def _loss_of(self, network: nn.Module, z: Tensor, targets: Tensor, indices: Tensor, loss: Loss) -> Tensor:
         assert self._clusters is not None
         distances, present = quintuplet_distances(z, targets, self._clusters[indices], indices)
         return triple_header_hinge(distances, present, self.margins)
@@ -163,7 +138,7 @@ class LMLE(Objective):
         self, embeddings: Tensor, labels: Tensor, generator: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
         clusters = self._cluster(embeddings, labels, generator)
-        return clusters.centres, clusters.labels
+        return clusters.centers, clusters.labels
 
 
 def _are_margins(values: object) -> bool:
@@ -180,14 +155,14 @@ class Clusters:
     ----------
     members : Tensor of shape (N,), int64
         Each image's cluster, counted over all classes.
-    centres : Tensor of shape (K, d), float32
-        The means of their l2-normalised embeddings.
+    centers : Tensor of shape (K, d), float32
+        Means of their l2-normalized embeddings.
     labels : Tensor of shape (K,), int64
         Their classes, ascending.
     """
 
     members: Tensor
-    centres: Tensor
+    centers: Tensor
     labels: Tensor
 
 
@@ -199,18 +174,9 @@ def cluster_classes(
     max_clusters: int,
     generator: np.random.Generator,
 ) -> Clusters:
-    """Split each class by k-means on its l2-normalised embeddings, in batches where it is large.
+    """Split each class by k-means on its l2-normalized embeddings, in mini-batches where it is large.
 
-    Parameters
-    ----------
-    embeddings : Tensor of shape (N, d)
-        Of the training images.
-    labels : Tensor of shape (N,), int64
-        Their classes.
-    cluster_size, max_clusters : int
-        A class of n images gets ``round(n / cluster_size)`` clusters, at least 1 and at most `max_clusters`.
-    generator : numpy.random.Generator
-        Where k-means starts.
+    A class of n images gets ``round(n / cluster_size)`` clusters, at least 1 and at most `max_clusters`.
 
     Examples
     --------
@@ -220,24 +186,24 @@ def cluster_classes(
     ... )
     >>> found.labels.tolist()
     [0, 0, 1]
-    >>> found.centres[found.members].tolist()
+    >>> found.centers[found.members].tolist()
     [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
     """
     points = F.normalize(embeddings.float(), dim=1).cpu().numpy()
     members = np.empty(len(points), dtype=np.int64)
-    centres: list[np.ndarray] = []
+    centers: list[np.ndarray] = []
     owners: list[int] = []
     for label in labels.unique().tolist():
         rows = torch.nonzero(labels == label).flatten().cpu().numpy()
         wanted = min(max(round(len(rows) / cluster_size), 1), max_clusters)
         members[rows], found = _k_means(points[rows], min(wanted, len(rows)), generator)
         members[rows] += len(owners)
-        centres.append(found)
+        centers.append(found)
         owners += [label] * len(found)
     device = embeddings.device
     return Clusters(
         torch.from_numpy(members).to(device),
-        torch.from_numpy(np.concatenate(centres).astype(np.float32)).to(device),
+        torch.from_numpy(np.concatenate(centers).astype(np.float32)).to(device),
         torch.tensor(owners, device=device),
     )
 
@@ -248,7 +214,7 @@ def _k_means(
     kind = KMeans if len(points) <= _LARGE else MiniBatchKMeans
     k_means = kind(clusters, n_init=1, random_state=int(generator.integers(2**31)))
     with warnings.catch_warnings():
-        # Fewer distinct points than clusters: some centres are the same, which does no harm.
+        # Fewer distinct points than clusters give equal centers, which does no harm.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return k_means.fit_predict(points), k_means.cluster_centers_
 
@@ -256,21 +222,10 @@ def _k_means(
 def quintuplet_distances(
     z: Tensor, targets: Tensor, clusters: Tensor, indices: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return each anchor's squared distances to p+, p-, p-- and n, chosen within the batch, and which of them exist.
+    """Return each anchor's squared distances (B, 4) to p+, p-, p-- and n within the batch, and which exist (B, 4).
 
-    Parameters
-    ----------
-    z : Tensor of shape (B, d)
-        Embeddings; they are brought to length 1.
-    targets, clusters, indices : Tensor of shape (B,), int64
-        Classes, clusters, and places in the training set: an image that a batch holds twice is no member of its own
-        quintuplet.
-
-    Returns
-    -------
-    distances : Tensor of shape (B, 4)
-        0 where there is no such image; float32, or float64 where `z` is.
-    present : Tensor of shape (B, 4), bool
+    Distances are of l2-normalized embeddings, and 0 where there is no such image. `indices` in the training set exclude
+    an image that a batch holds twice from its own quintuplet.
 
     Examples
     --------
@@ -306,14 +261,7 @@ def _extreme(squared: Tensor, candidates: Tensor, *, farthest: bool) -> tuple[Te
 
 
 def triple_header_hinge(distances: Tensor, present: Tensor, margins: Sequence[float]) -> Tensor:
-    """Return the sum of the three hinges ``max(0, g_j + D_j - D_{j+1})``, each the mean over the anchors that have it.
-
-    Parameters
-    ----------
-    distances, present
-        As :func:`quintuplet_distances` returns them.
-    margins : sequence of 3 floats
-        g1, g2, g3.
+    """Return the sum of the hinges ``max(0, g_j + D_j - D_{j+1})``, each the mean over the anchors that have it.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Perturbations: what happens to a batch's pixels.
+"""Perturbations: changes of a batch's pixels.
 
-They are batched, run where the images are, and draw from a generator of one's own.
+They are batched, run on the device of the images, and draw from the generator that they are given.
 
 Examples
 --------
@@ -13,11 +13,54 @@ Examples
 tensor([False,  True])
 """
 
-from counterpoise.balance.perturb.aos import AOS
-from counterpoise.balance.perturb.base import Perturbation, PerturbedBatch
-from counterpoise.balance.perturb.input_gradient import input_gradient
-from counterpoise.balance.perturb.mixup import Mixup
-from counterpoise.balance.perturb.random_affine import RandomAffine
-from counterpoise.balance.perturb.remix import Remix
+from __future__ import annotations
 
-__all__ = ["AOS", "Mixup", "Perturbation", "PerturbedBatch", "RandomAffine", "Remix", "input_gradient"]
+from typing import TYPE_CHECKING
+
+from counterpoise.balance._slot import open_slot
+from counterpoise.catalogs import Entry
+
+if TYPE_CHECKING:
+    from counterpoise.balance.perturb.aos import AOS as AOS
+    from counterpoise.balance.perturb.base import Perturbation as Perturbation
+    from counterpoise.balance.perturb.base import PerturbedBatch as PerturbedBatch
+    from counterpoise.balance.perturb.image_gradient import input_gradient as input_gradient
+    from counterpoise.balance.perturb.mixup import Mixup as Mixup
+    from counterpoise.balance.perturb.random_affine import RandomAffine as RandomAffine
+    from counterpoise.balance.perturb.remix import Remix as Remix
+
+PERTURBATIONS, __getattr__, __dir__, __all__ = open_slot(
+    __name__,
+    "perturbation",
+    [
+        Entry(
+            name="aos",
+            target="counterpoise.balance.perturb.aos:AOS",
+            summary="Adversarial examples (FGSM) in place of some minority images.",
+            source="Wojciechowski & Lango, Algorithm 1; Goodfellow et al. 2015",
+        ),
+        Entry(
+            name="mixup",
+            target="counterpoise.balance.perturb.mixup:Mixup",
+            summary="Convex combinations of two images and of their labels.",
+            source="Zhang et al. 2018, section 2",
+        ),
+        Entry(
+            name="random-affine",
+            target="counterpoise.balance.perturb.random_affine:RandomAffine",
+            summary="Small random shifts, rotations, zooms and mirroring.",
+        ),
+        Entry(
+            name="remix",
+            target="counterpoise.balance.perturb.remix:Remix",
+            summary="Mixup whose label goes to the minority class where the class sizes differ much.",
+            source="Chou et al. 2020",
+        ),
+    ],
+    {
+        "PERTURBATIONS": __name__,
+        "Perturbation": "counterpoise.balance.perturb.base",
+        "PerturbedBatch": "counterpoise.balance.perturb.base",
+        "input_gradient": "counterpoise.balance.perturb.image_gradient",
+    },
+)

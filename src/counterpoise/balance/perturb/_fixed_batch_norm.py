@@ -1,4 +1,4 @@
-"""Batch norm with stored statistics, where only the gradient of its input is wanted."""
+"""Batch norm with stored statistics, for passes that need only the gradient of its input."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 @contextmanager
 def fixed_batch_norms(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """For a while, let the batch norms among `modules` multiply and add what their stored statistics say.
+    """Replace the batch norms among `modules` by their affine map under stored statistics.
 
-    Torch's own passes over the images once more on the way back, for the gradients of its parameters, whether they
-    are asked for or not; these are constants here. Those that have no stored statistics, and whatever was compiled,
-    stay as they are.
+    On the way back torch's own read the images once more, for gradients of parameters that are not needed here. Batch
+    norms without stored statistics, and compiled modules, stay as they are.
     """
     modules = list(modules)
     norms = [] if any(_is_compiled(module) for module in modules) else [m for m in modules if _is_fixed(m)]
@@ -50,17 +49,17 @@ class _Affine:
 
 
 def _is_compiled(module: nn.Module) -> bool:
-    # It would be compiled anew for every batch.
+    # It would be recompiled for every batch.
     return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def _is_fixed(module: nn.Module) -> bool:
-    # Of exactly these classes: another may do more.
+    # Exactly these classes: a subclass may do more.
     return type(module) in _KINDS and module.running_mean is not None and "forward" not in vars(module)
 
 
 def _scales_and_shifts(norms: list[Any]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """Return what each batch norm multiplies by, and adds; for all of them at once, as they are small and many."""
+    """Return scale and shift of each batch norm; all in one call each, as they are small and many."""
     if not norms:
         return (), ()
     with torch.no_grad():

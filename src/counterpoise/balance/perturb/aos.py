@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from counterpoise.balance.losses.base import counts_as_array
+from counterpoise.balance.class_weights import counts_as_array
 from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, of_class
-from counterpoise.balance.perturb.input_gradient import input_gradient
+from counterpoise.balance.perturb.image_gradient import input_gradient
 from counterpoise.exceptions import InputError
 
-# The poster's: Table 2 for MNIST, Table 1 for photographs.
-_EPS_SMALL_GREY, _EPS = 0.1, 0.007
+# AOS poster: Table 2 for MNIST, Table 1 for photographs.
+_EPS_SMALL_GRAYSCALE, _EPS = 0.1, 0.007
 _SMALL = 32
 
 
 class AOS(Perturbation):
     """Adversarial examples of minority images (AOS; Wojciechowski & Lango, Algorithm 1).
 
-    In every batch each image of a minority class is chosen with probability p and replaced by
-    ``clip(x + eps * sign(grad_x J(Theta, x, y)), 0, 1)``, the fast gradient sign method (FGSM; Goodfellow et al.
-    2015) under the current weights. The algorithm is preceded by random oversampling; that is the sampler's part
-    (:class:`~counterpoise.balance.samplers.ROS`).
-
-    The gradients of all chosen images are taken in one pass, which leaves batch-norm statistics, the parameters'
-    gradients and the network's mode as they are; see
-    :func:`~counterpoise.balance.perturb.input_gradient.input_gradient`.
+    In every batch each image of a minority class is replaced, with probability p, by
+    ``clip(x + eps * sign(grad_x J(Theta, x, y)), 0, 1)``: the fast gradient sign method (FGSM; Goodfellow et al. 2015)
+    under the current weights. Random oversampling precedes the algorithm; that is the task of the sampler
+    (:class:`~counterpoise.balance.samplers.ROS`). All gradients are taken in one pass, see
+    :func:`~counterpoise.balance.perturb.input_gradient`.
 
     Parameters
     ----------
     class_counts : array-like of int, shape (C,)
-        Training images of each class before oversampling. Minority are all classes with fewer than the largest:
-        those that random oversampling has to grow.
+        Training images of each class before oversampling. All classes with fewer than the largest are minority classes.
     p : float in [0, 1], default=0.5
-        Augmentation intensity: how likely a minority image is replaced.
+        Augmentation intensity: probability that a minority image is replaced.
     eps : float in [0, 1], optional
-        Adversarial intensity: how much a pixel changes, in units of [0, 1]. Default: 0.1 for small grey images
-        (one channel, at most 32 pixels wide and high), 0.007 for all others.
+        Adversarial intensity: change of a pixel, in units of [0, 1]. Default: 0.1 for small grayscale images (one
+        channel, at most 32 pixels wide and high), 0.007 for all others.
 
     Attributes
     ----------
     minority : Tensor of bool, shape (C,)
-        Which classes are minority.
+        Whether a class is a minority class.
 
     Examples
     --------
-    Two more lines in a training loop of one's own, for any network and loss:
+    Two lines in a training loop, for any network and loss:
 
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     >>> loss = nn.CrossEntropyLoss()
@@ -62,7 +56,7 @@ class AOS(Perturbation):
     def __init__(
         self,
         *,
-        class_counts: Sequence[int] | np.ndarray | Tensor,
+        class_counts: ArrayLike,
         p: float = 0.5,
         eps: float | None = None,
     ) -> None:
@@ -114,4 +108,4 @@ class AOS(Perturbation):
 
 def _default_eps(images: Tensor) -> float:
     channels, height, width = images.shape[1:]
-    return _EPS_SMALL_GREY if channels == 1 and max(height, width) <= _SMALL else _EPS
+    return _EPS_SMALL_GRAYSCALE if channels == 1 and max(height, width) <= _SMALL else _EPS

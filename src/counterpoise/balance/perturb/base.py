@@ -1,4 +1,4 @@
-"""The contract of all perturbations."""
+"""Base class of all perturbations."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from counterpoise.balance._tensors import describe
 from counterpoise.exceptions import InputError
 
-#: Returns a scalar (or one value per image) for logits (N, C) and targets (N,), and perhaps sample weights (N,).
+#: Returns a scalar (or one value per image) for logits (N, C), targets (N,) and optional sample weights (N,).
 Loss = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
 class PerturbedBatch:
-    """A batch after a perturbation.
-
-    The second class and the share come together, or not at all.
+    """Batch after a perturbation.
 
     Attributes
     ----------
@@ -29,9 +28,9 @@ class PerturbedBatch:
     targets : Tensor of shape (N,), int64
         Their classes.
     other_targets : Tensor of shape (N,), int64, optional
-        The second class of mixed images.
+        Second class of mixed images; given together with `share`.
     share : Tensor of shape (N,), optional
-        How much of each image's label is `targets`, in [0, 1]; the rest is `other_targets`.
+        Share of `targets` in each image's label, in [0, 1]; the rest is `other_targets`.
     """
 
     images: Tensor
@@ -40,7 +39,7 @@ class PerturbedBatch:
     share: Tensor | None = None
 
     def loss(self, loss: Loss, logits: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Return the loss of the batch.
+        """Return the loss of the batch; of mixed images the losses for both classes, each by its share.
 
         Parameters
         ----------
@@ -48,14 +47,9 @@ class PerturbedBatch:
             ``loss(logits, targets)``; for mixed images, or with sample weights, ``loss(logits, targets, weight)``,
             linear in the weights, as a :class:`~counterpoise.balance.losses.ClassificationLoss` is.
         logits : Tensor of shape (N, C)
-            Of `images`.
+            Logits of `images`.
         sample_weight : Tensor of shape (N,), optional
             Factor of each image's loss.
-
-        Returns
-        -------
-        Tensor
-            For mixed images the losses for both classes, each by its share; else the plain loss.
         """
         if self.other_targets is None or self.share is None:
             arguments = (logits, self.targets)
@@ -66,13 +60,13 @@ class PerturbedBatch:
 
 
 class Perturbation(ABC):
-    """A change of a batch's images, and perhaps of what their classes are.
+    """Base of changes of a batch's images, and perhaps of their classes.
 
-    The base checks the input; a method fills ``_perturb``, which leaves its inputs as they are and draws from
+    The base checks the input; a method fills ``_perturb``, which must not change its inputs and must draw from
     `generator` alone.
     """
 
-    #: Whether its images have two classes, so that what uses `images` and `targets` alone would be wrong.
+    #: Whether its images have two classes, so that `images` and `targets` alone are not enough.
     mixes_classes: ClassVar[bool] = False
 
     @abstractmethod
@@ -104,11 +98,11 @@ class Perturbation(ABC):
         targets : Tensor of shape (N,), int64
             Their classes.
         network : torch.nn.Module
-            The network under training; maps images to logits.
+            Network under training; maps images to logits.
         loss : callable
-            What it is trained with, called as ``loss(logits, targets)``.
+            Its training loss, called as ``loss(logits, targets)``.
         generator : torch.Generator, optional
-            All that is random comes from it; it is on the images' device. Default: torch's global one.
+            Source of randomness, on the images' device. Default: torch's global one.
 
         Raises
         ------
@@ -118,7 +112,7 @@ class Perturbation(ABC):
         check_images(images)
         if targets.shape != images.shape[:1] or targets.dtype != torch.int64:
             raise InputError(
-                f"found {_kind(targets)} as targets of {len(images)} images; expected int64, one class for each"
+                f"found {describe(targets)} as targets of {len(images)} images; expected int64, one class for each"
             )
         if generator is not None and generator.device.type != images.device.type:
             raise InputError(
@@ -128,28 +122,21 @@ class Perturbation(ABC):
         return self._perturb(images, targets, network, loss, generator)
 
     def set_epoch(self, epoch: int) -> None:  # noqa: B027 - few need it
-        """Tell the perturbation that epoch `epoch` (from 0) begins. Only those with a schedule care."""
+        """Start epoch `epoch` (from 0); no-op for perturbations without a schedule."""
 
 
 def check_images(images: Tensor) -> None:
-    """Check that images are floats of shape (N, C, H, W).
-
-    Raises
-    ------
-    InputError
-        If they are not.
-    """
+    """Raise InputError unless images are floats of shape (N, C, H, W)."""
     if images.ndim != 4 or not images.is_floating_point():
-        raise InputError(f"found {_kind(images)} as images; expected floats in [0, 1] of shape (N, C, H, W)")
+        raise InputError(
+            f"found {describe(images)} as images; expected floats in [0, 1] of shape (N, C, H, W)"
+        )
 
 
 def of_class(values: Tensor, targets: Tensor) -> Tensor:
-    """Return ``values[targets]`` for one value per class.
+    """Return ``values[targets]`` for one value per class; InputError for a class without a value.
 
-    Raises
-    ------
-    InputError
-        If there is a class without a value. (On a GPU torch itself fails later: looking would make it wait.)
+    (On a GPU torch itself fails later: a check would synchronize the device.)
     """
     try:
         return values[targets]
@@ -158,7 +145,3 @@ def of_class(values: Tensor, targets: Tensor) -> Tensor:
             f"found an image of class {int(targets.max())}, and class counts for {len(values)} classes; "
             "give one for each"
         ) from error
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"

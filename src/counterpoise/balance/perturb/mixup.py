@@ -13,19 +13,19 @@ from counterpoise.exceptions import InputError
 
 
 class Mixup(Perturbation):
-    """Every image is mixed with another of the batch, and so are their labels (Zhang et al. 2018, section 2).
+    """Convex combinations of images, and of their labels (Zhang et al. 2018, section 2).
 
     ``x = lambda * x_i + (1 - lambda) * x_j`` and ``y = lambda * y_i + (1 - lambda) * y_j`` with
-    lambda ~ Beta(alpha, alpha) and j from a random order of the batch. As in the paper's own code, the loss is
-    ``lambda * J(., y_i) + (1 - lambda) * J(., y_j)``, which for cross entropy is the same.
+    lambda ~ Beta(alpha, alpha) and j from a random order of the batch. As in the paper's code, the loss is
+    ``lambda * J(., y_i) + (1 - lambda) * J(., y_j)``, which is the same for cross entropy.
 
     Parameters
     ----------
     alpha : float, default=1.0
-        Positive: near 0 hardly anything is mixed, 1 draws lambda evenly from [0, 1], more mixes nearer to halves.
-        The paper has 1 for CIFAR-10, 0.2 to 0.4 for ImageNet.
+        Positive: near 0 hardly anything is mixed, 1 draws lambda uniformly from [0, 1], larger values mix nearer to
+        halves. The paper has 1 for CIFAR-10, 0.2 to 0.4 for ImageNet.
     per_image : bool, default=False
-        Whether every image has a lambda of its own; by default, as in the paper's code, a batch shares one.
+        Whether every image has its own lambda; by default, as in the paper's code, a batch shares one.
 
     Examples
     --------
@@ -64,9 +64,9 @@ class Mixup(Perturbation):
     def _draw_shares(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return each image's lambda: float32 of shape (N,)."""
         alphas = torch.full((len(images) if self.per_image else 1, 2), self.alpha, device=images.device)
-        # What torch.distributions.Beta calls as well; that takes no generator.
+        # torch.distributions.Beta calls it too, but takes no generator.
         return torch._sample_dirichlet(alphas, generator=generator)[:, 0].expand(len(images))
 
     def _label_share(self, share: Tensor, targets: Tensor, other_targets: Tensor) -> Tensor:
-        """Return how much of each label is `targets`."""
+        """Return the share of `targets` in each label."""
         return share

@@ -16,28 +16,25 @@ _FLIPS = ("auto", "none", "horizontal")
 
 
 class RandomAffine(Perturbation):
-    """Images are turned, zoomed and shifted a little, each by random numbers of its own.
+    """Small random rotations, zooms and shifts, different for each image of a batch.
 
-    What comes in from outside the image repeats its border: black corners would tell a photograph that was turned
-    from one that was not, and where the background is plain the two are the same. With ``degrees=0`` and ``scale=0``
-    shifts are by whole pixels, which is cheaper and blurs nothing.
+    Pixels from outside the image repeat its border: black corners would reveal rotated photographs. With ``degrees=0``
+    and ``scale=0`` shifts are by whole pixels, which is cheaper and does not blur.
 
     Parameters
     ----------
     degrees : float in [0, 180], default=10.0
         Each image is rotated by an angle from [-degrees, degrees].
     translate : float in [0, 1), default=0.1
-        Each image is shifted by up to this share of its width and of its height; a shift by whole pixels reaches at
-        least one pixel. 0: not at all.
+        Largest shift, as a share of width and of height; a shift by whole pixels reaches at least one pixel. 0: none.
     scale : float in [0, 1), default=0.1
         Each image is zoomed by a factor from [1 - scale, 1 + scale].
     flip : {"auto", "none", "horizontal"}, default="auto"
-        Whether images are mirrored, left to right, with probability 1/2. ``"auto"``: those in colour, as photographs
-        may be; grey digits, letters and clothes are not. Say ``"none"`` for colour images that mean something else
-        in a mirror, such as house numbers and traffic signs.
+        Whether images are mirrored, left to right, with probability 1/2. ``"auto"``: color images only. Use ``"none"``
+        for color images with another meaning in a mirror, such as house numbers and traffic signs.
     p : float in [0, 1], default=1.0
-        How likely an image is shifted, turned and zoomed; mirroring has its own probability. Below 1 the network goes
-        on seeing images as they will come.
+        Probability that an image is rotated, zoomed and shifted; mirroring has its own. Below 1 the network also sees
+        unchanged images.
 
     Examples
     --------
@@ -74,7 +71,7 @@ class RandomAffine(Perturbation):
         self.p = p
 
     def __call__(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        """Return the changed images; no class, network or loss is needed for it."""
+        """Return the changed images, without classes, network or loss."""
         check_images(images)
         return self._moved(images, generator)
 
@@ -89,7 +86,7 @@ class RandomAffine(Perturbation):
         return PerturbedBatch(self._moved(images, generator), targets)
 
     def _moved(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        # torchvision's v2 transforms draw one set of parameters per call: a batch would be turned as one.
+        # torchvision's v2 transforms draw one set of parameters per call, the same for a whole batch.
         u = torch.rand(5, len(images), generator=generator, device=images.device)
         mirrored = u[4] < 0.5 if self._flips(images) else torch.zeros_like(u[4], dtype=torch.bool)
         if self.degrees == 0 and self.scale == 0:
@@ -123,18 +120,9 @@ class RandomAffine(Perturbation):
 
 
 class Motion(NamedTuple):
-    """How each of N images is moved: mirrored, then rotated and zoomed about its centre, then shifted.
+    """Motion of each of N images: mirrored, then rotated and zoomed about its center, then shifted.
 
-    Attributes
-    ----------
-    across, down : Tensor of shape (N,)
-        Shift to the right and downwards, as shares of width and height.
-    angle : Tensor of shape (N,)
-        Rotation in radians, clockwise.
-    zoom : Tensor of shape (N,)
-        Factor of the size.
-    mirrored : Tensor of shape (N,), bool
-        Whether left and right are exchanged.
+    Shifts to the right and down are shares of width and height, angles are in radians, clockwise; all have shape (N,).
     """
 
     across: Tensor
@@ -145,19 +133,19 @@ class Motion(NamedTuple):
 
 
 def _sampled(images: Tensor, motion: Motion) -> Tensor:
-    """Return the images moved, between pixels by bilinear interpolation."""
+    """Return the images moved, with bilinear interpolation."""
     working = images if images.dtype in (torch.float32, torch.float64) else images.float()
     grid = _sampling_grid(motion, *images.shape[2:]).to(working.dtype)
     moved = F.grid_sample(working, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    # The weights of the four neighbours sum to 1 but for rounding, and devices round differently.
+    # The weights of the four neighbors sum to 1 up to rounding, and devices round differently.
     return moved.clamp_(0, 1).to(images.dtype)
 
 
 def _sampling_grid(motion: Motion, height: int, width: int) -> Tensor:
-    """Return where each pixel comes from, (N, H, W, 2), as `grid_sample` wants it: the image spans -1 to 1.
+    """Return the source of each pixel, (N, H, W, 2), for `grid_sample`: the image spans -1 to 1.
 
-    What `affine_grid` gives for the inverse motion; sums of rows and columns are several times faster than its
-    matrix products.
+    It equals `affine_grid` of the inverse motion; sums of rows and columns are several times faster than its matrix
+    products.
     """
     n, device = len(motion.angle), motion.angle.device
     x = torch.arange(width, device=device) - (width - 1) / 2 - width * motion.across[:, None]
@@ -172,7 +160,7 @@ def _sampling_grid(motion: Motion, height: int, width: int) -> Tensor:
 
 
 def _shifted(images: Tensor, across: Tensor, down: Tensor, mirrored: Tensor) -> Tensor:
-    """Return the images mirrored where it says so, then shifted by whole pixels to the right and downwards."""
+    """Return the images mirrored where `mirrored` is true, then shifted by whole pixels to the right and down."""
     n, channels, height, width = images.shape
     rows = torch.arange(height, device=images.device) - down[:, None]
     columns = torch.arange(width, device=images.device) - across[:, None]
@@ -183,7 +171,7 @@ def _shifted(images: Tensor, across: Tensor, down: Tensor, mirrored: Tensor) -> 
 
 
 def _laid_out_like(images: Tensor, result: Tensor) -> Tensor:
-    """Return `result` in the memory format of `images`: convolutions are fastest in the one that was chosen."""
+    """Return `result` in the memory format of `images`."""
     if images.is_contiguous() or not images.is_contiguous(memory_format=torch.channels_last):
         return result
     return result.contiguous(memory_format=torch.channels_last)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from counterpoise.balance.losses.base import counts_as_array
+from counterpoise.balance.class_weights import counts_as_array
 from counterpoise.balance.perturb.base import of_class
 from counterpoise.balance.perturb.mixup import Mixup
 from counterpoise.exceptions import InputError
 
 
 class Remix(Mixup):
-    """Mixup whose label goes to the minority class where the two classes differ much (Remix; Chou et al. 2020).
+    """Mixup whose label goes to the minority class where the class sizes differ much (Remix; Chou et al. 2020).
 
     Images are mixed by lambda as in :class:`Mixup`. The share of y_i in the label is 0 if n_i / n_j >= kappa and
     lambda < tau, 1 if n_i / n_j <= 1 / kappa and 1 - lambda < tau, and lambda otherwise.
@@ -24,14 +22,12 @@ class Remix(Mixup):
     ----------
     class_counts : array-like of int, shape (C,)
         Training images of each class.
-    alpha : float, default=1.0
-        See :class:`Mixup`.
-    per_image : bool, default=False
+    alpha, per_image
         See :class:`Mixup`.
     kappa : float, default=3.0
-        At least 1: how many times as many images make a class the majority of a pair.
+        At least 1: ratio of class counts from which one class is the majority of a pair.
     tau : float in [0, 1], default=0.5
-        A majority image with less than this share of the pixels has none of the label; 0 is plain mixup.
+        A majority image with a smaller share of the pixels has no share of the label; 0 is plain mixup.
 
     Examples
     --------
@@ -47,7 +43,7 @@ class Remix(Mixup):
     def __init__(
         self,
         *,
-        class_counts: Sequence[int] | np.ndarray | Tensor,
+        class_counts: ArrayLike,
         alpha: float = 1.0,
         per_image: bool = False,
         kappa: float = 3.0,
@@ -66,7 +62,7 @@ class Remix(Mixup):
         if self._counts.device != targets.device:
             self._counts = self._counts.to(targets.device)
         n_i, n_j = of_class(self._counts, targets), of_class(self._counts, other_targets)
-        # Products instead of quotients: exact, and a class may have no image.
+        # Products instead of quotients: exact, also for a class without images.
         to_other = (n_i >= self.kappa * n_j) & (share < self.tau)
         to_first = (n_i * self.kappa <= n_j) & (1 - share < self.tau)
         return torch.where(to_other, 0.0, torch.where(to_first, 1.0, share))

@@ -1,9 +1,8 @@
-"""The contract of all samplers."""
+"""Base classes of all samplers."""
 
 from __future__ import annotations
 
 import math
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
@@ -16,6 +15,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_array, validate_data
 
+from counterpoise.balance._tensors import is_tensor
 from counterpoise.exceptions import InputError
 
 RandomState = int | np.random.Generator | np.random.RandomState | None
@@ -23,32 +23,31 @@ Strategy = str | float | Mapping[Any, int] | Sequence[Any] | Callable[[Any], Map
 
 
 class ImageSampler(BaseSampler):
-    """A sampler that chooses images by their labels alone.
+    """Base of samplers that choose images by their labels alone.
 
-    It has imbalanced-learn's API, takes N-D arrays and torch tensors as well (the first axis counts the
-    images), and gives indices only on request. A sampler fills ``_class_targets``, or ``_draw`` where that is
-    not enough.
+    It has imbalanced-learn's API, takes N-D arrays and torch tensors as well (the first axis counts the images), and
+    can return indices only. A sampler fills ``_class_targets``, or ``_draw`` where that is not enough.
 
-    The result holds the kept originals first, in their order, then the copies, class by class. Originals are
-    kept whole where a class grows; where it shrinks, they are drawn without replacement. Copies are drawn
-    with replacement. One generator serves all classes, one after the other.
+    The result holds the kept originals first, in their order, then the copies, class by class. A class that grows keeps
+    all originals; one that shrinks is sampled without replacement. Copies are drawn with replacement. One generator
+    serves all classes, one after the other.
 
     Parameters
     ----------
     sampling_strategy : str, dict, list or callable, default="auto"
-        Which classes may change. ``"auto"``: those the sampler is for; ``"minority"`` (the smallest),
-        ``"majority"`` (the largest), ``"not minority"``, ``"not majority"``, ``"all"``, or a list of class
-        labels: only those. A dict (or a callable of `y` that returns one): how many images each class named
-        in it shall have. A float (two classes only): the ratio of the smaller to the larger class afterwards.
+        Classes that may change. ``"auto"``: the sampler's own choice; ``"minority"`` (the smallest), ``"majority"``
+        (the largest), ``"not minority"``, ``"not majority"``, ``"all"``, or a list of class labels. A dict (or a
+        callable of `y` that returns one): target count of each class named in it. A float (two classes only): the ratio
+        of the smaller to the larger class afterwards.
     random_state : int, numpy Generator, RandomState or None, default=None
-        Where the draws come from. An int gives the same draw each time.
+        Source of randomness. An int gives the same result each time.
 
     Attributes
     ----------
     sampling_strategy_ : dict
-        How many images each class that the sampler may change has afterwards.
+        Number of images afterwards, for each class that the sampler may change.
     sample_indices_ : ndarray of int64, shape (n_new,)
-        Which images were taken.
+        Indices of the sampled images.
     """
 
     _sampling_type = "bypass"
@@ -70,7 +69,7 @@ class ImageSampler(BaseSampler):
 
     @abstractmethod
     def _class_targets(self, counts: Mapping[Any, int], chosen: Sequence[Any]) -> dict[Any, int]:
-        """Return how many images each of the `chosen` classes shall have, given the `counts` of all."""
+        """Return the target count of each of the `chosen` classes, given the `counts` of all."""
 
     def _draw(self, y: np.ndarray, targets: Mapping[Any, int], generator: np.random.Generator) -> np.ndarray:
         """Return the indices of the resampled images."""
@@ -86,7 +85,7 @@ class ImageSampler(BaseSampler):
         return np.concatenate([np.flatnonzero(keep), *copies])
 
     def fit(self, X: Any, y: Any) -> ImageSampler:
-        """Check the input and work out `sampling_strategy_`, without drawing.
+        """Check the input and compute `sampling_strategy_`, without sampling.
 
         Parameters
         ----------
@@ -94,11 +93,6 @@ class ImageSampler(BaseSampler):
             Images or feature vectors.
         y : array-like or tensor of shape (N,)
             Labels.
-
-        Returns
-        -------
-        ImageSampler
-            The sampler itself.
         """
         self._validate_params()
         if _is_image_stack(X):
@@ -110,7 +104,7 @@ class ImageSampler(BaseSampler):
         return self
 
     def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Return the resampled images and labels, of the types that came in.
+        """Return the resampled images and labels, of the types of the input.
 
         Parameters
         ----------
@@ -127,7 +121,7 @@ class ImageSampler(BaseSampler):
         Raises
         ------
         InputError
-            If there is only one class, or `sampling_strategy` asks for what the sampler cannot do.
+            If there is only one class, or the sampler cannot do what `sampling_strategy` asks for.
         """
         if not _is_image_stack(X):
             return super().fit_resample(X, y)
@@ -136,10 +130,10 @@ class ImageSampler(BaseSampler):
         return images, y[indices] if hasattr(y, "dtype") else np.asarray(y)[indices].tolist()
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the sampler that epoch `epoch` (from 0) begins. Only those with a schedule care."""
+        """Start epoch `epoch` (from 0); no-op for samplers without a schedule."""
 
     def resample_indices(self, y: Any, random_state: RandomState = None) -> np.ndarray:
-        """Return which images to take; no image is needed for it.
+        """Return the indices of the resampled images; no image is needed.
 
         Parameters
         ----------
@@ -175,7 +169,7 @@ class ImageSampler(BaseSampler):
         return self.sample_indices_
 
     def _resample_images(self, X: Any, y: np.ndarray) -> tuple[Any, np.ndarray]:
-        """Return the resampled images and, for each of them, where one of its class stands in `y`."""
+        """Return the resampled images and, for each of them, the index in `y` of an image of its class."""
         indices = self._resample(y)
         return X[indices], indices
 
@@ -184,7 +178,7 @@ class ImageSampler(BaseSampler):
         return _safe_indexing(X, indices), _safe_indexing(y, indices)
 
     def _targets(self, y: np.ndarray) -> dict[Any, int]:
-        """Return how many images each class that may change shall have, in ascending order."""
+        """Return the target count of each class that may change, in ascending order of the class."""
         labels, sizes = np.unique(y, return_counts=True)
         counts = dict(zip(labels.tolist(), sizes.tolist(), strict=True))
         if len(counts) < 2:
@@ -218,7 +212,7 @@ class ImageSampler(BaseSampler):
         """Raise InputError if the sampler cannot bring a class of `count` images to `target`."""
 
     def _refuse_unused_options(self) -> None:
-        """Raise InputError if an option is set that has no meaning where the target counts are given."""
+        """Raise InputError if an option is set that has no effect where the target counts are given."""
 
     def _binary_targets(self, ratio: float, counts: Mapping[Any, int]) -> dict[Any, int]:
         """Return the target counts for a ratio of the smaller to the larger class."""
@@ -249,12 +243,12 @@ class ImageSampler(BaseSampler):
 
 
 class RatioSampler(ImageSampler):
-    """A sampler that leads the classes to a desired imbalance ratio.
+    """Base of samplers that reach a desired imbalance ratio.
 
     Parameters
     ----------
     desired_ratio : float, default=1.0
-        rho_d >= 1: the largest class may have so many times the images of the smallest.
+        rho_d >= 1: largest class size over smallest class size afterwards, at most.
     sampling_strategy, random_state
         See :class:`ImageSampler`.
     """
@@ -287,24 +281,14 @@ class RatioSampler(ImageSampler):
 
 
 def as_generator(random_state: RandomState) -> np.random.Generator:
-    """Return a numpy Generator for whatever names a source of randomness.
-
-    A Generator is used as it is (and moves on); a RandomState gives the seed, and moves on by that one
-    number.
-    """
+    """Return `random_state` if it is a Generator, else one seeded by it (by one number drawn from a RandomState)."""
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(0, 2**32, dtype=np.uint64))
     return np.random.default_rng(random_state)
 
 
 def binary_classes(ratio: float, counts: Mapping[Any, int]) -> tuple[Any, Any]:
-    """Return the smaller and the larger of two classes.
-
-    Raises
-    ------
-    InputError
-        If there are more than two, or the ratio is not in (0, 1].
-    """
+    """Return the smaller and the larger of two classes; InputError for more classes, or a ratio outside (0, 1]."""
     if len(counts) != 2:
         raise InputError(
             f"sampling_strategy={ratio} is a ratio of two classes, found {len(counts)}; give a dict"
@@ -342,18 +326,13 @@ def _chosen_classes(strategy: Any, counts: Mapping[Any, int], auto: str) -> list
 
 
 def _labels(y: Any) -> np.ndarray:
-    labels = y.detach().cpu().numpy() if _is_tensor(y) else np.asarray(y)
+    labels = y.detach().cpu().numpy() if is_tensor(y) else np.asarray(y)
     if labels.ndim != 1 or not len(labels):
         raise InputError(f"labels have shape {labels.shape}; expected one label for each image")
     check_classification_targets(labels)
     return labels
 
 
-def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")  # a tensor can only come from where torch is loaded
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
 def _is_image_stack(X: Any) -> bool:
-    """Return whether `X` is something that scikit-learn's checks for tables would refuse or convert."""
-    return _is_tensor(X) or (isinstance(X, np.ndarray) and X.ndim > 2 and _num_samples(X) > 0)
+    """Return whether scikit-learn's checks for tables would refuse or convert `X`."""
+    return is_tensor(X) or (isinstance(X, np.ndarray) and X.ndim > 2 and _num_samples(X) > 0)

@@ -15,7 +15,7 @@ from counterpoise.exceptions import InputError
 
 
 class ClassBalancedSampler(ImageSampler):
-    """Each draw takes a class at random, then one of its images at random.
+    """Class-balanced sampling: each draw takes a random class, then a random image of it.
 
     Class c is taken with probability n_c^q / sum_k(n_k^q) (Kang et al. 2020, Eq. 1). Class sizes hold in expectation
     only.
@@ -23,30 +23,29 @@ class ClassBalancedSampler(ImageSampler):
     Parameters
     ----------
     power : float in [0, 1], default=0.0
-        The q of the formula: 0 takes all classes alike, 0.5 is square-root sampling, 1 takes every image alike.
+        q of the formula: 0 takes all classes equally, 0.5 is square-root sampling, 1 takes all images equally.
     length : {"images", "oversampled"}, default="images"
-        How many draws an epoch has: as many as there are images, or as many as random oversampling would take,
-        the number of classes times n_max.
+        Draws per epoch: the number of images, or that of random oversampling, the number of classes times n_max.
     replacement : bool, default=True
         Whether an image may be drawn again before all others of its class were.
     defer_epochs : int or float, default=0
-        In so many first epochs every image is taken once; a float in (0, 1) is a share of `epochs`. Needs
-        :meth:`set_epoch`; training and `EpochSampler` call it.
+        Number of first epochs in which every image is taken once; a float in (0, 1) is a share of `epochs`. Needs
+        :meth:`set_epoch`, which training calls.
     epochs : int, optional
-        How many epochs there will be.
+        Number of epochs.
     sampling_strategy : str, dict, list or callable, default="auto"
-        ``"auto"`` and ``"all"``: every class takes part. Other names, or a list of classes: only those share
-        their places, and the images of the other classes are kept once each. A dict: exactly so many draws
+        ``"auto"`` and ``"all"``: every class takes part. Other names, or a list of classes: only those share their
+        images' number of draws, and the images of the other classes are kept once each. A dict: exact number of draws
         from each class named in it.
     random_state : int, numpy Generator, RandomState or None, default=None
-        Where the draws come from.
+        Source of randomness.
 
     Attributes
     ----------
     sampling_strategy_ : dict
-        How many images each class that takes part has afterwards; after `fit` alone, what is expected.
+        Number of images afterwards of each class that takes part; after `fit` alone, its expectation.
     sample_indices_ : ndarray of int64, shape (n_new,)
-        Which images were taken: those of classes that take no part, then the draws.
+        Indices of the images of classes that take no part, then of the draws.
 
     Examples
     --------
@@ -85,7 +84,7 @@ class ClassBalancedSampler(ImageSampler):
         self.epochs = epochs
 
     def set_epoch(self, epoch: int) -> None:
-        """Take every image once while `epoch` is one of the deferred ones."""
+        """Start epoch `epoch`; in deferred epochs every image is taken once."""
         self._is_deferred = epoch < first_epoch(self.defer_epochs, self.epochs)
 
     def _class_targets(self, counts: Mapping[Any, int], chosen: Sequence[Any]) -> dict[Any, int]:

@@ -20,30 +20,26 @@ from counterpoise.exceptions import InputError, ResamplingWarning
 
 
 class PixelSMOTE(ROS):
-    """Small classes are grown by SMOTE on flattened images (the AOS poster's comparison; Chawla et al. 2002).
+    """SMOTE on flattened images, for the small classes (the AOS poster's comparison; Chawla et al. 2002).
 
-    Classes grow as far as under :class:`ROS`. A new image lies on the line between an image and one of its nearest
-    neighbours in the class, pixel by pixel: ``x + u * (x_neighbour - x)`` with u ~ U[0, 1). The work is
-    imbalanced-learn's :class:`~imblearn.over_sampling.SMOTE`; beyond it classes do not share draws, a class of no
-    more than `k_neighbors` images gets fewer neighbours with a warning, and a single image is copied with a warning.
+    Classes grow as far as under :class:`ROS`. A synthetic image lies on the line between an image and one of its
+    nearest neighbors in the class: ``x + u * (x_neighbor - x)`` with u ~ U[0, 1), by imbalanced-learn's
+    :class:`~imblearn.over_sampling.SMOTE`. Classes do not share random numbers. A class of at most `k_neighbors` images
+    gets fewer neighbors, and a single image is copied, both with a warning.
 
-    It makes images, so `resample_indices` cannot say what it makes; call `fit_resample`.
+    Indices cannot name synthetic images, so `resample_indices` raises; call `fit_resample`.
 
     Parameters
     ----------
-    desired_ratio : float, default=1.0
-        rho_d >= 1: the largest class may have so many times the images of the smallest.
+    desired_ratio, sampling_strategy, random_state
+        See :class:`ROS`.
     k_neighbors : int, default=5
-        How many nearest neighbours of an image to choose among, at least 1.
-    sampling_strategy : str, float, dict, list or callable, default="auto"
-        See :class:`ImageSampler`; ``"auto"`` is ``"not majority"``.
-    random_state : int, numpy Generator, RandomState or None, default=None
-        Where the draws come from.
+        Number of nearest neighbors to choose among, at least 1.
 
     Attributes
     ----------
     sampling_strategy_ : dict
-        How many images each class that may change has afterwards.
+        Number of images afterwards, for each class that may change.
 
     Examples
     --------
@@ -77,7 +73,7 @@ class PixelSMOTE(ROS):
         self.k_neighbors = k_neighbors
 
     def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Return the images and labels, followed by the new ones, of the types that came in.
+        """Return the images and labels, followed by the synthetic ones, of the types of the input.
 
         Parameters
         ----------
@@ -89,19 +85,19 @@ class PixelSMOTE(ROS):
         Returns
         -------
         X_resampled, y_resampled : as `X` and `y`, of length n_new
-            The originals, bit by bit, then the new images class by class. New pixels of integer images are rounded;
-            no pixel is darker or brighter than the class's darkest and brightest.
+            The originals, bit by bit, then the synthetic images class by class. Pixels of integer images are rounded;
+            no pixel lies outside the range of the class's pixels.
 
         Raises
         ------
         InputError
-            If there is only one class, pixels are no finite numbers, or `sampling_strategy` asks for fewer images of
-            a class than it has.
+            If there is only one class, pixels are not finite numbers, or `sampling_strategy` asks for fewer images of a
+            class than it has.
         """
         return super().fit_resample(X, y)
 
     def resample_indices(self, y: Any, random_state: RandomState = None) -> np.ndarray:
-        """Raise InputError: indices into the images cannot name new ones."""
+        """Raise InputError: indices cannot name synthetic images."""
         raise InputError(
             "PixelSMOTE makes new images, which indices cannot name; call fit_resample(images, labels)"
         )
@@ -126,7 +122,7 @@ class PixelSMOTE(ROS):
         return X, y, one_vs_all
 
     def _grow(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the grown images and, for each of them, where an image of its class stands."""
+        """Return the resampled images and, for each of them, the index of an image of its class."""
         self.sampling_strategy_ = self._targets(y)
         generator = as_generator(self.random_state)
         members = {label: np.flatnonzero(y == label) for label in self.sampling_strategy_}

@@ -11,25 +11,23 @@ from counterpoise.exceptions import InputError
 
 
 class ROS(RatioSampler):
-    """Random oversampling: small classes are grown by copies (thesis, section 3.1.1; Buda et al. 2018).
+    """Random oversampling: copies of images of the small classes (thesis, section 3.1.1; Buda et al. 2018).
 
     Every class grows to at least ceil(n_max / rho_d) images.
 
     Parameters
     ----------
     desired_ratio : float, default=1.0
-        rho_d >= 1: the largest class may have so many times the images of the smallest.
+        rho_d >= 1: largest class size over smallest class size afterwards, at most.
     sampling_strategy : str, float, dict, list or callable, default="auto"
         See :class:`ImageSampler`; ``"auto"`` is ``"not majority"``.
     random_state : int, numpy Generator, RandomState or None, default=None
-        Where the draws come from.
+        Source of randomness.
 
     Attributes
     ----------
-    sampling_strategy_ : dict
-        How many images each class that may change has afterwards.
-    sample_indices_ : ndarray of int64, shape (n_new,)
-        Which images were taken: all of them once, then the copies.
+    sampling_strategy_, sample_indices_
+        See :class:`ImageSampler`; all images once, then the copies.
 
     Examples
     --------

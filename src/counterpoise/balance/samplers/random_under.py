@@ -11,26 +11,22 @@ from counterpoise.exceptions import InputError
 
 
 class RUS(RatioSampler):
-    """Random undersampling: large classes are thinned (thesis, section 3.1.2; Buda et al. 2018).
+    """Random undersampling: a random part of the images of large classes (thesis, section 3.1.2; Buda et al. 2018).
 
-    Every class shrinks to at most floor(n_min * rho_d) images. Drawn anew each epoch, the images left out
-    change.
+    Every class shrinks to at most floor(n_min * rho_d) images. Resampling in each epoch changes which images are left
+    out.
 
     Parameters
     ----------
-    desired_ratio : float, default=1.0
-        rho_d >= 1: the largest class may have so many times the images of the smallest.
+    desired_ratio, random_state
+        See :class:`ROS`.
     sampling_strategy : str, float, dict, list or callable, default="auto"
         See :class:`ImageSampler`; ``"auto"`` is ``"not minority"``.
-    random_state : int, numpy Generator, RandomState or None, default=None
-        Where the draws come from.
 
     Attributes
     ----------
-    sampling_strategy_ : dict
-        How many images each class that may change has afterwards.
-    sample_indices_ : ndarray of int64, shape (n_new,)
-        Which images were taken, ascending.
+    sampling_strategy_, sample_indices_
+        See :class:`ImageSampler`; indices are ascending.
 
     Examples
     --------

@@ -10,28 +10,23 @@ from counterpoise.balance.samplers.base import RatioSampler
 
 
 class ROSRUS(RatioSampler):
-    """Large classes are thinned and small ones grown until they meet around the mean class size m.
+    """Over- and undersampling: classes meet around the mean class size m.
 
-    Classes of more than m * sqrt(rho_d) images shrink to that (rounded down), classes of fewer than m /
-    sqrt(rho_d) grow to that (rounded up), so that an epoch holds about as many images as the data (thesis,
-    section 3.1.3, which leaves open where the classes meet). Nothing changes where the ratio of the data is
-    rho_d or less already.
+    Classes of more than m * sqrt(rho_d) images shrink to that (rounded down), classes of fewer than m / sqrt(rho_d)
+    grow to that (rounded up). An epoch therefore holds about as many images as the data (thesis, section 3.1.3, which
+    does not define where the classes meet). Nothing changes where the ratio is rho_d or less already.
 
     Parameters
     ----------
-    desired_ratio : float, default=1.0
-        rho_d >= 1: the largest class may have so many times the images of the smallest.
+    desired_ratio, random_state
+        See :class:`ROS`.
     sampling_strategy : str, dict, list or callable, default="auto"
         See :class:`ImageSampler`; ``"auto"`` is ``"all"``.
-    random_state : int, numpy Generator, RandomState or None, default=None
-        Where the draws come from.
 
     Attributes
     ----------
-    sampling_strategy_ : dict
-        How many images each class that may change has afterwards.
-    sample_indices_ : ndarray of int64, shape (n_new,)
-        Which images were taken: the kept ones once, ascending, then the copies.
+    sampling_strategy_, sample_indices_
+        See :class:`ImageSampler`; the kept images once, ascending, then the copies.
 
     Examples
     --------
@@ -52,7 +47,7 @@ class ROSRUS(RatioSampler):
 
 
 def _meeting_sizes(mean: float, ratio: float) -> tuple[int, int]:
-    """Return the largest and smallest class size afterwards; never further apart than the ratio allows."""
+    """Return the largest and smallest class size afterwards, within the ratio of each other."""
     floor = math.ceil(mean / math.sqrt(ratio))
     ceiling = math.floor(mean * math.sqrt(ratio))
     # Rounding can turn them round (ratio 1 and a broken mean) or leave them too far apart (tiny classes).

@@ -1,4 +1,4 @@
-"""Weight vectors of like length."""
+"""Head with normalized weight vectors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from counterpoise.exceptions import InputError
 
 
 class NormalisedHead(HeadStage):
-    """Class c's weights become w_c / ||w_c||^tau, and the bias 0 (tau-norm; Kang et al. 2020, Eq. 4).
+    """Weights w_c / ||w_c||^tau of class c, and no bias (tau-norm; Kang et al. 2020, Eq. 4).
 
-    Training on many images makes a class's vector long; divided by its length, no class wins by it.
+    Training on many images makes a class's weight vector long, which favors the class; the division takes that back.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.balance.weights import class_weights
+from counterpoise.balance.class_weights import class_weights
 from counterpoise.exceptions import InputError
 
 
@@ -31,11 +31,11 @@ def test_power_zero_makes_all_equal():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (([3, 0, 2],), {}, r"classes \[1\] have none"),
-        (([],), {}, "non-empty list"),
-        (([[1, 2]],), {}, r"shape \(1, 2\)"),
-        (([1, 2],), {"power": 1.5}, r"\[0, 1\], found 1.5"),
-        (([1, 2],), {"normalize": "max"}, "'l1' or 'mean', found 'max'"),
+        (([3, 0, 2],), {"empty": "raise"}, r"classes \[1\] have no samples"),
+        (([],), {}, r"class counts are \[\]; expected a count for each class"),
+        (([[1, 2]],), {}, r"class counts are \[\[1.0, 2.0\]\]"),
+        (([1, 2],), {"power": 1.5}, r"power is 1.5; expected a number in \[0, 1\]"),
+        (([1, 2],), {"normalize": "max"}, "normalize is 'max'; expected 'l1' or 'mean'"),
     ],
 )
 def test_refusals(arguments, options, message):

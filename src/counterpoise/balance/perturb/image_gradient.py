@@ -1,4 +1,4 @@
-"""The gradient of a loss with respect to the images, and nothing else."""
+"""Gradient of a loss with respect to the images, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from counterpoise.balance.perturb._fixed_batch_norm import fixed_batch_norms
 from counterpoise.balance.perturb.base import Loss
 from counterpoise.exceptions import InputError
 
-# Half precision knows no numbers below 6e-8: small gradients would be 0. As a gradient scaler does.
+# Half precision has no numbers below 6e-8: without a factor, as of a gradient scaler, small gradients would be 0.
 _HALF_PRECISION_SCALE = 1024.0
 
 
 def input_gradient(network: nn.Module, loss: Loss, images: Tensor, targets: Tensor) -> Tensor:
     """Return a positive multiple of the gradient of ``loss(network(images), targets)`` at each image.
 
-    All images go through the network at once, in evaluation mode: with running statistics each image's gradient is
-    its own, as if it had gone alone; with those of a batch it would hang on the others, and a batch that holds
-    minority images alone would be normalised by other numbers than the one that is trained on. Dropout is off.
-    Parameters, their ``.grad``, buffers and every submodule's mode are as before afterwards.
+    All images go through the network at once, in evaluation mode. With running statistics each image's gradient does
+    not depend on the others; with those of a batch it would, and a batch of minority images alone would be normalized
+    by other numbers than the training batch. Dropout is off. Parameters, their ``.grad``, buffers and every submodule's
+    mode are restored.
 
     Parameters
     ----------
     network : torch.nn.Module
         Maps images to logits; also as wrapped by Lightning Fabric or `DistributedDataParallel`. The wrapper is left
         out: processes may have different numbers of images here, and must not wait for each other. A surrounding
-        ``torch.autocast`` holds.
+        ``torch.autocast`` applies.
     loss : callable
         Returns a scalar, or one value per image, for logits and targets.
     images : Tensor of shape (N, C, H, W)
@@ -73,9 +73,9 @@ def input_gradient(network: nn.Module, loss: Loss, images: Tensor, targets: Tens
 
 
 def _fast_layout(images: Tensor) -> Tensor:
-    """Return grey images on a processor with the strides of channels last: pooling takes half the time then.
+    """Return grayscale images on a CPU with the strides of channels last, which halves the time of pooling.
 
-    With one channel both layouts are the same in memory, and what follows takes its own from the strides.
+    With one channel both layouts are the same in memory, and later layers take theirs from the strides.
     """
     channels, height, width = images.shape[1:]
     if channels > 1 or images.device.type != "cpu":
@@ -90,13 +90,13 @@ def _bare(network: nn.Module) -> nn.Module:
 
 
 def _is_wrapped_by_fabric(network: nn.Module) -> bool:
-    # A wrapped network can only come from where Fabric is loaded, under either of its names.
+    # Fabric has two names, and a wrapped network exists only where one of them is loaded.
     fabrics = (sys.modules.get(name) for name in ("lightning_fabric", "lightning.fabric"))
     return any(fabric is not None and fabric.is_wrapped(network) for fabric in fabrics)
 
 
 def _all_modules(network: nn.Module) -> list[nn.Module]:
-    """Return the network and all below it, a shared one once; five times as fast as ``network.modules()``."""
+    """Return the network and all its submodules once; five times as fast as ``network.modules()``."""
     found, waiting = {network: None}, [network]
     while waiting:
         for child in waiting.pop()._modules.values():
@@ -108,9 +108,9 @@ def _all_modules(network: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def _evaluation_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Switch each module to evaluation mode for a while, and back to the mode that it had itself.
+    """Switch each module to evaluation mode, and back to its own mode afterwards.
 
-    The flags are set directly: some modules do more in ``eval()`` than that, such as merging weights.
+    The flags are set directly, since ``eval()`` of some modules does more, such as merging weights.
     """
     training = [module for module in modules if module.training]
     try:
@@ -124,7 +124,7 @@ def _evaluation_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 def _set_mode(module: nn.Module, *, training: bool) -> None:
     if "training" in vars(module):
-        # Past torch's own assignment, which looks for parameters and buffers first.
+        # Bypasses torch's own assignment, which searches parameters and buffers first.
         vars(module)["training"] = training
-    else:  # a scripted module's flag is not Python's
+    else:  # a scripted module
         module.training = training

@@ -1,0 +1,30 @@
+"""What makes the package of a slot light: its catalog, and names that load on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from counterpoise.catalogs import Catalog, Entry, lazy_exports
+
+
+def open_slot(
+    package: str, kind: str, entries: Sequence[Entry], others: Mapping[str, str]
+) -> tuple[Catalog[Entry], Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return a slot's catalog, and ``__getattr__``, ``__dir__`` and ``__all__`` of its package.
+
+    Parameters
+    ----------
+    package : str
+        The package's ``__name__``. Its last part names the group of entry points that add entries from other
+        packages: ``counterpoise.losses``.
+    kind : str
+        What an entry is, for error messages.
+    entries : sequence of Entry
+        The components of this package.
+    others : mapping of str to str
+        Other public names and their modules: base classes and helper functions.
+    """
+    group = f"counterpoise.{package.rpartition('.')[2]}"
+    homes = {entry.attribute: entry.target.partition(":")[0] for entry in entries}
+    return Catalog(kind, entries, entry_point=group), *lazy_exports(package, {**homes, **others})
