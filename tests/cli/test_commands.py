@@ -109,8 +109,8 @@ def test_methods_and_datasets_come_from_the_records(cli, monkeypatch):
     assert [item["name"] for item in listed] == list(all_methods())
     assert next(item for item in listed if item["name"] == "ados")["options"]["features.nu_max"] == 20
     sets = json.loads(cli("datasets", "--json").out)
-    assert [item["name"] for item in sets] == list(DATASETS)
-    for command, names in (("methods", all_methods()), ("datasets", DATASETS)):
+    assert [item["name"] for item in sets] == list(DATASETS.names)
+    for command, names in (("methods", all_methods()), ("datasets", DATASETS.names)):
         out = cli(command).out
         assert max(len(line) for line in out.splitlines()) <= 80
         assert [name for name in names if not re.search(rf"^ {name} ", out, re.MULTILINE)] == []

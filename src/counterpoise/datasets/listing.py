@@ -30,7 +30,7 @@ SPLIT_NAMES = {
 _CSV_COLUMNS = ("path", "label", "split")
 
 
-class Entry(NamedTuple):
+class ListedFile(NamedTuple):
     """One image file: its name in the store, its class and its split."""
 
     name: str
@@ -48,7 +48,7 @@ class Listing:
         The data set's name.
     store : Store
         What reads the files.
-    entries : tuple of Entry
+    entries : tuple of ListedFile
         Sorted by split, class and name; for a CSV in its own order.
     classes : tuple of str
         Class names in natural order.
@@ -58,7 +58,7 @@ class Listing:
 
     name: str
     store: Store
-    entries: tuple[Entry, ...]
+    entries: tuple[ListedFile, ...]
     classes: tuple[str, ...]
     skipped: tuple[SkippedFile, ...] = ()
 
@@ -177,7 +177,7 @@ def _arrange(name: str, source: str, store: Store, files: Iterable[str], folders
             skipped.append(SkippedFile(full_name, "lies in no class folder"))
             continue
         split = SPLIT_NAMES[parts[0].lower()] if with_splits else "train"
-        entries.append(Entry(full_name, parts[depth], split))
+        entries.append(ListedFile(full_name, parts[depth], split))
     if not entries:
         raise DataError(f"the images of {source} lie in no class folders; expected one folder for each class")
     _check_no_empty_class(source, entries, below, with_splits)
@@ -212,7 +212,7 @@ def _warn_of_strangers(source: str, images: list[tuple[str, ...]]) -> None:
 
 
 def _check_no_empty_class(
-    source: str, entries: list[Entry], folders: set[tuple[str, ...]], with_splits: bool
+    source: str, entries: list[ListedFile], folders: set[tuple[str, ...]], with_splits: bool
 ) -> None:
     known = {entry.label for entry in entries}
     for parts in sorted(folders):
@@ -224,7 +224,7 @@ def _check_no_empty_class(
             )
 
 
-def _read_csv(path: Path) -> Iterator[Entry]:
+def _read_csv(path: Path) -> Iterator[ListedFile]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield from _read_rows(path, csv.reader(file))
@@ -249,7 +249,7 @@ class _Rows:
             raise DataError(f"{self.path}, line {self.reader.line_num}: {error}") from error
 
 
-def _read_rows(path: Path, reader: csv._reader) -> Iterator[Entry]:  # type: ignore[name-defined]
+def _read_rows(path: Path, reader: csv._reader) -> Iterator[ListedFile]:  # type: ignore[name-defined]
     rows = iter(_Rows(path, reader))
     number, header = next(rows, (1, []))
     if not header:
@@ -275,7 +275,7 @@ def _check_header(path: Path, number: int, header: list[str]) -> None:
         raise DataError(f"{path}, line {number}: a column is named twice; expected path,label[,split]")
 
 
-def _entry(path: Path, number: int, row: dict[str, str], seen: dict[str, int]) -> Entry:
+def _entry(path: Path, number: int, row: dict[str, str], seen: dict[str, int]) -> ListedFile:
     where = f"{path}, line {number}"
     name = row["path"].replace("\\", "/")
     for column in ("path", "label"):
@@ -289,4 +289,4 @@ def _entry(path: Path, number: int, row: dict[str, str], seen: dict[str, int]) -
     if not (path.parent / name).is_file():
         raise DataError(f"{where}: no file {row['path']} (paths are relative to {path.parent})")
     seen[name] = number
-    return Entry(name, row["label"], SPLIT_NAMES[split] if split else "train")
+    return ListedFile(name, row["label"], SPLIT_NAMES[split] if split else "train")

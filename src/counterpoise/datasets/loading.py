@@ -117,7 +117,7 @@ def _find(source: str | Path, data_dir: Path | None) -> Path:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     if len(path.parts) > 1 or path.suffix or not str(source).strip():
         raise DataError(f"no such file or folder: {str(source)!r}")
-    raise UnknownNameError("data set or path", str(source), DATASETS)
+    raise UnknownNameError("dataset or path", str(source), DATASETS.names)
 
 
 def _is_zip(path: Path) -> bool:

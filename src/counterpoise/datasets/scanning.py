@@ -11,7 +11,7 @@ import numpy as np
 from counterpoise.datasets.decoding import ImageHeader, UnreadableImageError, read_header
 from counterpoise.datasets.image_files import ImageFile, ImageFiles
 from counterpoise.datasets.images import FileFacts, ImageDataset, ImageSplit, SkippedFile, check_classes
-from counterpoise.datasets.listing import Entry, Listing
+from counterpoise.datasets.listing import ListedFile, Listing
 from counterpoise.datasets.parallel import Progress, map_indices
 from counterpoise.exceptions import DataError
 
@@ -26,7 +26,7 @@ _THREADS_PAY_OFF = 64 * 64  # pixels per image
 
 @dataclass(frozen=True)
 class _Scanned:
-    entry: Entry
+    entry: ListedFile
     header: ImageHeader
     facts: FileFacts
 

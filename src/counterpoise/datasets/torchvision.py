@@ -1,8 +1,9 @@
-"""Get a torchvision data set from the disk, or else from the net, or else say what is missing."""
+"""Open a torchvision dataset, downloading what is missing."""
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
 import shutil
@@ -13,35 +14,43 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from counterpoise.datasets.images import ImageDataset, ImageSplit, numbered_paths
 from counterpoise.exceptions import DataError
 
 _TIMEOUT_SECONDS = 15.0
 
 
-def open_torchvision(class_name: str, data_dir: Path, where: str, **options: Any) -> Any:
-    """Return ``torchvision.datasets.<class_name>(data_dir, **options)``, downloading only what is missing.
+def open_torchvision(class_name: str, data_dir: Path, where: str, *, train: bool) -> Any:
+    """Return the training or the test split of ``torchvision.datasets.<class_name>``.
+
+    Parameters
+    ----------
+    class_name : str
+    data_dir : Path
+        Torchvision's root folder.
+    where : str
+        Expected files, for the error message.
+    train : bool
 
     Raises
     ------
     DataError
-        If the files are missing and cannot be downloaded; the message says what to put where.
+        If the files are missing and cannot be downloaded.
     """
     import torchvision.datasets
 
     kind = getattr(torchvision.datasets, class_name)
+    by_flag = "train" in inspect.signature(kind).parameters
+    option: dict[str, Any] = {"train": train} if by_flag else {"split": "train" if train else "test"}
     try:
         with _quiet():
-            return kind(str(data_dir), download=False, **options)
-    except Exception:  # not there, incomplete or damaged: each set raises another kind
+            return kind(str(data_dir), download=False, **option)
+    except Exception:  # missing, incomplete or damaged: each class raises another exception
         pass
     try:
         with _quiet(), _short_timeout(), _staging(data_dir) as staging:
-            kind(str(staging), download=True, **options)
+            kind(str(staging), download=True, **option)
         with _quiet():
-            return kind(str(data_dir), download=False, **options)
+            return kind(str(data_dir), download=False, **option)
     except Exception as error:  # urllib, http, ssl, tarfile, zipfile and torchvision each have their own
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise DataError(
@@ -50,25 +59,9 @@ def open_torchvision(class_name: str, data_dir: Path, where: str, **options: Any
         ) from error
 
 
-def array_split(prefix: str, images: np.ndarray, labels: Any) -> ImageSplit:
-    """Return a split of uint8 images of shape (N, H, W) or (N, C, H, W)."""
-    images = np.ascontiguousarray(images, dtype=np.uint8)
-    if images.ndim == 3:
-        images = images[:, None]
-    return ImageSplit(images, np.asarray(labels, dtype=np.int64), numbered_paths(prefix, len(images)))
-
-
-def array_dataset(
-    name: str, classes: tuple[str, ...], train: ImageSplit, test: ImageSplit | None
-) -> ImageDataset:
-    """Return a data set of splits in memory."""
-    _, channels, height, width = train.images.shape
-    return ImageDataset(name, classes, channels, (height, width), train, test=test)
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torchvision's prints off stdout, which may be a user's JSON; its progress bar writes to stderr."""
+    """Keep torchvision's prints off stdout, where a JSON may be written; its progress bar uses stderr."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -76,7 +69,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _short_timeout() -> Iterator[None]:
-    """Make a silent network an error; torchvision itself would wait for ever."""
+    """Raise on a silent network, on which torchvision waits forever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT_SECONDS)
     try:
@@ -87,7 +80,7 @@ def _short_timeout() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _staging(data_dir: Path) -> Iterator[Path]:
-    """Yield a folder beside the target; what it holds is moved there only if all went well."""
+    """Yield a temporary folder whose content moves to `data_dir` only after success."""
     made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
     staging = None
     try:
@@ -100,4 +93,4 @@ def _staging(data_dir: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
         for folder in made:
             with contextlib.suppress(OSError):
-                folder.rmdir()  # only succeeds where nothing was put
+                folder.rmdir()  # only succeeds if nothing was put there
