@@ -12,7 +12,7 @@ Examples
 
 from __future__ import annotations
 
-from counterpoise.datasets.auditing import Audit, DuplicateGroup, OddImage, audit
+from counterpoise.datasets.auditing import Audit, DuplicateGroup, OddImage, Proposal, audit
 from counterpoise.datasets.builtin import DATASETS, DatasetRecord
 from counterpoise.datasets.decoding import decode_image, resize_images
 from counterpoise.datasets.image_files import ImageFile, ImageFiles
@@ -25,6 +25,7 @@ from counterpoise.datasets.images import (
 )
 from counterpoise.datasets.inputs import read_images
 from counterpoise.datasets.loading import load_dataset, resolve_data_dir
+from counterpoise.datasets.parallel import OnProgress
 from counterpoise.datasets.profiles import (
     PROFILES,
     ImbalanceProfile,
@@ -53,6 +54,8 @@ __all__ = [
     "LongTailImbalance",
     "NaturalImbalance",
     "OddImage",
+    "OnProgress",
+    "Proposal",
     "SkippedFile",
     "SplitManifest",
     "StepImbalance",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from counterpoise.datasets.decoding import UnreadableImageError, decode_image
-from counterpoise.datasets.parallel import Progress, map_indices
+from counterpoise.datasets.parallel import OnProgress, map_indices
 from counterpoise.datasets.stores import Store
 from counterpoise.exceptions import DataError
 
@@ -94,7 +94,7 @@ class ImageFiles:
         return store.read(name)
 
     def decode(
-        self, *, threads: bool = True, progress: Progress | None = None
+        self, *, threads: bool = True, progress: OnProgress | None = None
     ) -> tuple[np.ndarray, dict[int, str]]:
         """Decode all images.
 

@@ -9,7 +9,7 @@ from counterpoise.datasets.decoding import EXTENSIONS, UnreadableImageError, rea
 from counterpoise.datasets.image_files import ImageFile, ImageFiles
 from counterpoise.datasets.images import SkippedFile
 from counterpoise.datasets.listing import is_image_name, natural_key, readable_name, walk_folder
-from counterpoise.datasets.parallel import Progress, map_indices
+from counterpoise.datasets.parallel import OnProgress, map_indices
 from counterpoise.datasets.scanning import refuse_skipped
 from counterpoise.datasets.stores import FolderStore, ZipStore
 from counterpoise.exceptions import DataError
@@ -21,7 +21,7 @@ def read_images(
     channels: int,
     image_size: tuple[int, int],
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> tuple[ImageFiles, tuple[str, ...], tuple[SkippedFile, ...]]:
     """Find the images among `inputs`; they are decoded when asked for.
 

@@ -13,7 +13,7 @@ from counterpoise.datasets.decoding import resize_images
 from counterpoise.datasets.image_files import ImageFiles
 from counterpoise.datasets.images import ImageDataset, ImageSplit
 from counterpoise.datasets.listing import list_csv, list_folder, list_zip
-from counterpoise.datasets.parallel import Progress
+from counterpoise.datasets.parallel import OnProgress
 from counterpoise.datasets.scanning import build_dataset, materialise, refuse_skipped
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 
@@ -27,7 +27,7 @@ def load_dataset(
     image_size: int | tuple[int, int] | None = None,
     strict: bool = False,
     in_memory: bool | Literal["auto"] = "auto",
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> ImageDataset:
     """Read labelled images.
 
@@ -142,7 +142,7 @@ def _load_builtin(
     image_size: tuple[int, int] | None,
     strict: bool,
     in_memory: bool | Literal["auto"],
-    progress: Progress | None,
+    progress: OnProgress | None,
 ) -> ImageDataset:
     dataset = record.build(data_dir)
     if image_size is not None and image_size != dataset.image_size:

@@ -12,7 +12,7 @@ from counterpoise.datasets.decoding import ImageHeader, UnreadableImageError, re
 from counterpoise.datasets.image_files import ImageFile, ImageFiles
 from counterpoise.datasets.images import FileFacts, ImageDataset, ImageSplit, SkippedFile, check_classes
 from counterpoise.datasets.listing import ListedFile, Listing
-from counterpoise.datasets.parallel import Progress, map_indices
+from counterpoise.datasets.parallel import OnProgress, map_indices
 from counterpoise.exceptions import DataError
 
 #: Decoded images up to this many bytes are kept in memory by ``in_memory="auto"``.
@@ -37,7 +37,7 @@ def build_dataset(
     image_size: tuple[int, int] | None = None,
     strict: bool = False,
     in_memory: bool | Literal["auto"] = "auto",
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> ImageDataset:
     """Read what `listing` names.
 
@@ -85,7 +85,7 @@ def build_dataset(
 
 
 def materialise(
-    dataset: ImageDataset, in_memory: bool | Literal["auto"], progress: Progress | None = None
+    dataset: ImageDataset, in_memory: bool | Literal["auto"], progress: OnProgress | None = None
 ) -> ImageDataset:
     """Decode a data set of files into memory, if wanted; what cannot be decoded joins ``dataset.skipped``."""
     splits = dataset.splits
@@ -130,7 +130,7 @@ def choose_image_size(headers: list[ImageHeader]) -> tuple[int, int]:
 
 
 def decode_split(
-    split: ImageSplit, *, progress: Progress | None = None
+    split: ImageSplit, *, progress: OnProgress | None = None
 ) -> tuple[ImageSplit, list[SkippedFile]]:
     """Decode a split of files into memory, leaving out what cannot be decoded."""
     if not isinstance(split.images, ImageFiles):
@@ -148,7 +148,7 @@ def decode_split(
 class _Steps:
     """Reports the scan and the decoding that may follow it as one count."""
 
-    def __init__(self, files: int, progress: Progress | None) -> None:
+    def __init__(self, files: int, progress: OnProgress | None) -> None:
         self._files, self._progress = files, progress
 
     def scan(self, done: int, _: int) -> None:
