@@ -547,7 +547,7 @@ def test_the_split_of_another_data_set(cli, refuses, tmp_path, trained, pictures
     folder = pictures(tmp_path / "others", {"cat": 9, "dog": 9})
     for command in ("compare", "train"):
         message = refuses(command, folder, "--split", trained / "manifest.json")
-        assert "this split was made for data set 'my photos'" in message
+        assert "this split was made for dataset 'my photos'" in message
     message = refuses("train", photos, "--split", trained / "run.json")
     assert "run.json is not a split manifest" in message
     for option in (("--ratio", "3"), ("--validation", "0.2"), ("--minority-ratio", "3")):

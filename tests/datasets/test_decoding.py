@@ -185,7 +185,7 @@ def test_header_tells_grey_from_colour():
     colour_palette = Image.new("P", (2, 2))
     colour_palette.putpalette([0, 0, 0, 90, 0, 0])
     images = [picture(mode="L"), grey_palette, Image.new("LA", (2, 2)), colour_palette, picture()]
-    greys = [read_header(io.BytesIO(encoded(image))).grey for image in images]
+    greys = [read_header(io.BytesIO(encoded(image))).grayscale for image in images]
     assert greys == [True, True, True, False, False]
 
 

@@ -1,4 +1,4 @@
-"""Images and labels in: built-in sets, folders, zips, CSVs; imbalance profiles; split manifests; the audit.
+"""Datasets: built-in ones, folders, zips and CSVs; imbalance profiles; split manifests; the audit.
 
 Examples
 --------
@@ -32,6 +32,7 @@ from counterpoise.datasets.profiles import (
     LinearImbalance,
     LongTailImbalance,
     NaturalImbalance,
+    ProfileDict,
     StepImbalance,
     create_profile,
     make_imbalance,
@@ -55,6 +56,7 @@ __all__ = [
     "NaturalImbalance",
     "OddImage",
     "OnProgress",
+    "ProfileDict",
     "Proposal",
     "SkippedFile",
     "SplitManifest",

@@ -1,4 +1,4 @@
-"""One function that reads any source of labelled images."""
+"""`load_dataset`: one function for every source of labeled images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from counterpoise.datasets.image_files import ImageFiles
 from counterpoise.datasets.images import ImageDataset, ImageSplit
 from counterpoise.datasets.listing import list_csv, list_folder, list_zip
 from counterpoise.datasets.parallel import OnProgress
-from counterpoise.datasets.scanning import build_dataset, materialise, refuse_skipped
+from counterpoise.datasets.scanning import build_dataset, load_into_memory
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 
 _LARGEST_IMAGE_SIDE = 16384
@@ -29,41 +29,35 @@ def load_dataset(
     in_memory: bool | Literal["auto"] = "auto",
     progress: OnProgress | None = None,
 ) -> ImageDataset:
-    """Read labelled images.
+    """Load labeled images.
 
     Parameters
     ----------
     source : str or Path
-        A built-in name (see `DATASETS`; for a folder of that name write ``./name``), a folder of class
-        folders (optionally under ``train/`` and ``test/`` or ``val/``), a zip of one, or a CSV with the
-        columns ``path,label[,split]``.
+        Built-in name (see `DATASETS`; write ``./name`` for a folder of that name), folder of class folders
+        (optionally below ``train/`` and ``test/`` or ``val/``), zip of one, or CSV with the columns
+        ``path,label[,split]``.
     data_dir : str or Path, optional
-        Where built-in sets lie or are downloaded to, in torchvision's layout; by default the environment
-        variable ``COUNTERPOISE_DATA``, else ``~/.cache/counterpoise``. A relative `source` that does not
-        exist here is also looked for there.
+        Folder of the built-in datasets, in torchvision's layout, and of relative sources that do not exist in the
+        current folder. Default: the environment variable ``COUNTERPOISE_DATA``, else ``~/.cache/counterpoise``.
     image_size : int or (int, int), optional
-        Pixels: one side of a square, or (height, width). Images are scaled to just cover it, and what juts
-        out is cut off evenly. By default the size that most images have, or else a square, see
-        `choose_image_size`.
+        Side of a square, or (height, width), in pixels. Images are scaled to just cover it and center-cropped.
+        Default: the size of most images, or a square, see `choose_image_size`.
     strict : bool
-        Whether an unreadable file is an error. Otherwise it is left out and named in ``dataset.skipped``.
+        Whether an unreadable file is an error rather than left out and named in ``dataset.skipped``.
     in_memory : bool or "auto"
-        Whether files are decoded now rather than each time they are asked for; "auto" decodes up to 2 GiB.
+        Whether files are decoded now rather than on every access; "auto" decodes up to 2 GiB.
     progress : callable, optional
-        Called with (done, total) while files are read.
-
-    Returns
-    -------
-    ImageDataset
+        Called with (done, total).
 
     Raises
     ------
     UnknownNameError
         If `source` is neither a built-in name nor a path.
     DataError
-        If the source is missing, empty, damaged, has one class only, or tests a class it does not train.
+        If the source is missing, empty, damaged, has one class only, or has a test class without training images.
     InputError
-        If an option makes no sense for the source.
+        If an option does not fit the source.
 
     Examples
     --------
@@ -92,7 +86,7 @@ def load_dataset(
 
 
 def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
-    """Return the folder of the built-in sets: `data_dir`, else ``COUNTERPOISE_DATA``, else the user's cache.
+    """Return the folder of the built-in datasets: `data_dir`, ``COUNTERPOISE_DATA``, or the user's cache.
 
     Examples
     --------
@@ -149,11 +143,9 @@ def _load_builtin(
         resized = {name: _resize(split, image_size) for name, split in dataset.splits.items()}
         dataset = replace(dataset, image_size=image_size, **resized)  # type: ignore[arg-type]
     if isinstance(dataset.train.images, ImageFiles):
-        dataset = materialise(dataset, in_memory, progress)
+        dataset = load_into_memory(dataset, in_memory, strict=strict, progress=progress)
     elif in_memory is False:
-        raise InputError(f"{record.name} is held in memory always; in_memory=False is for sets of files")
-    if strict:
-        refuse_skipped(dataset.name, dataset.skipped)
+        raise InputError(f"{record.name} is held in memory always; in_memory=False is for datasets of files")
     return dataset
 
 
