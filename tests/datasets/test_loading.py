@@ -242,7 +242,7 @@ def test_large_images_are_capped(tmp_path):
 
 @pytest.mark.parametrize("image_size", [0, (3, -1), (1, 2, 3), 10**9])
 def test_bad_image_size(image_size):
-    with pytest.raises(InputError, match="image_size is"):
+    with pytest.raises(InputError, match="`image_size` is"):
         load_dataset("digits", image_size=image_size)
 
 

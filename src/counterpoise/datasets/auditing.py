@@ -6,8 +6,8 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple, TypedDict
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,21 +53,7 @@ class DuplicateGroup:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Comparison that suits a dataset.
-
-    Parameters
-    ----------
-    source, data_dir : str, str or None
-        The dataset, as given to `load_dataset`.
-    imbalance : str or None
-        Imbalance profile, where the dataset is balanced and only its thinned version is of interest.
-    ratio, minority : float or None, int or None
-        Options of the profile.
-    methods : tuple of str
-    repeats : int
-    out : str
-        Result folder.
-    """
+    """Settings of a comparison that suits a dataset; those of a profile are None unless it is to be thinned."""
 
     source: str
     data_dir: str | None
@@ -79,61 +65,18 @@ class Proposal:
     out: str
 
 
-class FileNote(TypedDict):
-    """`OddImage` or `SkippedFile` as JSON-able values."""
-
-    path: str
-    reason: str
-
-
-class DuplicateDict(TypedDict):
-    """`DuplicateGroup` as JSON-able values."""
-
-    paths: tuple[str, ...]
-    splits: tuple[str, ...]
-    classes: tuple[str, ...]
-    leaks: bool
-    conflicts: bool
-
-
-class AuditDict(TypedDict):
-    """`Audit` as JSON-able values, without the proposal."""
-
-    name: str
-    classes: tuple[str, ...]
-    channels: int
-    image_size: tuple[int, int]
-    counts: dict[str, tuple[int, ...]]
-    imbalance_ratio: float
-    minority: tuple[int, ...]
-    unreadable: list[FileNote]
-    duplicates: list[DuplicateDict]
-    odd: list[FileNote]
-    recommendations: tuple[str, ...]
-
-
 @dataclass(frozen=True)
 class Audit:
     """Findings about a dataset.
 
     Parameters
     ----------
-    name : str
-    classes : tuple of str
-    channels : {1, 3}
-    image_size : (int, int)
-        (height, width) in pixels, after resizing.
     counts : dict of str to tuple of int
         Images per class in each split.
     imbalance_ratio : float
         Largest over smallest class of the training images.
     minority : tuple of int
         Minority classes of the training images (thesis Definition 1.3).
-    unreadable : tuple of SkippedFile
-    duplicates : tuple of DuplicateGroup
-    odd : tuple of OddImage
-    recommendations : tuple of str
-        Advice, the most urgent first.
     proposal : Proposal
         Comparison to run next.
     """
@@ -148,7 +91,6 @@ class Audit:
     unreadable: tuple[SkippedFile, ...]
     duplicates: tuple[DuplicateGroup, ...]
     odd: tuple[OddImage, ...]
-    recommendations: tuple[str, ...]
     proposal: Proposal
 
     @property
@@ -161,16 +103,20 @@ class Audit:
         """Duplicates with different labels."""
         return tuple(group for group in self.duplicates if group.conflicts)
 
-    def to_dict(self) -> AuditDict:
-        """Return the findings as JSON-able values."""
-        value: Any = asdict(self)
+    @property
+    def recommendations(self) -> tuple[str, ...]:
+        """Advice, the most urgent first."""
+        return (*_about_faults(self), *_about_counts(self))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the findings, without the proposal, as JSON-able values."""
+        value = asdict(self)
         del value["proposal"]
         value["unreadable"] = [item._asdict() for item in self.unreadable]
         value["odd"] = [item._asdict() for item in self.odd]
-        value["duplicates"] = [
-            {**asdict(group), "leaks": group.leaks, "conflicts": group.conflicts} for group in self.duplicates
-        ]
-        return value
+        for group, entry in zip(self.duplicates, value["duplicates"], strict=True):
+            entry.update(leaks=group.leaks, conflicts=group.conflicts)
+        return {**value, "recommendations": self.recommendations}
 
 
 def audit(
@@ -185,7 +131,6 @@ def audit(
 
     Parameters
     ----------
-    dataset : ImageDataset
     source, data_dir : str, optional
         Arguments that `dataset` was loaded with, for the proposal. `source` defaults to the dataset's name.
     minority_ratio : float
@@ -204,7 +149,7 @@ def audit(
     """
     counts = {name: split.class_counts(dataset.num_classes) for name, split in dataset.splits.items()}
     ratio = float(counts["train"].max() / max(1, counts["train"].min()))
-    members: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
+    members: dict[bytes, list[tuple[str, str, str]]] = defaultdict(list)
     odd: list[OddImage] = []
     unreadable = list(dataset.skipped)
     for name, split in dataset.splits.items():
@@ -212,11 +157,12 @@ def audit(
             if isinstance(image, str):
                 unreadable.append(SkippedFile(split.paths[index], image))
                 continue
-            members[image.digest].append((name, index))
+            label = dataset.classes[split.labels[index]]
+            members[image.digest].append((split.paths[index], name, label))
             if image.constant:
                 odd.append(OddImage(split.paths[index], "is of a single color"))
         odd += _odd_sizes(split)
-    found = Audit(
+    return Audit(
         name=dataset.name,
         classes=dataset.classes,
         channels=dataset.channels,
@@ -225,12 +171,12 @@ def audit(
         imbalance_ratio=ratio,
         minority=find_minority(counts["train"], minority_ratio),
         unreadable=tuple(unreadable),
-        duplicates=tuple(_group(dataset, equal) for equal in members.values() if len(equal) > 1),
+        duplicates=tuple(
+            DuplicateGroup(*zip(*equal, strict=True)) for equal in members.values() if equal[1:]
+        ),
         odd=tuple(odd),
-        recommendations=(),
         proposal=_propose(dataset, ratio, source or dataset.name, data_dir),
     )
-    return replace(found, recommendations=tuple(_recommend(found)))
 
 
 class _Inspected(NamedTuple):
@@ -264,15 +210,6 @@ def _is_constant(pixels: np.ndarray) -> bool:
     return bool((pixels == pixels[:, :1, :1]).all())
 
 
-def _group(dataset: ImageDataset, members: list[tuple[str, int]]) -> DuplicateGroup:
-    splits = dataset.splits
-    return DuplicateGroup(
-        paths=tuple(splits[name].paths[index] for name, index in members),
-        splits=tuple(name for name, _ in members),
-        classes=tuple(dataset.classes[splits[name].labels[index]] for name, index in members),
-    )
-
-
 def _odd_sizes(split: ImageSplit) -> Iterator[OddImage]:
     """Yield images that are tiny, very long, or of an unusual size."""
     if not split.facts:
@@ -290,8 +227,7 @@ def _odd_sizes(split: ImageSplit) -> Iterator[OddImage]:
             yield OddImage(path, f"is {'smaller' if mean_side < usual else 'larger'} than most: {size}")
 
 
-def _recommend(found: Audit) -> Iterator[str]:
-    yield from _about_faults(found)
+def _about_counts(found: Audit) -> Iterator[str]:
     train = found.counts["train"]
     few = [name for name, count in zip(found.classes, train, strict=True) if count < _FEW_IMAGES]
     if few:

@@ -28,13 +28,10 @@ class DatasetRecord(Entry):
 
     Parameters
     ----------
-    num_classes : int
-    channels : {1, 3}
-        Grayscale or RGB.
-    image_size : (int, int)
-        (height, width) in pixels.
+    channels, image_size : int, (int, int)
+        As in `ImageDataset`.
     train_size, test_size : int
-        Numbers of images. A test size of 0 means that `make_splits` makes a test split.
+        Numbers of images; 0 if there is no test split.
     where : str
         Files below the data folder.
     classes : tuple of str
@@ -92,9 +89,8 @@ def build_gtsrb(record: DatasetRecord, data_dir: Path) -> ImageDataset:
     for split in ("train", "test"):
         part = open_torchvision(record.torchvision, data_dir, record.where, train=split == "train")
         for path, label in part._samples:
-            files.append(
-                ListedFile(Path(path).relative_to(data_dir).as_posix(), record.classes[label], split)
-            )
+            name = Path(path).relative_to(data_dir).as_posix()
+            files.append(ListedFile(name, record.classes[label], split))
     listing = Listing(record.name, FolderStore(data_dir), tuple(files), record.classes)
     dataset = build_dataset(listing, image_size=record.image_size, in_memory=False)
     # Files are named <class>/<track>_<number>.ppm.

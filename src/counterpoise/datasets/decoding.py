@@ -31,7 +31,7 @@ class UnreadableImageError(DataError):
 
 
 class ImageHeader(NamedTuple):
-    """Facts about an image that are known before its pixels are decoded."""
+    """Size and color mode of an image."""
 
     height: int
     width: int
@@ -121,7 +121,10 @@ def read_header(file: IO[bytes]) -> ImageHeader:
             height, width = width, height
         if image.mode == "F":
             raise UnreadableImageError(_FLOATING_POINT)
-        grayscale = image.mode in _GRAY_MODES or (image.mode == "P" and _has_gray_palette(image))
+        grayscale = image.mode in _GRAY_MODES
+        if image.mode == "P":
+            palette = np.asarray(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+            grayscale = bool((palette == palette[:, :1]).all())
         # Only the values of 32-bit integers show whether they fit into 16 bits.
         if image.mode == "I" or not _is_complete(file, image.format):
             _prepare(image, 1, None)
@@ -165,10 +168,10 @@ def _plain_reason(error: Exception) -> str:
 
 
 def _prepare(image: Image, channels: int, image_size: tuple[int, int] | None) -> Image:
+    from PIL import ImageOps
+
     image.load()
     if _orientation(image) != 1:
-        from PIL import ImageOps
-
         ImageOps.exif_transpose(image, in_place=True)
     image = _flatten(_reduce_depth(image))
     mode = "L" if channels == 1 else "RGB"
@@ -210,18 +213,11 @@ def _flatten(image: Image) -> Image:
 
 
 def _fit(image: Image, image_size: tuple[int, int]) -> Image:
-    height, width = image_size
-    if image.size == (width, height):
-        return image
     from PIL import Image as pil
     from PIL import ImageOps
 
-    return ImageOps.fit(image, (width, height), method=pil.Resampling.BILINEAR)
-
-
-def _has_gray_palette(image: Image) -> bool:
-    palette = np.asarray(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
-    return bool((palette == palette[:, :1]).all())
+    size = image_size[::-1]
+    return image if image.size == size else ImageOps.fit(image, size, method=pil.Resampling.BILINEAR)
 
 
 def _is_complete(file: IO[bytes], image_format: str | None) -> bool:

@@ -27,11 +27,8 @@ class ImageFiles:
 
     Parameters
     ----------
-    files : tuple of ImageFile
-    channels : {1, 3}
-        Grayscale or RGB.
-    image_size : (int, int)
-        (height, width) in pixels after resizing, see `decode_image`.
+    channels, image_size : int, (int, int)
+        See `decode_image`.
 
     Examples
     --------

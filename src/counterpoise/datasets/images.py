@@ -41,7 +41,6 @@ class ImageSplit:
         Class indices.
     paths : tuple of str, length N
     facts : tuple of FileFacts, length N, optional
-        For images from files.
     groups : ndarray of int64, shape (N,), optional
         Images with the same number stay together in every split.
 
@@ -106,16 +105,12 @@ class ImageDataset:
 
     Parameters
     ----------
-    name : str
-        Short name, for tables and folders.
     classes : tuple of str
         Class names, indexed by the labels.
     channels : {1, 3}
         Grayscale or RGB.
     image_size : (int, int)
         (height, width) in pixels.
-    train : ImageSplit
-    validation, test : ImageSplit, optional
     skipped : tuple of SkippedFile
         Files that could not be used.
     """
@@ -168,7 +163,6 @@ def dataset_from_arrays(
         Class indices from 0.
     classes : sequence of str, optional
         Class names. Default: the indices.
-    name : str
 
     Raises
     ------

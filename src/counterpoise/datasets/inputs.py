@@ -29,10 +29,8 @@ def read_images(
     ----------
     inputs : path or iterable of paths
         Image files; folders, searched recursively; zips, read in place.
-    channels : {1, 3}
-        Grayscale or RGB.
-    image_size : (int, int)
-        (height, width) in pixels after resizing, see `decode_image`.
+    channels, image_size : int, (int, int)
+        See `decode_image`.
     strict : bool
         Whether an unreadable file is an error rather than skipped.
     progress : callable, optional

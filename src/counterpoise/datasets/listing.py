@@ -19,13 +19,9 @@ from counterpoise.exceptions import DataError
 
 #: Split by the name of its folder, in lower case.
 SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 _CSV_COLUMNS = ("path", "label", "split")
 

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from counterpoise.datasets.builtin import DATASETS, DatasetRecord
+import numpy as np
+
+from counterpoise.datasets.builtin import DATASETS
 from counterpoise.datasets.decoding import resize_images
 from counterpoise.datasets.image_files import ImageFiles
-from counterpoise.datasets.images import ImageDataset, ImageSplit
+from counterpoise.datasets.images import ImageDataset
 from counterpoise.datasets.listing import list_csv, list_folder, list_zip
 from counterpoise.datasets.parallel import OnProgress
 from counterpoise.datasets.scanning import build_dataset, load_into_memory
@@ -70,7 +72,14 @@ def load_dataset(
         raise InputError(f"in_memory is {in_memory!r}; expected True, False or 'auto'")
     folder = resolve_data_dir(data_dir)
     if str(source) in DATASETS:
-        return _load_builtin(DATASETS[str(source)], folder, size, strict, in_memory, progress)
+        dataset = DATASETS[str(source)].build(folder)
+        if size is not None and size != dataset.image_size:
+            dataset = _resize(dataset, size)
+        if isinstance(dataset.train.images, ImageFiles):
+            return load_into_memory(dataset, in_memory, strict=strict, progress=progress)
+        if in_memory is False:
+            raise InputError(f"{source} is held in memory always; in_memory=False is for datasets of files")
+        return dataset
     path = _find(source, None if data_dir is None and "COUNTERPOISE_DATA" not in os.environ else folder)
     if path.is_dir():
         listing = list_folder(path)
@@ -126,30 +135,16 @@ def _check_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, in
         return None
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(size) != 2 or not all(1 <= side <= _LARGEST_IMAGE_SIDE for side in size):
-        raise InputError(f"image_size is {image_size!r}; expected one or two sides of 1 to 16384 pixels")
+        raise InputError(f"`image_size` is {image_size!r}; expected one or two sides of 1 to 16384 pixels")
     return int(size[0]), int(size[1])
 
 
-def _load_builtin(
-    record: DatasetRecord,
-    data_dir: Path,
-    image_size: tuple[int, int] | None,
-    strict: bool,
-    in_memory: bool | Literal["auto"],
-    progress: OnProgress | None,
-) -> ImageDataset:
-    dataset = record.build(data_dir)
-    if image_size is not None and image_size != dataset.image_size:
-        resized = {name: _resize(split, image_size) for name, split in dataset.splits.items()}
-        dataset = replace(dataset, image_size=image_size, **resized)  # type: ignore[arg-type]
-    if isinstance(dataset.train.images, ImageFiles):
-        dataset = load_into_memory(dataset, in_memory, strict=strict, progress=progress)
-    elif in_memory is False:
-        raise InputError(f"{record.name} is held in memory always; in_memory=False is for datasets of files")
-    return dataset
-
-
-def _resize(split: ImageSplit, image_size: tuple[int, int]) -> ImageSplit:
-    if isinstance(split.images, ImageFiles):
-        return replace(split, images=replace(split.images, image_size=image_size))
-    return replace(split, images=resize_images(split.images, image_size))
+def _resize(dataset: ImageDataset, image_size: tuple[int, int]) -> ImageDataset:
+    splits = {}
+    for name, split in dataset.splits.items():
+        if isinstance(split.images, ImageFiles):
+            images: np.ndarray | ImageFiles = replace(split.images, image_size=image_size)
+        else:
+            images = resize_images(split.images, image_size)
+        splits[name] = replace(split, images=images)
+    return replace(dataset, image_size=image_size, **splits)  # type: ignore[arg-type]

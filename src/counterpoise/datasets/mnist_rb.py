@@ -52,19 +52,7 @@ def build(record: DatasetRecord, data_dir: Path) -> ImageDataset:
 
 
 def compose_images(digits: np.ndarray, photographs: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Rotate each digit by an angle uniform in [0, 2 pi) and lay it over a patch of a photograph.
-
-    Parameters
-    ----------
-    digits : ndarray of uint8, shape (N, H, W)
-        White on black.
-    photographs : list of ndarray of uint8
-        Grayscale, each larger than a digit.
-    rng : Generator
-
-    Returns
-    -------
-    ndarray of uint8, shape (N, H, W)
+    """Rotate each white digit, uint8 of shape (N, H, W), and lay it over a patch of a grayscale photograph.
 
     Examples
     --------
@@ -115,15 +103,7 @@ def cut_patches(
 def make_variants(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return ten variants of each image: the eight symmetries of the square, identity first, and two rotations.
 
-    Parameters
-    ----------
-    images : ndarray of uint8, shape (N, S, S)
-    rng : Generator
-
-    Returns
-    -------
-    ndarray of uint8, shape (10 N, S, S)
-        The ten variants of the first image, then those of the second, and so on.
+    The shape grows from (N, S, S) to (10 N, S, S): the variants of the first image, then those of the second.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Imbalance profiles: how many training images each class keeps.
 
-Notation: class c has n_c images, n_max is the largest of them, rho the imbalance ratio, C the number of classes. A
-class that has fewer images than its profile asks for keeps what it has.
+Notation: class c has n_c images, n_max is the largest of them, C the number of classes, rho the imbalance ratio
+`ratio`, at least 1 and at most n_max. A class that has fewer images than its profile asks for keeps what it has.
 """
 
 from __future__ import annotations
@@ -43,12 +43,11 @@ class ImbalanceProfile(ABC):
         ----------
         counts : ndarray of int, shape (C,)
             Images per class.
-        rng : Generator
 
         Returns
         -------
         kept : ndarray of int64, shape (C,)
-            Images per class, never more than `counts`.
+            Never more than `counts`.
         minority : tuple of int or None
             The profile's own minority classes, if it names any.
 
@@ -95,8 +94,6 @@ class StepImbalance(_RatioProfile):
 
     Parameters
     ----------
-    ratio : float
-        rho, at least 1 and at most n_max.
     minority : int, float or sequence of int
         Number of classes, drawn at random; or their share (mu, between 0 and 1); or their indices.
 
@@ -143,11 +140,6 @@ class LinearImbalance(_RatioProfile):
 
     The class at position r of that order (0 to C - 1) keeps floor(n_max - (n_max - n_max / rho) r / (C - 1)) images.
 
-    Parameters
-    ----------
-    ratio : float
-        rho, at least 1 and at most n_max.
-
     Examples
     --------
     >>> sorted(LinearImbalance(10).draw(np.array([100, 100, 100]), np.random.default_rng(0))[0].tolist())
@@ -168,11 +160,6 @@ class LinearImbalance(_RatioProfile):
 @dataclass(frozen=True)
 class LongTailImbalance(_RatioProfile):
     """Class i, in the order given, keeps floor(n_max rho^(-i / (C - 1))) images.
-
-    Parameters
-    ----------
-    ratio : float
-        rho, at least 1 and at most n_max.
 
     References
     ----------
@@ -203,21 +190,12 @@ def create_profile(
 ) -> ImbalanceProfile:
     """Return a profile by name.
 
-    Parameters
-    ----------
-    name : str
-        A name in `PROFILES`.
-    ratio : float, optional
-        Imbalance ratio; required by all profiles but natural.
-    minority : int, float or sequence of int, optional
-        See `StepImbalance`, the only profile that accepts and requires it.
-
     Raises
     ------
     UnknownNameError
-        If there is no such profile.
+        If the name is not in `PROFILES`.
     InputError
-        If an option is missing, or the profile does not accept it.
+        If the profile requires an option that is missing, or does not accept one.
 
     Examples
     --------
@@ -249,7 +227,6 @@ def make_imbalance(
     ----------
     labels : array of int, shape (N,)
         Class indices from 0.
-    profile : ImbalanceProfile
     random_state : int, Generator, RandomState or None
         Seed. With the same seed, a step profile keeps a subset of what it keeps at a lower ratio.
 

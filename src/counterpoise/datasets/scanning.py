@@ -47,8 +47,17 @@ def build_dataset(
     DataError
         If there is nothing to classify, or a file is unreadable under `strict`.
     """
-    passes = _Passes(len(listing.entries), progress)
-    scanned, unreadable = _scan(listing, passes)
+    # Scanning and decoding are two passes over the files, reported as one count.
+    steps = 2 * len(listing.entries)
+
+    def report(done: int, _: int) -> None:
+        if progress is not None:
+            progress(done, steps)
+
+    def report_decoding(done: int, total: int) -> None:
+        report(steps - total + done, steps)
+
+    scanned, unreadable = _scan(listing, report)
     skipped = (*listing.skipped, *unreadable)
     if strict:
         refuse_skipped(listing.name, skipped)
@@ -65,7 +74,7 @@ def build_dataset(
         raise DataError(f"{listing.name} has no training images; mark some as train, or leave the split out")
     dataset = ImageDataset(listing.name, listing.classes, channels, size, train, skipped=skipped, **splits)
     check_classes(dataset)
-    dataset = load_into_memory(dataset, in_memory, strict=strict, progress=passes.decoded)
+    dataset = load_into_memory(dataset, in_memory, strict=strict, progress=report_decoding)
     check_classes(dataset)
     return dataset
 
@@ -135,21 +144,7 @@ def _decode_split(split: ImageSplit, progress: OnProgress) -> tuple[ImageSplit, 
     return split, failed
 
 
-class _Passes:
-    """Reports two passes over the files, scanning and decoding, as one count."""
-
-    def __init__(self, files: int, progress: OnProgress | None) -> None:
-        self._files, self._progress = files, progress
-
-    def scanned(self, done: int, _: int) -> None:
-        if self._progress is not None:
-            self._progress(done, 2 * self._files)
-
-    def decoded(self, done: int, total: int) -> None:
-        self.scanned(2 * self._files - total + done, total)
-
-
-def _scan(listing: Listing, passes: _Passes) -> tuple[list[_Scanned], list[SkippedFile]]:
+def _scan(listing: Listing, progress: OnProgress) -> tuple[list[_Scanned], list[SkippedFile]]:
     def inspect(index: int) -> _Scanned | SkippedFile:
         entry = listing.entries[index]
         try:
@@ -160,7 +155,7 @@ def _scan(listing: Listing, passes: _Passes) -> tuple[list[_Scanned], list[Skipp
             return SkippedFile(entry.name, str(error))
         return _Scanned(entry, header, facts)
 
-    found = map_indices(inspect, len(listing.entries), threads=False, progress=passes.scanned)
+    found = map_indices(inspect, len(listing.entries), threads=False, progress=progress)
     return (
         [item for item in found if isinstance(item, _Scanned)],
         [item for item in found if isinstance(item, SkippedFile)],

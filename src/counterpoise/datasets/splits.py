@@ -27,16 +27,12 @@ class SplitManifest:
 
     Parameters
     ----------
-    dataset, fingerprint, classes : str, str, tuple of str
-        Name, fingerprint and class names of the dataset.
     sources : dict of str to str
         For each split, the split of the dataset that its indices refer to.
     train, validation, test : ndarray of int64
         Indices, ascending. Training indices are those that the imbalance profile keeps.
     minority : tuple of int
         Minority classes for reporting: a step profile's own, else those of thesis Definition 1.3.
-    profile : ProfileDict
-        Imbalance profile.
     counts : dict of str to list of int
         Images per class in each split.
     """
@@ -76,9 +72,8 @@ class SplitManifest:
         value = read_json(Path(path))
         try:
             if value["format"] != _FORMAT:
-                raise DataError(
-                    f"{path} has manifest format {value['format']!r}; this version reads {_FORMAT}"
-                )
+                found = value["format"]
+                raise DataError(f"{path} has manifest format {found!r}; this version reads {_FORMAT}")
             indices = {name: np.array(value[name], dtype=np.int64).reshape(-1) for name in _SPLITS}
             manifest = cls(
                 value["dataset"],
@@ -149,9 +144,6 @@ def make_splits(
 
     Parameters
     ----------
-    dataset : ImageDataset
-    profile : ImbalanceProfile, optional
-        Default: natural.
     validation_fraction : float
         Share of the training images, 0 to below 1. 0 makes an empty validation split.
     test_fraction : float
@@ -179,10 +171,9 @@ def make_splits(
     _check_fraction("validation_fraction", validation_fraction, allow_zero=True)
     _check_fraction("test_fraction", test_fraction, allow_zero=False)
     if not minority_ratio >= 1:
-        raise InputError(f"minority_ratio is {minority_ratio!r}; expected a number of at least 1")
+        raise InputError(f"`minority_ratio` is {minority_ratio!r}; expected a number of at least 1")
     check_classes(dataset)
     _check_singles(dataset)
-    profile = NaturalImbalance() if profile is None else profile
     test_rng, validation_rng, thinning_rng = generator(random_state).spawn(3)
     sources = {name: name if name in dataset.splits else "train" for name in _SPLITS}
     chosen = {name: np.arange(len(split)) for name, split in dataset.splits.items()}
@@ -194,6 +185,7 @@ def make_splits(
             dataset, chosen["train"], validation_fraction, 1, validation_rng
         )
     labels = dataset.train.labels[chosen["train"]]
+    profile = NaturalImbalance() if profile is None else profile
     kept, minority = thin(labels, profile, thinning_rng, dataset.num_classes)
     chosen["train"] = chosen["train"][kept]
     counts = {}
@@ -213,9 +205,7 @@ def make_splits(
 
 
 def find_minority(counts: np.ndarray, minority_ratio: float = 2.0) -> tuple[int, ...]:
-    """Return the minority classes: those with n_c <= n_max / minority_ratio (thesis Definition 1.3).
-
-    The largest classes are never minority classes, even at a ratio of 1.
+    """Return the classes with n_c <= n_max / minority_ratio and n_c < n_max (thesis Definition 1.3).
 
     Examples
     --------
@@ -258,4 +248,4 @@ def _check_singles(dataset: ImageDataset) -> None:
 def _check_fraction(name: str, value: float, *, allow_zero: bool) -> None:
     if not (0 <= value < 1 if allow_zero else 0 < value < 1):
         lowest = "from 0" if allow_zero else "above 0"
-        raise InputError(f"{name} is {value!r}; expected a share {lowest} to below 1")
+        raise InputError(f"`{name}` is {value!r}; expected a share {lowest} to below 1")

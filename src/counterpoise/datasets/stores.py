@@ -112,7 +112,13 @@ class ZipStore(Store):
         # A forked child shares the parent's file position, so a handle serves only the process that opened it.
         # Concurrent threads may each open one, which is harmless.
         if self._opened is None or self._opened.process != os.getpid():
-            archive = _open_zip(self.path)
+            try:
+                archive = zipfile.ZipFile(self.path)
+            except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+                fault = f"is not a usable zip ({error}); pack it again or download it again"
+                raise DataError(f"{self.path} {fault}") from error
+            except OSError as error:
+                raise DataError(f"cannot read {self.path}: {error.strerror or error}") from error
             members = {_posix(member.filename): member for member in archive.infolist()}
             self._opened = _OpenZip(os.getpid(), archive, members)
         return self._opened
@@ -122,17 +128,6 @@ class _OpenZip(NamedTuple):
     process: int
     archive: zipfile.ZipFile
     members: dict[str, zipfile.ZipInfo]
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
-        raise DataError(
-            f"{path} is not a usable zip ({error}); pack it again or download it again"
-        ) from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _posix(name: str) -> str:

@@ -22,19 +22,7 @@ _TIMEOUT_SECONDS = 15.0
 def open_torchvision(class_name: str, data_dir: Path, where: str, *, train: bool) -> Any:
     """Return the training or the test split of ``torchvision.datasets.<class_name>``.
 
-    Parameters
-    ----------
-    class_name : str
-    data_dir : Path
-        Torchvision's root folder.
-    where : str
-        Expected files, for the error message.
-    train : bool
-
-    Raises
-    ------
-    DataError
-        If the files are missing and cannot be downloaded.
+    If the files are missing and cannot be downloaded, a `DataError` names them by `where`.
     """
     import torchvision.datasets
 
