@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from counterpoise.catalogs import Catalog, Entry
-from counterpoise.datasets.images import ImageDataset, ImageSplit, numbered_paths
+from counterpoise.datasets.images import ImageDataset, ImageSplit, dataset_from_arrays, numbered_paths
 from counterpoise.datasets.listing import ListedFile, Listing
 from counterpoise.datasets.scanning import build_dataset
 from counterpoise.datasets.stores import FolderStore
@@ -57,20 +57,22 @@ class DatasetRecord(Entry):
 
 def build_arrays(record: DatasetRecord, data_dir: Path) -> ImageDataset:
     """Build a dataset that torchvision holds as arrays."""
-    splits: list[ImageSplit] = []
-    for split in ("train", "test"):
-        part = open_torchvision(record.torchvision, data_dir, record.where, train=split == "train")
-        images = np.asarray(part.data)
-        if images.ndim == 3:
-            images = images[:, None]
-        elif images.shape[-1] == record.channels:
-            images = images.transpose(0, 3, 1, 2)
-        labels = np.asarray(part.targets if hasattr(part, "targets") else part.labels, dtype=np.int64)
-        paths = numbered_paths(f"{record.name}/{split}", len(images))
-        splits.append(ImageSplit(np.ascontiguousarray(images, dtype=np.uint8), labels, paths))
-    train, test = splits
-    classes = record.classes or tuple(part.classes)
-    return ImageDataset(record.name, classes, record.channels, record.image_size, train, test=test)
+    images, labels = [], []
+    for train in (True, False):
+        part = open_torchvision(record.torchvision, data_dir, record.where, train=train)
+        pixels = np.asarray(part.data)
+        if pixels.ndim == 4 and pixels.shape[-1] == record.channels:
+            pixels = pixels.transpose(0, 3, 1, 2)
+        images.append(np.ascontiguousarray(pixels, dtype=np.uint8))
+        labels.append(np.asarray(part.targets if hasattr(part, "targets") else part.labels, dtype=np.int64))
+    return dataset_from_arrays(
+        images[0],
+        labels[0],
+        test_images=images[1],
+        test_labels=labels[1],
+        classes=record.classes or tuple(part.classes),
+        name=record.name,
+    )
 
 
 def build_digits(record: DatasetRecord, data_dir: Path) -> ImageDataset:

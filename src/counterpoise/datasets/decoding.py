@@ -82,13 +82,7 @@ def decode_image(
 
 
 def resize_images(images: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Resize images, uint8 of shape (N, C, H, W) with C 1 or 3, to (height, width) as `decode_image` does.
-
-    Examples
-    --------
-    >>> resize_images(np.full((2, 1, 8, 8), 7, np.uint8), (4, 4)).shape
-    (2, 1, 4, 4)
-    """
+    """Resize images, uint8 of shape (N, C, H, W) with C 1 or 3, to (height, width) as `decode_image` does."""
     from PIL import Image
 
     if images.shape[2:] == tuple(image_size):
@@ -96,10 +90,8 @@ def resize_images(images: np.ndarray, image_size: tuple[int, int]) -> np.ndarray
     count, channels = images.shape[:2]
     resized = np.empty((count, channels, *image_size), np.uint8)
     for index, image in enumerate(images):
-        picture = Image.fromarray(
-            image[0] if channels == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-        )
-        pixels = np.asarray(_fit(picture, image_size))
+        stored = image[0] if channels == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+        pixels = np.asarray(_fit(Image.fromarray(stored), image_size))
         resized[index] = pixels if channels == 1 else pixels.transpose(2, 0, 1)
     return resized
 
@@ -168,12 +160,24 @@ def _plain_reason(error: Exception) -> str:
 
 
 def _prepare(image: Image, channels: int, image_size: tuple[int, int] | None) -> Image:
+    """Return the upright image in 8 bits, without transparency, resized."""
+    from PIL import Image as pil
     from PIL import ImageOps
 
     image.load()
     if _orientation(image) != 1:
         ImageOps.exif_transpose(image, in_place=True)
-    image = _flatten(_reduce_depth(image))
+    if image.mode == "F":
+        raise UnreadableImageError(_FLOATING_POINT)
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            raise UnreadableImageError("32-bit pixel values outside 0..65535; save it with 8 or 16 bits")
+        image = pil.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = pil.new("RGBA", layer.size, (255, 255, 255, 255))
+        image = pil.alpha_composite(white, layer).convert("RGB")
     mode = "L" if channels == 1 else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
@@ -187,29 +191,6 @@ def _orientation(image: Image) -> int:
         return 1
     value = image.getexif().get(_EXIF_ORIENTATION, 1)
     return value if value in range(1, 9) else 1
-
-
-def _reduce_depth(image: Image) -> Image:
-    if image.mode == "F":
-        raise UnreadableImageError(_FLOATING_POINT)
-    if not image.mode.startswith("I"):
-        return image
-    from PIL import Image as pil
-
-    values = np.asarray(image).astype(np.int64)
-    if values.size and (values.min() < 0 or values.max() > 65535):
-        raise UnreadableImageError("32-bit pixel values outside 0..65535; save it with 8 or 16 bits")
-    return pil.fromarray(((values + 128) // 257).astype(np.uint8))
-
-
-def _flatten(image: Image) -> Image:
-    """Replace transparency by white."""
-    if image.mode not in _ALPHA_MODES and "transparency" not in image.info:
-        return image
-    from PIL import Image as pil
-
-    layer = image.convert("RGBA")
-    return pil.alpha_composite(pil.new("RGBA", layer.size, (255, 255, 255, 255)), layer).convert("RGB")
 
 
 def _fit(image: Image, image_size: tuple[int, int]) -> Image:

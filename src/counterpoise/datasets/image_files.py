@@ -29,17 +29,6 @@ class ImageFiles:
     ----------
     channels, image_size : int, (int, int)
         See `decode_image`.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from counterpoise.datasets.stores import FolderStore
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> _ = (folder / "a.pgm").write_bytes(b"P2 2 1 255  0 255")
-    >>> images = ImageFiles((ImageFile(FolderStore(folder), "a.pgm"),), channels=1, image_size=(1, 2))
-    >>> images.shape, images[0].tolist()
-    ((1, 1, 1, 2), [[[0, 255]]])
     """
 
     files: tuple[ImageFile, ...]

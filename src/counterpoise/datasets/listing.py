@@ -196,7 +196,7 @@ def _warn_of_unexpected_folders(source: str, images: list[tuple[str, ...]]) -> N
     unexpected = Counter(parts[0] for parts in images if parts[0].lower() not in SPLIT_NAMES)
     if unexpected:
         shown = ", ".join(f"{name} ({count} images)" for name, count in sorted(unexpected.items()))
-        warnings.warn(f"{source}: ignored beside train: {shown}", stacklevel=5)
+        warnings.warn(f"{source}: ignored beside train: {shown}", stacklevel=6)
 
 
 def _read_rows(path: Path, reader: csv._reader) -> Iterator[ListedFile]:  # type: ignore[name-defined]

@@ -14,7 +14,7 @@ from counterpoise.datasets.builtin import DATASETS
 from counterpoise.datasets.decoding import resize_images
 from counterpoise.datasets.image_files import ImageFiles
 from counterpoise.datasets.images import ImageDataset
-from counterpoise.datasets.listing import list_csv, list_folder, list_zip
+from counterpoise.datasets.listing import Listing, list_csv, list_folder, list_zip
 from counterpoise.datasets.parallel import OnProgress
 from counterpoise.datasets.scanning import build_dataset, load_into_memory
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
@@ -80,28 +80,13 @@ def load_dataset(
         if in_memory is False:
             raise InputError(f"{source} is held in memory always; in_memory=False is for datasets of files")
         return dataset
-    path = _find(source, None if data_dir is None and "COUNTERPOISE_DATA" not in os.environ else folder)
-    if path.is_dir():
-        listing = list_folder(path)
-    elif path.suffix.lower() == ".csv":
-        listing = list_csv(path)
-    elif path.suffix.lower() == ".zip" or _is_zip(path):
-        listing = list_zip(path)
-    else:
-        raise DataError(
-            f"{path} is neither a folder nor a .zip nor a .csv; expected class folders, or a list"
-        )
+    anywhere = data_dir is not None or "COUNTERPOISE_DATA" in os.environ
+    listing = _list(source, folder if anywhere else None)
     return build_dataset(listing, image_size=size, strict=strict, in_memory=in_memory, progress=progress)
 
 
 def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
-    """Return the folder of the built-in datasets: `data_dir`, ``COUNTERPOISE_DATA``, or the user's cache.
-
-    Examples
-    --------
-    >>> resolve_data_dir("sets").name
-    'sets'
-    """
+    """Return the folder of the built-in datasets: `data_dir`, ``COUNTERPOISE_DATA``, or the user's cache."""
     if data_dir is not None:
         return Path(data_dir).expanduser()
     if os.environ.get("COUNTERPOISE_DATA"):
@@ -109,25 +94,26 @@ def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "counterpoise"
 
 
-def _find(source: str | Path, data_dir: Path | None) -> Path:
+def _list(source: str | Path, data_dir: Path | None) -> Listing:
     path = Path(source).expanduser()
     try:
+        if data_dir is not None and not path.exists():
+            path = data_dir / path
+        if path.is_dir():
+            return list_folder(path)
+        if path.exists() and path.suffix.lower() == ".csv":
+            return list_csv(path)
+        if path.exists() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
+            return list_zip(path)
         if path.exists():
-            return path
-        if data_dir is not None and (data_dir / path).exists():
-            return data_dir / path
+            raise DataError(
+                f"{path} is neither a folder nor a .zip nor a .csv; expected class folders, or a list"
+            )
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    if len(path.parts) > 1 or path.suffix or not str(source).strip():
+    if len(Path(source).parts) > 1 or path.suffix or not str(source).strip():
         raise DataError(f"no such file or folder: {str(source)!r}")
     raise UnknownNameError("dataset or path", str(source), DATASETS.names)
-
-
-def _is_zip(path: Path) -> bool:
-    try:
-        return zipfile.is_zipfile(path)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _check_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -13,13 +13,7 @@ RandomState = int | np.random.Generator | np.random.RandomState | None
 
 
 def generator(random_state: RandomState) -> np.random.Generator:
-    """Return a NumPy generator for a random state; a generator is returned as it is.
-
-    Examples
-    --------
-    >>> int(generator(0).integers(100)) == int(generator(0).integers(100))
-    True
-    """
+    """Return a NumPy generator for a random state; a generator is returned as it is."""
     if random_state is None or isinstance(random_state, np.random.Generator):
         return np.random.default_rng(random_state)
     if isinstance(random_state, np.random.RandomState):

@@ -116,8 +116,6 @@ def choose_image_size(headers: list[ImageHeader]) -> tuple[int, int]:
 
     Examples
     --------
-    >>> choose_image_size([ImageHeader(28, 20, True)] * 3 + [ImageHeader(1, 1, True)])
-    (28, 20)
     >>> sizes = [(480, 640), (100, 300), (9, 8)]
     >>> choose_image_size([ImageHeader(*size, False) for size in sizes])
     (100, 100)

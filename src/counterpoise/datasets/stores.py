@@ -9,7 +9,7 @@ import zlib
 from abc import ABC, abstractmethod
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from counterpoise.datasets.decoding import UnreadableImageError
 from counterpoise.exceptions import DataError
@@ -70,11 +70,8 @@ class ZipStore(Store):
         self.path = path
         self._opened: _OpenZip | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type[ZipStore], tuple[Path]]:
+        return ZipStore, (self.path,)
 
     def names(self) -> list[str]:
         """Return the names of all files and folders (these end in a slash).

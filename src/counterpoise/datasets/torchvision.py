@@ -70,15 +70,14 @@ def _short_timeout() -> Iterator[None]:
 def _staging(data_dir: Path) -> Iterator[Path]:
     """Yield a temporary folder whose content moves to `data_dir` only after success."""
     made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
-    staging = None
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".download-", dir=data_dir))
-        yield staging
-        shutil.copytree(staging, data_dir, dirs_exist_ok=True, copy_function=os.replace)
+        with tempfile.TemporaryDirectory(
+            prefix=".download-", dir=data_dir, ignore_cleanup_errors=True
+        ) as name:
+            yield Path(name)
+            shutil.copytree(name, data_dir, dirs_exist_ok=True, copy_function=os.replace)
     finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # only succeeds if nothing was put there
