@@ -1,4 +1,4 @@
-"""Built-in data sets, read from small files in the published formats, and from real ones if at hand."""
+"""Built-in datasets, read from small files in the published formats, and from real ones if at hand."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_records_are_those_promised():
         assert record.where
 
 
-def test_digits_are_spread_over_all_grey_levels():
+def test_digits_are_spread_over_all_gray_levels():
     from sklearn.datasets import load_digits
 
     data = load_dataset("digits")

@@ -77,8 +77,6 @@ class Audit:
         Largest over smallest class of the training images.
     minority : tuple of int
         Minority classes of the training images (thesis Definition 1.3).
-    proposal : Proposal
-        Comparison to run next.
     """
 
     name: str
@@ -184,30 +182,22 @@ class _Inspected(NamedTuple):
     constant: bool
 
 
-def _inspect(split: ImageSplit, progress: OnProgress | None) -> Iterator[_Inspected | str]:
-    """Yield the facts about each image, or the reason why it cannot be read."""
-    if isinstance(split.images, ImageFiles):
-        files = split.images
+def _inspect(split: ImageSplit, progress: OnProgress | None) -> list[_Inspected | str]:
+    """Return the facts about each image, or the reason why it cannot be read."""
+    images = split.images
 
-        def inspect(index: int) -> _Inspected | str:
-            try:
-                content = files.read_bytes(index)
-                pixels = files[index]
-            except CounterpoiseError as error:
-                return str(error)
-            return _Inspected(hashlib.sha256(content).digest(), _is_constant(pixels))
+    def inspect(index: int) -> _Inspected | str:
+        try:
+            content = images.read_bytes(index) if isinstance(images, ImageFiles) else images[index].tobytes()
+            pixels = images[index]
+        except CounterpoiseError as error:
+            return str(error)
+        constant = bool((pixels == pixels[:, :1, :1]).all())
+        return _Inspected(hashlib.sha256(content).digest(), constant)
 
-        yield from map_indices(inspect, len(files), progress=progress)
-        return
-    images = np.ascontiguousarray(split.images)
-    for index, pixels in enumerate(images):
-        yield _Inspected(hashlib.sha256(pixels.data).digest(), _is_constant(pixels))
-        if progress is not None and (index % 1024 == 1023 or index == len(images) - 1):
-            progress(index + 1, len(images))
-
-
-def _is_constant(pixels: np.ndarray) -> bool:
-    return bool((pixels == pixels[:, :1, :1]).all())
+    if split.in_memory:
+        return map_indices(inspect, len(split), threads=False, chunk=1024, progress=progress)
+    return map_indices(inspect, len(split), progress=progress)
 
 
 def _odd_sizes(split: ImageSplit) -> Iterator[OddImage]:
@@ -233,7 +223,7 @@ def _about_counts(found: Audit) -> Iterator[str]:
     if few:
         yield (
             f"{_names(few)} {'has' if len(few) == 1 else 'have'} fewer than {_FEW_IMAGES} training images: "
-            "collect more if you can; scores of so small classes are uncertain."
+            "collect more if you can; scores of such small classes are uncertain."
         )
     if "test" not in found.counts:
         yield "There is no test split: a stratified one is made and saved with each run."
@@ -280,7 +270,7 @@ def _about_faults(found: Audit) -> Iterator[str]:
     if found.odd:
         yield (
             f"{_number(found.odd, 'image looks', 'images look')} odd, such as {found.odd[0].path}, which "
-            f"{found.odd[0].reason}: look at them."
+            f"{found.odd[0].reason}: check them."
         )
 
 

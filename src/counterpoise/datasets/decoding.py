@@ -24,6 +24,7 @@ _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _EXIF_ORIENTATION = 0x0112
 _TAIL_BYTES = 1024
+_FLOATING_POINT = "floating-point pixels have no fixed white; save it with 8 or 16 bits"
 
 
 class UnreadableImageError(DataError):
@@ -123,9 +124,6 @@ def read_header(file: IO[bytes]) -> ImageHeader:
     return ImageHeader(height, width, grayscale)
 
 
-_FLOATING_POINT = "floating-point pixels have no fixed white; save it with 8 or 16 bits"
-
-
 @contextmanager
 def _opened(source: bytes | str | Path | IO[bytes]) -> Iterator[Image]:
     """Yield the open image, and turn any error of the decoder into a reason."""
@@ -141,14 +139,11 @@ def _opened(source: bytes | str | Path | IO[bytes]) -> Iterator[Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError("too many pixels (a decompression bomb?)") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(_why_unidentified(source)) from error
+        length = Path(source).stat().st_size if isinstance(source, (str, Path)) else source.seek(0, 2)
+        reason = "not an image in a known format" if length else "empty file (0 bytes)"
+        raise UnreadableImageError(reason) from error
     except Exception as error:  # on damaged files decoders raise anything from KeyError to struct.error
         raise UnreadableImageError(_plain_reason(error)) from error
-
-
-def _why_unidentified(source: str | Path | IO[bytes]) -> str:
-    length = Path(source).stat().st_size if isinstance(source, (str, Path)) else source.seek(0, 2)
-    return "not an image in a known format" if length else "empty file (0 bytes)"
 
 
 def _plain_reason(error: Exception) -> str:

@@ -184,10 +184,9 @@ def dataset_from_arrays(
     test = None
     if test_images is not None and test_labels is not None:
         test = _array_split(f"{name}/test", test_images, np.asarray(test_labels), len(classes))
-        if test.images.shape[1:] != train.images.shape[1:]:
-            raise DataError(
-                f"test images have shape {test.images.shape[1:]}, training images {train.images.shape[1:]}"
-            )
+        shapes = test.images.shape[1:], train.images.shape[1:]
+        if shapes[0] != shapes[1]:
+            raise DataError(f"test images have shape {shapes[0]}, training images {shapes[1]}")
     _, channels, height, width = train.images.shape
     dataset = ImageDataset(name, tuple(classes), channels, (height, width), train, test=test)
     check_classes(dataset)
@@ -215,10 +214,9 @@ def check_classes(dataset: ImageDataset) -> None:
                 "has no training images; add some, or take the class out"
             )
     if untrained.any():
-        raise DataError(
-            f"class {dataset.classes[int(np.argmax(untrained))]!r} of {dataset.name} has no training images; "
-            "add some, or take the class out"
-        )
+        name = dataset.classes[int(np.argmax(untrained))]
+        fault = "has no training images; add some, or take the class out"
+        raise DataError(f"class {name!r} of {dataset.name} {fault}")
 
 
 def _array_split(prefix: str, images: np.ndarray, labels: np.ndarray, num_classes: int) -> ImageSplit:
@@ -231,11 +229,9 @@ def _array_split(prefix: str, images: np.ndarray, labels: np.ndarray, num_classe
             "(N, H, W), (N, 1, H, W) or (N, 3, H, W)"
         )
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(
-            f"{prefix}: labels are {labels.dtype} of shape {labels.shape}; expected integers ({len(images)},)"
-        )
+        found = f"{labels.dtype} of shape {labels.shape}"
+        raise DataError(f"{prefix}: labels are {found}; expected integers ({len(images)},)")
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise DataError(
-            f"{prefix}: labels run from {labels.min()} to {labels.max()}; expected 0 to {num_classes - 1}"
-        )
+        found = f"{labels.min()} to {labels.max()}"
+        raise DataError(f"{prefix}: labels run from {found}; expected 0 to {num_classes - 1}")
     return ImageSplit(images, labels.astype(np.int64), numbered_paths(prefix, len(images)))

@@ -158,12 +158,12 @@ def _arrange(name: str, source: str, store: Store, files: Iterable[str], folders
         if with_splits and parts[0].lower() not in SPLIT_NAMES:
             continue
         if len(parts) < depth + 2:
-            skipped.append(SkippedFile(full_name, "lies in no class folder"))
+            skipped.append(SkippedFile(full_name, "is in no class folder"))
             continue
         split = SPLIT_NAMES[parts[0].lower()] if with_splits else "train"
         entries.append(ListedFile(full_name, parts[depth], split))
     if not entries:
-        raise DataError(f"the images of {source} lie in no class folders; expected one folder for each class")
+        raise DataError(f"the images of {source} are in no class folders; expected one folder for each class")
     classes = _classes(entries)
     for parts in sorted(below):
         trained = not with_splits or SPLIT_NAMES.get(parts[0].lower()) == "train"

@@ -95,25 +95,22 @@ def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
 
 
 def _list(source: str | Path, data_dir: Path | None) -> Listing:
-    path = Path(source).expanduser()
+    given = Path(source).expanduser()
     try:
-        if data_dir is not None and not path.exists():
-            path = data_dir / path
+        path = given if data_dir is None or given.exists() else data_dir / given
+        if not path.exists():
+            if len(given.parts) > 1 or given.suffix or not str(source).strip():
+                raise DataError(f"no such file or folder: {str(source)!r}")
+            raise UnknownNameError("dataset or path", str(source), DATASETS.names)
         if path.is_dir():
             return list_folder(path)
-        if path.exists() and path.suffix.lower() == ".csv":
+        if path.suffix.lower() == ".csv":
             return list_csv(path)
-        if path.exists() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
+        if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
             return list_zip(path)
-        if path.exists():
-            raise DataError(
-                f"{path} is neither a folder nor a .zip nor a .csv; expected class folders, or a list"
-            )
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    if len(Path(source).parts) > 1 or path.suffix or not str(source).strip():
-        raise DataError(f"no such file or folder: {str(source)!r}")
-    raise UnknownNameError("dataset or path", str(source), DATASETS.names)
+        raise DataError(f"cannot read {given}: {error.strerror}") from error
+    raise DataError(f"{path} is neither a folder nor a .zip nor a .csv; expected class folders, or a list")
 
 
 def _check_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -27,6 +27,9 @@ _MAX_ROTATION = 30.0  # degrees, of the last two variants
 
 def build(record: DatasetRecord, data_dir: Path) -> ImageDataset:
     """Build MNIST-back-rotation from the MNIST in `data_dir`; always the same images."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
     mnist = DATASETS["mnist"].build(data_dir)
     if mnist.test is None:
         raise ValueError("MNIST has a test split")
@@ -37,7 +40,7 @@ def build(record: DatasetRecord, data_dir: Path) -> ImageDataset:
     spare = np.concatenate([digits[rest], np.asarray(mnist.test.images)])
     spare_labels = np.concatenate([mnist.train.labels[rest], mnist.test.labels])
     tested = order_rng.permutation(len(spare))[:TEST_IMAGES]
-    photographs = _photographs()
+    photographs = [np.asarray(Image.fromarray(image).convert("L")) for image in load_sample_images().images]
     train_images = compose_images(digits[chosen, 0], photographs, train_rng)
     test_images = compose_images(spare[tested, 0], photographs, test_rng)
     train = ImageSplit(
@@ -129,11 +132,3 @@ def make_variants(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             rotated = np.asarray(whole.rotate(angles[index, number], resample=Image.Resampling.BILINEAR))
             variants[index, 8 + number] = rotated[margin : margin + side, margin : margin + side]
     return variants.reshape(-1, *images.shape[1:])
-
-
-def _photographs() -> list[np.ndarray]:
-    """Return scikit-learn's two sample photographs in grayscale."""
-    from PIL import Image
-    from sklearn.datasets import load_sample_images
-
-    return [np.asarray(Image.fromarray(image).convert("L")) for image in load_sample_images().images]

@@ -113,13 +113,7 @@ class StepImbalance(_RatioProfile):
 
     def to_dict(self) -> ProfileDict:
         """Return the profile as JSON-able values."""
-        minority: int | float | list[int]
-        if isinstance(self.minority, (Sequence, np.ndarray)):
-            minority = [int(index) for index in self.minority]
-        elif isinstance(self.minority, numbers.Integral):
-            minority = int(self.minority)
-        else:
-            minority = float(self.minority)
+        minority = np.asarray(self.minority).tolist()  # NumPy's integers are not JSON
         return {**super().to_dict(), "minority": minority}
 
     def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:

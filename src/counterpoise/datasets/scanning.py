@@ -154,10 +154,8 @@ def _scan(listing: Listing, progress: OnProgress) -> tuple[list[_Scanned], list[
         return _Scanned(entry, header, facts)
 
     found = map_indices(inspect, len(listing.entries), threads=False, progress=progress)
-    return (
-        [item for item in found if isinstance(item, _Scanned)],
-        [item for item in found if isinstance(item, SkippedFile)],
-    )
+    skipped = [item for item in found if isinstance(item, SkippedFile)]
+    return [item for item in found if isinstance(item, _Scanned)], skipped
 
 
 def refuse_skipped(name: str, skipped: Sequence[SkippedFile]) -> None:

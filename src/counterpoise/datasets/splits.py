@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -74,17 +74,10 @@ class SplitManifest:
             if value["format"] != _FORMAT:
                 found = value["format"]
                 raise DataError(f"{path} has manifest format {found!r}; this version reads {_FORMAT}")
-            indices = {name: np.array(value[name], dtype=np.int64).reshape(-1) for name in _SPLITS}
-            manifest = cls(
-                value["dataset"],
-                value["fingerprint"],
-                tuple(value["classes"]),
-                value["sources"],
-                minority=tuple(value["minority"]),
-                profile=value["profile"],
-                counts=value["counts"],
-                **indices,
-            )
+            known = {field.name: value[field.name] for field in fields(cls)}
+            known |= {name: np.array(value[name], dtype=np.int64).reshape(-1) for name in _SPLITS}
+            known |= {name: tuple(value[name]) for name in ("classes", "minority")}
+            manifest = cls(**known)
             intact = value["hash"] == manifest.hash
         except DataError:
             raise
@@ -168,12 +161,7 @@ def make_splits(
     >>> make_splits(data, profile=StepImbalance(8, minority=[1])).counts
     {'train': [72, 9], 'validation': [8, 8], 'test': [20, 20]}
     """
-    _check_fraction("validation_fraction", validation_fraction, allow_zero=True)
-    _check_fraction("test_fraction", test_fraction, allow_zero=False)
-    if not minority_ratio >= 1:
-        raise InputError(f"`minority_ratio` is {minority_ratio!r}; expected a number of at least 1")
-    check_classes(dataset)
-    _check_singles(dataset)
+    _check(dataset, validation_fraction, test_fraction, minority_ratio)
     test_rng, validation_rng, thinning_rng = generator(random_state).spawn(3)
     sources = {name: name if name in dataset.splits else "train" for name in _SPLITS}
     chosen = {name: np.arange(len(split)) for name, split in dataset.splits.items()}
@@ -217,6 +205,27 @@ def find_minority(counts: np.ndarray, minority_ratio: float = 2.0) -> tuple[int,
     return tuple(np.flatnonzero((counts <= largest / minority_ratio) & (counts < largest)).tolist())
 
 
+def _check(
+    dataset: ImageDataset, validation_fraction: float, test_fraction: float, minority_ratio: float
+) -> None:
+    if not 0 <= validation_fraction < 1:
+        raise InputError(
+            f"`validation_fraction` is {validation_fraction!r}; expected a share from 0 to below 1"
+        )
+    if not 0 < test_fraction < 1:
+        raise InputError(f"`test_fraction` is {test_fraction!r}; expected a share above 0 to below 1")
+    if not minority_ratio >= 1:
+        raise InputError(f"`minority_ratio` is {minority_ratio!r}; expected a number of at least 1")
+    check_classes(dataset)
+    class_counts = dataset.train.class_counts(dataset.num_classes)
+    if class_counts.min() < 2:
+        name = dataset.classes[int(np.argmin(class_counts))]
+        raise DataError(
+            f"class {name!r} of {dataset.name} has one training image; at least 2 are needed, and 3 to also "
+            "validate and test: add images or take the class out"
+        )
+
+
 def _carve(
     dataset: ImageDataset, available: np.ndarray, fraction: float, keep: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -233,19 +242,3 @@ def _carve(
         taken.append(members[np.isin(groups[members], rng.permutation(candidates)[:count])])
     share = np.sort(np.concatenate(taken)).astype(np.int64)
     return np.setdiff1d(available, share, assume_unique=True), share
-
-
-def _check_singles(dataset: ImageDataset) -> None:
-    counts = dataset.train.class_counts(dataset.num_classes)
-    if counts.min() < 2:
-        name = dataset.classes[int(np.argmin(counts))]
-        raise DataError(
-            f"class {name!r} of {dataset.name} has one training image; at least 2 are needed, and 3 to also "
-            "validate and test: add images or take the class out"
-        )
-
-
-def _check_fraction(name: str, value: float, *, allow_zero: bool) -> None:
-    if not (0 <= value < 1 if allow_zero else 0 < value < 1):
-        lowest = "from 0" if allow_zero else "above 0"
-        raise InputError(f"`{name}` is {value!r}; expected a share {lowest} to below 1")

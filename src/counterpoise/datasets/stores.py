@@ -134,25 +134,21 @@ def _posix(name: str) -> str:
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     for member in members:
-        _check_member(path, member)
+        name = _posix(member.filename)
+        if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
+            raise DataError(f"{path} names a file outside of itself ({member.filename!r}); it is not read")
+        if member.flag_bits & 1:
+            raise DataError(f"{path} is encrypted ({member.filename!r}); pack it again without a password")
+        size, packed = member.file_size, member.compress_size
+        if size > _BOMB_MEMBER_BYTES and size > _BOMB_MEMBER_RATIO * packed:
+            raise DataError(
+                f"{path} holds a zip bomb: {member.filename!r} would unpack from {packed:,} "
+                f"to {size:,} bytes; it is not read"
+            )
     total = sum(member.file_size for member in members)
     packed = sum(member.compress_size for member in members)
     if total > _BOMB_TOTAL_BYTES and total > _BOMB_TOTAL_RATIO * packed:
         raise DataError(
             f"{path} would unpack {packed / 1e6:.1f} MB to {total / 1e9:.1f} GB: that is a zip bomb; "
             "it is not read"
-        )
-
-
-def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
-    name = _posix(member.filename)
-    if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
-        raise DataError(f"{path} names a file outside of itself ({member.filename!r}); it is not read")
-    if member.flag_bits & 1:
-        raise DataError(f"{path} is encrypted ({member.filename!r}); pack it again without a password")
-    large = member.file_size > _BOMB_MEMBER_BYTES
-    if large and member.file_size > _BOMB_MEMBER_RATIO * member.compress_size:
-        raise DataError(
-            f"{path} holds a zip bomb: {member.filename!r} would unpack from {member.compress_size:,} "
-            f"to {member.file_size:,} bytes; it is not read"
         )

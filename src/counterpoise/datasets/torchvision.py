@@ -43,7 +43,7 @@ def open_torchvision(class_name: str, data_dir: Path, where: str, *, train: bool
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise DataError(
             f"{class_name} is not in {data_dir} (or damaged there) and could not be downloaded ({reason}); "
-            f"put {where} there, or point `data_dir` (or COUNTERPOISE_DATA) to where it lies"
+            f"put {where} there, or point `data_dir` (or COUNTERPOISE_DATA) to its folder"
         ) from error
 
 
