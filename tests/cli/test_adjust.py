@@ -132,7 +132,7 @@ def test_bad_input_is_one_line(refuses, trained, photos, tmp_path):
     assert "is 2 x 2; expected 3 x 3" in refuses("adjust", trained, "--costs", tmp_path / "costs.csv")
     twice = ("--with", "expected-cost:costs=a.csv", "--costs", "b.csv")
     assert "costs are given twice" in refuses("adjust", trained, *twice)
-    assert "made for data set" in refuses("adjust", trained, photos / "test")
+    assert "made for dataset" in refuses("adjust", trained, photos / "test")
 
 
 def test_a_run_without_validation_images(cli, refuses, photos):

@@ -225,10 +225,10 @@ STEP = ("--imbalance", "step")
         (("--schedule", "cos"), "schedule='cos': input should be 'constant', 'cosine' or 'one-cycle'"),
         (("--precision", "8"), "precision='8': input should be"),
         (("--device", "tpu"), "device='tpu': input should be 'auto', 'cpu' or 'cuda'"),
-        (("--validation", "1.5"), "validation_fraction is 1.5; expected a share from 0 to below 1"),
+        (("--validation", "1.5"), "--validation is 1.5; expected a share from 0 to below 1"),
         (("--test", "0.5"), "has test images of its own; leave --test out"),
-        (("--minority-ratio", "0.5"), "minority_ratio is 0.5; expected a number of at least 1"),
-        (("--image-size", "0"), "image_size is 0; expected"),
+        (("--minority-ratio", "0.5"), "--minority-ratio is 0.5; expected a number of at least 1"),
+        (("--image-size", "0"), "--image-size is 0; expected"),
         (("--split", "none.json"), "cannot read none.json"),
         (("--epoch", "3"), "No such option: --epoch"),
     ],
@@ -547,7 +547,7 @@ def test_the_split_of_another_data_set(cli, refuses, tmp_path, trained, pictures
     folder = pictures(tmp_path / "others", {"cat": 9, "dog": 9})
     for command in ("compare", "train"):
         message = refuses(command, folder, "--split", trained / "manifest.json")
-        assert "this split was made for data set 'my photos'" in message
+        assert "this split was made for dataset 'my photos'" in message
     message = refuses("train", photos, "--split", trained / "run.json")
     assert "run.json is not a split manifest" in message
     for option in (("--ratio", "3"), ("--validation", "0.2"), ("--minority-ratio", "3")):

@@ -109,8 +109,8 @@ def test_methods_and_datasets_come_from_the_records(cli, monkeypatch):
     assert [item["name"] for item in listed] == list(all_methods())
     assert next(item for item in listed if item["name"] == "ados")["options"]["features.nu_max"] == 20
     sets = json.loads(cli("datasets", "--json").out)
-    assert [item["name"] for item in sets] == list(DATASETS)
-    for command, names in (("methods", all_methods()), ("datasets", DATASETS)):
+    assert [item["name"] for item in sets] == list(DATASETS.names)
+    for command, names in (("methods", all_methods()), ("datasets", DATASETS.names)):
         out = cli(command).out
         assert max(len(line) for line in out.splitlines()) <= 80
         assert [name for name in names if not re.search(rf"^ {name} ", out, re.MULTILINE)] == []
@@ -139,7 +139,7 @@ def test_audit_finds_what_is_planted(cli, planted):
     assert found["imbalance_ratio"] == 42 / 8
     assert [found["classes"][index] for index in found["minority"]] == ["owl"]
     assert found["unreadable"] == [{"path": "train/owl/broken.png", "reason": "empty file (0 bytes)"}]
-    assert found["odd"] == [{"path": "train/cat/plain.png", "reason": "is of a single colour"}]
+    assert found["odd"] == [{"path": "train/cat/plain.png", "reason": "is of a single color"}]
     groups = {tuple(sorted(group["paths"])): group["leaks"] for group in found["duplicates"]}
     assert groups == {
         ("train/cat/3.png", "train/cat/copy.png"): False,
@@ -160,6 +160,20 @@ def test_audit_shows_it_and_its_next_command_works(cli, planted, monkeypatch):
     compared = cli(*words, "--epochs", "1", "--draws", "1")
     assert compared.code == 0
     assert load(Path(words[words.index("--out") + 1]) / "summary.json")["winner"]
+
+
+def test_audit_proposes_a_comparison_in_flags(cli, planted):
+    found = json.loads(cli("audit", planted, "--data-dir", "my sets", "--json").out)
+    methods = "--methods bl,bl-cw,balanced-softmax,ados --draws 3"
+    assert found["next_command"] == (
+        f"counterpoise compare '{planted}' --data-dir 'my sets' {methods} --out out/planted-photos"
+    )
+    assert any(advice.endswith("--strict makes them an error.") for advice in found["recommendations"])
+    assert list(found)[-2:] == ["recommendations", "next_command"]
+    found = json.loads(cli("audit", "digits", "--json").out)
+    imbalance = "--imbalance step --ratio 20 --minority 4"
+    assert found["next_command"] == f"counterpoise compare digits {imbalance} {methods} --out out/digits"
+    assert "and --imbalance makes them imbalanced for a study." in found["recommendations"][-1]
 
 
 def test_audit_counts_as_rare_what_the_ratio_says(cli, photos):

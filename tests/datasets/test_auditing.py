@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from datasets_helpers import encoded, make_folder, picture, toy_dataset
 from PIL import Image
 
-from counterpoise.datasets import audit, load_dataset
+from counterpoise.datasets import Audit, Proposal, audit, load_dataset
 
 
 @pytest.fixture
@@ -49,13 +50,13 @@ def test_planted_faults_are_found(planted, in_memory):
     }
     odd = dict(found.odd[::-1])
     assert set(odd) == {f"train/{name}.png" for name in ("dog/blue", "cat/dot", "cat/strip", "cat/poster")}
-    assert odd["train/dog/blue.png"] == "is of a single colour"
+    assert odd["train/dog/blue.png"] == "is of a single color"
     assert ("train/cat/dot.png", "is tiny: 1x1 pixels") in found.odd
     assert odd["train/cat/strip.png"] == "is very long: 60x10 pixels; most of it is cut off"
     assert odd["train/cat/poster.png"] == "is larger than most: 90x90 pixels"
 
 
-def test_recommendations_and_next_command(planted):
+def test_recommendations_and_proposal(planted):
     found = audit(load_dataset(planted), source=str(planted), data_dir="my sets")
     words = "\n".join(found.recommendations)
     for expected in (
@@ -68,9 +69,15 @@ def test_recommendations_and_next_command(planted):
     ):
         assert expected in words
     assert "no test split" not in words
-    assert found.next_command == (
-        f"counterpoise compare '{planted}' --data-dir 'my sets' --methods bl,bl-cw,balanced-softmax,ados "
-        "--draws 3 --out out/my-pets"
+    assert found.proposal == Proposal(
+        source=str(planted),
+        data_dir="my sets",
+        imbalance=None,
+        ratio=None,
+        minority=None,
+        methods=("bl", "bl-cw", "balanced-softmax", "ados"),
+        repeats=3,
+        out="out/my-pets",
     )
 
 
@@ -80,11 +87,15 @@ def test_findings_are_json(planted):
     assert value["counts"]["train"] == [34, 8]
     assert value["unreadable"] == [{"path": "train/cat/broken.png", "reason": "empty file (0 bytes)"}]
     assert [group["leaks"] for group in value["duplicates"]].count(True) == 1
+    assert list(value) == [*(field.name for field in fields(Audit)[:-1]), "recommendations"]
 
 
 def test_balanced_built_in_set_is_to_be_made_imbalanced():
     found = audit(load_dataset("digits"), source="digits")
-    assert "--imbalance step --ratio 20 --minority 4" in found.next_command
+    proposal = found.proposal
+    assert (proposal.imbalance, proposal.ratio, proposal.minority) == ("step", 20, 4)
+    assert (proposal.source, proposal.data_dir, proposal.out) == ("digits", None, "out/digits")
+    assert audit(load_dataset("digits"), source="./digits").proposal.imbalance is None
     assert any("no test split" in words for words in found.recommendations)
     assert (found.duplicates, found.odd, found.minority) == ((), (), ())
 

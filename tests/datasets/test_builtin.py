@@ -1,7 +1,8 @@
-"""Built-in data sets, read from small files in the published formats, and from real ones if at hand."""
+"""Built-in datasets, read from small files in the published formats, and from real ones if at hand."""
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 import subprocess
@@ -15,9 +16,15 @@ import pytest
 from datasets_helpers import REAL_DATA, encoded, picture
 from PIL import Image
 
-from counterpoise.datasets import DATASETS, load_dataset, make_splits, resolve_data_dir
-from counterpoise.datasets.builtin import mnist_rb
-from counterpoise.datasets.builtin._torchvision import open_torchvision
+from counterpoise.datasets import (
+    DATASETS,
+    DatasetRecord,
+    load_dataset,
+    make_splits,
+    mnist_rb,
+    resolve_data_dir,
+)
+from counterpoise.datasets.torchvision import open_torchvision
 from counterpoise.exceptions import DataError
 
 
@@ -41,14 +48,15 @@ def write_idx(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
 
 def test_records_are_those_promised():
     names = "cifar10 cifar100 digits fashion-mnist gtsrb mnist mnist-rb stl10 svhn"
-    assert list(DATASETS) == names.split()
-    for name, record in DATASETS.items():
-        assert record.name == name
+    assert DATASETS.names == tuple(names.split())
+    for record in DATASETS:
         assert record.title
+        assert record.source
+        assert len(record.classes) in (0, record.num_classes)
         assert record.where
 
 
-def test_digits_are_spread_over_all_grey_levels():
+def test_digits_are_spread_over_all_gray_levels():
     from sklearn.datasets import load_digits
 
     data = load_dataset("digits")
@@ -83,7 +91,7 @@ def test_data_folder_from_the_environment(tmp_path, monkeypatch):
     assert resolve_data_dir() == Path.home() / ".cache/counterpoise"
 
 
-@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"digits"}))
+@pytest.mark.parametrize("name", sorted(set(DATASETS.names) - {"digits"}))
 def test_missing_files_without_a_network(tmp_path, no_network, name, capsys):
     with pytest.raises(
         DataError, match=r"could not be downloaded \(.*\); put .* there, or point `data_dir`"
@@ -209,6 +217,77 @@ def test_gtsrb_format(tmp_path, in_memory):
         load_dataset("gtsrb", data_dir=tmp_path, strict=True)
 
 
+@pytest.mark.parametrize("layout", ["gray", "color", "channels first"])
+def test_torchvision_arrays_need_a_record_only(tmp_path, monkeypatch, layout):
+    """Classes of torchvision differ in the order of axes and in the names of options and attributes."""
+    import torchvision.datasets
+
+    pixels = np.random.default_rng(0).integers(
+        0, 256, (4, 1 if layout == "gray" else 3, 5, 6), dtype=np.uint8
+    )
+    stored = {"gray": pixels[:, 0], "color": pixels.transpose(0, 2, 3, 1), "channels first": pixels}[layout]
+
+    class ByFlag:
+        classes = ("no", "yes")
+
+        def __init__(self, root: str, train: bool = True, download: bool = False) -> None:
+            self.data, self.targets = stored[: None if train else 2], [0, 1, 1, 0][: None if train else 2]
+
+    class BySplit:
+        def __init__(self, root: str, split: str = "train", download: bool = False) -> None:
+            count = {"train": None, "test": 2}[split]
+            self.data, self.labels = stored[:count], np.array([0, 1, 1, 0])[:count]
+
+    kind = BySplit if layout == "channels first" else ByFlag
+    monkeypatch.setattr(torchvision.datasets, "Mushrooms", kind, raising=False)
+    record = DatasetRecord(
+        name="mushrooms",
+        num_classes=2,
+        channels=pixels.shape[1],
+        image_size=(5, 6),
+        train_size=4,
+        test_size=2,
+        where="mushrooms/",
+        classes=("no", "yes") if kind is BySplit else (),
+        torchvision="Mushrooms",
+    )
+    data = record.build(tmp_path)
+    assert (data.name, data.classes, data.image_size) == ("mushrooms", ("no", "yes"), (5, 6))
+    assert np.array_equal(data.train.images, pixels)
+    assert data.train.labels.tolist() == [0, 1, 1, 0]
+    assert data.test is not None
+    assert (len(data.test), data.test.paths[1]) == (2, "mushrooms/test/00001")
+
+
+def test_other_packages_add_datasets(tmp_path):
+    (tmp_path / "fungi.py").write_text(
+        """
+import numpy as np
+from counterpoise.datasets import DatasetRecord, dataset_from_arrays
+
+record = DatasetRecord(
+    name="fungi", target="fungi:build", num_classes=2, channels=1, image_size=(4, 4), train_size=6, test_size=0,
+    where="nothing",
+)
+
+def build(record, data_dir):
+    return dataset_from_arrays(np.zeros((6, 4, 4), np.uint8), np.arange(6) % 2, name=record.name)
+"""
+    )
+    (tmp_path / "fungi-1.dist-info").mkdir()
+    (tmp_path / "fungi-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: fungi\nVersion: 1\n")
+    entry_points = "[counterpoise.datasets]\nfungi = fungi:record\n"
+    (tmp_path / "fungi-1.dist-info/entry_points.txt").write_text(entry_points)
+    code = (
+        "from counterpoise.datasets import load_dataset; print(load_dataset('fungi').train.labels.tolist())"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "[0, 1, 0, 1, 0, 1]\n"
+
+
 # -- mnist-rb
 # ----------------------------------------------------------------------------------------------------
 
@@ -217,20 +296,20 @@ def test_digit_covers_its_background():
     """Where the digit is white the picture is white; where it is black, the photograph shows."""
     rng = np.random.default_rng(0)
     photograph = rng.integers(0, 200, (50, 60), dtype=np.uint8)
-    black = mnist_rb.make_pictures(np.zeros((5, 28, 28), np.uint8), [photograph], rng)
+    black = mnist_rb.compose_images(np.zeros((5, 28, 28), np.uint8), [photograph], rng)
     windows = np.lib.stride_tricks.sliding_window_view(photograph, (28, 28)).reshape(-1, 28, 28)
     for picture_ in black:
         assert (windows == picture_).all(axis=(1, 2)).any()
     half = np.zeros((1, 28, 28), np.uint8)
     half[0, 10:18, 10:18] = 255
-    assert (mnist_rb.make_pictures(half, [photograph], rng)[0, 12:16, 12:16] == 255).all()
+    assert (mnist_rb.compose_images(half, [photograph], rng)[0, 12:16, 12:16] == 255).all()
 
 
 def test_angles_cover_the_whole_turn():
     digit = np.zeros((28, 28), np.uint8)
     digit[2:6, 12:16] = 255  # one mark, up
     dim = np.tile(np.array([0, 30], np.uint8), (40, 20))
-    turned = mnist_rb.make_pictures(np.repeat(digit[None], 400, axis=0), [dim], np.random.default_rng(1))
+    turned = mnist_rb.compose_images(np.repeat(digit[None], 400, axis=0), [dim], np.random.default_rng(1))
     rows, columns = np.mgrid[:28, :28] - 13.5
     bright = turned > 128
     angles = np.arctan2((bright * columns).sum(axis=(1, 2)), -(bright * rows).sum(axis=(1, 2)))
@@ -254,8 +333,8 @@ def test_variants_are_ten_and_keep_the_picture():
 def test_mnist_rb_is_always_the_same(tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
     write_idx(tmp_path / "MNIST/raw", images, np.arange(60) % 10)
-    monkeypatch.setattr(mnist_rb, "TRAIN_PICTURES", 30)
-    monkeypatch.setattr(mnist_rb, "TEST_PICTURES", 50)
+    monkeypatch.setattr(mnist_rb, "TRAIN_IMAGES", 30)
+    monkeypatch.setattr(mnist_rb, "TEST_IMAGES", 50)
     first, second = (load_dataset("mnist-rb", data_dir=tmp_path) for _ in range(2))
     assert first.fingerprint == second.fingerprint
     assert first.test is not None

@@ -21,22 +21,22 @@ def test_rgb_png_keeps_its_pixels():
     assert np.array_equal(decode_image(encoded(image), 3), np.asarray(image).transpose(2, 0, 1))
 
 
-def test_colour_becomes_luma():
-    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]]], np.uint8)
+def test_color_becomes_luma():
+    colors = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]]], np.uint8)
     weights = np.array([0.299, 0.587, 0.114])
-    grey = decode_image(encoded(Image.fromarray(colours)), 1)
-    assert grey.shape == (1, 1, 4)
-    assert np.abs(grey[0, 0] - colours[0] @ weights).max() <= 1
+    gray = decode_image(encoded(Image.fromarray(colors)), 1)
+    assert gray.shape == (1, 1, 4)
+    assert np.abs(gray[0, 0] - colors[0] @ weights).max() <= 1
 
 
-def test_grey_becomes_three_equal_channels():
+def test_gray_becomes_three_equal_channels():
     image = picture(1, mode="L")
     pixels = decode_image(encoded(image), 3)
     assert np.array_equal(pixels, np.repeat(np.asarray(image)[None], 3, axis=0))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_sixteen_bit_grey_is_scaled_not_clipped(kind):
+def test_sixteen_bit_gray_is_scaled_not_clipped(kind):
     values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
     pixels = decode_image(encoded(Image.fromarray(values), kind), 1)
     assert pixels[0, 0].tolist() == [round(value / 257) for value in values[0].tolist()]
@@ -77,7 +77,7 @@ def test_transparent_parts_are_shown_on_white():
     assert pixels[:, 0].T.tolist() == [[10, 20, 30], [255, 255, 255], [127, 127, 127]]
 
 
-def test_transparent_grey_and_transparent_palette():
+def test_transparent_gray_and_transparent_palette():
     la = np.array([[[10, 255], [10, 0]]], np.uint8)
     assert decode_image(encoded(Image.fromarray(la)), 1)[0, 0].tolist() == [10, 255]
     image = Image.new("P", (2, 1))
@@ -179,14 +179,14 @@ def test_decompression_bomb_is_refused():
         read_header(io.BytesIO(bomb))
 
 
-def test_header_tells_grey_from_colour():
-    grey_palette = Image.new("P", (2, 2))
-    grey_palette.putpalette([0, 0, 0, 90, 90, 90])
-    colour_palette = Image.new("P", (2, 2))
-    colour_palette.putpalette([0, 0, 0, 90, 0, 0])
-    images = [picture(mode="L"), grey_palette, Image.new("LA", (2, 2)), colour_palette, picture()]
-    greys = [read_header(io.BytesIO(encoded(image))).grey for image in images]
-    assert greys == [True, True, True, False, False]
+def test_header_tells_gray_from_color():
+    gray_palette = Image.new("P", (2, 2))
+    gray_palette.putpalette([0, 0, 0, 90, 90, 90])
+    color_palette = Image.new("P", (2, 2))
+    color_palette.putpalette([0, 0, 0, 90, 0, 0])
+    images = [picture(mode="L"), gray_palette, Image.new("LA", (2, 2)), color_palette, picture()]
+    grays = [read_header(io.BytesIO(encoded(image))).grayscale for image in images]
+    assert grays == [True, True, True, False, False]
 
 
 def test_only_one_or_three_channels():

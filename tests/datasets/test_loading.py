@@ -59,7 +59,7 @@ def test_images_astray_in_train_are_reported(tmp_path):
     names = [f"{split}/{name}" for split in ("train", "test") for name in two_classes(2)]
     data = load_dataset(make_folder(tmp_path, *names, "train/stray.png"))
     assert data.classes == ("cat", "dog")
-    assert data.skipped == (("train/stray.png", "lies in no class folder"),)
+    assert data.skipped == (("train/stray.png", "is in no class folder"),)
 
 
 def test_name_that_is_no_text_is_reported(tmp_path):
@@ -90,7 +90,7 @@ def test_hidden_and_foreign_files_are_ignored(tmp_path):
 
 def test_image_outside_of_class_folders_is_reported(tmp_path):
     data = load_dataset(make_folder(tmp_path, *two_classes(1), "stray.png"))
-    assert data.skipped == (("stray.png", "lies in no class folder"),)
+    assert data.skipped == (("stray.png", "is in no class folder"),)
 
 
 def test_strangers_beside_train_are_named_in_a_warning(tmp_path):
@@ -111,7 +111,7 @@ def test_linked_class_folders_are_followed_but_not_in_circles(tmp_path):
     ("names", "message"),
     [
         ([], "holds no images"),
-        (["1.png", "2.png"], "lie in no class folders"),
+        (["1.png", "2.png"], "are in no class folders"),
         (["cat/1.png", "cat/2.png"], r"one class only \('cat'\)"),
         (["train/cat/1.png", "train/dog/1.png", "test/cow/1.png"], "class 'cow' is in the test split"),
         (["train/cat/1.png", "train/dog/1.png", "val/cow/1.png"], "class 'cow' is in the validation split"),
@@ -215,10 +215,10 @@ def test_class_whose_files_are_all_unreadable(tmp_path):
         load_dataset(tmp_path)
 
 
-def test_grey_only_if_all_are_grey(tmp_path):
+def test_gray_only_if_all_are_gray(tmp_path):
     make_folder(tmp_path, *two_classes(2), mode="L")
     assert load_dataset(tmp_path).train.images.shape == (4, 1, 12, 12)
-    make_folder(tmp_path, "cat/colour.png")
+    make_folder(tmp_path, "cat/color.png")
     assert load_dataset(tmp_path).train.images.shape == (5, 3, 12, 12)
 
 
@@ -242,7 +242,7 @@ def test_large_images_are_capped(tmp_path):
 
 @pytest.mark.parametrize("image_size", [0, (3, -1), (1, 2, 3), 10**9])
 def test_bad_image_size(image_size):
-    with pytest.raises(InputError, match="image_size is"):
+    with pytest.raises(InputError, match="`image_size` is"):
         load_dataset("digits", image_size=image_size)
 
 
@@ -370,7 +370,7 @@ def test_csv(tmp_path):
     [
         ("", "is empty; expected the columns"),
         ("path,label\n", "lists no images"),
-        ("path,label,colour\n1.png,a,red\n", "line 1: unknown column 'colour'"),
+        ("path,label,color\n1.png,a,red\n", "line 1: unknown column 'color'"),
         ("path,split\n1.png,train\n", "line 1: column 'label' is missing"),
         ("path,label,label\n1.png,a,a\n", "line 1: a column is named twice"),
         ("path,label\n1.png,a\nno.png,b\n", r"line 3: no file no\.png"),
@@ -469,8 +469,8 @@ def test_read_images_from_files_folders_and_zips(tmp_path):
     )
     assert [int(images[index].sum()) for index in range(5)] == [int(pixels(s).sum()) for s in (0, 2, 1, 0, 0)]
     assert skipped == ((f"{folder}/broken.jpg", "empty file (0 bytes)"),)
-    grey, _, _ = read_images(folder / "b.png", channels=1, image_size=(4, 6))
-    assert grey[0].shape == (1, 4, 6)
+    gray, _, _ = read_images(folder / "b.png", channels=1, image_size=(4, 6))
+    assert gray[0].shape == (1, 4, 6)
 
 
 def test_read_images_that_cannot(tmp_path):

@@ -170,7 +170,7 @@ def test_create_profile_takes_what_the_profile_needs_and_no_more():
         create_profile("natural", ratio=3)
     with pytest.raises(InputError, match="'linear' takes no minority"):
         create_profile("linear", ratio=3, minority=2)
-    with pytest.raises(InputError, match="'step' needs a minority; give --minority"):
+    with pytest.raises(InputError, match="'step' needs a minority; give `minority`"):
         create_profile("step", ratio=3)
     with pytest.raises(UnknownNameError, match="did you mean 'step'"):
         create_profile("stap", ratio=3)

@@ -206,7 +206,7 @@ def test_manifest_that_is_no_json(tmp_path):
 
 def test_manifest_of_other_images_is_refused():
     manifest = make_splits(toy_dataset([30, 30]))
-    with pytest.raises(DataError, match="this split was made for data set 'toy'"):
+    with pytest.raises(DataError, match="this split was made for dataset 'toy'"):
         manifest.apply(toy_dataset([30, 30], seed=7))
     with pytest.raises(DataError, match="this split was made for"):
         manifest.apply(load_dataset("digits"))

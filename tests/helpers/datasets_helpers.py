@@ -1,4 +1,4 @@
-"""Small folders, zips and data sets for the tests of datasets."""
+"""Small folders, zips and datasets for the tests of datasets."""
 
 from __future__ import annotations
 

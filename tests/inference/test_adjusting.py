@@ -190,7 +190,7 @@ def test_what_is_wrong_is_said_before_an_image_is_read(base, spec, options, erro
 
 def test_images_of_another_data_set_are_refused(base, dataset, tmp_path):
     other = dataclasses.replace(dataset, name="other")
-    with pytest.raises(DataError, match="this split was made for data set 'blobs'"):
+    with pytest.raises(DataError, match="this split was made for dataset 'blobs'"):
         adjust(base, other, "class-thresholds", tmp_path / "adjusted")
     assert not (tmp_path / "adjusted").exists()
 

@@ -1,4 +1,4 @@
-"""Images and labels in: built-in sets, folders, zips, CSVs; imbalance profiles; split manifests; the audit.
+"""Datasets: built-in ones, folders, zips and CSVs; imbalance profiles; split manifests; the audit.
 
 Examples
 --------
@@ -12,7 +12,7 @@ Examples
 
 from __future__ import annotations
 
-from counterpoise.datasets.auditing import Audit, DuplicateGroup, OddImage, audit
+from counterpoise.datasets.auditing import Audit, DuplicateGroup, OddImage, Proposal, audit
 from counterpoise.datasets.builtin import DATASETS, DatasetRecord
 from counterpoise.datasets.decoding import decode_image, resize_images
 from counterpoise.datasets.image_files import ImageFile, ImageFiles
@@ -25,12 +25,14 @@ from counterpoise.datasets.images import (
 )
 from counterpoise.datasets.inputs import read_images
 from counterpoise.datasets.loading import load_dataset, resolve_data_dir
+from counterpoise.datasets.parallel import OnProgress
 from counterpoise.datasets.profiles import (
     PROFILES,
     ImbalanceProfile,
     LinearImbalance,
     LongTailImbalance,
     NaturalImbalance,
+    ProfileDict,
     StepImbalance,
     create_profile,
     make_imbalance,
@@ -53,6 +55,9 @@ __all__ = [
     "LongTailImbalance",
     "NaturalImbalance",
     "OddImage",
+    "OnProgress",
+    "ProfileDict",
+    "Proposal",
     "SkippedFile",
     "SplitManifest",
     "StepImbalance",

@@ -1,33 +1,32 @@
-"""What is in a data set, what is wrong with it, and what to do next."""
+"""Audit of a dataset: contents, faults, recommendations, and a comparison to run next."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from counterpoise.datasets.builtin import DATASETS
 from counterpoise.datasets.image_files import ImageFiles
 from counterpoise.datasets.images import ImageDataset, ImageSplit, SkippedFile
-from counterpoise.datasets.parallel import Progress, map_indices
+from counterpoise.datasets.parallel import OnProgress, map_indices
 from counterpoise.datasets.splits import find_minority
 from counterpoise.exceptions import CounterpoiseError
 
-_TINY_SIDE = 4  # pixels: less shows nothing
-_FAR_FROM_MEDIAN = 4  # a side this many times larger or smaller than the median one is odd
-_LONG_SHAPE = 4  # an image this many times longer than wide loses most of itself in a square
+_TINY_SIDE = 4  # pixels
+_SIZE_FACTOR = 4  # a side this many times larger or smaller than the median one is odd
+_LONG_SHAPE = 4  # center-cropping removes most of an image this many times longer than wide
 _BALANCED_BELOW = 1.5  # imbalance ratio
 _FEW_IMAGES = 10  # per class
 
 
 class OddImage(NamedTuple):
-    """An image that can be read but looks wrong."""
+    """Readable image that looks wrong."""
 
     path: str
     reason: str
@@ -35,17 +34,7 @@ class OddImage(NamedTuple):
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Images with the same pixels (or, if not in memory, the same bytes).
-
-    Parameters
-    ----------
-    paths : tuple of str
-        Their names.
-    splits : tuple of str
-        The split of each.
-    classes : tuple of str
-        The class of each.
-    """
+    """Images with the same pixels (or, if not in memory, the same bytes), with the split and class of each."""
 
     paths: tuple[str, ...]
     splits: tuple[str, ...]
@@ -53,45 +42,41 @@ class DuplicateGroup:
 
     @property
     def leaks(self) -> bool:
-        """Whether the picture is in more than one split."""
+        """Whether the image is in more than one split."""
         return len(set(self.splits)) > 1
 
     @property
     def conflicts(self) -> bool:
-        """Whether the picture has more than one label."""
+        """Whether the image has more than one label."""
         return len(set(self.classes)) > 1
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """Settings of a comparison that suits a dataset; those of a profile are None unless it is to be thinned."""
+
+    source: str
+    data_dir: str | None
+    imbalance: str | None
+    ratio: float | None
+    minority: int | None
+    methods: tuple[str, ...]
+    repeats: int
+    out: str
+
+
+@dataclass(frozen=True)
 class Audit:
-    """The findings about a data set.
+    """Findings about a dataset.
 
     Parameters
     ----------
-    name : str
-        The data set's name.
-    classes : tuple of str
-        Class names.
-    channels : int
-        1 for grey, 3 for colour.
-    image_size : (int, int)
-        (height, width) in pixels that images are brought to.
     counts : dict of str to tuple of int
         Images per class in each split.
     imbalance_ratio : float
         Largest over smallest class of the training images.
     minority : tuple of int
         Minority classes of the training images (thesis Definition 1.3).
-    unreadable : tuple of SkippedFile
-        Files that are left out.
-    duplicates : tuple of DuplicateGroup
-        Pictures that occur more than once.
-    odd : tuple of OddImage
-        Images that look wrong.
-    recommendations : tuple of str
-        What to do, in plain words, the most urgent first.
-    next_command : str
-        The command to type next.
     """
 
     name: str
@@ -104,8 +89,7 @@ class Audit:
     unreadable: tuple[SkippedFile, ...]
     duplicates: tuple[DuplicateGroup, ...]
     odd: tuple[OddImage, ...]
-    recommendations: tuple[str, ...]
-    next_command: str
+    proposal: Proposal
 
     @property
     def leaks(self) -> tuple[DuplicateGroup, ...]:
@@ -117,15 +101,20 @@ class Audit:
         """Duplicates with different labels."""
         return tuple(group for group in self.duplicates if group.conflicts)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the findings as JSON-able values."""
+    @property
+    def recommendations(self) -> tuple[str, ...]:
+        """Advice, the most urgent first."""
+        return (*_about_faults(self), *_about_counts(self))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the findings, without the proposal, as JSON-able values."""
         value = asdict(self)
+        del value["proposal"]
         value["unreadable"] = [item._asdict() for item in self.unreadable]
         value["odd"] = [item._asdict() for item in self.odd]
-        value["duplicates"] = [
-            {**asdict(group), "leaks": group.leaks, "conflicts": group.conflicts} for group in self.duplicates
-        ]
-        return value
+        for group, entry in zip(self.duplicates, value["duplicates"], strict=True):
+            entry.update(leaks=group.leaks, conflicts=group.conflicts)
+        return {**value, "recommendations": self.recommendations}
 
 
 def audit(
@@ -134,24 +123,18 @@ def audit(
     source: str | None = None,
     data_dir: str | None = None,
     minority_ratio: float = 2.0,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Audit:
-    """Look through a dataset.
+    """Inspect a dataset.
 
     Parameters
     ----------
-    dataset : ImageDataset
-        The images.
     source, data_dir : str, optional
-        How the user named the data, for the next command; by default the data set's name, and nothing.
+        Arguments that `dataset` was loaded with, for the proposal. `source` defaults to the dataset's name.
     minority_ratio : float
         rho' of thesis Definition 1.3: class c is a minority class iff n_c <= n_max / rho'.
     progress : callable, optional
-        Called with (done, total) while images are looked at, once per split.
-
-    Returns
-    -------
-    Audit
+        Called with (done, total), from zero for each split.
 
     Examples
     --------
@@ -163,111 +146,91 @@ def audit(
     (5.0, (1,), ('arrays/train/00000', 'arrays/train/00001'))
     """
     counts = {name: split.class_counts(dataset.num_classes) for name, split in dataset.splits.items()}
-    minority = find_minority(counts["train"], minority_ratio)
     ratio = float(counts["train"].max() / max(1, counts["train"].min()))
-    places: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
+    members: dict[bytes, list[tuple[str, str, str]]] = defaultdict(list)
     odd: list[OddImage] = []
-    broken: list[SkippedFile] = []
+    unreadable = list(dataset.skipped)
     for name, split in dataset.splits.items():
-        for index, look in enumerate(_look_through(split, progress)):
-            if isinstance(look, str):
-                broken.append(SkippedFile(split.paths[index], look))
+        for index, image in enumerate(_inspect(split, progress)):
+            if isinstance(image, str):
+                unreadable.append(SkippedFile(split.paths[index], image))
                 continue
-            places[look.digest].append((name, index))
-            if look.constant:
-                odd.append(OddImage(split.paths[index], "is of a single colour"))
+            label = dataset.classes[split.labels[index]]
+            members[image.digest].append((split.paths[index], name, label))
+            if image.constant:
+                odd.append(OddImage(split.paths[index], "is of a single color"))
         odd += _odd_sizes(split)
-    groups = [_group(dataset, members) for members in places.values() if len(members) > 1]
-    found = Audit(
+    return Audit(
         name=dataset.name,
         classes=dataset.classes,
         channels=dataset.channels,
         image_size=dataset.image_size,
-        counts={name: tuple(int(count) for count in row) for name, row in counts.items()},
+        counts={name: tuple(row.tolist()) for name, row in counts.items()},
         imbalance_ratio=ratio,
-        minority=minority,
-        unreadable=(*dataset.skipped, *broken),
-        duplicates=tuple(groups),
+        minority=find_minority(counts["train"], minority_ratio),
+        unreadable=tuple(unreadable),
+        duplicates=tuple(
+            DuplicateGroup(*zip(*equal, strict=True)) for equal in members.values() if equal[1:]
+        ),
         odd=tuple(odd),
-        recommendations=(),
-        next_command=_next_command(dataset, ratio, source or dataset.name, data_dir),
+        proposal=_propose(dataset, ratio, source or dataset.name, data_dir),
     )
-    return Audit(**{**vars(found), "recommendations": tuple(_recommend(found))})
 
 
-class _Look(NamedTuple):
+class _Inspected(NamedTuple):
     digest: bytes
     constant: bool
 
 
-def _look_through(split: ImageSplit, progress: Progress | None) -> Iterator[_Look | str]:
-    """Yield for each image what it looks like, or why it cannot be read."""
-    if isinstance(split.images, ImageFiles):
-        files = split.images
+def _inspect(split: ImageSplit, progress: OnProgress | None) -> list[_Inspected | str]:
+    """Return the facts about each image, or the reason why it cannot be read."""
+    images = split.images
 
-        def look(index: int) -> _Look | str:
-            try:
-                content = files.read_bytes(index)
-                pixels = files[index]
-            except CounterpoiseError as error:
-                return str(error)
-            return _Look(hashlib.sha256(content).digest(), _is_one_colour(pixels))
+    def inspect(index: int) -> _Inspected | str:
+        try:
+            content = images.read_bytes(index) if isinstance(images, ImageFiles) else images[index].tobytes()
+            pixels = images[index]
+        except CounterpoiseError as error:
+            return str(error)
+        constant = bool((pixels == pixels[:, :1, :1]).all())
+        return _Inspected(hashlib.sha256(content).digest(), constant)
 
-        yield from map_indices(look, len(files), progress=progress)
-        return
-    images = np.ascontiguousarray(split.images)
-    for index, pixels in enumerate(images):
-        yield _Look(hashlib.sha256(pixels.data).digest(), _is_one_colour(pixels))
-        if progress is not None and (index % 1024 == 1023 or index == len(images) - 1):
-            progress(index + 1, len(images))
-
-
-def _is_one_colour(pixels: np.ndarray) -> bool:
-    """Tell whether all pixels of one image, (C, H, W), are alike."""
-    return bool((pixels == pixels[:, :1, :1]).all())
-
-
-def _group(dataset: ImageDataset, members: list[tuple[str, int]]) -> DuplicateGroup:
-    splits = dataset.splits
-    return DuplicateGroup(
-        paths=tuple(splits[name].paths[index] for name, index in members),
-        splits=tuple(name for name, _ in members),
-        classes=tuple(dataset.classes[splits[name].labels[index]] for name, index in members),
-    )
+    if split.in_memory:
+        return map_indices(inspect, len(split), threads=False, chunk=1024, progress=progress)
+    return map_indices(inspect, len(split), progress=progress)
 
 
 def _odd_sizes(split: ImageSplit) -> Iterator[OddImage]:
-    """Yield the files whose images are tiny, very long, or of a size far from the others'."""
+    """Yield images that are tiny, very long, or of an unusual size."""
     if not split.facts:
         return
     sides = np.array([(fact.height, fact.width) for fact in split.facts], dtype=np.float64)
-    area = np.sqrt(sides.prod(axis=1))
-    usual = float(np.median(area))
-    for path, (height, width), mean_side in zip(split.paths, sides, area, strict=True):
+    mean_sides = np.sqrt(sides.prod(axis=1))
+    usual = float(np.median(mean_sides))
+    for path, (height, width), mean_side in zip(split.paths, sides, mean_sides, strict=True):
         size = f"{width:.0f}x{height:.0f} pixels"
         if min(height, width) < _TINY_SIDE:
             yield OddImage(path, f"is tiny: {size}")
         elif max(height, width) > _LONG_SHAPE * min(height, width):
             yield OddImage(path, f"is very long: {size}; most of it is cut off")
-        elif not usual / _FAR_FROM_MEDIAN <= mean_side <= usual * _FAR_FROM_MEDIAN:
+        elif not usual / _SIZE_FACTOR <= mean_side <= usual * _SIZE_FACTOR:
             yield OddImage(path, f"is {'smaller' if mean_side < usual else 'larger'} than most: {size}")
 
 
-def _recommend(found: Audit) -> Iterator[str]:
-    yield from _about_faults(found)
+def _about_counts(found: Audit) -> Iterator[str]:
     train = found.counts["train"]
     few = [name for name, count in zip(found.classes, train, strict=True) if count < _FEW_IMAGES]
     if few:
         yield (
             f"{_names(few)} {'has' if len(few) == 1 else 'have'} fewer than {_FEW_IMAGES} training images: "
-            "collect more if you can; scores of so small classes are uncertain."
+            "collect more if you can; scores of such small classes are uncertain."
         )
     if "test" not in found.counts:
         yield "There is no test split: a stratified one is made and saved with each run."
     if found.imbalance_ratio < _BALANCED_BELOW:
         yield (
-            f"The classes are about balanced (largest / smallest = {found.imbalance_ratio:.2g}): plain "
-            "training (bl) may be enough, and `imbalance` makes them imbalanced for a study."
+            f"The classes are about balanced (largest / smallest = {found.imbalance_ratio:.2g}): the baseline "
+            "(bl) may be enough, and `imbalance` makes them imbalanced for a study."
         )
     else:
         rare = [found.classes[index] for index in found.minority]
@@ -281,7 +244,7 @@ def _recommend(found: Audit) -> Iterator[str]:
 def _about_faults(found: Audit) -> Iterator[str]:
     if found.conflicts:
         group = found.conflicts[0]
-        other = next(place for place, name in enumerate(group.classes) if name != group.classes[0])
+        other = next(index for index, name in enumerate(group.classes) if name != group.classes[0])
         yield (
             f"{_number(found.conflicts, 'picture has', 'pictures have')} more than one label, such as "
             f"{group.paths[0]} ({group.classes[0]}), also {group.paths[other]} ({group.classes[other]}): "
@@ -296,8 +259,7 @@ def _about_faults(found: Audit) -> Iterator[str]:
         first = found.unreadable[0]
         yield (
             f"{_number(found.unreadable, 'file is', 'files are')} left out, such as {first.path} "
-            f"({first.reason}): "
-            "repair or remove them; `strict` makes them an error."
+            f"({first.reason}): repair or remove them; `strict` makes them an error."
         )
     rest = [group for group in found.duplicates if not group.leaks and not group.conflicts]
     if rest:
@@ -308,11 +270,11 @@ def _about_faults(found: Audit) -> Iterator[str]:
     if found.odd:
         yield (
             f"{_number(found.odd, 'image looks', 'images look')} odd, such as {found.odd[0].path}, which "
-            f"{found.odd[0].reason}: look at them."
+            f"{found.odd[0].reason}: check them."
         )
 
 
-def _number(items: Sequence[Any], one: str, many: str) -> str:
+def _number(items: Sequence[object], one: str, many: str) -> str:
     return f"{len(items):,} {one if len(items) == 1 else many}"
 
 
@@ -320,14 +282,16 @@ def _names(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more classes" if len(names) > 5 else "")
 
 
-def _next_command(dataset: ImageDataset, ratio: float, source: str, data_dir: str | None) -> str:
-    words = ["counterpoise", "compare", source]
-    if data_dir is not None:
-        words += ["--data-dir", data_dir]
-    if ratio < _BALANCED_BELOW and source in DATASETS:
-        # A balanced set for research: the thesis's case, 4 minority classes of 10.
-        minority = max(1, round(0.4 * dataset.num_classes))
-        words += ["--imbalance", "step", "--ratio", "20", "--minority", str(minority)]
-    words += ["--methods", "bl,bl-cw,balanced-softmax,ados", "--draws", "3"]
-    words += ["--out", "out/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", dataset.name).strip("-.") or "comparison")]
-    return shlex.join(words)
+def _propose(dataset: ImageDataset, ratio: float, source: str, data_dir: str | None) -> Proposal:
+    # A balanced built-in set serves research: propose the thesis's step imbalance, 4 minority classes of 10.
+    thinned = ratio < _BALANCED_BELOW and source in DATASETS
+    return Proposal(
+        source=source,
+        data_dir=data_dir,
+        imbalance="step" if thinned else None,
+        ratio=20.0 if thinned else None,
+        minority=max(1, round(0.4 * dataset.num_classes)) if thinned else None,
+        methods=("bl", "bl-cw", "balanced-softmax", "ados"),
+        repeats=3,
+        out="out/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", dataset.name).strip("-.") or "comparison"),
+    )

@@ -1,4 +1,4 @@
-"""Labelled images: one split, and a data set of up to three."""
+"""Labeled images: a split, and a dataset of up to three splits."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from counterpoise.exceptions import DataError
 
 
 class SkippedFile(NamedTuple):
-    """A file that is left out, and why."""
+    """File that is left out, with the reason."""
 
     path: str
     reason: str
 
 
 class FileFacts(NamedTuple):
-    """What is known about an image's file: a stamp of its content, and its size in pixels before resizing."""
+    """Stamp of an image file's content, and the image's size in pixels before resizing."""
 
     stamp: str
     height: int
@@ -36,15 +36,13 @@ class ImageSplit:
     Parameters
     ----------
     images : ndarray of uint8, shape (N, C, H, W), or ImageFiles
-        Pixels from 0 to 255 in memory, or files decoded one at a time: ``images[i]`` is (C, H, W) for both.
+        Pixels in memory, or files decoded on access: ``images[i]`` is (C, H, W) for both.
     labels : ndarray of int64, shape (N,)
         Class indices.
     paths : tuple of str, length N
-        A name for each image.
     facts : tuple of FileFacts, length N, optional
-        Facts about the files that the images come from.
     groups : ndarray of int64, shape (N,), optional
-        Images with the same number are variants of one picture and must not be torn apart by a split.
+        Images with the same number stay together in every split.
 
     Examples
     --------
@@ -64,7 +62,7 @@ class ImageSplit:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the pixels are decoded already."""
+        """Whether the pixels are decoded."""
         return isinstance(self.images, np.ndarray)
 
     def class_counts(self, num_classes: int) -> np.ndarray:
@@ -72,22 +70,21 @@ class ImageSplit:
         return np.bincount(self.labels, minlength=num_classes).astype(np.int64)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSplit:
-        """Return the images at `indices`, in that order, as a split of its own."""
+        """Return the images at `indices`, in that order."""
         indices = np.asarray(indices, dtype=np.int64)
-        images = self.images.subset(indices) if isinstance(self.images, ImageFiles) else self.images[indices]
+        chosen = indices.tolist()
         return ImageSplit(
-            images,
+            self.images.subset(indices) if isinstance(self.images, ImageFiles) else self.images[indices],
             self.labels[indices],
-            tuple(self.paths[index] for index in indices.tolist()),
-            None if self.facts is None else tuple(self.facts[index] for index in indices.tolist()),
+            tuple(self.paths[index] for index in chosen),
+            None if self.facts is None else tuple(self.facts[index] for index in chosen),
             None if self.groups is None else self.groups[indices],
         )
 
     def content_digest(self) -> str:
-        """Return 64 hex digits that change with any label, name or image.
+        """Return 64 hex digits that depend on every label, path and image.
 
-        Images from files count by the stamps of their files, so that it does not matter whether they are
-        decoded.
+        Images from files enter by the stamps of their files, so that decoding does not change the digest.
         """
         digest = hashlib.sha256(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
         digest.update("\0".join(self.paths).encode("utf-8", "surrogatepass"))
@@ -104,22 +101,16 @@ class ImageSplit:
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """A set of labelled images, with those splits that it came with or that a manifest gave it.
+    """Labeled images, in the splits of their source or of a manifest.
 
     Parameters
     ----------
-    name : str
-        A short name, for tables and folders.
     classes : tuple of str
-        Class names; a label is an index into them.
+        Class names, indexed by the labels.
     channels : {1, 3}
-        Grey or RGB.
+        Grayscale or RGB.
     image_size : (int, int)
         (height, width) in pixels.
-    train : ImageSplit
-        Images to learn from.
-    validation, test : ImageSplit, optional
-        Images to choose models with, and images to report on.
     skipped : tuple of SkippedFile
         Files that could not be used.
     """
@@ -135,18 +126,18 @@ class ImageDataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.classes)
 
     @property
     def splits(self) -> dict[str, ImageSplit]:
-        """The splits that exist, by name: train, validation, test."""
+        """Existing splits by name, in the order train, validation, test."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
 
     @cached_property
     def fingerprint(self) -> str:
-        """64 hex digits that change with the name, the classes, and every label, path or image."""
+        """64 hex digits that depend on the name, the classes, and every label, path and image."""
         digest = hashlib.sha256(repr((self.name, self.classes)).encode("utf-8", "surrogatepass"))
         for name, split in self.splits.items():
             digest.update(f"{name}:{split.content_digest()}".encode())
@@ -162,29 +153,21 @@ def dataset_from_arrays(
     test_images: np.ndarray | None = None,
     test_labels: np.ndarray | None = None,
 ) -> ImageDataset:
-    """Make a data set of arrays.
+    """Make a dataset of arrays.
 
     Parameters
     ----------
-    images : ndarray of uint8, shape (N, H, W) or (N, C, H, W)
-        Pixels from 0 to 255; C is 1 or 3.
-    labels : ndarray of int, shape (N,)
+    images, test_images : ndarray of uint8, shape (N, H, W) or (N, C, H, W)
+        C is 1 or 3.
+    labels, test_labels : ndarray of int, shape (N,)
         Class indices from 0.
     classes : sequence of str, optional
-        Class names; by default the numbers.
-    name : str
-        The data set's name.
-    test_images, test_labels : ndarray, optional
-        A test split of the same form.
-
-    Returns
-    -------
-    ImageDataset
+        Class names. Default: the indices.
 
     Raises
     ------
     DataError
-        If shapes, types or labels do not fit together.
+        If shapes, types or labels do not match.
 
     Examples
     --------
@@ -201,10 +184,9 @@ def dataset_from_arrays(
     test = None
     if test_images is not None and test_labels is not None:
         test = _array_split(f"{name}/test", test_images, np.asarray(test_labels), len(classes))
-        if test.images.shape[1:] != train.images.shape[1:]:
-            raise DataError(
-                f"test images have shape {test.images.shape[1:]}, training images {train.images.shape[1:]}"
-            )
+        shapes = test.images.shape[1:], train.images.shape[1:]
+        if shapes[0] != shapes[1]:
+            raise DataError(f"test images have shape {shapes[0]}, training images {shapes[1]}")
     _, channels, height, width = train.images.shape
     dataset = ImageDataset(name, tuple(classes), channels, (height, width), train, test=test)
     check_classes(dataset)
@@ -212,42 +194,29 @@ def dataset_from_arrays(
 
 
 def numbered_paths(prefix: str, count: int) -> tuple[str, ...]:
-    """Return `count` names such as ``mnist/test/00017``.
-
-    Examples
-    --------
-    >>> numbered_paths("mnist/test", 2)
-    ('mnist/test/00000', 'mnist/test/00001')
-    """
+    """Return `count` names such as ``mnist/test/00017``."""
     return tuple(f"{prefix}/{index:05d}" for index in range(count))
 
 
 def check_classes(dataset: ImageDataset) -> None:
-    """Make sure that there is something to classify.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two classes, or a class of another split has no training images.
-    """
+    """Raise a `DataError` if there are fewer than two classes, or a class has no training images."""
     if dataset.num_classes < 2:
         found = f"one class only ({dataset.classes[0]!r})" if dataset.classes else "no classes"
         raise DataError(
             f"{dataset.name} has {found}; expected a folder or label for each of at least two classes"
         )
-    counts = dataset.train.class_counts(dataset.num_classes)
+    untrained = dataset.train.class_counts(dataset.num_classes) == 0
     for split_name, split in dataset.splits.items():
-        orphans = np.flatnonzero((split.class_counts(dataset.num_classes) > 0) & (counts == 0))
+        orphans = np.flatnonzero((split.class_counts(dataset.num_classes) > 0) & untrained)
         if orphans.size:
             raise DataError(
                 f"class {dataset.classes[orphans[0]]!r} is in the {split_name} split of {dataset.name} but "
                 "has no training images; add some, or take the class out"
             )
-    if not counts.all():
-        raise DataError(
-            f"class {dataset.classes[int(np.argmin(counts))]!r} of {dataset.name} has no training images; "
-            "add some, or take the class out"
-        )
+    if untrained.any():
+        name = dataset.classes[int(np.argmax(untrained))]
+        fault = "has no training images; add some, or take the class out"
+        raise DataError(f"class {name!r} of {dataset.name} {fault}")
 
 
 def _array_split(prefix: str, images: np.ndarray, labels: np.ndarray, num_classes: int) -> ImageSplit:
@@ -260,11 +229,9 @@ def _array_split(prefix: str, images: np.ndarray, labels: np.ndarray, num_classe
             "(N, H, W), (N, 1, H, W) or (N, 3, H, W)"
         )
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(
-            f"{prefix}: labels are {labels.dtype} of shape {labels.shape}; expected integers ({len(images)},)"
-        )
+        found = f"{labels.dtype} of shape {labels.shape}"
+        raise DataError(f"{prefix}: labels are {found}; expected integers ({len(images)},)")
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise DataError(
-            f"{prefix}: labels run from {labels.min()} to {labels.max()}; expected 0 to {num_classes - 1}"
-        )
+        found = f"{labels.min()} to {labels.max()}"
+        raise DataError(f"{prefix}: labels run from {found}; expected 0 to {num_classes - 1}")
     return ImageSplit(images, labels.astype(np.int64), numbered_paths(prefix, len(images)))

@@ -1,4 +1,4 @@
-"""Unlabelled images for a trained model: files, folders and zips, mixed as the user names them."""
+"""Unlabeled images for prediction: any mix of files, folders and zips."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from counterpoise.datasets.decoding import EXTENSIONS, UnreadableImageError, rea
 from counterpoise.datasets.image_files import ImageFile, ImageFiles
 from counterpoise.datasets.images import SkippedFile
 from counterpoise.datasets.listing import is_image_name, natural_key, readable_name, walk_folder
-from counterpoise.datasets.parallel import Progress, map_indices
+from counterpoise.datasets.parallel import OnProgress, map_indices
 from counterpoise.datasets.scanning import refuse_skipped
 from counterpoise.datasets.stores import FolderStore, ZipStore
 from counterpoise.exceptions import DataError
@@ -21,37 +21,33 @@ def read_images(
     channels: int,
     image_size: tuple[int, int],
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> tuple[ImageFiles, tuple[str, ...], tuple[SkippedFile, ...]]:
-    """Find the images among `inputs`; they are decoded when asked for.
+    """Find the images among `inputs`.
 
     Parameters
     ----------
     inputs : path or iterable of paths
-        Image files; folders, searched with all that lies below them; zips, read in place.
-    channels : {1, 3}
-        Grey or RGB.
-    image_size : (int, int)
-        (height, width) in pixels that every image is brought to, see `decode_image`.
+        Image files; folders, searched recursively; zips, read in place.
+    channels, image_size : int, (int, int)
+        See `decode_image`.
     strict : bool
-        Whether an unreadable file is an error rather than left out and reported.
+        Whether an unreadable file is an error rather than skipped.
     progress : callable, optional
-        Called with (done, total) while files are opened.
+        Called with (done, total).
 
     Returns
     -------
     images : ImageFiles
-        The readable images, in the order of the inputs and in natural order inside each.
+        Readable images, in the order of the inputs and in natural order inside each.
     paths : tuple of str
-        A name for each: the path as given, followed by the name inside the folder or zip.
+        Name of each: the path as given, followed by the name inside the folder or zip.
     skipped : tuple of SkippedFile
-        What could not be read, and why.
 
     Raises
     ------
     DataError
-        If an input does not exist or is no image, folder or zip, if no image can be read, or, under `strict`,
-        if any cannot.
+        If an input does not exist or has another type, if no image can be read, or, under `strict`, if any cannot.
 
     Examples
     --------
@@ -63,14 +59,17 @@ def read_images(
     ([[[0, 255]]], 'a.pgm', ())
     """
     sources = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-    found = [item for source in sources for item in _find(Path(source).expanduser())]
-    unnameable = [SkippedFile(readable_name(path), "its name is not valid UTF-8") for path, _ in found]
-    unnameable = [item for item, (path, _) in zip(unnameable, found, strict=True) if item.path != path]
-    found = [item for item in found if readable_name(item[0]) == item[0]]
+    found: list[tuple[str, ImageFile]] = []
+    skipped: list[SkippedFile] = []
+    for path, file in (item for source in sources for item in _find(Path(source).expanduser())):
+        if readable_name(path) == path:
+            found.append((path, file))
+        else:
+            skipped.append(SkippedFile(readable_name(path), "its name is not valid UTF-8"))
     if not found:
         raise DataError(f"no images in {', '.join(map(str, sources)) or 'an empty list'}; name some")
 
-    def look(index: int) -> str | None:
+    def inspect(index: int) -> str | None:
         store, name = found[index][1]
         try:
             with store.open(name) as file:
@@ -79,15 +78,14 @@ def read_images(
             return str(error)
         return None
 
-    reasons = map_indices(look, len(found), threads=False, progress=progress)
-    pairs = list(zip(found, reasons, strict=True))
-    broken = [SkippedFile(path, reason) for (path, _), reason in pairs if reason is not None]
-    skipped = (*unnameable, *broken)
-    if skipped and (strict or len(broken) == len(found)):
-        refuse_skipped("none of the images is readable" if len(broken) == len(found) else "strict", skipped)
-    good = [item for item, reason in pairs if reason is None]
+    reasons = map_indices(inspect, len(found), threads=False, progress=progress)
+    checked = list(zip(found, reasons, strict=True))
+    good = [item for item, reason in checked if reason is None]
+    skipped += [SkippedFile(path, reason) for (path, _), reason in checked if reason is not None]
+    if strict or not good:
+        refuse_skipped("strict" if good else "none of the images is readable", skipped)
     images = ImageFiles(tuple(file for _, file in good), channels, image_size)
-    return images, tuple(path for path, _ in good), skipped
+    return images, tuple(path for path, _ in good), tuple(skipped)
 
 
 def _find(path: Path) -> Iterator[tuple[str, ImageFile]]:

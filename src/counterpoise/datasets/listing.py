@@ -1,4 +1,4 @@
-"""Which image belongs to which class and split: folders, zips of folders, and CSV files."""
+"""Classes and splits of image files: folders, zips of folders, and CSV files."""
 
 from __future__ import annotations
 
@@ -17,21 +17,17 @@ from counterpoise.datasets.images import SkippedFile
 from counterpoise.datasets.stores import FolderStore, Store, ZipStore
 from counterpoise.exceptions import DataError
 
-#: What a split's folder may be called, in lower case.
+#: Split by the name of its folder, in lower case.
 SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 _CSV_COLUMNS = ("path", "label", "split")
 
 
-class Entry(NamedTuple):
-    """One image file: its name in the store, its class and its split."""
+class ListedFile(NamedTuple):
+    """Image file: its name in the store, its class and its split."""
 
     name: str
     label: str
@@ -40,26 +36,12 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """All image files of a source, not yet opened.
-
-    Parameters
-    ----------
-    name : str
-        The data set's name.
-    store : Store
-        What reads the files.
-    entries : tuple of Entry
-        Sorted by split, class and name; for a CSV in its own order.
-    classes : tuple of str
-        Class names in natural order.
-    skipped : tuple of SkippedFile
-        Image files that lie outside of any class folder.
-    """
+    """Image files of a source, not yet opened."""
 
     name: str
     store: Store
-    entries: tuple[Entry, ...]
-    classes: tuple[str, ...]
+    entries: tuple[ListedFile, ...]  # sorted by split, class and name; for a CSV in its own order
+    classes: tuple[str, ...]  # in natural order
     skipped: tuple[SkippedFile, ...] = ()
 
 
@@ -71,13 +53,13 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     >>> sorted(["class10", "class2", "Class1"], key=natural_key)
     ['Class1', 'class2', 'class10']
     """
-    pieces = re.findall(r"[0-9]+|[^0-9]+", text.casefold())
-    key = [(0, int(piece), "") if piece[0] in "0123456789" else (1, 0, piece) for piece in pieces]
+    parts = re.findall(r"[0-9]+|[^0-9]+", text.casefold())
+    key = [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts]
     return (*key, (2, 0, text))
 
 
 def is_image_name(name: str) -> bool:
-    """Tell whether a relative name is that of an image that is not hidden.
+    """Return whether a relative name is that of an image that is not hidden.
 
     Examples
     --------
@@ -88,7 +70,7 @@ def is_image_name(name: str) -> bool:
 
 
 def readable_name(name: str) -> str:
-    """Return a file's name as text that any report can hold; bytes that are no UTF-8 become ``?``."""
+    """Return a file's name as valid UTF-8; other bytes become ``?``."""
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -108,23 +90,25 @@ def list_zip(path: Path) -> Listing:
 
 
 def list_csv(path: Path) -> Listing:
-    """List the images named by the columns ``path,label[,split]`` of a CSV, relative to the CSV's folder.
-
-    Raises
-    ------
-    DataError
-        Naming the line: an unknown or missing column, a missing file, an empty or bad cell, a file named
-        twice.
-    """
-    entries = tuple(_read_csv(path))
+    """List the images in the columns ``path,label[,split]`` of a CSV; paths are relative to its folder."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            entries = tuple(_read_rows(path, csv.reader(file)))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text; save it as CSV UTF-8") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
     if not entries:
         raise DataError(f"{path} lists no images; expected a line path,label[,split] for each")
-    classes = tuple(sorted({entry.label for entry in entries}, key=natural_key))
-    return Listing(path.stem, FolderStore(path.parent), entries, classes)
+    return Listing(path.stem, FolderStore(path.parent), entries, _classes(entries))
+
+
+def _classes(entries: Iterable[ListedFile]) -> tuple[str, ...]:
+    return tuple(sorted({entry.label for entry in entries}, key=natural_key))
 
 
 def walk_folder(path: Path) -> tuple[list[str], list[str]]:
-    """Return the relative POSIX names of all files and folders below `path`; links are followed once."""
+    """Return the relative POSIX names of all files and folders below `path`; each link is followed once."""
     files: list[str] = []
     folders: list[str] = []
     seen = set()
@@ -151,22 +135,22 @@ def _is_hidden(name: str) -> bool:
 
 def _arrange(name: str, source: str, store: Store, files: Iterable[str], folders: Iterable[str]) -> Listing:
     """Read classes and splits from the names of files and folders."""
-    named = [file for file in files if is_image_name(file)]
-    skipped = [
-        SkippedFile(readable_name(file), "its name is not valid UTF-8; rename it")
-        for file in named
-        if readable_name(file) != file
-    ]
-    images = [tuple(file.split("/")) for file in named if readable_name(file) == file]
+    skipped = []
+    images: list[tuple[str, ...]] = []
+    for file in filter(is_image_name, files):
+        if readable_name(file) == file:
+            images.append(tuple(file.split("/")))
+        else:
+            skipped.append(SkippedFile(readable_name(file), "its name is not valid UTF-8; rename it"))
     if not images:
         raise DataError(f"{source} holds no images; expected a folder of images for each class")
     top = _common_top(images)
     images = [parts[len(top) :] for parts in images]
-    empty_ok = [tuple(folder.split("/")) for folder in folders if not _is_hidden(folder)]
-    below = {parts[len(top) :] for parts in empty_ok if parts[: len(top)] == top and len(parts) > len(top)}
+    shown = [tuple(folder.split("/")) for folder in folders if not _is_hidden(folder)]
+    below = {parts[len(top) :] for parts in shown if parts[: len(top)] == top and len(parts) > len(top)}
     with_splits = _has_splits(images)
     if with_splits:
-        _warn_of_strangers(source, images)
+        _warn_of_unexpected_folders(source, images)
     depth = 1 if with_splits else 0
     entries = []
     for parts in images:
@@ -174,119 +158,96 @@ def _arrange(name: str, source: str, store: Store, files: Iterable[str], folders
         if with_splits and parts[0].lower() not in SPLIT_NAMES:
             continue
         if len(parts) < depth + 2:
-            skipped.append(SkippedFile(full_name, "lies in no class folder"))
+            skipped.append(SkippedFile(full_name, "is in no class folder"))
             continue
         split = SPLIT_NAMES[parts[0].lower()] if with_splits else "train"
-        entries.append(Entry(full_name, parts[depth], split))
+        entries.append(ListedFile(full_name, parts[depth], split))
     if not entries:
-        raise DataError(f"the images of {source} lie in no class folders; expected one folder for each class")
-    _check_no_empty_class(source, entries, below, with_splits)
+        raise DataError(f"the images of {source} are in no class folders; expected one folder for each class")
+    classes = _classes(entries)
+    for parts in sorted(below):
+        trained = not with_splits or SPLIT_NAMES.get(parts[0].lower()) == "train"
+        if trained and len(parts) == depth + 1 and parts[-1] not in classes:
+            folder = "/".join(parts)
+            raise DataError(f"class folder {folder} of {source} holds no images; add some or remove it")
     entries.sort(key=lambda entry: (entry.split, natural_key(entry.label), natural_key(entry.name)))
-    classes = tuple(sorted({entry.label for entry in entries}, key=natural_key))
     return Listing(name, store, tuple(entries), classes, tuple(skipped))
 
 
 def _common_top(images: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the folders that everything lies under, above the classes or splits."""
+    """Return the folders above the classes or splits that all images share."""
     top: tuple[str, ...] = ()
     while True:
         rest = [parts[len(top) :] for parts in images]
         first = {parts[0] for parts in rest}
-        # A lone class holds images directly; a lone train/ is a split.
+        # A single class folder holds images directly; a single train/ is a split.
         if len(first) > 1 or min(len(parts) for parts in rest) < 3 or _has_splits(rest):
             return top
         top += (rest[0][0],)
 
 
 def _has_splits(images: list[tuple[str, ...]]) -> bool:
-    """Tell whether there is a train folder of folders; one that holds images itself is a class of trains."""
+    """Return whether there is a train folder of class folders; one of images is a class of trains."""
     depths = [len(parts) for parts in images if SPLIT_NAMES.get(parts[0].lower()) == "train"]
     return sum(depth >= 3 for depth in depths) > sum(depth == 2 for depth in depths)
 
 
-def _warn_of_strangers(source: str, images: list[tuple[str, ...]]) -> None:
-    strangers = Counter(parts[0] for parts in images if parts[0].lower() not in SPLIT_NAMES)
-    if strangers:
-        shown = ", ".join(f"{name} ({count} images)" for name, count in sorted(strangers.items()))
-        warnings.warn(f"{source}: ignored beside train: {shown}", stacklevel=5)
+def _warn_of_unexpected_folders(source: str, images: list[tuple[str, ...]]) -> None:
+    unexpected = Counter(parts[0] for parts in images if parts[0].lower() not in SPLIT_NAMES)
+    if unexpected:
+        shown = ", ".join(f"{name} ({count} images)" for name, count in sorted(unexpected.items()))
+        warnings.warn(f"{source}: ignored beside train: {shown}", stacklevel=6)
 
 
-def _check_no_empty_class(
-    source: str, entries: list[Entry], folders: set[tuple[str, ...]], with_splits: bool
-) -> None:
-    known = {entry.label for entry in entries}
-    for parts in sorted(folders):
-        if with_splits and SPLIT_NAMES.get(parts[0].lower()) != "train":
-            continue
-        if len(parts) == (2 if with_splits else 1) and parts[-1] not in known:
-            raise DataError(
-                f"class folder {'/'.join(parts)} of {source} holds no images; add some or remove it"
-            )
-
-
-def _read_csv(path: Path) -> Iterator[Entry]:
+def _read_rows(path: Path, reader: csv._reader) -> Iterator[ListedFile]:  # type: ignore[name-defined]
+    header: list[str] = []
+    seen: dict[str, int] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _read_rows(path, csv.reader(file))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text; save it as CSV UTF-8") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-
-
-class _Rows:
-    """The rows of a CSV with their line numbers; a broken one becomes a DataError."""
-
-    def __init__(self, path: Path, reader: csv._reader) -> None:  # type: ignore[name-defined]
-        self.path, self.reader = path, reader
-
-    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        try:
-            for row in self.reader:
-                if any(cell.strip() for cell in row):
-                    yield self.reader.line_num, [cell.strip() for cell in row]
-        except csv.Error as error:
-            raise DataError(f"{self.path}, line {self.reader.line_num}: {error}") from error
-
-
-def _read_rows(path: Path, reader: csv._reader) -> Iterator[Entry]:  # type: ignore[name-defined]
-    rows = iter(_Rows(path, reader))
-    number, header = next(rows, (1, []))
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            where = f"{path}, line {reader.line_num}"
+            if not any(cells):
+                continue
+            if not header:
+                header = cells
+                _check_header(where, header)
+                continue
+            if len(cells) != len(header):
+                raise DataError(f"{where}: found {len(cells)} cells, expected {len(header)}")
+            file = _listed_file(where, path.parent, dict(zip(header, cells, strict=True)))
+            if file.name in seen:
+                line = seen[file.name]
+                raise DataError(f"{where}: {file.name} is already named on line {line}; name each image once")
+            seen[file.name] = reader.line_num
+            yield file
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}") from error
     if not header:
         raise DataError(f"{path} is empty; expected the columns path,label and optionally split")
-    _check_header(path, number, header)
-    seen: dict[str, int] = {}
-    for number, row in rows:
-        if len(row) != len(header):
-            raise DataError(f"{path}, line {number}: found {len(row)} cells, expected {len(header)}")
-        yield _entry(path, number, dict(zip(header, row, strict=True)), seen)
 
 
-def _check_header(path: Path, number: int, header: list[str]) -> None:
-    for column in header:
-        if column not in _CSV_COLUMNS:
-            raise DataError(f"{path}, line {number}: unknown column {column!r}; expected path,label[,split]")
-    for column in _CSV_COLUMNS[:2]:
-        if column not in header:
-            raise DataError(
-                f"{path}, line {number}: column {column!r} is missing; expected path,label[,split]"
-            )
-    if len(set(header)) != len(header):
-        raise DataError(f"{path}, line {number}: a column is named twice; expected path,label[,split]")
+def _check_header(where: str, header: list[str]) -> None:
+    unknown = [column for column in header if column not in _CSV_COLUMNS]
+    missing = [column for column in _CSV_COLUMNS[:2] if column not in header]
+    if unknown:
+        fault = f"unknown column {unknown[0]!r}"
+    elif missing:
+        fault = f"column {missing[0]!r} is missing"
+    elif len(set(header)) < len(header):
+        fault = "a column is named twice"
+    else:
+        return
+    raise DataError(f"{where}: {fault}; expected path,label[,split]")
 
 
-def _entry(path: Path, number: int, row: dict[str, str], seen: dict[str, int]) -> Entry:
-    where = f"{path}, line {number}"
-    name = row["path"].replace("\\", "/")
+def _listed_file(where: str, folder: Path, row: dict[str, str]) -> ListedFile:
     for column in ("path", "label"):
         if not row[column]:
             raise DataError(f"{where}: the {column} is empty")
+    name = row["path"].replace("\\", "/")
     split = row.get("split", "").lower()
     if "split" in row and split not in SPLIT_NAMES:
         raise DataError(f"{where}: unknown split {row['split']!r}; expected train, val or test")
-    if name in seen:
-        raise DataError(f"{where}: {row['path']} is already named on line {seen[name]}; name each image once")
-    if not (path.parent / name).is_file():
-        raise DataError(f"{where}: no file {row['path']} (paths are relative to {path.parent})")
-    seen[name] = number
-    return Entry(name, row["label"], SPLIT_NAMES[split] if split else "train")
+    if not (folder / name).is_file():
+        raise DataError(f"{where}: no file {row['path']} (paths are relative to {folder})")
+    return ListedFile(name, row["label"], SPLIT_NAMES[split] if split else "train")

@@ -1,4 +1,4 @@
-"""One function that reads any source of labelled images."""
+"""`load_dataset`: one function for every source of labeled images."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from counterpoise.datasets.builtin import DATASETS, DatasetRecord
+import numpy as np
+
+from counterpoise.datasets.builtin import DATASETS
 from counterpoise.datasets.decoding import resize_images
 from counterpoise.datasets.image_files import ImageFiles
-from counterpoise.datasets.images import ImageDataset, ImageSplit
-from counterpoise.datasets.listing import list_csv, list_folder, list_zip
-from counterpoise.datasets.parallel import Progress
-from counterpoise.datasets.scanning import build_dataset, materialise, refuse_skipped
+from counterpoise.datasets.images import ImageDataset
+from counterpoise.datasets.listing import Listing, list_csv, list_folder, list_zip
+from counterpoise.datasets.parallel import OnProgress
+from counterpoise.datasets.scanning import build_dataset, load_into_memory
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 
 _LARGEST_IMAGE_SIDE = 16384
@@ -27,43 +29,37 @@ def load_dataset(
     image_size: int | tuple[int, int] | None = None,
     strict: bool = False,
     in_memory: bool | Literal["auto"] = "auto",
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> ImageDataset:
-    """Read labelled images.
+    """Load labeled images.
 
     Parameters
     ----------
     source : str or Path
-        A built-in name (see `DATASETS`; for a folder of that name write ``./name``), a folder of class
-        folders (optionally under ``train/`` and ``test/`` or ``val/``), a zip of one, or a CSV with the
-        columns ``path,label[,split]``.
+        Built-in name (see `DATASETS`; write ``./name`` for a folder of that name), folder of class folders
+        (optionally below ``train/`` and ``test/`` or ``val/``), zip of one, or CSV with the columns
+        ``path,label[,split]``.
     data_dir : str or Path, optional
-        Where built-in sets lie or are downloaded to, in torchvision's layout; by default the environment
-        variable ``COUNTERPOISE_DATA``, else ``~/.cache/counterpoise``. A relative `source` that does not
-        exist here is also looked for there.
+        Folder of the built-in datasets, in torchvision's layout, and of relative sources that do not exist in the
+        current folder. Default: the environment variable ``COUNTERPOISE_DATA``, else ``~/.cache/counterpoise``.
     image_size : int or (int, int), optional
-        Pixels: one side of a square, or (height, width). Images are scaled to just cover it, and what juts
-        out is cut off evenly. By default the size that most images have, or else a square, see
-        `choose_image_size`.
+        Side of a square, or (height, width), in pixels. Images are scaled to just cover it and center-cropped.
+        Default: the size of most images, or a square, see `choose_image_size`.
     strict : bool
-        Whether an unreadable file is an error. Otherwise it is left out and named in ``dataset.skipped``.
+        Whether an unreadable file is an error rather than left out and named in ``dataset.skipped``.
     in_memory : bool or "auto"
-        Whether files are decoded now rather than each time they are asked for; "auto" decodes up to 2 GiB.
+        Whether files are decoded now rather than on every access; "auto" decodes up to 2 GiB.
     progress : callable, optional
-        Called with (done, total) while files are read.
-
-    Returns
-    -------
-    ImageDataset
+        Called with (done, total).
 
     Raises
     ------
     UnknownNameError
         If `source` is neither a built-in name nor a path.
     DataError
-        If the source is missing, empty, damaged, has one class only, or tests a class it does not train.
+        If the source is missing, empty, damaged, has one class only, or has a test class without training images.
     InputError
-        If an option makes no sense for the source.
+        If an option does not fit the source.
 
     Examples
     --------
@@ -76,29 +72,21 @@ def load_dataset(
         raise InputError(f"in_memory is {in_memory!r}; expected True, False or 'auto'")
     folder = resolve_data_dir(data_dir)
     if str(source) in DATASETS:
-        return _load_builtin(DATASETS[str(source)], folder, size, strict, in_memory, progress)
-    path = _find(source, None if data_dir is None and "COUNTERPOISE_DATA" not in os.environ else folder)
-    if path.is_dir():
-        listing = list_folder(path)
-    elif path.suffix.lower() == ".csv":
-        listing = list_csv(path)
-    elif path.suffix.lower() == ".zip" or _is_zip(path):
-        listing = list_zip(path)
-    else:
-        raise DataError(
-            f"{path} is neither a folder nor a .zip nor a .csv; expected class folders, or a list"
-        )
+        dataset = DATASETS[str(source)].build(folder)
+        if size is not None and size != dataset.image_size:
+            dataset = _resize(dataset, size)
+        if isinstance(dataset.train.images, ImageFiles):
+            return load_into_memory(dataset, in_memory, strict=strict, progress=progress)
+        if in_memory is False:
+            raise InputError(f"{source} is held in memory always; in_memory=False is for datasets of files")
+        return dataset
+    anywhere = data_dir is not None or "COUNTERPOISE_DATA" in os.environ
+    listing = _list(source, folder if anywhere else None)
     return build_dataset(listing, image_size=size, strict=strict, in_memory=in_memory, progress=progress)
 
 
 def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
-    """Return the folder of the built-in sets: `data_dir`, else ``COUNTERPOISE_DATA``, else the user's cache.
-
-    Examples
-    --------
-    >>> resolve_data_dir("sets").name
-    'sets'
-    """
+    """Return the folder of the built-in datasets: `data_dir`, ``COUNTERPOISE_DATA``, or the user's cache."""
     if data_dir is not None:
         return Path(data_dir).expanduser()
     if os.environ.get("COUNTERPOISE_DATA"):
@@ -106,25 +94,23 @@ def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "counterpoise"
 
 
-def _find(source: str | Path, data_dir: Path | None) -> Path:
-    path = Path(source).expanduser()
+def _list(source: str | Path, data_dir: Path | None) -> Listing:
+    given = Path(source).expanduser()
     try:
-        if path.exists():
-            return path
-        if data_dir is not None and (data_dir / path).exists():
-            return data_dir / path
+        path = given if data_dir is None or given.exists() else data_dir / given
+        if not path.exists():
+            if len(given.parts) > 1 or given.suffix or not str(source).strip():
+                raise DataError(f"no such file or folder: {str(source)!r}")
+            raise UnknownNameError("dataset or path", str(source), DATASETS.names)
+        if path.is_dir():
+            return list_folder(path)
+        if path.suffix.lower() == ".csv":
+            return list_csv(path)
+        if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+            return list_zip(path)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    if len(path.parts) > 1 or path.suffix or not str(source).strip():
-        raise DataError(f"no such file or folder: {str(source)!r}")
-    raise UnknownNameError("data set or path", str(source), DATASETS)
-
-
-def _is_zip(path: Path) -> bool:
-    try:
-        return zipfile.is_zipfile(path)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+        raise DataError(f"cannot read {given}: {error.strerror}") from error
+    raise DataError(f"{path} is neither a folder nor a .zip nor a .csv; expected class folders, or a list")
 
 
 def _check_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -132,32 +118,16 @@ def _check_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, in
         return None
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(size) != 2 or not all(1 <= side <= _LARGEST_IMAGE_SIDE for side in size):
-        raise InputError(f"image_size is {image_size!r}; expected one or two sides of 1 to 16384 pixels")
+        raise InputError(f"`image_size` is {image_size!r}; expected one or two sides of 1 to 16384 pixels")
     return int(size[0]), int(size[1])
 
 
-def _load_builtin(
-    record: DatasetRecord,
-    data_dir: Path,
-    image_size: tuple[int, int] | None,
-    strict: bool,
-    in_memory: bool | Literal["auto"],
-    progress: Progress | None,
-) -> ImageDataset:
-    dataset = record.build(data_dir)
-    if image_size is not None and image_size != dataset.image_size:
-        resized = {name: _resize(split, image_size) for name, split in dataset.splits.items()}
-        dataset = replace(dataset, image_size=image_size, **resized)  # type: ignore[arg-type]
-    if isinstance(dataset.train.images, ImageFiles):
-        dataset = materialise(dataset, in_memory, progress)
-    elif in_memory is False:
-        raise InputError(f"{record.name} is held in memory always; in_memory=False is for sets of files")
-    if strict:
-        refuse_skipped(dataset.name, dataset.skipped)
-    return dataset
-
-
-def _resize(split: ImageSplit, image_size: tuple[int, int]) -> ImageSplit:
-    if isinstance(split.images, ImageFiles):
-        return replace(split, images=replace(split.images, image_size=image_size))
-    return replace(split, images=resize_images(split.images, image_size))
+def _resize(dataset: ImageDataset, image_size: tuple[int, int]) -> ImageDataset:
+    splits = {}
+    for name, split in dataset.splits.items():
+        if isinstance(split.images, ImageFiles):
+            images: np.ndarray | ImageFiles = replace(split.images, image_size=image_size)
+        else:
+            images = resize_images(split.images, image_size)
+        splits[name] = replace(split, images=images)
+    return replace(dataset, image_size=image_size, **splits)  # type: ignore[arg-type]

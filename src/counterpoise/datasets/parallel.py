@@ -1,4 +1,4 @@
-"""Work on many files at once: decoders release the interpreter lock, so threads suffice."""
+"""Threads for work on many files: image decoders release the interpreter lock."""
 
 from __future__ import annotations
 
@@ -9,44 +9,36 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-#: Called with (files done, files in all) while many files are read.
-Progress = Callable[[int, int], None]
-
-_CHUNK = 64
+#: Progress callback, called with (done, total).
+OnProgress = Callable[[int, int], None]
 
 
 def map_indices(
-    function: Callable[[int], Result], count: int, *, threads: bool = True, progress: Progress | None = None
+    function: Callable[[int], Result],
+    count: int,
+    *,
+    threads: bool = True,
+    chunk: int = 64,
+    progress: OnProgress | None = None,
 ) -> list[Result]:
-    """Return ``[function(0), ..., function(count - 1)]``, computed by a few threads.
+    """Return ``[function(0), ..., function(count - 1)]``, calling `progress` after every chunk of indices.
 
-    Parameters
-    ----------
-    function : callable
-        Takes an index; must be safe to call from several threads.
-    count : int
-        How many indices.
-    threads : bool
-        Whether several threads take part: a gain only where the decoder works long without the interpreter,
-        from about 64 x 64 pixels on; smaller images take twice as long with them.
-    progress : callable, optional
-        Called from the calling thread with (done, count) after every chunk of work.
+    Threads pay off where the decoder runs long without the interpreter lock, from about 64 x 64 pixels on; smaller
+    images take twice as long with them.
 
     Examples
     --------
     >>> map_indices(lambda index: index * index, 4)
     [0, 1, 4, 9]
     """
-    if count == 0:
-        return []
 
     def work(start: int) -> list[Result]:
-        return [function(index) for index in range(start, min(start + _CHUNK, count))]
+        return [function(index) for index in range(start, min(start + chunk, count))]
 
     results: list[Result] = []
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1) if threads else 1)
     try:
-        for part in pool.map(work, range(0, count, _CHUNK)):
+        for part in pool.map(work, range(0, count, chunk)):
             results += part
             if progress is not None:
                 progress(len(results), count)

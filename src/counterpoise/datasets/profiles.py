@@ -1,7 +1,7 @@
 """Imbalance profiles: how many training images each class keeps.
 
-Notation: class c has n_c images, n_max is the largest of them, rho the imbalance ratio, C the number of
-classes. No class ever grows: one that has fewer images than its profile asks for keeps what it has.
+Notation: class c has n_c images, n_max is the largest of them, C the number of classes, rho the imbalance ratio
+`ratio`, at least 1 and at most n_max. A class that has fewer images than its profile asks for keeps what it has.
 """
 
 from __future__ import annotations
@@ -10,36 +10,46 @@ import math
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Required, TypedDict
 
 import numpy as np
 
 from counterpoise.datasets.randomness import RandomState, generator
 from counterpoise.exceptions import InputError, UnknownNameError
 
+# Wanted class sizes, and the profile's own minority classes if it names any.
+Targets = tuple[np.ndarray, tuple[int, ...] | None]
 
+
+class ProfileDict(TypedDict, total=False):
+    """Imbalance profile as JSON-able values: its name and its options."""
+
+    profile: Required[str]
+    ratio: float
+    minority: int | float | list[int]
+
+
+@dataclass(frozen=True)
 class ImbalanceProfile(ABC):
-    """Decides how many images each class keeps; a subclass fills `_targets`."""
+    """Base class of the profiles; a subclass fills `_targets`."""
 
     name: ClassVar[str]
 
-    def draw(self, counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, ...] | None]:
-        """Draw the sizes that the classes are cut down to.
+    def draw(self, counts: np.ndarray, rng: np.random.Generator) -> Targets:
+        """Return the class sizes after thinning.
 
         Parameters
         ----------
         counts : ndarray of int, shape (C,)
-            Images per class now.
-        rng : Generator
-            Where a profile's random choices come from.
+            Images per class.
 
         Returns
         -------
         kept : ndarray of int64, shape (C,)
-            Images per class afterwards, never more than now.
+            Never more than `counts`.
         minority : tuple of int or None
-            The classes that the profile itself makes minorities of, if it does.
+            The profile's own minority classes, if it names any.
 
         Raises
         ------
@@ -52,50 +62,45 @@ class ImbalanceProfile(ABC):
         targets, minority = self._targets(int(counts.max()), len(counts), rng)
         return np.minimum(counts, targets), minority
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ProfileDict:
         """Return the profile as JSON-able values."""
         return {"profile": self.name}
 
     @abstractmethod
-    def _targets(
-        self, largest: int, num_classes: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, tuple[int, ...] | None]:
-        """Return the wanted sizes, and the profile's own minority classes if it names any."""
+    def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets: ...
 
 
 @dataclass(frozen=True)
 class NaturalImbalance(ImbalanceProfile):
-    """Every class keeps all of its images.
-
-    Examples
-    --------
-    >>> NaturalImbalance().draw(np.array([5, 3]), np.random.default_rng(0))[0].tolist()
-    [5, 3]
-    """
+    """Every class keeps all of its images."""
 
     name: ClassVar[str] = "natural"
 
-    def _targets(
-        self, largest: int, num_classes: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, tuple[int, ...] | None]:
+    def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:
         return np.full(num_classes, largest), None
 
 
 @dataclass(frozen=True)
-class StepImbalance(ImbalanceProfile):
+class _RatioProfile(ImbalanceProfile):
+    ratio: float
+
+    def to_dict(self) -> ProfileDict:
+        return {"profile": self.name, "ratio": float(self.ratio)}
+
+
+@dataclass(frozen=True)
+class StepImbalance(_RatioProfile):
     """Minority classes keep floor(n_max / rho) images, the others all.
 
     Parameters
     ----------
-    ratio : float
-        rho, at least 1 and at most n_max.
     minority : int, float or sequence of int
-        How many classes, drawn at random; or which share of them (mu, between 0 and 1); or their indices.
+        Number of classes, drawn at random; or their share (mu, between 0 and 1); or their indices.
 
     References
     ----------
-    Buda, Maki, Mazurowski, "A systematic study of the class imbalance problem in convolutional neural
-    networks", Neural Networks 106 (2018), section 3.1: mu and rho.
+    Buda, Maki, Mazurowski, "A systematic study of the class imbalance problem in convolutional neural networks",
+    Neural Networks 106 (2018), section 3.1: mu and rho.
 
     Examples
     --------
@@ -104,47 +109,30 @@ class StepImbalance(ImbalanceProfile):
     """
 
     name: ClassVar[str] = "step"
-    ratio: float
     minority: int | float | Sequence[int]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ProfileDict:
         """Return the profile as JSON-able values."""
-        minority = self.minority
-        if isinstance(minority, (Sequence, np.ndarray)):
-            minority = [int(index) for index in minority]
-        elif isinstance(minority, numbers.Integral):
-            minority = int(minority)
-        else:
-            minority = float(minority)
-        return {"profile": self.name, "ratio": float(self.ratio), "minority": minority}
+        minority = np.asarray(self.minority).tolist()  # NumPy's integers are not JSON
+        return {**super().to_dict(), "minority": minority}
 
-    def _targets(
-        self, largest: int, num_classes: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, tuple[int, ...] | None]:
+    def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:
         check_ratio(self.ratio, largest)
-        minority = self._choose(num_classes, rng)
+        if isinstance(self.minority, (Sequence, np.ndarray)) and not isinstance(self.minority, str):
+            minority = _check_indices(self.minority, num_classes)
+        else:
+            count = _check_number(self.minority, num_classes)
+            minority = tuple(sorted(rng.permutation(num_classes)[:count].tolist()))
         targets = np.full(num_classes, largest)
         targets[list(minority)] = _floor(largest / self.ratio)
         return targets, minority
 
-    def _choose(self, num_classes: int, rng: np.random.Generator) -> tuple[int, ...]:
-        if isinstance(self.minority, (Sequence, np.ndarray)) and not isinstance(self.minority, str):
-            return _check_indices(self.minority, num_classes)
-        count = _check_number(self.minority, num_classes)
-        return tuple(sorted(int(index) for index in rng.permutation(num_classes)[:count]))
-
 
 @dataclass(frozen=True)
-class LinearImbalance(ImbalanceProfile):
+class LinearImbalance(_RatioProfile):
     """Class sizes fall linearly from n_max to n_max / rho over a random order of the classes.
 
-    The class at place r of that order (0 to C - 1) keeps floor(n_max - (n_max - n_max / rho) r / (C - 1))
-    images.
-
-    Parameters
-    ----------
-    ratio : float
-        rho, at least 1 and at most n_max.
+    The class at position r of that order (0 to C - 1) keeps floor(n_max - (n_max - n_max / rho) r / (C - 1)) images.
 
     Examples
     --------
@@ -153,36 +141,23 @@ class LinearImbalance(ImbalanceProfile):
     """
 
     name: ClassVar[str] = "linear"
-    ratio: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the profile as JSON-able values."""
-        return {"profile": self.name, "ratio": float(self.ratio)}
-
-    def _targets(
-        self, largest: int, num_classes: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, tuple[int, ...] | None]:
+    def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:
         check_ratio(self.ratio, largest)
         smallest = largest / self.ratio
         targets = np.empty(num_classes, np.int64)
-        for place, index in enumerate(rng.permutation(num_classes)):
-            targets[index] = _floor(largest - (largest - smallest) * place / (num_classes - 1))
+        for position, index in enumerate(rng.permutation(num_classes)):
+            targets[index] = _floor(largest - (largest - smallest) * position / (num_classes - 1))
         return targets, None
 
 
 @dataclass(frozen=True)
-class LongTailImbalance(ImbalanceProfile):
+class LongTailImbalance(_RatioProfile):
     """Class i, in the order given, keeps floor(n_max rho^(-i / (C - 1))) images.
-
-    Parameters
-    ----------
-    ratio : float
-        rho, at least 1 and at most n_max.
 
     References
     ----------
-    Cao et al., "Learning imbalanced datasets with label-distribution-aware margin loss", NeurIPS 2019,
-    section 4.
+    Cao et al., "Learning imbalanced datasets with label-distribution-aware margin loss", NeurIPS 2019, section 4.
 
     Examples
     --------
@@ -191,15 +166,8 @@ class LongTailImbalance(ImbalanceProfile):
     """
 
     name: ClassVar[str] = "long-tail"
-    ratio: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the profile as JSON-able values."""
-        return {"profile": self.name, "ratio": float(self.ratio)}
-
-    def _targets(
-        self, largest: int, num_classes: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, tuple[int, ...] | None]:
+    def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:
         check_ratio(self.ratio, largest)
         sizes = [largest * self.ratio ** (-index / (num_classes - 1)) for index in range(num_classes)]
         return np.array([_floor(size) for size in sizes], dtype=np.int64), None
@@ -214,23 +182,14 @@ PROFILES: dict[str, type[ImbalanceProfile]] = {
 def create_profile(
     name: str, *, ratio: float | None = None, minority: int | float | Sequence[int] | None = None
 ) -> ImbalanceProfile:
-    """Return the profile called `name`.
-
-    Parameters
-    ----------
-    name : str
-        A name in `PROFILES`.
-    ratio : float, optional
-        The imbalance ratio; needed by all but natural.
-    minority : int, float or sequence of int, optional
-        See `StepImbalance`, which alone takes it and needs it.
+    """Return a profile by name.
 
     Raises
     ------
     UnknownNameError
-        If there is no such profile.
+        If the name is not in `PROFILES`.
     InputError
-        If an option is missing, or given to a profile that has no use for it.
+        If the profile requires an option that is missing, or does not accept one.
 
     Examples
     --------
@@ -240,30 +199,30 @@ def create_profile(
     if name not in PROFILES:
         raise UnknownNameError("imbalance profile", name, PROFILES)
     kind = PROFILES[name]
-    wanted: list[str] = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    required = [field.name for field in fields(kind)]
     given = {key: value for key, value in (("ratio", ratio), ("minority", minority)) if value is not None}
     for key in given:
-        if key not in wanted:
-            raise InputError(f"imbalance {name!r} takes no {key}; leave it out or choose another imbalance")
-    for key in wanted:
+        if key not in required:
+            raise InputError(
+                f"imbalance {name!r} takes no {key}; leave `{key}` out or choose another `imbalance`"
+            )
+    for key in required:
         if key not in given:
-            raise InputError(f"imbalance {name!r} needs a {key}; give --{key}")
+            raise InputError(f"imbalance {name!r} needs a {key}; give `{key}`")
     return kind(**given)
 
 
 def make_imbalance(
     labels: np.ndarray, profile: ImbalanceProfile, *, random_state: RandomState = None
 ) -> np.ndarray:
-    """Choose the images that an imbalance profile keeps.
+    """Choose the images that an imbalance profile keeps, at random within each class.
 
     Parameters
     ----------
     labels : array of int, shape (N,)
         Class indices from 0.
-    profile : ImbalanceProfile
-        How many images each class keeps. Which ones is drawn at random.
     random_state : int, Generator, RandomState or None
-        Seed. Under the same one, what a step keeps at a higher ratio is part of what it keeps at a lower one.
+        Seed. With the same seed, a step profile keeps a subset of what it keeps at a lower ratio.
 
     Returns
     -------
@@ -273,7 +232,7 @@ def make_imbalance(
     Raises
     ------
     InputError
-        If the labels are no class indices, or the profile does not fit them.
+        If the labels are not class indices, or the profile does not fit them.
 
     Examples
     --------
@@ -288,26 +247,22 @@ def make_imbalance(
 def thin(
     labels: np.ndarray, profile: ImbalanceProfile, rng: np.random.Generator, num_classes: int = 0
 ) -> tuple[np.ndarray, tuple[int, ...] | None]:
-    """Return the kept indices, ascending, and the profile's own minority classes if it names any."""
+    """Return the kept indices, ascending, and the profile's own minority classes."""
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or (labels.size and labels.min() < 0):
         raise InputError(
             f"labels are {labels.dtype} of shape {labels.shape}; expected class indices from 0, (N,)"
         )
     counts = np.bincount(labels, minlength=num_classes)
     kept, minority = profile.draw(counts, rng)
-    # Every class is shuffled whole, cut or not, so that a lower ratio keeps all that a higher one keeps.
+    # Shuffling every class whole, thinned or not, makes a lower ratio keep all that a higher one keeps.
     chosen = [rng.permutation(np.flatnonzero(labels == index))[: kept[index]] for index in range(len(counts))]
     return np.sort(np.concatenate(chosen)).astype(np.int64), minority
 
 
 def check_ratio(ratio: float, largest: int) -> None:
-    """Make sure that `ratio` leaves each class an image when the largest class has `largest`."""
-    if (
-        isinstance(ratio, bool)
-        or not isinstance(ratio, numbers.Real)
-        or not math.isfinite(ratio)
-        or ratio < 1
-    ):
+    """Raise unless `ratio` leaves each class an image when the largest class has `largest`."""
+    number = isinstance(ratio, numbers.Real) and not isinstance(ratio, bool)
+    if not (number and math.isfinite(ratio) and ratio >= 1):
         raise InputError(
             f"imbalance ratio is {ratio!r}; expected a number of at least 1 (largest / smallest class)"
         )
@@ -319,7 +274,7 @@ def check_ratio(ratio: float, largest: int) -> None:
 
 
 def _floor(size: float) -> int:
-    """Round down, but not from 9.9999999999 to 9 where the formula means 10."""
+    """Round down, tolerating rounding errors such as 9.9999999999 for 10."""
     return math.floor(size + 1e-9)
 
 

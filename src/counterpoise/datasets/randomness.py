@@ -1,4 +1,4 @@
-"""One way to turn a seed into a generator."""
+"""Random states and the generators made of them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,19 @@ import numpy as np
 
 from counterpoise.exceptions import InputError
 
-#: What the field takes for a random state.
+#: Accepted values of ``random_state``.
 RandomState = int | np.random.Generator | np.random.RandomState | None
 
 
 def generator(random_state: RandomState) -> np.random.Generator:
-    """Return a NumPy generator; one that is given is passed through.
-
-    Examples
-    --------
-    >>> int(generator(0).integers(100)) == int(generator(0).integers(100))
-    True
-    """
+    """Return a NumPy generator for a random state; a generator is returned as it is."""
     if random_state is None or isinstance(random_state, np.random.Generator):
         return np.random.default_rng(random_state)
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31))
-    if (
-        isinstance(random_state, numbers.Integral)
-        and not isinstance(random_state, bool)
-        and random_state >= 0
-    ):
-        return np.random.default_rng(int(random_state))
-    raise InputError(f"random_state is {random_state!r}; expected a seed of 0 or more, a generator or None")
+    integer = isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool)
+    if not integer or random_state < 0:
+        raise InputError(
+            f"random_state is {random_state!r}; expected a seed of 0 or more, a generator or None"
+        )
+    return np.random.default_rng(int(random_state))

@@ -1,10 +1,10 @@
-"""Split manifests: which image is for training, choosing and testing; made once, saved, hashed, reused."""
+"""Split manifests: training, validation and test images, drawn once, hashed, saved and reloaded."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from counterpoise.datasets.images import ImageDataset, check_classes
-from counterpoise.datasets.profiles import ImbalanceProfile, NaturalImbalance, thin
+from counterpoise.datasets.profiles import ImbalanceProfile, NaturalImbalance, ProfileDict, thin
 from counterpoise.datasets.randomness import RandomState, generator
 from counterpoise.exceptions import DataError, InputError
 from counterpoise.files import content_hash, read_json, write_text
@@ -23,24 +23,16 @@ _SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class SplitManifest:
-    """Which images of a data set make up the three splits.
+    """Three splits of a dataset.
 
     Parameters
     ----------
-    dataset : str
-        The data set's name.
-    fingerprint : str
-        The fingerprint of the data set that the indices belong to.
-    classes : tuple of str
-        Class names.
     sources : dict of str to str
-        For each split, the split of the data set that its indices count in.
+        For each split, the split of the dataset that its indices refer to.
     train, validation, test : ndarray of int64
-        Indices, ascending. Training indices are those left by the imbalance profile.
+        Indices, ascending. Training indices are those that the imbalance profile keeps.
     minority : tuple of int
-        The minority classes for reporting: a step profile's own, else those of thesis Definition 1.3.
-    profile : dict
-        The imbalance profile as JSON-able values.
+        Minority classes for reporting: a step profile's own, else those of thesis Definition 1.3.
     counts : dict of str to list of int
         Images per class in each split.
     """
@@ -53,16 +45,16 @@ class SplitManifest:
     validation: np.ndarray
     test: np.ndarray
     minority: tuple[int, ...]
-    profile: dict[str, Any]
+    profile: ProfileDict
     counts: dict[str, list[int]]
 
     @cached_property
     def hash(self) -> str:
-        """64 hex digits over everything in the manifest."""
+        """64 hex digits that depend on the whole manifest."""
         return content_hash(self._to_dict())
 
     def save(self, path: str | Path) -> None:
-        """Write the manifest to `path` as JSON, with its hash."""
+        """Write the manifest and its hash as JSON."""
         value = {**self._to_dict(), "hash": self.hash}
         write_text(Path(path), json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
 
@@ -73,31 +65,23 @@ class SplitManifest:
         Raises
         ------
         RunFolderError
-            If the file is missing or no JSON.
+            If the file is missing or not JSON.
         DataError
-            If it is no manifest, or was changed after it was saved.
+            If it is not a manifest, or was changed after it was saved.
         """
         value = read_json(Path(path))
         try:
             if value["format"] != _FORMAT:
-                raise DataError(
-                    f"{path} has manifest format {value['format']!r}; this version reads {_FORMAT}"
-                )
-            indices = {name: np.array(value[name], dtype=np.int64).reshape(-1) for name in _SPLITS}
-            manifest = cls(
-                value["dataset"],
-                value["fingerprint"],
-                tuple(value["classes"]),
-                value["sources"],
-                minority=tuple(value["minority"]),
-                profile=value["profile"],
-                counts=value["counts"],
-                **indices,
-            )
+                found = value["format"]
+                raise DataError(f"{path} has manifest format {found!r}; this version reads {_FORMAT}")
+            known = {field.name: value[field.name] for field in fields(cls)}
+            known |= {name: np.array(value[name], dtype=np.int64).reshape(-1) for name in _SPLITS}
+            known |= {name: tuple(value[name]) for name in ("classes", "minority")}
+            manifest = cls(**known)
             intact = value["hash"] == manifest.hash
+        except DataError:
+            raise
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            if isinstance(error, DataError):
-                raise
             raise DataError(f"{path} is not a split manifest ({type(error).__name__}: {error})") from error
         if not intact:
             raise DataError(f"{path} was changed after it was saved (its hash differs); make the split again")
@@ -113,7 +97,7 @@ class SplitManifest:
         """
         if dataset.fingerprint != self.fingerprint:
             raise DataError(
-                f"this split was made for data set {self.dataset!r} ({self.fingerprint[:12]}), but "
+                f"this split was made for dataset {self.dataset!r} ({self.fingerprint[:12]}), but "
                 f"{dataset.name!r} is {dataset.fingerprint[:12]}: images, labels or names differ; "
                 "use the same data or split again"
             )
@@ -144,38 +128,29 @@ def make_splits(
     minority_ratio: float = 2.0,
     random_state: RandomState = 0,
 ) -> SplitManifest:
-    """Divide a data set into training, validation and test images, and thin the training images.
+    """Split a dataset into training, validation and test images, and thin the training images.
 
-    A test split is taken from the training images only if the data set has none, a validation split likewise;
-    both are stratified: every class gives round(fraction * n_c) images, at least one if it has three or more,
-    and always keeps one for training. Only then the profile thins what is left for training, so that
-    validation and test keep the natural class shares and thinned-away images come back nowhere. Images of one
-    group stay together.
+    A test split is drawn from the training images only if the dataset has none, a validation split likewise. Both are
+    stratified: every class gives round(fraction * n_c) images, at least one if it has three or more, and keeps at
+    least one for training. The profile then thins the remaining training images, so that validation and test keep the
+    natural class shares and removed images are in no split. Images of one group stay together.
 
     Parameters
     ----------
-    dataset : ImageDataset
-        Images with labels.
-    profile : ImbalanceProfile, optional
-        How the training images are thinned; by default not at all.
     validation_fraction : float
         Share of the training images, 0 to below 1. 0 makes an empty validation split.
     test_fraction : float
         Share of all images, above 0 and below 1.
     minority_ratio : float
-        rho' of thesis Definition 1.3: class c is a minority class iff n_c <= n_max / rho', by its training
-        images. A step profile's own list of minority classes wins.
+        rho' of thesis Definition 1.3: class c is a minority class iff n_c <= n_max / rho', by its training images. A
+        step profile's own minority classes take precedence.
     random_state : int, Generator, RandomState or None
-        Seed. The test and validation images do not depend on the profile.
-
-    Returns
-    -------
-    SplitManifest
+        The test and validation images do not depend on the profile.
 
     Raises
     ------
     DataError
-        If there are fewer than two classes, or a class has a single image.
+        If there are fewer than two classes, or a class has only one image.
     InputError
         If a fraction, ratio or profile is out of range.
 
@@ -186,44 +161,31 @@ def make_splits(
     >>> make_splits(data, profile=StepImbalance(8, minority=[1])).counts
     {'train': [72, 9], 'validation': [8, 8], 'test': [20, 20]}
     """
-    _check_fraction("validation_fraction", validation_fraction, allow_zero=True)
-    _check_fraction("test_fraction", test_fraction, allow_zero=False)
-    if not minority_ratio >= 1:
-        raise InputError(f"minority_ratio is {minority_ratio!r}; expected a number of at least 1")
-    check_classes(dataset)
-    profile = NaturalImbalance() if profile is None else profile
-    _check_singles(dataset)
+    _check(dataset, validation_fraction, test_fraction, minority_ratio)
     test_rng, validation_rng, thinning_rng = generator(random_state).spawn(3)
     sources = {name: name if name in dataset.splits else "train" for name in _SPLITS}
     chosen = {name: np.arange(len(split)) for name, split in dataset.splits.items()}
-    later = dataset.validation is None and validation_fraction > 0
     if dataset.test is None:
-        chosen["train"], chosen["test"] = _carve(
-            dataset, chosen["train"], test_fraction, 2 if later else 1, test_rng
-        )
+        keep = 2 if dataset.validation is None and validation_fraction > 0 else 1
+        chosen["train"], chosen["test"] = _carve(dataset, chosen["train"], test_fraction, keep, test_rng)
     if dataset.validation is None:
         chosen["train"], chosen["validation"] = _carve(
             dataset, chosen["train"], validation_fraction, 1, validation_rng
         )
-    kept, own_minority = thin(
-        dataset.train.labels[chosen["train"]], profile, thinning_rng, dataset.num_classes
-    )
+    labels = dataset.train.labels[chosen["train"]]
+    profile = NaturalImbalance() if profile is None else profile
+    kept, minority = thin(labels, profile, thinning_rng, dataset.num_classes)
     chosen["train"] = chosen["train"][kept]
-    counts = {
-        name: np.bincount(
-            dataset.splits[sources[name]].labels[chosen[name]], minlength=dataset.num_classes
-        ).tolist()
-        for name in _SPLITS
-    }
-    minority = own_minority
-    if minority is None:
-        minority = find_minority(np.array(counts["train"]), minority_ratio)
+    counts = {}
+    for name in _SPLITS:
+        part = dataset.splits[sources[name]].labels[chosen[name]]
+        counts[name] = np.bincount(part, minlength=dataset.num_classes).tolist()
     return SplitManifest(
         dataset.name,
         dataset.fingerprint,
         dataset.classes,
         sources,
-        minority=minority,
+        minority=find_minority(np.array(counts["train"]), minority_ratio) if minority is None else minority,
         profile=profile.to_dict(),
         counts=counts,
         **{name: chosen[name].astype(np.int64) for name in _SPLITS},
@@ -231,9 +193,7 @@ def make_splits(
 
 
 def find_minority(counts: np.ndarray, minority_ratio: float = 2.0) -> tuple[int, ...]:
-    """Return the minority classes: those with n_c <= n_max / minority_ratio (thesis Definition 1.3).
-
-    The largest classes are never minorities, even at a ratio of 1.
+    """Return the classes with n_c <= n_max / minority_ratio and n_c < n_max (thesis Definition 1.3).
 
     Examples
     --------
@@ -242,48 +202,43 @@ def find_minority(counts: np.ndarray, minority_ratio: float = 2.0) -> tuple[int,
     """
     counts = np.asarray(counts)
     largest = counts.max(initial=0)
-    return tuple(
-        int(index) for index in np.flatnonzero((counts <= largest / minority_ratio) & (counts < largest))
-    )
+    return tuple(np.flatnonzero((counts <= largest / minority_ratio) & (counts < largest)).tolist())
 
 
-def _carve(
-    dataset: ImageDataset, available: np.ndarray, fraction: float, keep: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Part `available` indices into those that stay, at least `keep` per class, and a share that goes."""
-    labels = dataset.train.labels
-    groups = np.arange(len(labels)) if dataset.train.groups is None else dataset.train.groups
-    taken = []
-    for index in range(dataset.num_classes):
-        members = available[labels[available] == index]
-        pictures = np.unique(groups[members])
-        at_least = 1 if len(np.unique(groups[labels == index])) >= 3 else 0
-        count = _share(len(pictures), fraction, at_least, keep)
-        taken.append(members[np.isin(groups[members], rng.permutation(pictures)[:count])])
-    share = np.sort(np.concatenate(taken)).astype(np.int64)
-    return np.setdiff1d(available, share, assume_unique=True), share
-
-
-def _share(count: int, fraction: float, at_least: int, keep: int) -> int:
-    """Return how many of `count` pictures go: `fraction` of them, rounded, within the two bounds."""
-    if fraction == 0:
-        return 0
-    wanted = max(math.floor(count * fraction + 0.5), at_least)
-    return max(0, min(wanted, count - keep))
-
-
-def _check_singles(dataset: ImageDataset) -> None:
-    counts = dataset.train.class_counts(dataset.num_classes)
-    if counts.min() < 2:
-        name = dataset.classes[int(np.argmin(counts))]
+def _check(
+    dataset: ImageDataset, validation_fraction: float, test_fraction: float, minority_ratio: float
+) -> None:
+    if not 0 <= validation_fraction < 1:
+        raise InputError(
+            f"`validation_fraction` is {validation_fraction!r}; expected a share from 0 to below 1"
+        )
+    if not 0 < test_fraction < 1:
+        raise InputError(f"`test_fraction` is {test_fraction!r}; expected a share above 0 to below 1")
+    if not minority_ratio >= 1:
+        raise InputError(f"`minority_ratio` is {minority_ratio!r}; expected a number of at least 1")
+    check_classes(dataset)
+    class_counts = dataset.train.class_counts(dataset.num_classes)
+    if class_counts.min() < 2:
+        name = dataset.classes[int(np.argmin(class_counts))]
         raise DataError(
             f"class {name!r} of {dataset.name} has one training image; at least 2 are needed, and 3 to also "
             "validate and test: add images or take the class out"
         )
 
 
-def _check_fraction(name: str, value: float, *, allow_zero: bool) -> None:
-    if not (0 <= value < 1 if allow_zero else 0 < value < 1):
-        raise InputError(
-            f"{name} is {value!r}; expected a share {'from 0' if allow_zero else 'above 0'} to below 1"
-        )
+def _carve(
+    dataset: ImageDataset, available: np.ndarray, fraction: float, keep: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divide `available` indices into those that stay, at least `keep` groups per class, and a share."""
+    labels = dataset.train.labels
+    groups = np.arange(len(labels)) if dataset.train.groups is None else dataset.train.groups
+    taken = []
+    for index in range(dataset.num_classes):
+        members = available[labels[available] == index]
+        candidates = np.unique(groups[members])
+        at_least = 1 if len(np.unique(groups[labels == index])) >= 3 else 0
+        wanted = max(math.floor(len(candidates) * fraction + 0.5), at_least) if fraction > 0 else 0
+        count = max(0, min(wanted, len(candidates) - keep))
+        taken.append(members[np.isin(groups[members], rng.permutation(candidates)[:count])])
+    share = np.sort(np.concatenate(taken)).astype(np.int64)
+    return np.setdiff1d(available, share, assume_unique=True), share

@@ -1,4 +1,4 @@
-"""Where image files lie: in a folder or inside a zip, read in place."""
+"""Stores of image files: a folder, or a zip that is read in place."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import os
 import re
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, NamedTuple
 
 from counterpoise.datasets.decoding import UnreadableImageError
 from counterpoise.exceptions import DataError
 
-# Images are compressed already, so honest zips of them hardly shrink. A zip is taken for a bomb when one
-# member over 50 MB shrank by more than 200, or when all together are over 1 GiB and shrank by more than 100.
+# Compressed images hardly shrink in a zip. It is a bomb if a member over 50 MB shrank by more than 200, or if all
+# members together are over 1 GiB and shrank by more than 100.
 _BOMB_MEMBER_BYTES, _BOMB_MEMBER_RATIO = 50_000_000, 200
 _BOMB_TOTAL_BYTES, _BOMB_TOTAL_RATIO = 2**30, 100
 _LARGEST_FILE = 2**29
@@ -22,45 +23,38 @@ _HEAD_BYTES = 16384
 _TAIL_BYTES = 1024
 
 
-class Store(Protocol):
-    """A place that holds files by name."""
+class Store(ABC):
+    """Files by name."""
 
     def read(self, name: str) -> bytes:
-        """Return the whole content of one file."""
+        """Return the content of a file."""
+        with self.open(name) as file:
+            return file.read()
 
+    @abstractmethod
     def open(self, name: str) -> IO[bytes]:
-        """Open one file for reading, seekable."""
+        """Open a file for reading, seekable."""
 
+    @abstractmethod
     def stamp(self, name: str) -> str:
-        """Return a short text that changes when the file's content does, without reading all of it."""
+        """Return a short text that depends on the file's content, without reading all of it."""
 
 
-class FolderStore:
-    """Files on disk, named relative to a folder.
-
-    Parameters
-    ----------
-    root : Path
-        The folder; absolute names are taken as they are.
-    """
+class FolderStore(Store):
+    """Files on disk, named relative to a folder; absolute names are allowed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def read(self, name: str) -> bytes:
-        """Return the whole content of one file."""
-        with self.open(name) as file:
-            return file.read()
-
     def open(self, name: str) -> IO[bytes]:
-        """Open one file for reading."""
+        """Open a file for reading."""
         try:
             return (self.root / name).open("rb")
         except OSError as error:
             raise UnreadableImageError(error.strerror or str(error)) from error
 
     def stamp(self, name: str) -> str:
-        """Return size and checksum of the file's two ends."""
+        """Return the size, and the checksum of both ends."""
         with self.open(name) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
@@ -69,27 +63,18 @@ class FolderStore:
             return f"{size:x}-{zlib.crc32(file.read(), checksum):08x}"
 
 
-class ZipStore:
-    """Files inside a zip, read in place; every process opens its own handle.
-
-    Parameters
-    ----------
-    path : Path
-        The zip file.
-    """
+class ZipStore(Store):
+    """Files inside a zip; every process opens its own handle."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._opened: _OpenZip | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type[ZipStore], tuple[Path]]:
+        return ZipStore, (self.path,)
 
     def names(self) -> list[str]:
-        """Return the names of all files and (ending in a slash) folders inside.
+        """Return the names of all files and folders (these end in a slash).
 
         Raises
         ------
@@ -101,37 +86,36 @@ class ZipStore:
         return list(opened.members)
 
     def read(self, name: str) -> bytes:
-        """Return the whole content of one file; its checksum is verified."""
+        """Return the content of a file, after verifying its checksum."""
         opened = self._open()
         member = opened.members[name]
         if member.file_size > _LARGEST_FILE:
             raise UnreadableImageError(f"{member.file_size / 1e9:.1f} GB is too large for one image")
         try:
             return opened.archive.read(member)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            OSError,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
             raise UnreadableImageError(f"damaged inside the zip ({error})") from error
 
     def open(self, name: str) -> IO[bytes]:
-        """Open one file for reading."""
+        """Open a file for reading."""
         return BytesIO(self.read(name))
 
     def stamp(self, name: str) -> str:
-        """Return size and checksum from the zip's directory."""
+        """Return the size and the checksum in the zip's directory."""
         member = self._open().members[name]
         return f"{member.file_size:x}-{member.CRC:08x}"
 
     def _open(self) -> _OpenZip:
-        # A forked child shares the parent's file position, so a handle serves only the process that opened
-        # it. Threads that get here together may each open one: wasteful, but harmless.
+        # A forked child shares the parent's file position, so a handle serves only the process that opened it.
+        # Concurrent threads may each open one, which is harmless.
         if self._opened is None or self._opened.process != os.getpid():
-            archive = _open_zip(self.path)
+            try:
+                archive = zipfile.ZipFile(self.path)
+            except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+                fault = f"is not a usable zip ({error}); pack it again or download it again"
+                raise DataError(f"{self.path} {fault}") from error
+            except OSError as error:
+                raise DataError(f"cannot read {self.path}: {error.strerror or error}") from error
             members = {_posix(member.filename): member for member in archive.infolist()}
             self._opened = _OpenZip(os.getpid(), archive, members)
         return self._opened
@@ -143,43 +127,28 @@ class _OpenZip(NamedTuple):
     members: dict[str, zipfile.ZipInfo]
 
 
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
-        raise DataError(
-            f"{path} is not a usable zip ({error}); pack it again or download it again"
-        ) from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-
-
 def _posix(name: str) -> str:
-    """Return the member's name with forward slashes: some Windows programs write backward ones."""
+    """Replace the backslashes that some Windows programs write."""
     return name.replace("\\", "/")
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     for member in members:
-        _check_member(path, member)
+        name = _posix(member.filename)
+        if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
+            raise DataError(f"{path} names a file outside of itself ({member.filename!r}); it is not read")
+        if member.flag_bits & 1:
+            raise DataError(f"{path} is encrypted ({member.filename!r}); pack it again without a password")
+        size, packed = member.file_size, member.compress_size
+        if size > _BOMB_MEMBER_BYTES and size > _BOMB_MEMBER_RATIO * packed:
+            raise DataError(
+                f"{path} holds a zip bomb: {member.filename!r} would unpack from {packed:,} "
+                f"to {size:,} bytes; it is not read"
+            )
     total = sum(member.file_size for member in members)
     packed = sum(member.compress_size for member in members)
     if total > _BOMB_TOTAL_BYTES and total > _BOMB_TOTAL_RATIO * packed:
         raise DataError(
             f"{path} would unpack {packed / 1e6:.1f} MB to {total / 1e9:.1f} GB: that is a zip bomb; "
             "it is not read"
-        )
-
-
-def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
-    name = _posix(member.filename)
-    if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
-        raise DataError(f"{path} names a file outside of itself ({member.filename!r}); it is not read")
-    if member.flag_bits & 1:
-        raise DataError(f"{path} is encrypted ({member.filename!r}); pack it again without a password")
-    large = member.file_size > _BOMB_MEMBER_BYTES
-    if large and member.file_size > _BOMB_MEMBER_RATIO * member.compress_size:
-        raise DataError(
-            f"{path} holds a zip bomb: {member.filename!r} would unpack from {member.compress_size:,} "
-            f"to {member.file_size:,} bytes; it is not read"
         )

@@ -9,7 +9,14 @@ from functools import cached_property
 from typing import Any
 
 from counterpoise.config.train import TrainConfig
-from counterpoise.datasets import ImageDataset, NaturalImbalance, SplitManifest, create_profile, make_splits
+from counterpoise.datasets import (
+    ImageDataset,
+    NaturalImbalance,
+    ProfileDict,
+    SplitManifest,
+    create_profile,
+    make_splits,
+)
 from counterpoise.methods import Method, get_method
 from counterpoise.runs.identity import run_identity, split_payload, training_payload
 
@@ -20,7 +27,7 @@ class SplitPlan:
 
     Attributes
     ----------
-    profile : dict
+    profile : ProfileDict
         An imbalance profile's ``to_dict()``.
     validation_fraction, test_fraction : float
         Shares held out, in [0, 1); the second only where the data set has no test split.
@@ -32,7 +39,7 @@ class SplitPlan:
         The saved split's hash.
     """
 
-    profile: dict[str, Any] = field(default_factory=lambda: NaturalImbalance().to_dict())
+    profile: ProfileDict = field(default_factory=lambda: NaturalImbalance().to_dict())
     validation_fraction: float = 0.1
     test_fraction: float = 0.2
     minority_ratio: float = 2.0
@@ -53,7 +60,7 @@ class SplitPlan:
         """Return the split of one draw."""
         if self.manifest is not None:
             return SplitManifest.load(self.manifest)
-        profile = dict(self.profile)
+        profile: dict[str, Any] = {**self.profile}
         return make_splits(
             dataset,
             profile=create_profile(profile.pop("profile"), **profile),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from counterpoise.cli import options as o
-from counterpoise.cli.printing import advise, print_json, print_table, say
+from counterpoise.cli.printing import advise, command_line, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from counterpoise.datasets import Audit
+    from counterpoise.datasets import Audit, Proposal
 
 PANEL = "Start here"
 NAMED = 5
@@ -21,6 +21,7 @@ def command(
     as_json: o.AsJson = False,
 ) -> None:
     """Look at a dataset before training: counts, rare classes, damaged, doubled and odd images, what to do next."""
+    from counterpoise.cli.main import with_flags
     from counterpoise.cli.progress import counting
     from counterpoise.cli.running import load
     from counterpoise.datasets import audit
@@ -34,10 +35,36 @@ def command(
             minority_ratio=2.0 if minority_ratio is None else minority_ratio,
             progress=update,
         )
+    advice = tuple(map(with_flags, found.recommendations))
+    next_command = _next_command(found.proposal)
     if as_json:
-        print_json(found.to_dict())
-    else:
-        _show(found)
+        print_json({**found.to_dict(), "recommendations": advice, "next_command": next_command})
+        return
+    _show(found)
+    say()
+    for sentence in advice:
+        advise(sentence)
+    say()
+    say(f"next: {next_command}")
+
+
+def _next_command(proposal: Proposal) -> str:
+    """Return the command that runs the proposed comparison."""
+    words = ["compare", proposal.source]
+    if proposal.data_dir is not None:
+        words += ["--data-dir", proposal.data_dir]
+    if proposal.imbalance is not None:
+        words += ["--imbalance", proposal.imbalance, "--ratio", f"{proposal.ratio:g}"]
+        words += ["--minority", str(proposal.minority)]
+    words += [
+        "--methods",
+        ",".join(proposal.methods),
+        "--draws",
+        str(proposal.repeats),
+        "--out",
+        proposal.out,
+    ]
+    return command_line(*words)
 
 
 def _show(found: Audit) -> None:
@@ -55,11 +82,6 @@ def _show(found: Audit) -> None:
     _list("unreadable", [f"{item.path}: {item.reason}" for item in found.unreadable])
     _list("duplicates", [" = ".join(group.paths) for group in found.duplicates])
     _list("odd", [f"{item.path} {item.reason}" for item in found.odd])
-    say()
-    for advice in found.recommendations:
-        advise(advice)
-    say()
-    say(f"next: {found.next_command}")
 
 
 def _list(what: str, items: list[str]) -> None:

@@ -12,7 +12,7 @@ def command(as_json: AsJson = False) -> None:
     """List the built-in data sets; a folder, a zip or a CSV of your own images works as well."""
     from counterpoise.datasets import DATASETS
 
-    records = list(DATASETS.values())
+    records = list(DATASETS)
     if as_json:
         fields = (
             "name",
