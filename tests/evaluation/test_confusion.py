@@ -82,7 +82,7 @@ def test_bad_labels(true: list, predicted: list, message: str) -> None:
     ("matrix", "message"),
     [
         ([[1, 2, 3]], r"shape \(1, 3\), expected \(C, C\)"),
-        ([[0.5, 0.5], [0.0, 1.0]], "do not normalise it"),
+        ([[0.5, 0.5], [0.0, 1.0]], "do not normalize it"),
         ([[1, -1], [0, 1]], "whole numbers from 0"),
         ([[0, 0], [0, 0]], "counts no sample"),
     ],

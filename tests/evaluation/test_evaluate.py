@@ -67,7 +67,7 @@ def test_structure_and_counts() -> None:
         *("n", "all", "majority", "minority", "micro", "per_class"),
         *("confusion_matrix", "calibration_error", "flags"),
     ]
-    assert tuple(scores["all"]) == METRICS
+    assert tuple(scores["all"]) == METRICS.names
     assert scores["n"] == 200
     for index, entry in enumerate(scores["per_class"]):
         assert entry["name"] == NAMES[index]
@@ -88,7 +88,7 @@ def test_minority_changes_the_groups_only() -> None:
 def test_perfect_classifier() -> None:
     scores = evaluate([0, 1, 2], np.eye(3), classes=["a", "b", "c"], minority=[2])
     for block in ("all", "majority", "minority"):
-        assert scores[block] == dict.fromkeys(METRICS, 1.0)
+        assert scores[block] == dict.fromkeys(METRICS.names, 1.0)
     assert set(scores["micro"].values()) == {1.0}
     assert scores["calibration_error"] == 0.0
     assert scores["flags"] == []
@@ -120,7 +120,7 @@ def test_missing_class_is_left_out_and_flagged() -> None:
     missing = scores["per_class"][2]
     assert [missing[key] for key in ("support", "recall", "f1", "auc")] == [0, None, None, None]
     assert (missing["predicted"], missing["precision"]) == (1, 0.0)
-    assert scores["minority"] == dict.fromkeys(METRICS)
+    assert scores["minority"] == dict.fromkeys(METRICS.names)
     assert scores["all"] == scores["majority"]
     assert scores["all"]["recall"] == 0.75
     assert scores["all"]["precision"] == 1.0

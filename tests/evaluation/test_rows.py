@@ -23,7 +23,7 @@ def test_every_group_class_and_metric_once() -> None:
     found = {(row["classes"], row["metric"]): row["value"] for row in rows}
     assert len(rows) == len(found) == 6 * len(METRICS)
     for group in ("all", "majority", "minority"):
-        assert {metric: found[group, metric] for metric in METRICS} == scores[group]
+        assert {metric: found[group, metric] for metric in METRICS.names} == scores[group]
     for index, entry in enumerate(scores["per_class"]):
         for metric in ("precision", "recall", "specificity", "f1", "auc"):
             assert found[entry["name"], metric] == entry[metric]
@@ -53,5 +53,5 @@ def test_metrics_choose_rows() -> None:
     assert {row["metric"] for row in scores_to_rows(scores, metrics=["f1", "auc"])} == {"f1", "auc"}
     with pytest.raises(UnknownNameError, match="unknown metric 'f2'; did you mean 'f1'"):
         scores_to_rows(scores, metrics=["f2"])
-    with pytest.raises(InputError, match="pass what evaluate"):
+    with pytest.raises(InputError, match="pass the result of evaluate"):
         scores_to_rows({"n": 3})

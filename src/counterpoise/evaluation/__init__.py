@@ -1,4 +1,4 @@
-"""How good is it, and for whom? Scores, curves, thresholds, intervals and tests; NumPy in, plain numbers out.
+"""Scores, curves, intervals, statistical tests and verdicts: NumPy in, plain numbers out.
 
 Rows of a confusion matrix are true classes. An undefined value is None, never NaN.
 """
@@ -16,10 +16,29 @@ from counterpoise.evaluation.curves import (
     thin_curve,
     threshold_table,
 )
-from counterpoise.evaluation.evaluate import METRICS, evaluate, evaluate_predictions
+from counterpoise.evaluation.evaluate import (
+    GroupScores,
+    ScoreRow,
+    ScoresDict,
+    evaluate,
+    evaluate_predictions,
+    scores_to_rows,
+)
 from counterpoise.evaluation.intervals import MeanInterval, mean_interval
+from counterpoise.evaluation.metrics import (
+    GROUPS,
+    METRICS,
+    ClassGroup,
+    Degenerate,
+    Metric,
+    choosing_metric,
+    column_title,
+    compact_columns,
+    page_groups,
+    page_metrics,
+    score_title,
+)
 from counterpoise.evaluation.paired import PairedTest, holm, paired_p_value, paired_tests
-from counterpoise.evaluation.rows import GROUPS, scores_to_rows
 from counterpoise.evaluation.scores import (
     accuracy,
     class_f1_scores,
@@ -30,54 +49,53 @@ from counterpoise.evaluation.scores import (
     macro_average,
     micro_average,
 )
-from counterpoise.evaluation.thresholds import (
-    CostThreshold,
-    YoudenThreshold,
-    cost_threshold,
-    lowest_cost_threshold,
-    predict_lowest_cost,
-    predict_with_thresholds,
-    youden_threshold,
-)
+from counterpoise.evaluation.verdicts import Verdict, judge
 
 __all__ = [
     "GROUPS",
     "METRICS",
-    "CostThreshold",
+    "ClassGroup",
+    "Degenerate",
+    "GroupScores",
     "MeanInterval",
+    "Metric",
     "Outcomes",
     "PairedTest",
     "RocCurve",
     "RocCurves",
-    "YoudenThreshold",
+    "ScoreRow",
+    "ScoresDict",
+    "Verdict",
     "accuracy",
     "calibration_error",
+    "choosing_metric",
     "class_aucs",
     "class_f1_scores",
     "class_outcomes",
     "class_precisions",
     "class_recalls",
     "class_specificities",
+    "column_title",
+    "compact_columns",
     "confusion_matrix",
-    "cost_threshold",
     "evaluate",
     "evaluate_predictions",
     "geometric_mean",
     "holm",
-    "lowest_cost_threshold",
+    "judge",
     "macro_average",
     "mean_interval",
     "micro_average",
+    "page_groups",
+    "page_metrics",
     "paired_p_value",
     "paired_tests",
-    "predict_lowest_cost",
-    "predict_with_thresholds",
     "reliability_table",
     "roc_curve",
     "roc_curves",
+    "score_title",
     "scores_to_rows",
     "thin_curve",
     "threshold_table",
     "total_outcomes",
-    "youden_threshold",
 ]

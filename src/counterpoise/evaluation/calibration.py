@@ -1,4 +1,4 @@
-"""Do the probabilities mean what they say? Reliability and expected calibration error (Guo et al. 2017)."""
+"""Reliability of probabilities and expected calibration error (Guo et al. 2017)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from counterpoise.exceptions import InputError
 
 
 def reliability_table(y_true: ArrayLike, y_prob: ArrayLike, *, bins: int = 15) -> list[dict[str, Any]]:
-    """Sort the samples into bins by the probability of their predicted class, and see how often it was right.
+    """Compare confidence and accuracy in bins of the predicted class's probability.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What every function of this folder asks of its arrays; each complaint is an :class:`InputError`."""
+"""Checks of arrays; each raises :class:`InputError`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ ROUNDING = 1e-4  # half-precision softmax outputs may overshoot 1 by this much
 
 
 def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the class names as a tuple.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two, if two are equal, or if a bare string was given.
-    """
+    """Return the class names as a tuple."""
     if isinstance(classes, str):
         raise InputError(f"classes is the string {classes!r}; pass a sequence of class names")
     names = tuple(str(name) for name in classes)
@@ -32,13 +26,7 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_labels(labels: ArrayLike, *, num_classes: int, name: str = "y_true") -> np.ndarray:
-    """Return labels as int64 of shape (N,), each in 0 .. `num_classes` - 1.
-
-    Raises
-    ------
-    InputError
-        If the array is not one-dimensional, is empty, holds no whole numbers, or holds one out of range.
-    """
+    """Return labels as int64 of shape (N,), each in 0 .. `num_classes` - 1."""
     array = np.asarray(labels)
     if array.ndim != 1:
         raise InputError(f"{name} has shape {array.shape}, expected (N,): one class index for each sample")
@@ -62,13 +50,7 @@ def check_same_length(first: np.ndarray, second: np.ndarray, *, names: tuple[str
 
 
 def check_scores(scores: ArrayLike, *, name: str = "scores") -> np.ndarray:
-    """Return scores as finite float64 of shape (N,).
-
-    Raises
-    ------
-    InputError
-        If the array is not one-dimensional, is empty, or holds NaN or infinity.
-    """
+    """Return scores as finite float64 of shape (N,)."""
     array = _finite(scores, name=name)
     if array.ndim != 1:
         raise InputError(f"{name} has shape {array.shape}, expected (N,): one number for each sample")
@@ -79,11 +61,6 @@ def check_probabilities(y_prob: ArrayLike, *, num_classes: int | None = None) ->
     """Return probabilities as float64 of shape (N, C).
 
     Rows need not sum to one (one-vs-rest sigmoids do not), but every entry lies in [0, 1].
-
-    Raises
-    ------
-    InputError
-        If the shape is wrong, if a value is NaN or infinite, or if one lies outside [0, 1].
     """
     array = _finite(y_prob, name="y_prob")
     if array.ndim != 2 or (num_classes is not None and array.shape[1] != num_classes):
@@ -106,13 +83,7 @@ def check_binary(y_true: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.n
 
 
 def check_minority(minority: Sequence[int], *, num_classes: int) -> tuple[int, ...]:
-    """Return the minority class indices, ascending.
-
-    Raises
-    ------
-    InputError
-        If an index is out of range or given twice, or if no class is left for the majority.
-    """
+    """Return the minority class indices, ascending."""
     if len(minority) == 0:
         return ()
     indices = check_labels(minority, num_classes=num_classes, name="minority")

@@ -1,4 +1,4 @@
-"""The confusion matrix and what is counted in it.
+"""The confusion matrix and the outcomes counted in it.
 
 Rows are the true classes and columns the predicted ones, as in the thesis (Definition 2.2) and in
 scikit-learn. The lecture's figures have the true classes in columns (its c21 is class 1 taken for class 2):
@@ -66,18 +66,12 @@ def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, *, num_classes: int) 
 
 
 def check_matrix(matrix: ArrayLike) -> np.ndarray:
-    """Return a confusion matrix as int64 (C, C).
-
-    Raises
-    ------
-    InputError
-        If it is not square, not of whole non-negative numbers, or counts no sample at all.
-    """
+    """Return a confusion matrix as int64 (C, C): square, of whole non-negative numbers, not all 0."""
     array = np.asarray(matrix)
     if array.ndim != 2 or array.shape[0] != array.shape[1]:
         raise InputError(f"the confusion matrix has shape {array.shape}, expected (C, C)")
     if array.dtype.kind not in "iu" or (array < 0).any():
-        raise InputError("the confusion matrix must hold counts: whole numbers from 0; do not normalise it")
+        raise InputError("the confusion matrix must hold counts: whole numbers from 0; do not normalize it")
     if array.sum() == 0:
         raise InputError("the confusion matrix counts no sample, expected at least one")
     return array.astype(np.int64)

@@ -1,4 +1,4 @@
-"""ROC curves, the area under them, and what each threshold does, one class against the rest."""
+"""ROC curves, the area under them, and the outcomes at each threshold, one class against the rest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from counterpoise.exceptions import InputError
 
 
 class RocCurve(NamedTuple):
-    """A receiver operating characteristic, from (0, 0) to (1, 1).
+    """Receiver operating characteristic, from (0, 0) to (1, 1).
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class RocCurve(NamedTuple):
 
 
 class RocCurves(NamedTuple):
-    """The ROC curves of a classifier.
+    """ROC curves of a classifier.
 
     Attributes
     ----------
@@ -46,13 +46,10 @@ class RocCurves(NamedTuple):
         Each class against the rest; None for a class that has no samples, or all of them.
     macro : RocCurve or None
         The mean of the classes' curves; its area is the mean of theirs.
-    micro : RocCurve or None
-        All (sample, class) pairs pooled.
     """
 
     per_class: list[RocCurve | None]
     macro: RocCurve | None
-    micro: RocCurve | None
 
 
 def class_aucs(y_true: ArrayLike, y_prob: ArrayLike) -> list[float | None]:
@@ -121,7 +118,7 @@ def roc_curve(y_true: ArrayLike, scores: ArrayLike) -> RocCurve:
 
 
 def roc_curves(y_true: ArrayLike, y_prob: ArrayLike) -> RocCurves:
-    """Return the ROC curves of all classes against the rest, with their macro and micro averages.
+    """Return the ROC curves of all classes against the rest, and their macro average.
 
     Parameters
     ----------
@@ -138,8 +135,8 @@ def roc_curves(y_true: ArrayLike, y_prob: ArrayLike) -> RocCurves:
     Examples
     --------
     >>> curves = roc_curves([0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]])
-    >>> curves.macro.auc, curves.micro.auc, curves.per_class[1].auc
-    (1.0, 1.0, 1.0)
+    >>> curves.macro.auc, curves.per_class[1].auc
+    (1.0, 1.0)
     """
     true, prob = _checked(y_true, y_prob)
     indicator = true[:, None] == np.arange(prob.shape[1])
@@ -148,8 +145,7 @@ def roc_curves(y_true: ArrayLike, y_prob: ArrayLike) -> RocCurves:
         for index in range(prob.shape[1])
     ]
     drawn = [curve for curve in per_class if curve is not None]
-    micro = roc_curve(indicator.ravel(), prob.ravel()) if prob.shape[1] > 1 else None
-    return RocCurves(per_class, _mean_curve(drawn) if drawn else None, micro)
+    return RocCurves(per_class, _mean_curve(drawn) if drawn else None)
 
 
 def thin_curve(curve: RocCurve, *, tolerance: float = 1e-3) -> RocCurve:
@@ -158,9 +154,8 @@ def thin_curve(curve: RocCurve, *, tolerance: float = 1e-3) -> RocCurve:
     Parameters
     ----------
     curve : RocCurve
-        The full curve.
     tolerance : float, default 1e-3
-        The largest change of the area under the drawn curve that is allowed.
+        Largest allowed change of the area under the drawn curve.
 
     Returns
     -------
@@ -197,7 +192,7 @@ def thin_curve(curve: RocCurve, *, tolerance: float = 1e-3) -> RocCurve:
 
 
 def threshold_table(y_true: ArrayLike, scores: ArrayLike, thresholds: ArrayLike) -> dict[str, list[float]]:
-    """Count what each threshold gets right and wrong for one class against the rest.
+    """Count true and false positives and negatives at each threshold, for one class against the rest.
 
     Parameters
     ----------

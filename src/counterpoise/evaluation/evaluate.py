@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,26 +17,59 @@ from counterpoise.evaluation.checks import (
     check_same_length,
 )
 from counterpoise.evaluation.confusion import class_outcomes, confusion_matrix
-from counterpoise.evaluation.curves import class_aucs
-from counterpoise.evaluation.flags import score_flags
-from counterpoise.evaluation.scores import (
-    Score,
-    class_f1_scores,
-    class_precisions,
-    class_recalls,
-    class_specificities,
-    geometric_mean,
-    macro_average,
-    micro_average,
-)
+from counterpoise.evaluation.metrics import GROUPS, METRICS, Metric
+from counterpoise.evaluation.scores import macro_average, micro_average
+from counterpoise.exceptions import InputError
 
-METRICS = ("precision", "recall", "specificity", "f1", "gmean", "accuracy", "auc")
-"""The scores of a group of classes, in the order in which tables show them."""
+NAMES_SHOWN = 10
+
+GroupScores = dict[str, float | None]
+"""Metric -> value of a class group, None where it is undefined."""
+
+
+class ScoresDict(TypedDict):
+    """Scores as in ``metrics.json``.
+
+    Attributes
+    ----------
+    n : int
+        Number of samples.
+    all, majority, minority : dict of str to float or None
+        Metric -> value over the group's classes; ``minority`` is None without minority classes.
+    micro : dict of str to float
+        Scores of the totals over all classes.
+    per_class : list of dict
+        ``name``, ``support``, ``predicted``, ``tp``, ``tn``, ``fp``, ``fn`` and the metrics of one class.
+    confusion_matrix : list of list of int
+        Rows are true classes.
+    calibration_error : float or None
+        Expected calibration error over 15 bins.
+    flags : list of str
+        Warnings about these numbers, in sentences.
+    """
+
+    n: int
+    all: GroupScores
+    majority: GroupScores
+    minority: GroupScores | None
+    micro: dict[str, float]
+    per_class: list[dict[str, Any]]
+    confusion_matrix: list[list[int]]
+    calibration_error: float | None
+    flags: list[str]
+
+
+class ScoreRow(TypedDict):
+    """One score of a class group or class: a row of ``results.csv``."""
+
+    classes: str
+    metric: str
+    value: float
 
 
 def evaluate(
     y_true: ArrayLike, y_prob: ArrayLike, *, classes: Sequence[str], minority: Sequence[int] = ()
-) -> dict[str, Any]:
+) -> ScoresDict:
     """Score predicted probabilities; the predicted class is the most probable one (the first of equals).
 
     Parameters
@@ -52,12 +85,9 @@ def evaluate(
 
     Returns
     -------
-    dict
-        ``n``; ``all``, ``majority`` and ``minority`` (None if there is none), each with the macro average
-        over its classes of precision, recall, specificity, F1 and one-vs-rest AUC, with the G-mean of its
-        recalls (thesis Eqs. 2.2-2.11), and with its accuracy, the share of its samples classified correctly;
-        ``micro``; ``per_class``; ``confusion_matrix`` (rows are true classes); ``calibration_error``
-        (15 bins); ``flags``, what to know before trusting the numbers. An undefined value is None.
+    ScoresDict
+        Every metric of `METRICS` over all, majority and minority classes, scores per class, the confusion matrix,
+        the calibration error, and flags.
 
     Raises
     ------
@@ -81,19 +111,12 @@ def evaluate(
     prob = check_probabilities(y_prob, num_classes=len(names))
     true = check_labels(y_true, num_classes=len(names))
     check_same_length(true, prob, names=("y_true", "y_prob"))
-    return _scores(
-        true,
-        prob.argmax(axis=1),
-        names=names,
-        minority=minority,
-        aucs=class_aucs(true, prob),
-        calibration=calibration_error(true, prob),
-    )
+    return _scores(true, prob.argmax(axis=1), prob, names=names, minority=minority)
 
 
 def evaluate_predictions(
     y_true: ArrayLike, y_pred: ArrayLike, *, classes: Sequence[str], minority: Sequence[int] = ()
-) -> dict[str, Any]:
+) -> ScoresDict:
     """Score predicted classes where there are no probabilities.
 
     Parameters
@@ -105,8 +128,8 @@ def evaluate_predictions(
 
     Returns
     -------
-    dict
-        As :func:`evaluate`, with every ``auc`` and the ``calibration_error`` None.
+    ScoresDict
+        As :func:`evaluate`, with None for the calibration error and for metrics that need probabilities.
 
     Raises
     ------
@@ -123,58 +146,142 @@ def evaluate_predictions(
     true = check_labels(y_true, num_classes=len(names))
     predicted = check_labels(y_pred, num_classes=len(names), name="y_pred")
     check_same_length(true, predicted, names=("y_true", "y_pred"))
-    nothing: list[Score] = [None] * len(names)
-    return _scores(true, predicted, names=names, minority=minority, aucs=nothing, calibration=None)
+    return _scores(true, predicted, None, names=names, minority=minority)
+
+
+def scores_to_rows(scores: ScoresDict, *, metrics: Sequence[str] | None = None) -> list[ScoreRow]:
+    """Flatten the result of :func:`evaluate` into one row for each group or class and metric.
+
+    Parameters
+    ----------
+    scores : ScoresDict
+        Result of :func:`evaluate`, or the content of a ``metrics.json``; a metric that it lacks has no row.
+    metrics : sequence of str, optional
+        Names of `METRICS`; all by default.
+
+    Returns
+    -------
+    list of ScoreRow
+        ``classes`` is ``all``, ``majority``, ``minority``, or the class name. Undefined values have no row. A class
+        that is itself called ``all``, ``majority`` or ``minority`` appears as ``class all`` and so on, so that it is
+        never taken for a group.
+
+    Raises
+    ------
+    InputError
+        If a metric is unknown or `scores` is not such a result.
+
+    Notes
+    -----
+    A single class is scored against the rest: its accuracy is (TP + TN) / N and its G-mean is sqrt(recall *
+    specificity), as in imbalanced-learn's ``geometric_mean_score(average=None)``. That accuracy is flattered
+    by all the samples of other classes; the share of the class's own samples that were classified correctly
+    is its recall.
+
+    Examples
+    --------
+    >>> scores = evaluate_predictions([0, 0, 1, 1], [0, 0, 0, 1], classes=["cat", "dog"], minority=[1])
+    >>> for row in scores_to_rows(scores, metrics=["recall"]):
+    ...     print(row)
+    {'classes': 'all', 'metric': 'recall', 'value': 0.75}
+    {'classes': 'majority', 'metric': 'recall', 'value': 1.0}
+    {'classes': 'minority', 'metric': 'recall', 'value': 0.5}
+    {'classes': 'cat', 'metric': 'recall', 'value': 1.0}
+    {'classes': 'dog', 'metric': 'recall', 'value': 0.5}
+    """
+    chosen = [METRICS[name] for name in (METRICS.names if metrics is None else metrics)]
+    if "per_class" not in scores:
+        raise InputError("these scores have no 'per_class' entry; pass the result of evaluate(...)")
+    # A metric that is newer than the file stays undefined, also where counts would give it.
+    chosen = [metric for metric in chosen if metric.name in scores["all"]]
+    found: list[tuple[str, str, float | None]] = []
+    for group in GROUPS.names:
+        block: GroupScores = scores[group] or {}  # type: ignore[literal-required]
+        found += [(group, metric.name, block.get(metric.name)) for metric in chosen]
+    for entry in scores["per_class"]:
+        name = f"class {entry['name']}" if entry["name"] in GROUPS else entry["name"]
+        found += [(name, metric.name, _one_class(metric, entry)) for metric in chosen]
+    return [
+        {"classes": classes, "metric": metric, "value": value}
+        for classes, metric, value in found
+        if value is not None
+    ]
+
+
+def score_flags(matrix: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Return one sentence for each condition that makes a metric degenerate, with the classes it concerns.
+
+    Examples
+    --------
+    >>> score_flags(np.array([[4, 0], [3, 0]]), ["cat", "dog"])
+    ["never predicted, so precision is set to 0: 'dog'", "recall is 0, so every G-mean with it is 0: 'dog'"]
+    """
+    rules = sorted((m.degenerate for m in METRICS if m.degenerate), key=lambda rule: rule.rank)
+    found = [(rule.text, np.flatnonzero(rule.where(matrix)).tolist()) for rule in rules]
+    return [f"{text}: {_listed([classes[i] for i in indices])}" for text, indices in found if indices]
 
 
 def _scores(
     true: np.ndarray,
     predicted: np.ndarray,
+    prob: np.ndarray | None,
     *,
     names: tuple[str, ...],
     minority: Sequence[int],
-    aucs: list[Score],
-    calibration: Score,
-) -> dict[str, Any]:
+) -> ScoresDict:
     rare = check_minority(minority, num_classes=len(names))
     matrix = confusion_matrix(true, predicted, num_classes=len(names))
-    columns: dict[str, list[Score]] = {
-        "precision": class_precisions(matrix),
-        "recall": class_recalls(matrix),
-        "specificity": class_specificities(matrix),
-        "f1": class_f1_scores(matrix),
-        "auc": aucs,
+    arguments: dict[str, tuple[np.ndarray, ...]] = {"confusion": (matrix,)}
+    if prob is not None:
+        arguments["probabilities"] = (true, prob)
+    columns: dict[str, list[float | None]] = {
+        metric.name: metric.of_classes(*arguments[metric.needs])
+        if metric.needs in arguments
+        else [None] * len(names)
+        for metric in METRICS
+        if metric.of_classes is not None
     }
+
+    def group(name: str, classes: Sequence[int]) -> GroupScores:
+        present = [index for index in classes if matrix[index].sum() > 0]
+        return {
+            metric.name: _group_score(metric, arguments.get(metric.needs), columns.get(metric.name), present)
+            if name in metric.groups
+            else None
+            for metric in METRICS
+        }
+
     everything = range(len(names))
     return {
         "n": len(true),
-        "all": _group(matrix, columns, everything),
-        "majority": _group(matrix, columns, [index for index in everything if index not in rare]),
-        "minority": _group(matrix, columns, rare) if rare else None,
+        "all": group("all", everything),
+        "majority": group("majority", [index for index in everything if index not in rare]),
+        "minority": group("minority", rare) if rare else None,
         "micro": micro_average(matrix),
         "per_class": _per_class(matrix, columns, names),
         "confusion_matrix": matrix.tolist(),
-        "calibration_error": calibration,
+        "calibration_error": None if prob is None else calibration_error(true, prob),
         "flags": score_flags(matrix, names),
     }
 
 
-def _group(matrix: np.ndarray, columns: dict[str, list[Score]], group: Sequence[int]) -> dict[str, Score]:
-    """Score a group of classes, leaving out those without samples."""
-    present = [index for index in group if matrix[index].sum() > 0]
-    scores: dict[str, Score] = dict.fromkeys(METRICS)
-    if not present:
-        return scores
-    for metric, values in columns.items():
-        if any(values[index] is not None for index in present):
-            scores[metric] = macro_average(values, over=present)
-    scores["gmean"] = geometric_mean(columns["recall"], over=present)
-    scores["accuracy"] = float(np.diagonal(matrix)[present].sum() / matrix[present].sum())
-    return scores
+def _group_score(
+    metric: Metric,
+    arguments: tuple[np.ndarray, ...] | None,
+    column: list[float | None] | None,
+    present: list[int],
+) -> float | None:
+    if arguments is None or not present:
+        return None
+    if metric.of_group is not None:
+        return metric.of_group(*arguments, present)
+    if column is None or all(column[index] is None for index in present):
+        return None
+    return macro_average(column, over=present)
 
 
 def _per_class(
-    matrix: np.ndarray, columns: dict[str, list[Score]], names: tuple[str, ...]
+    matrix: np.ndarray, columns: dict[str, list[float | None]], names: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     outcomes = {name: np.atleast_1d(count) for name, count in class_outcomes(matrix)._asdict().items()}
     return [
@@ -187,3 +294,12 @@ def _per_class(
         }
         for index, name in enumerate(names)
     ]
+
+
+def _one_class(metric: Metric, entry: dict[str, Any]) -> float | None:
+    return entry.get(metric.name) if metric.of_one_class is None else metric.of_one_class(entry)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(map(repr, names[:NAMES_SHOWN])) + (f" and {more} more" if more > 0 else "")

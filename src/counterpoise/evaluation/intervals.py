@@ -1,4 +1,4 @@
-"""A mean over repeated draws, and how far it can be trusted."""
+"""Means over repeats and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from counterpoise.exceptions import InputError
 
 
 class MeanInterval(NamedTuple):
-    """The mean of `n` values with its confidence interval.
+    """Mean of `n` values with its confidence interval.
 
     Attributes
     ----------
     mean : float or None
-        None if there are no values.
+        None without values.
     low, high : float or None
-        The ends of the interval; None for fewer than two values, which tell nothing about spread.
+        Ends of the interval; None for fewer than two values, which say nothing about spread.
     n : int
-        The number of values.
+        Number of values.
     """
 
     mean: float | None
@@ -30,12 +30,12 @@ class MeanInterval(NamedTuple):
 
 
 def mean_interval(values: Iterable[float | None], *, confidence: float = 0.95) -> MeanInterval:
-    """Return the mean over draws and its Student-t confidence interval, mean ± t * s / sqrt(n).
+    """Return the mean over repeats and its Student-t confidence interval, mean ± t * s / sqrt(n).
 
     Parameters
     ----------
     values : iterable of float or None
-        One value for each draw; None and NaN (undefined) are left out.
+        One value per repeat; None and NaN (undefined) are left out.
     confidence : float, default 0.95
         In (0, 1).
 
@@ -61,7 +61,7 @@ def mean_interval(values: Iterable[float | None], *, confidence: float = 0.95) -
     array = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     array = array[~np.isnan(array)]
     if np.isinf(array).any():
-        raise InputError("found an infinite value among the draws, expected finite scores")
+        raise InputError("found an infinite value among the repeats, expected finite scores")
     n = len(array)
     if n == 0:
         return MeanInterval(None, None, None, 0)

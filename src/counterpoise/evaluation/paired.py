@@ -1,4 +1,4 @@
-"""Is one method better than another, or was it luck? Paired t-tests on the same draws, Holm-corrected."""
+"""Paired tests of two methods: t-tests over the same repeats, corrected after Holm."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ SAME = 1e-12  # differences below this are rounding
 
 
 class PairedTest(NamedTuple):
-    """Two methods compared on the draws that both have.
+    """Comparison of two methods on the repeats that both have.
 
     Attributes
     ----------
     a, b : str
-        The methods.
+        Methods.
     n : int
-        The number of draws that both have.
+        Number of repeats that both have.
     difference : float or None
-        The mean over these draws of the value of `a` minus that of `b`; None without a common draw.
+        Mean over these repeats of the value of `a` minus that of `b`; None without a common repeat.
     p_value : float or None
         Of the two-sided paired t-test, in [0, 1]; None where it cannot be computed.
     p_adjusted : float or None
@@ -39,12 +39,12 @@ class PairedTest(NamedTuple):
 
 
 def paired_tests(values: Mapping[str, Mapping[Hashable, float | None]]) -> list[PairedTest]:
-    """Compare all pairs of methods, each on the draws that both have.
+    """Compare all pairs of methods, each on the repeats that both have.
 
     Parameters
     ----------
-    values : mapping of str to mapping of draw to float or None
-        For each method its value on each draw; None and NaN (undefined) count as not having the draw.
+    values : mapping of str to mapping of repeat to float or None
+        Each method's value on each repeat; None and NaN (undefined) count as not having it.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def paired_tests(values: Mapping[str, Mapping[Hashable, float | None]]) -> list[
 
     Notes
     -----
-    Draws of one data set share most of their images, so that values are more alike than independent ones
+    Repeats on one dataset share most of their images, so that values are more alike than independent ones
     would be and p-values come out somewhat too small (Nadeau & Bengio 2003). Read them as a guard against
     luck, not as proof.
 
@@ -79,18 +79,18 @@ def paired_tests(values: Mapping[str, Mapping[Hashable, float | None]]) -> list[
 
 
 def paired_p_value(differences: Sequence[float] | np.ndarray) -> float | None:
-    """Return the two-sided p-value of the paired t-test from the differences, draw by draw.
+    """Return the two-sided p-value of the paired t-test from the differences, repeat by repeat.
 
     Parameters
     ----------
     differences : sequence of float, shape (n,)
-        Value of one method minus that of the other, on each draw.
+        Value of one method minus that of the other, on each repeat.
 
     Returns
     -------
     float or None
         1 where all differences are zero. None for fewer than two, and where all are the same but not zero:
-        nothing then tells their spread, and p = 0 would claim certainty, often from two draws on a small test
+        nothing then tells their spread, and p = 0 would claim certainty, often from two repeats on a small test
         set.
 
     Examples

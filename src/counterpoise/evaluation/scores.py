@@ -1,8 +1,6 @@
 """Scores of a confusion matrix: of each class, averaged over classes, and pooled (thesis section 2.6).
 
-One rule for what cannot be computed: it is None, never NaN. Recall and F1 of a class without samples are
-None, and so is the specificity of a class that is all there is. None is left out of every average. The
-precision of a class that has samples but was never predicted is 0.
+Rows are true classes. An undefined score is None, never NaN, and is left out of averages.
 """
 
 from __future__ import annotations
@@ -15,11 +13,8 @@ from numpy.typing import ArrayLike
 from counterpoise.evaluation.confusion import check_matrix, class_outcomes, total_outcomes
 from counterpoise.exceptions import InputError
 
-Score = float | None
-"""A score, or None where it is undefined."""
 
-
-def class_precisions(matrix: ArrayLike) -> list[Score]:
+def class_precisions(matrix: ArrayLike) -> list[float | None]:
     """Return the precision of every class, m_ii / l_i (thesis Eq. 2.1), in [0, 1].
 
     A class with samples that was never predicted has precision 0; one with neither has None.
@@ -34,7 +29,7 @@ def class_precisions(matrix: ArrayLike) -> list[Score]:
     return [0.0 if p is None and n > 0 else p for p, n in zip(precisions, array.sum(axis=1), strict=True)]
 
 
-def class_recalls(matrix: ArrayLike) -> list[Score]:
+def class_recalls(matrix: ArrayLike) -> list[float | None]:
     """Return the recall (sensitivity) of every class, m_ii / n_i (thesis Eq. 2.4), in [0, 1].
 
     None for a class without samples.
@@ -48,7 +43,7 @@ def class_recalls(matrix: ArrayLike) -> list[Score]:
     return _ratios(np.diagonal(array), array.sum(axis=1))
 
 
-def class_specificities(matrix: ArrayLike) -> list[Score]:
+def class_specificities(matrix: ArrayLike) -> list[float | None]:
     """Return the specificity of every class, TN / (TN + FP) (lecture), in [0, 1].
 
     None for a class that holds all samples.
@@ -62,7 +57,7 @@ def class_specificities(matrix: ArrayLike) -> list[Score]:
     return _ratios(outcomes.tn, outcomes.tn + outcomes.fp)
 
 
-def class_f1_scores(matrix: ArrayLike) -> list[Score]:
+def class_f1_scores(matrix: ArrayLike) -> list[float | None]:
     """Return the F1 score of every class, the harmonic mean of precision and recall (thesis Eq. 2.7).
 
     In [0, 1]. None for a class without samples; 0 where precision and recall are both 0.
@@ -78,19 +73,27 @@ def class_f1_scores(matrix: ArrayLike) -> list[Score]:
     return [score if n > 0 else None for score, n in zip(scores, np.atleast_1d(support), strict=True)]
 
 
-def accuracy(matrix: ArrayLike) -> float:
+def accuracy(matrix: ArrayLike, classes: Iterable[int] | None = None) -> float:
     """Return the share of samples classified correctly, trace / sum (thesis Eq. 2.12), in [0, 1].
+
+    Parameters
+    ----------
+    matrix : array-like of int, shape (C, C)
+        Confusion matrix; rows are true classes.
+    classes : iterable of int, optional
+        Count only samples of these classes.
 
     Examples
     --------
-    >>> accuracy([[3, 1], [0, 4]])
-    0.875
+    >>> accuracy([[3, 1], [0, 4]]), accuracy([[3, 1], [0, 4]], [0])
+    (0.875, 0.75)
     """
     array = check_matrix(matrix)
-    return float(np.trace(array) / array.sum())
+    rows = np.arange(len(array)) if classes is None else np.asarray(list(classes))
+    return float(np.diagonal(array)[rows].sum() / array[rows].sum())
 
 
-def macro_average(values: Sequence[Score], *, over: Iterable[int] | None = None) -> float:
+def macro_average(values: Sequence[float | None], *, over: Iterable[int] | None = None) -> float:
     """Return the plain mean over classes (thesis Eqs. 2.2-2.3, 2.5-2.6, 2.8-2.9).
 
     Parameters
@@ -98,7 +101,7 @@ def macro_average(values: Sequence[Score], *, over: Iterable[int] | None = None)
     values : sequence of float or None
         One value for each class; None is left out.
     over : iterable of int, optional
-        The class indices to average over; all by default.
+        Class indices to average over; all by default.
 
     Raises
     ------
@@ -110,10 +113,10 @@ def macro_average(values: Sequence[Score], *, over: Iterable[int] | None = None)
     >>> macro_average([0.5, 1.0, None])
     0.75
     """
-    return float(np.mean(_chosen(values, over)))
+    return float(np.mean(_defined(values, over)))
 
 
-def geometric_mean(values: Sequence[Score], *, over: Iterable[int] | None = None) -> float:
+def geometric_mean(values: Sequence[float | None], *, over: Iterable[int] | None = None) -> float:
     """Return the geometric mean over classes; of recalls, the G-mean (thesis Eqs. 2.10-2.11).
 
     One zero makes it 0: nothing is added to keep it off zero.
@@ -123,7 +126,7 @@ def geometric_mean(values: Sequence[Score], *, over: Iterable[int] | None = None
     values : sequence of float or None
         One non-negative value for each class, usually its recall; None is left out.
     over : iterable of int, optional
-        The class indices to average over; all by default.
+        Class indices to average over; all by default.
 
     Raises
     ------
@@ -137,24 +140,18 @@ def geometric_mean(values: Sequence[Score], *, over: Iterable[int] | None = None
     >>> geometric_mean([0.9, 0.0])
     0.0
     """
-    chosen = np.asarray(_chosen(values, over))
+    from scipy.stats import gmean
+
+    chosen = np.asarray(_defined(values, over))
     if (chosen < 0).any():
         raise InputError(f"a geometric mean needs values from 0, found {chosen.min():.4g}")
-    if (chosen == 0).any():
-        return 0.0
-    return float(np.exp(np.mean(np.log(chosen))))  # a product of many recalls would lose its digits
+    return float(gmean(chosen))
 
 
 def micro_average(matrix: ArrayLike) -> dict[str, float]:
     """Return precision, recall, specificity and F1 of the totals over all classes (lecture, "Micro average").
 
-    With one label for each sample, total FP equals total FN, so that the first, second and fourth all
-    equal the accuracy.
-
-    Returns
-    -------
-    dict
-        Keys ``precision``, ``recall``, ``specificity``, ``f1``; values in [0, 1].
+    With one label for each sample, total FP equals total FN: all but the specificity equal the accuracy.
 
     Examples
     --------
@@ -170,12 +167,14 @@ def micro_average(matrix: ArrayLike) -> dict[str, float]:
     }
 
 
-def _ratios(numerators: np.ndarray | int, denominators: np.ndarray | int) -> list[Score]:
+def _ratios(numerators: np.ndarray | int, denominators: np.ndarray | int) -> list[float | None]:
+    # The same floats as scikit-learn's scores, which take labels instead of counts. imbalanced-learn's specificity
+    # differs in the last digit.
     pairs = zip(np.atleast_1d(numerators).tolist(), np.atleast_1d(denominators).tolist(), strict=True)
     return [above / below if below else None for above, below in pairs]
 
 
-def _chosen(values: Sequence[Score], over: Iterable[int] | None) -> list[float]:
+def _defined(values: Sequence[float | None], over: Iterable[int] | None) -> list[float]:
     wanted = range(len(values)) if over is None else over
     chosen = [value for value in (values[index] for index in wanted) if value is not None]
     if not chosen:

@@ -16,7 +16,7 @@ from counterpoise._version import __version__
 from counterpoise.balance.adjust import Adjustment
 from counterpoise.balance.costs import read_costs
 from counterpoise.datasets import ImageDataset, SplitManifest
-from counterpoise.evaluation import evaluate
+from counterpoise.evaluation import ScoresDict, evaluate
 from counterpoise.exceptions import InputError, UnknownNameError
 from counterpoise.files import atomic_path, content_hash, write_json
 from counterpoise.methods import Piece
@@ -90,8 +90,8 @@ class AdjustedRun:
     """
 
     folder: RunFolder
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
+    before: ScoresDict | None
+    after: ScoresDict | None
     cost_before: float | None
     cost_after: float | None
 
@@ -230,14 +230,14 @@ def _fitted(plan: AdjustmentPlan, splits: ImageDataset, logits: np.ndarray | Non
 
 def _test_scores(
     splits: ImageDataset, minority: tuple[int, ...], logits: np.ndarray | None, adjustment: Adjustment | None
-) -> dict[str, Any] | None:
+) -> ScoresDict | None:
     if logits is None or splits.test is None:
         return None
     probabilities = softmax(logits if adjustment is None else adjustment.transform(logits))
     return evaluate(splits.test.labels, probabilities, classes=splits.classes, minority=minority)
 
 
-def _mean_cost(scores: dict[str, Any] | None, costs: np.ndarray | None) -> float | None:
+def _mean_cost(scores: ScoresDict | None, costs: np.ndarray | None) -> float | None:
     """Return the mean cost of the decisions in a confusion matrix, both with true classes in rows."""
     if scores is None or costs is None:
         return None

@@ -53,7 +53,7 @@ def method_scores(table: pd.DataFrame, method: str) -> dict[str, dict[str, dict[
     rows = table[table["method"] == method]
     scores: dict[str, dict[str, dict[str, Any]]] = {}
     for group in GROUPS:
-        for metric in METRICS:
+        for metric in METRICS.names:
             values = rows.loc[(rows["classes"] == group) & (rows["metric"] == metric), "value"].tolist()
             if values:
                 scores.setdefault(group, {})[metric] = mean_interval(values)._asdict()

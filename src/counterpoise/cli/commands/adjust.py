@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,8 +121,8 @@ def _show(plan: AdjustmentPlan, adjusted: AdjustedRun, source: str, data_dir: Pa
 
 def _show_table(
     plan: AdjustmentPlan,
-    before: dict[str, Any],
-    after: dict[str, Any],
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
     costs: tuple[float | None, float | None],
 ) -> None:
     from counterpoise.cli.running import SHOWN
