@@ -53,8 +53,8 @@ def add():
     """Adds metrics for one test."""
     added = []
 
-    def add(**fields):
-        added.append(METRICS.add(Metric(title="Miss rate", short_title="miss rate", **fields)).name)
+    def add(name, **fields):
+        added.append(METRICS.add(Metric(name, "Miss rate", "miss rate", **fields)).name)
 
     yield add
     for name in added:
@@ -99,7 +99,7 @@ def test_unknown_names_are_answered_with_the_nearest(call):
 
 
 def test_a_metric_of_classes_appears_everywhere(add):
-    add(name="misses", of_classes=class_misses, higher_is_better=False, optimum=0.0)
+    add("misses", of_classes=class_misses, higher_is_better=False, optimum=0.0)
     scores = evaluate(*PROBLEM, classes=CLASSES, minority=[2])
     assert list(scores["all"])[-1] == "misses"
     assert scores["all"]["misses"] == pytest.approx(1 - scores["all"]["recall"])
@@ -115,7 +115,7 @@ def test_a_metric_of_classes_appears_everywhere(add):
 
 
 def test_a_metric_of_a_group_needs_probabilities_where_it_says_so(add):
-    add(name="confidence", of_group=mean_confidence, needs="probabilities", groups=("all", "minority"))
+    add("confidence", of_group=mean_confidence, needs="probabilities", groups=("all", "minority"))
     scores = evaluate(*PROBLEM, classes=CLASSES, minority=[2])
     assert scores["all"]["confidence"] == pytest.approx(0.64)
     assert scores["minority"]["confidence"] == 0.5
@@ -129,7 +129,7 @@ def test_a_metric_of_a_group_needs_probabilities_where_it_says_so(add):
 
 def test_a_metric_brings_its_flag(add):
     rule = Degenerate(9, "rarely found", lambda matrix: np.diagonal(matrix) < 2)
-    add(name="misses", of_classes=class_misses, degenerate=rule)
+    add("misses", of_classes=class_misses, degenerate=rule)
     scores = evaluate_predictions([0, 0, 0, 1], [0, 0, 0, 1], classes=("a", "b"))
     assert scores["flags"] == ["rarely found: 'b'"]
 
@@ -137,7 +137,7 @@ def test_a_metric_brings_its_flag(add):
 def test_a_metric_that_an_older_file_lacks_is_not_computed_afterwards(add):
     scores = json.loads(json.dumps(evaluate(*PROBLEM, classes=CLASSES, minority=[2])))
     before = scores_to_rows(scores)
-    add(name="misses", of_classes=class_misses, of_one_class=lambda entry: entry["fn"] / entry["support"])
+    add("misses", of_classes=class_misses, of_one_class=lambda entry: entry["fn"] / entry["support"])
     assert scores_to_rows(scores) == before
     assert scores_to_rows(scores, metrics=["misses"]) == []
     for group in GROUPS.names:
@@ -146,7 +146,7 @@ def test_a_metric_that_an_older_file_lacks_is_not_computed_afterwards(add):
 
 
 def test_a_metric_may_not_choose_a_winner(add):
-    add(name="misses", of_classes=class_misses, can_choose=False)
+    add("misses", of_classes=class_misses, can_choose=False)
     with pytest.raises(UnknownNameError, match="unknown metric 'misses'"):
         choosing_metric("misses")
     assert choosing_metric("auc").name == "auc"
@@ -154,7 +154,7 @@ def test_a_metric_may_not_choose_a_winner(add):
 
 def test_a_metric_needs_a_function():
     with pytest.raises(InputError, match="neither of_classes nor of_group"):
-        Metric(name="empty", title="Empty", short_title="empty")
+        Metric("empty", "Empty", "empty")
 
 
 def test_scores_of_archived_runs_are_the_same_floats_and_those_of_scikit_learn():

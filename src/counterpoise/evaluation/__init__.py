@@ -1,6 +1,12 @@
 """Scores, curves, intervals, statistical tests and verdicts: NumPy in, plain numbers out.
 
-Rows of a confusion matrix are true classes. An undefined value is None, never NaN.
+Conventions of all functions, where they do not state otherwise:
+
+- ``y_true`` and ``y_pred`` hold class indices 0 .. C - 1, shape (N,); ``y_prob`` holds probabilities in [0, 1],
+  shape (N, C). A binary ``y_true`` is 1 for samples of the class, and higher ``scores`` mean more likely of it.
+- Rows of a confusion matrix, int of shape (C, C), are true classes.
+- An undefined value is None, never NaN.
+- Arrays that do not fit raise `InputError`.
 """
 
 from __future__ import annotations

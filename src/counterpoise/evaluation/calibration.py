@@ -14,25 +14,13 @@ from counterpoise.exceptions import InputError
 def reliability_table(y_true: ArrayLike, y_prob: ArrayLike, *, bins: int = 15) -> list[dict[str, Any]]:
     """Compare confidence and accuracy in bins of the predicted class's probability.
 
-    Parameters
-    ----------
-    y_true : array-like of int, shape (N,)
-        Class indices.
-    y_prob : array-like of float, shape (N, C)
-        Probabilities in [0, 1].
-    bins : int, default 15
-        Bins of equal width over (0, 1]; bin m is ((m - 1) / bins, m / bins].
+    Bins have equal width over (0, 1]; bin m is ((m - 1) / bins, m / bins].
 
     Returns
     -------
     list of dict
         For each bin ``low``, ``high``, ``count``, and ``confidence`` (mean probability of the predicted
         class) and ``accuracy``, both None in an empty bin.
-
-    Raises
-    ------
-    InputError
-        On fewer than one bin, or on arrays that do not fit.
 
     Examples
     --------
@@ -66,17 +54,8 @@ def reliability_table(y_true: ArrayLike, y_prob: ArrayLike, *, bins: int = 15) -
 def calibration_error(y_true: ArrayLike, y_prob: ArrayLike, *, bins: int = 15) -> float:
     """Return the expected calibration error: the mean of |accuracy - confidence| over the bins' samples.
 
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", Eq. 3.
-
-    Parameters
-    ----------
-    y_true, y_prob, bins
-        See :func:`reliability_table`.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 0 is best.
+    In [0, 1]; 0 is best. Guo et al. 2017, "On Calibration of Modern Neural Networks", Eq. 3. Bins are those of
+    :func:`reliability_table`.
 
     Examples
     --------

@@ -35,22 +35,7 @@ class Outcomes(NamedTuple):
 def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, *, num_classes: int) -> np.ndarray:
     """Count the samples of each true class (row) that were predicted as each class (column).
 
-    Parameters
-    ----------
-    y_true, y_pred : array-like of int, shape (N,)
-        Class indices 0 .. `num_classes` - 1.
-    num_classes : int
-        C. Classes that do not occur get a row and a column of zeros.
-
-    Returns
-    -------
-    ndarray of int64, shape (C, C)
-        Entry (i, j): samples of class i predicted as class j.
-
-    Raises
-    ------
-    InputError
-        If the labels are empty, differ in number, or are out of range.
+    The result is int64 of shape (C, C). Classes that do not occur get a row and a column of zeros.
 
     Examples
     --------

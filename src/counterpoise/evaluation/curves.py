@@ -55,17 +55,7 @@ class RocCurves(NamedTuple):
 def class_aucs(y_true: ArrayLike, y_prob: ArrayLike) -> list[float | None]:
     """Return the area under the ROC curve of every class against the rest.
 
-    Parameters
-    ----------
-    y_true : array-like of int, shape (N,)
-        Class indices.
-    y_prob : array-like of float, shape (N, C)
-        Probabilities in [0, 1]; equal scores count half.
-
-    Returns
-    -------
-    list of float or None
-        In [0, 1]; None for a class that has no samples, or all of them.
+    In [0, 1], equal scores count half; None for a class that has no samples, or all of them.
 
     Examples
     --------
@@ -84,17 +74,10 @@ def class_aucs(y_true: ArrayLike, y_prob: ArrayLike) -> list[float | None]:
 def roc_curve(y_true: ArrayLike, scores: ArrayLike) -> RocCurve:
     """Return the ROC curve of one class against the rest (lecture, "ROC curve").
 
-    Parameters
-    ----------
-    y_true : array-like of bool or int, shape (N,)
-        True (1) for samples of the class.
-    scores : array-like of float, shape (N,)
-        Higher means more likely of the class.
-
     Raises
     ------
     InputError
-        If the arrays do not fit or if only one kind of sample is there.
+        If the arrays do not fit or the class has no samples, or all of them.
 
     Examples
     --------
@@ -120,18 +103,6 @@ def roc_curve(y_true: ArrayLike, scores: ArrayLike) -> RocCurve:
 def roc_curves(y_true: ArrayLike, y_prob: ArrayLike) -> RocCurves:
     """Return the ROC curves of all classes against the rest, and their macro average.
 
-    Parameters
-    ----------
-    y_true : array-like of int, shape (N,)
-        Class indices.
-    y_prob : array-like of float, shape (N, C)
-        Probabilities in [0, 1].
-
-    Raises
-    ------
-    InputError
-        If the arrays do not fit.
-
     Examples
     --------
     >>> curves = roc_curves([0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]])
@@ -151,16 +122,7 @@ def roc_curves(y_true: ArrayLike, y_prob: ArrayLike) -> RocCurves:
 def thin_curve(curve: RocCurve, *, tolerance: float = 1e-3) -> RocCurve:
     """Drop points that a plot would not show.
 
-    Parameters
-    ----------
-    curve : RocCurve
-    tolerance : float, default 1e-3
-        Largest allowed change of the area under the drawn curve.
-
-    Returns
-    -------
-    RocCurve
-        Some of the points, both ends among them; ``auc`` is unchanged.
+    Both ends are kept, and ``auc`` is unchanged. The area under the drawn curve changes by at most `tolerance`.
 
     Notes
     -----
@@ -194,24 +156,12 @@ def thin_curve(curve: RocCurve, *, tolerance: float = 1e-3) -> RocCurve:
 def threshold_table(y_true: ArrayLike, scores: ArrayLike, thresholds: ArrayLike) -> dict[str, list[float]]:
     """Count true and false positives and negatives at each threshold, for one class against the rest.
 
-    Parameters
-    ----------
-    y_true : array-like of bool or int, shape (N,)
-        True (1) for samples of the class.
-    scores : array-like of float, shape (N,)
-        A sample is predicted positive when its score is at least the threshold.
-    thresholds : array-like of float, shape (T,)
-        In any order, which is kept.
+    A sample is predicted positive when its score is at least the threshold.
 
     Returns
     -------
     dict of lists, each of length T
-        ``threshold``, and the counts ``tp``, ``fp``, ``fn``, ``tn``.
-
-    Raises
-    ------
-    InputError
-        If the arrays do not fit.
+        ``threshold`` in the order given, and the counts ``tp``, ``fp``, ``fn``, ``tn``.
 
     Examples
     --------

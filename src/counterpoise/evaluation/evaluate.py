@@ -30,22 +30,9 @@ GroupScores = dict[str, float | None]
 class ScoresDict(TypedDict):
     """Scores as in ``metrics.json``.
 
-    Attributes
-    ----------
-    n : int
-        Number of samples.
-    all, majority, minority : dict of str to float or None
-        Metric -> value over the group's classes; ``minority`` is None without minority classes.
-    micro : dict of str to float
-        Scores of the totals over all classes.
-    per_class : list of dict
-        ``name``, ``support``, ``predicted``, ``tp``, ``tn``, ``fp``, ``fn`` and the metrics of one class.
-    confusion_matrix : list of list of int
-        Rows are true classes.
-    calibration_error : float or None
-        Expected calibration error over 15 bins.
-    flags : list of str
-        Warnings about these numbers, in sentences.
+    ``minority`` is None without minority classes; ``micro`` holds scores of the totals over all classes; entries of
+    ``per_class`` hold ``name``, ``support``, ``predicted``, ``tp``, ``tn``, ``fp``, ``fn`` and the metrics of one
+    class; ``calibration_error`` has 15 bins; ``flags`` are warnings in sentences.
     """
 
     n: int
@@ -83,12 +70,6 @@ def evaluate(
     minority : sequence of int, default ()
         Indices of the minority classes; the others are the majority.
 
-    Returns
-    -------
-    ScoresDict
-        Every metric of `METRICS` over all, majority and minority classes, scores per class, the confusion matrix,
-        the calibration error, and flags.
-
     Raises
     ------
     InputError
@@ -119,22 +100,7 @@ def evaluate_predictions(
 ) -> ScoresDict:
     """Score predicted classes where there are no probabilities.
 
-    Parameters
-    ----------
-    y_true, y_pred : array-like of int, shape (N,)
-        Class indices 0 .. C - 1.
-    classes, minority
-        See :func:`evaluate`.
-
-    Returns
-    -------
-    ScoresDict
-        As :func:`evaluate`, with None for the calibration error and for metrics that need probabilities.
-
-    Raises
-    ------
-    InputError
-        If labels or class names do not fit.
+    As :func:`evaluate`, with None for the calibration error and for metrics that need probabilities.
 
     Examples
     --------
@@ -152,19 +118,8 @@ def evaluate_predictions(
 def scores_to_rows(scores: ScoresDict, *, metrics: Sequence[str] | None = None) -> list[ScoreRow]:
     """Flatten the result of :func:`evaluate` into one row for each group or class and metric.
 
-    Parameters
-    ----------
-    scores : ScoresDict
-        Result of :func:`evaluate`, or the content of a ``metrics.json``; a metric that it lacks has no row.
-    metrics : sequence of str, optional
-        Names of `METRICS`; all by default.
-
-    Returns
-    -------
-    list of ScoreRow
-        ``classes`` is ``all``, ``majority``, ``minority``, or the class name. Undefined values have no row. A class
-        that is itself called ``all``, ``majority`` or ``minority`` appears as ``class all`` and so on, so that it is
-        never taken for a group.
+    Undefined values, and metrics that an older result lacks, have no row. A class that is itself called ``all``,
+    ``majority`` or ``minority`` appears as ``class all`` and so on, so that it is never taken for a group.
 
     Raises
     ------

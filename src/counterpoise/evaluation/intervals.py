@@ -32,22 +32,12 @@ class MeanInterval(NamedTuple):
 def mean_interval(values: Iterable[float | None], *, confidence: float = 0.95) -> MeanInterval:
     """Return the mean over repeats and its Student-t confidence interval, mean ± t * s / sqrt(n).
 
-    Parameters
-    ----------
-    values : iterable of float or None
-        One value per repeat; None and NaN (undefined) are left out.
-    confidence : float, default 0.95
-        In (0, 1).
-
-    Returns
-    -------
-    MeanInterval
-        The interval is not clipped: that of a score may reach beyond [0, 1].
+    None and NaN (undefined) are left out. The interval is not clipped: that of a score may reach beyond [0, 1].
 
     Raises
     ------
     InputError
-        If a value is infinite or the confidence is out of range.
+        If a value is infinite or the confidence is not in (0, 1).
 
     Examples
     --------

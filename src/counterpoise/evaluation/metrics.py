@@ -8,7 +8,7 @@ choose a winner. An undefined score is None, never NaN, and is left out of avera
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -26,18 +26,11 @@ from counterpoise.evaluation.scores import (
 from counterpoise.exceptions import InputError, UnknownNameError
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassGroup:
+class ClassGroup(NamedTuple):
     """Group of classes that is scored as a whole.
 
-    Parameters
-    ----------
-    name : str
-        Name in files.
-    title, short_title : str
-        Name on pages, and after a metric's name in narrow tables.
-    page_order : int
-        Position on pages; the position in files is that in `GROUPS`.
+    ``title`` stands on pages, ``short_title`` after a metric's name in narrow tables. `GROUPS` has the order of files,
+    ``page_order`` that of pages.
     """
 
     name: str
@@ -54,7 +47,7 @@ class Degenerate(NamedTuple):
     where: Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Metric:
     """Score of a classifier over a group of classes.
 
@@ -62,37 +55,28 @@ class Metric:
     ----------
     name : str
         Name in files and on the command line.
-    title : str
-        Name at the head of a column.
-    short_title : str
-        Name within a sentence and in narrow tables.
+    title, short_title : str
+        Name at the head of a column; within a sentence and in narrow tables.
     of_classes : callable, optional
-        Returns one value per class, None where it is undefined. Called with the confusion matrix of shape (C, C), or,
-        where the metric needs probabilities, with true classes (N,) and probabilities (N, C). These values are
-        stored with each class.
+        Returns one value per class, None where it is undefined; stored with each class. Called with the confusion
+        matrix, or, where the metric needs probabilities, with true classes (N,) and probabilities (N, C).
     of_group : callable, optional
         Returns the value of a group: the same arguments, then the group's classes that have samples. Default: the
         mean of `of_classes`.
     of_one_class : callable, optional
-        Returns the value of one class against the rest from its stored entry (counts and scores). Default: the
-        stored value. Needed only without `of_classes`.
+        Returns the value of one class against the rest from its stored counts and scores. Default: the stored value.
     needs : {"confusion", "probabilities"}
         Without probabilities, a metric that needs them is None.
-    higher_is_better : bool
     optimum : float
         Value of a perfect classifier.
     groups : tuple of str
         Class groups that it applies to.
-    number_format : str
-        Format specification of the value on pages.
     page_order : int
-        Position on pages; the position in files is that in `METRICS`.
+        Position on pages. `METRICS` has the order of files.
     compact : mapping of str to int
         Class group -> position of its column in compact tables, which show a few columns only.
     degenerate : Degenerate, optional
         When to distrust it; becomes a flag of :func:`evaluate`.
-    source : str
-        Paper or lecture, with the equation.
     can_choose : bool
         Whether a winner can be chosen by it.
     """
@@ -100,6 +84,7 @@ class Metric:
     name: str
     title: str
     short_title: str
+    _: KW_ONLY
     of_classes: Callable[..., list[float | None]] | None = None
     of_group: Callable[..., float | None] | None = None
     of_one_class: Callable[[Mapping[str, Any]], float | None] | None = None
@@ -139,16 +124,30 @@ def _one_class_accuracy(entry: Mapping[str, Any]) -> float:
     return correct / (correct + entry["fp"] + entry["fn"])
 
 
-def _without_samples(matrix: np.ndarray) -> np.ndarray:
+def _absent(matrix: np.ndarray) -> np.ndarray:
     return matrix.sum(axis=1) == 0
+
+
+UNDEFINED_RECALL = Degenerate(
+    0, "no samples, so recall and F1 are undefined and averages leave the class out", _absent
+)
+ZERO_PRECISION = Degenerate(
+    1, "never predicted, so precision is set to 0", lambda m: ~_absent(m) & (m.sum(axis=0) == 0)
+)
+ZERO_GMEAN = Degenerate(
+    2, "recall is 0, so every G-mean with it is 0", lambda m: ~_absent(m) & (np.diagonal(m) == 0)
+)
+UNDEFINED_SPECIFICITY = Degenerate(
+    3, "all samples are of this class, so specificity is undefined", lambda m: m.sum(axis=1) == m.sum()
+)
 
 
 GROUPS = Catalog(
     "class group",
     [
-        ClassGroup(name="all", title="all classes", short_title="", page_order=0),
-        ClassGroup(name="majority", title="common classes", short_title="common", page_order=2),
-        ClassGroup(name="minority", title="rare classes", short_title="rare", page_order=1),
+        ClassGroup("all", "all classes", "", 0),
+        ClassGroup("majority", "common classes", "common", 2),
+        ClassGroup("minority", "rare classes", "rare", 1),
     ],
 )
 """Class groups in the order of files."""
@@ -157,75 +156,59 @@ METRICS = Catalog(
     "metric",
     [
         Metric(
-            name="precision",
-            title="Precision",
-            short_title="precision",
+            "precision",
+            "Precision",
+            "precision",
             of_classes=class_precisions,
             page_order=3,
             compact={},
-            degenerate=Degenerate(
-                1,
-                "never predicted, so precision is set to 0",
-                lambda matrix: ~_without_samples(matrix) & (matrix.sum(axis=0) == 0),
-            ),
+            degenerate=ZERO_PRECISION,
             source="thesis Eqs. 2.1-2.3",
         ),
         Metric(
-            name="recall",
-            title="Recall",
-            short_title="recall",
+            "recall",
+            "Recall",
+            "recall",
             of_classes=class_recalls,
             page_order=1,
             compact={"minority": 3, "majority": 4},
-            degenerate=Degenerate(
-                0,
-                "no samples, so recall and F1 are undefined and averages leave the class out",
-                _without_samples,
-            ),
+            degenerate=UNDEFINED_RECALL,
             source="thesis Eqs. 2.4-2.6",
         ),
         Metric(
-            name="specificity",
-            title="Specificity",
-            short_title="specificity",
+            "specificity",
+            "Specificity",
+            "specificity",
             of_classes=class_specificities,
             page_order=4,
             compact={},
-            degenerate=Degenerate(
-                3,
-                "all samples are of this class, so specificity is undefined",
-                lambda matrix: matrix.sum(axis=1) == matrix.sum(),
-            ),
+            degenerate=UNDEFINED_SPECIFICITY,
             source='lecture, "Specificity"',
         ),
         Metric(
-            name="f1",
-            title="F1",
-            short_title="F1",
+            "f1",
+            "F1",
+            "F1",
             of_classes=class_f1_scores,
             page_order=2,
             compact={"all": 2},
             source="thesis Eqs. 2.7-2.9",
         ),
         Metric(
-            name="gmean",
-            title="G-mean",
-            short_title="G-mean",
+            "gmean",
+            "G-mean",
+            "G-mean",
             of_group=lambda matrix, classes: geometric_mean(class_recalls(matrix), over=classes),
             of_one_class=_one_class_gmean,
             page_order=0,
             compact={"all": 1},
-            degenerate=Degenerate(
-                2,
-                "recall is 0, so every G-mean with it is 0",
-                lambda matrix: ~_without_samples(matrix) & (np.diagonal(matrix) == 0),
-            ),
+            degenerate=ZERO_GMEAN,
             source="thesis Eqs. 2.10-2.11",
         ),
         Metric(
-            name="accuracy",
-            title="Accuracy",
-            short_title="accuracy",
+            "accuracy",
+            "Accuracy",
+            "accuracy",
             of_group=accuracy,
             of_one_class=_one_class_accuracy,
             page_order=5,
@@ -233,9 +216,9 @@ METRICS = Catalog(
             source="thesis Eq. 2.12",
         ),
         Metric(
-            name="auc",
-            title="AUC",
-            short_title="AUC",
+            "auc",
+            "AUC",
+            "AUC",
             of_classes=class_aucs,
             needs="probabilities",
             page_order=6,

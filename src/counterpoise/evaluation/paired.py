@@ -46,16 +46,6 @@ def paired_tests(values: Mapping[str, Mapping[Hashable, float | None]]) -> list[
     values : mapping of str to mapping of repeat to float or None
         Each method's value on each repeat; None and NaN (undefined) count as not having it.
 
-    Returns
-    -------
-    list of PairedTest
-        All pairs, in the order of `values`.
-
-    Raises
-    ------
-    InputError
-        If a value is infinite.
-
     Notes
     -----
     Repeats on one dataset share most of their images, so that values are more alike than independent ones
@@ -81,17 +71,8 @@ def paired_tests(values: Mapping[str, Mapping[Hashable, float | None]]) -> list[
 def paired_p_value(differences: Sequence[float] | np.ndarray) -> float | None:
     """Return the two-sided p-value of the paired t-test from the differences, repeat by repeat.
 
-    Parameters
-    ----------
-    differences : sequence of float, shape (n,)
-        Value of one method minus that of the other, on each repeat.
-
-    Returns
-    -------
-    float or None
-        1 where all differences are zero. None for fewer than two, and where all are the same but not zero:
-        nothing then tells their spread, and p = 0 would claim certainty, often from two repeats on a small test
-        set.
+    1 where all differences are zero. None for fewer than two, and where all are the same but not zero: nothing then
+    tells their spread, and p = 0 would claim certainty, often from two repeats on a small test set.
 
     Examples
     --------
@@ -114,17 +95,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Correct p-values for having made many comparisons (Holm 1979, step-down).
 
     With m p-values in rising order, the i-th (from 0) is multiplied by m - i, is made at least the one before
-    it, and at most 1.
-
-    Parameters
-    ----------
-    p_values : sequence of float or None
-        In [0, 1]; None stays None and is not counted.
-
-    Returns
-    -------
-    list of float or None
-        In the order given.
+    it, and at most 1. None stays None and is not counted.
 
     Examples
     --------

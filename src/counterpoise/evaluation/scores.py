@@ -1,6 +1,6 @@
 """Scores of a confusion matrix: of each class, averaged over classes, and pooled (thesis section 2.6).
 
-Rows are true classes. An undefined score is None, never NaN, and is left out of averages.
+Rows are true classes. Scores lie in [0, 1]; an undefined one is None, never NaN, and is left out of averages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from counterpoise.exceptions import InputError
 
 
 def class_precisions(matrix: ArrayLike) -> list[float | None]:
-    """Return the precision of every class, m_ii / l_i (thesis Eq. 2.1), in [0, 1].
+    """Return the precision of every class, m_ii / l_i (thesis Eq. 2.1).
 
     A class with samples that was never predicted has precision 0; one with neither has None.
 
@@ -30,9 +30,7 @@ def class_precisions(matrix: ArrayLike) -> list[float | None]:
 
 
 def class_recalls(matrix: ArrayLike) -> list[float | None]:
-    """Return the recall (sensitivity) of every class, m_ii / n_i (thesis Eq. 2.4), in [0, 1].
-
-    None for a class without samples.
+    """Return the recall (sensitivity) of every class, m_ii / n_i (thesis Eq. 2.4); None without samples.
 
     Examples
     --------
@@ -44,15 +42,7 @@ def class_recalls(matrix: ArrayLike) -> list[float | None]:
 
 
 def class_specificities(matrix: ArrayLike) -> list[float | None]:
-    """Return the specificity of every class, TN / (TN + FP) (lecture), in [0, 1].
-
-    None for a class that holds all samples.
-
-    Examples
-    --------
-    >>> class_specificities([[3, 1, 0], [2, 2, 0], [0, 0, 2]])
-    [0.666..., 0.833..., 1.0]
-    """
+    """Return the specificity of every class, TN / (TN + FP) (lecture); None for one that holds all samples."""
     outcomes = class_outcomes(matrix)
     return _ratios(outcomes.tn, outcomes.tn + outcomes.fp)
 
@@ -60,12 +50,7 @@ def class_specificities(matrix: ArrayLike) -> list[float | None]:
 def class_f1_scores(matrix: ArrayLike) -> list[float | None]:
     """Return the F1 score of every class, the harmonic mean of precision and recall (thesis Eq. 2.7).
 
-    In [0, 1]. None for a class without samples; 0 where precision and recall are both 0.
-
-    Examples
-    --------
-    >>> class_f1_scores([[3, 1, 0], [1, 3, 0], [1, 0, 0]])
-    [0.666..., 0.75, 0.0]
+    None for a class without samples; 0 where precision and recall are both 0.
     """
     outcomes = class_outcomes(matrix)
     support = outcomes.tp + outcomes.fn
@@ -76,12 +61,7 @@ def class_f1_scores(matrix: ArrayLike) -> list[float | None]:
 def accuracy(matrix: ArrayLike, classes: Iterable[int] | None = None) -> float:
     """Return the share of samples classified correctly, trace / sum (thesis Eq. 2.12), in [0, 1].
 
-    Parameters
-    ----------
-    matrix : array-like of int, shape (C, C)
-        Confusion matrix; rows are true classes.
-    classes : iterable of int, optional
-        Count only samples of these classes.
+    With `classes`, only samples of these classes count.
 
     Examples
     --------
@@ -96,17 +76,7 @@ def accuracy(matrix: ArrayLike, classes: Iterable[int] | None = None) -> float:
 def macro_average(values: Sequence[float | None], *, over: Iterable[int] | None = None) -> float:
     """Return the plain mean over classes (thesis Eqs. 2.2-2.3, 2.5-2.6, 2.8-2.9).
 
-    Parameters
-    ----------
-    values : sequence of float or None
-        One value for each class; None is left out.
-    over : iterable of int, optional
-        Class indices to average over; all by default.
-
-    Raises
-    ------
-    InputError
-        If no value is left.
+    `over` restricts it to some class indices. None is left out; if no value is left, InputError is raised.
 
     Examples
     --------
@@ -119,26 +89,13 @@ def macro_average(values: Sequence[float | None], *, over: Iterable[int] | None 
 def geometric_mean(values: Sequence[float | None], *, over: Iterable[int] | None = None) -> float:
     """Return the geometric mean over classes; of recalls, the G-mean (thesis Eqs. 2.10-2.11).
 
-    One zero makes it 0: nothing is added to keep it off zero.
-
-    Parameters
-    ----------
-    values : sequence of float or None
-        One non-negative value for each class, usually its recall; None is left out.
-    over : iterable of int, optional
-        Class indices to average over; all by default.
-
-    Raises
-    ------
-    InputError
-        If no value is left, or if one is negative.
+    One zero makes it 0: nothing is added to keep it off zero. `over` restricts it to some class indices. None is
+    left out; if no value is left or one is negative, InputError is raised.
 
     Examples
     --------
-    >>> geometric_mean([0.5, 0.5, None])
-    0.5
-    >>> geometric_mean([0.9, 0.0])
-    0.0
+    >>> geometric_mean([0.5, 0.5, None]), geometric_mean([0.9, 0.0])
+    (0.5, 0.0)
     """
     from scipy.stats import gmean
 

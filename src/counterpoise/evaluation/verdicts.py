@@ -38,22 +38,17 @@ def judge(
 ) -> Verdict:
     """Judge the claim that a difference is above a border.
 
+    It is certainly true where the whole interval is above the border, certainly false where the whole interval is
+    below.
+
     Parameters
     ----------
     difference : MeanInterval
-        Mean and confidence interval over repeats.
     border : float, default 0
-        The difference that the claim is about.
     inclusive : bool, default False
         Whether a difference equal to the border is enough ("at least" instead of "above").
     p_value : float, optional
         P-value of a test of this difference. It replaces the interval: certain below 0.05.
-
-    Returns
-    -------
-    Verdict
-        With an interval, the claim is certainly true where the whole interval is above the border, or, if inclusive,
-        reaches down to it, and certainly false where the whole interval is below.
 
     Examples
     --------
