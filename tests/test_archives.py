@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from counterpoise.experiments.results import result_rows
-from counterpoise.reproduce.kept import KeptRun
-from counterpoise.reproduce.summary import COLUMNS
+from counterpoise.runs.archive import ArchivedRun
+from counterpoise.runs.results import result_rows
+from counterpoise.studies.reproduce.summary import COLUMNS
 
 RESULTS = Path(__file__).parent.parent / "results"
 TABLES = sorted(path.parent.name for path in RESULTS.glob("*/runs.jsonl"))
@@ -36,7 +36,7 @@ def test_results_are_rebuilt_from_the_runs_to_the_byte(table):
     rows = [
         {"table": table, "setting": line_of(run["record"])} | row
         for run in archived_runs(table)
-        for row in result_rows(KeptRun(Path(), run["record"], run["test"]))
+        for row in result_rows(ArchivedRun(Path(), run["record"], run["test"]))
     ]
     rebuilt = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False)
     assert rebuilt == (RESULTS / table / "results.csv").read_text(encoding="utf-8")

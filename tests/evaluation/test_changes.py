@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from counterpoise.evaluation.changes import count_changes
+from counterpoise.evaluation import count_changes
 from counterpoise.exceptions import InputError
 
 answers = st.lists(st.tuples(*(st.integers(0, 2) for _ in range(3))), max_size=60)

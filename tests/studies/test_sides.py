@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from counterpoise.evaluation.ranks import critical_difference, rank_methods
+from counterpoise.evaluation import critical_difference, rank_methods
 from counterpoise.methods import get_method
 from counterpoise.studies.reproduce.contradictions import find_contradictions
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks

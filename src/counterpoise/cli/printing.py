@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -132,20 +132,21 @@ def interval(entry: dict[str, Any] | None) -> str:
     return f"{score(entry['mean'])} ±{score(half) if half < 1 else '>1'}"
 
 
-SHOWN = ("recall", "precision", "specificity", "f1", "auc")
-
-
-def show_scores(scores: dict[str, Any], title: str) -> None:
+def show_scores(scores: Mapping[str, Any], title: str) -> None:
     """Print the scores of every class, and their averages."""
+    from counterpoise.evaluation import GROUPS, page_metrics
+
+    shown = [metric for metric in page_metrics() if metric.of_classes is not None]
     rows = [
-        [c["name"], f"{c['support']:,}", *(score(c[metric]) for metric in SHOWN)] for c in scores["per_class"]
+        [c["name"], f"{c['support']:,}", *(score(c.get(metric.name)) for metric in shown)]
+        for c in scores["per_class"]
     ]
-    # Without rare classes, the others are all.
-    groups = (("rare classes", "minority"), ("other classes", "majority")) if scores["minority"] else ()
-    for name, group in (*groups, ("all classes", "all")):
-        rows.append([name, "", *(score(scores[group][metric]) for metric in SHOWN)])
-    columns = ["class", "images", "recall", "precision", "specificity", "F1", "AUC"]
+    # Without rare classes, the common ones are all.
+    for group in ("minority", "majority", "all") if scores["minority"] else ("all",):
+        rows.append([GROUPS[group].title, "", *(score(scores[group].get(metric.name)) for metric in shown)])
+    columns = ["class", "images", *(metric.short_title for metric in shown)]
     print_table(columns, rows, title=title, best=len(rows) - 1)
-    say(f"G-mean {score(scores['all']['gmean'])}, accuracy {score(scores['all']['accuracy'])}")
+    rest = [metric for metric in page_metrics() if metric not in shown]
+    say(", ".join(f"{metric.short_title} {score(scores['all'].get(metric.name))}" for metric in rest))
     for flag in scores["flags"]:
         advise(flag)

@@ -25,14 +25,6 @@ from counterpoise.training.run import execute_run
 if TYPE_CHECKING:
     from counterpoise.datasets import SkippedFile
 
-SHOWN = (
-    ("G-mean", "all", "gmean"),
-    ("macro F1", "all", "f1"),
-    ("recall rare", "minority", "recall"),
-    ("recall rest", "majority", "recall"),
-    ("accuracy", "all", "accuracy"),
-)
-
 
 def folder_for(dataset: ImageDataset, *more: str) -> Path:
     """Return the folder that results go to where the user names none.
@@ -94,11 +86,14 @@ def conclude(
 
 def _show_table(result: ComparisonResult) -> None:
     """Print the methods' scores on test images, and the verdicts in words."""
+    from counterpoise.evaluation import column_title, compact_columns
+
     summary = result.summary
+    columns = [(metric.name, group.name) for metric, group in compact_columns()]
     rows = [
         [
             entry["method"],
-            *(interval(entry["scores"].get(group, {}).get(metric)) for _, group, metric in SHOWN),
+            *(interval(entry["scores"].get(group, {}).get(metric)) for metric, group in columns),
         ]
         for entry in summary["methods"]
     ]
@@ -108,7 +103,7 @@ def _show_table(result: ComparisonResult) -> None:
     title = (
         f"scores on test images: {'mean ± 95 % interval' if summary['draws'] > 1 else 'values'} of {draws}"
     )
-    print_table(["method", *(name for name, _, _ in SHOWN)], rows, title=title, best=best)
+    print_table(["method", *(column_title(*column) for column in columns)], rows, title=title, best=best)
     for entry in summary["methods"]:
         if entry["beats_baseline"] is False:
             advise(f"{entry['method']}: {entry['note']}")

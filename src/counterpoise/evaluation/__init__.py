@@ -44,7 +44,15 @@ from counterpoise.evaluation.metrics import (
     page_metrics,
     score_title,
 )
-from counterpoise.evaluation.paired import PairedTest, holm, paired_p_value, paired_tests
+from counterpoise.evaluation.paired import (
+    Changes,
+    PairedTest,
+    count_changes,
+    holm,
+    paired_p_value,
+    paired_tests,
+)
+from counterpoise.evaluation.ranks import Ranks, critical_difference, rank_methods
 from counterpoise.evaluation.scores import (
     accuracy,
     class_f1_scores,
@@ -55,11 +63,13 @@ from counterpoise.evaluation.scores import (
     macro_average,
     micro_average,
 )
-from counterpoise.evaluation.verdicts import Verdict, judge
+from counterpoise.evaluation.verdicts import BASELINE, Verdict, judge
 
 __all__ = [
+    "BASELINE",
     "GROUPS",
     "METRICS",
+    "Changes",
     "ClassGroup",
     "Degenerate",
     "GroupScores",
@@ -67,6 +77,7 @@ __all__ = [
     "Metric",
     "Outcomes",
     "PairedTest",
+    "Ranks",
     "RocCurve",
     "RocCurves",
     "ScoreRow",
@@ -84,6 +95,8 @@ __all__ = [
     "column_title",
     "compact_columns",
     "confusion_matrix",
+    "count_changes",
+    "critical_difference",
     "evaluate",
     "evaluate_predictions",
     "geometric_mean",
@@ -96,6 +109,7 @@ __all__ = [
     "page_metrics",
     "paired_p_value",
     "paired_tests",
+    "rank_methods",
     "reliability_table",
     "roc_curve",
     "roc_curves",

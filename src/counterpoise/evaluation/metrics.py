@@ -107,7 +107,7 @@ class Metric:
         """Return a value as pages show it."""
         return f"{value:{self.number_format}}"
 
-    def gain(self, value: float, over: float) -> float:
+    def gain(self, value: float, over: float = 0.0) -> float:
         """Return the difference of two values, positive where the first is better."""
         return value - over if self.higher_is_better else over - value
 

@@ -1,4 +1,4 @@
-"""Paired tests of two methods: t-tests over the same repeats, corrected after Holm."""
+"""Paired tests: t-tests over the same repeats, corrected after Holm, and McNemar's test over the same images."""
 
 from __future__ import annotations
 
@@ -109,6 +109,50 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, (len(known) - rank) * (p_values[index] or 0.0))
         adjusted[index] = min(1.0, largest)
     return adjusted
+
+
+class Changes(NamedTuple):
+    """Comparison of two classifiers on the same images.
+
+    Attributes
+    ----------
+    both_right, both_wrong : int
+        Images on which both are right, or wrong.
+    wrong_to_right, right_to_wrong : int
+        Images on which only the second, or only the first, is right.
+    p_value : float
+        Of McNemar's exact test, in [0, 1].
+    """
+
+    both_right: int
+    wrong_to_right: int
+    right_to_wrong: int
+    both_wrong: int
+    p_value: float
+
+
+def count_changes(true: np.ndarray, before: np.ndarray, after: np.ndarray) -> Changes:
+    """Count the images that two classifiers get right, and test the difference (McNemar 1947, exact).
+
+    Were both equally good, each image on which only one is right would be as likely to be the first's as the
+    second's: the p-value is that of the two-sided binomial test. `before` and `after` are the predictions of the
+    first and the second classifier, int of shape (N,).
+
+    Examples
+    --------
+    >>> count_changes(np.zeros(6, int), np.array([0, 0, 1, 1, 1, 1]), np.array([0, 1, 0, 0, 0, 1]))
+    Changes(both_right=1, wrong_to_right=3, right_to_wrong=1, both_wrong=1, p_value=0.625)
+    """
+    if not len(true) == len(before) == len(after):
+        raise InputError(
+            f"found {len(true)} classes and {len(before)} and {len(after)} predictions; expected one of each per image"
+        )
+    from scipy.stats import binomtest
+
+    was, is_now = before == true, after == true
+    gained, lost = int((~was & is_now).sum()), int((was & ~is_now).sum())
+    p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return Changes(int((was & is_now).sum()), gained, lost, int((~was & ~is_now).sum()), p_value)
 
 
 def _defined(method: str, draws: Mapping[Hashable, float | None]) -> dict[Hashable, float]:

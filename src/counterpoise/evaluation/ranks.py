@@ -1,4 +1,4 @@
-"""Which method is best over all lines of a table? Mean ranks, Friedman's test, Nemenyi's critical difference."""
+"""Ranks of methods over datasets: mean ranks, Friedman's test, Nemenyi's critical difference."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import numpy as np
 
 
 class Ranks(NamedTuple):
-    """The ranks of methods over blocks.
+    """Ranks of methods over blocks, such as datasets.
 
     Attributes
     ----------
-    methods : tuple of str
-        In the order given.
     mean : tuple of float
-        Mean rank of each, 1 the best; ties share theirs.
+        Mean rank of each method, 1 the best; ties share theirs.
     blocks : int
-        Over how many blocks.
+        Number of blocks.
     p_value : float or None
         Of Friedman's test that all methods rank alike; None for fewer than three methods or two blocks.
     critical_difference : float or None
@@ -52,16 +50,8 @@ class Ranks(NamedTuple):
 def rank_methods(methods: Sequence[str], values: np.ndarray) -> Ranks:
     """Rank methods within each block.
 
-    Parameters
-    ----------
-    methods : sequence of str
-        Their names.
-    values : ndarray of shape (blocks, methods)
-        Scores, the greater the better.
-
-    References
-    ----------
-    J. Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 7, 2006.
+    `values` are scores of shape (blocks, methods), the greater the better. Demšar, "Statistical comparisons of
+    classifiers over multiple data sets", JMLR 7, 2006.
 
     Examples
     --------
@@ -85,7 +75,7 @@ def rank_methods(methods: Sequence[str], values: np.ndarray) -> Ranks:
 def critical_difference(methods: int, blocks: int, *, alpha: float = 0.05) -> float:
     """Return Nemenyi's critical difference of mean ranks: ``q * sqrt(k (k + 1) / (6 N))``.
 
-    Here q is the upper quantile of the studentised range for k groups and infinitely many degrees of freedom,
+    Here q is the upper quantile of the studentized range for k groups and infinitely many degrees of freedom,
     divided by the square root of 2.
 
     Examples

@@ -6,6 +6,9 @@ from typing import Literal, NamedTuple
 
 from counterpoise.evaluation.intervals import MeanInterval
 
+BASELINE = "bl"
+"""Name of the method that the others are compared with."""
+
 SIGNIFICANCE = 0.05
 
 

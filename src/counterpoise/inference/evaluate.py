@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from counterpoise.datasets import (
     ImageSplit,
     SplitManifest,
 )
-from counterpoise.evaluation import evaluate
+from counterpoise.evaluation import ScoresDict, evaluate
 from counterpoise.exceptions import DataError
 from counterpoise.inference.model import predict_probabilities
 from counterpoise.runs.folder import RunFolder
@@ -30,7 +29,7 @@ class Evaluation:
         Which images they are of, in words.
     """
 
-    scores: dict[str, Any]
+    scores: ScoresDict
     images: str
 
 

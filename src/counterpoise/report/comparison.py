@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from counterpoise.evaluation import GROUPS, METRICS, mean_interval
 from counterpoise.exceptions import RunFolderError
 from counterpoise.files import read_json
 from counterpoise.runs.records import Run, number, read_run
-
-GROUPS = ("all", "minority", "majority")
-METRICS = ("gmean", "recall", "f1", "precision", "specificity", "accuracy", "auc")
-BASELINE = "bl"
 
 _RESULT_COLUMNS = {
     "dataset",
@@ -60,9 +57,8 @@ class Comparison:
 
     @property
     def metric(self) -> str:
-        """The metric by which the winner was chosen."""
-        metric = self.summary.get("metric")
-        return metric if metric in METRICS else "gmean"
+        """Metric by which the winner was chosen; an unknown one raises UnknownNameError."""
+        return METRICS.get(str(self.summary.get("metric") or "gmean")).name
 
     @property
     def draws(self) -> int:
@@ -290,9 +286,9 @@ def scores_of_runs(runs: Iterable[Run]) -> Scores:
     """Average the scores in the runs' ``metrics.json`` over their draws."""
     values: dict[tuple[str, str, str], dict[str, float | None]] = {}
     for run in runs:
-        for group in GROUPS:
+        for group in GROUPS.names:
             scores = (run.scores or {}).get(group) or {}
-            for metric in METRICS:
+            for metric in METRICS.names:
                 value = number(scores.get(metric), f"{run.folder / 'metrics.json'}")
                 values.setdefault((run.method, group, metric), {})[str(run.draw)] = value
     return _mean_scores(values)
@@ -300,11 +296,9 @@ def scores_of_runs(runs: Iterable[Run]) -> Scores:
 
 def _mean_scores(values: dict[tuple[str, str, str], dict[str, float | None]]) -> Scores:
     """Average over draws; scores undefined in a draw are left out of the mean."""
-    from counterpoise.evaluation import mean_interval
-
     scores: Scores = {}
     for (method, group, metric), draws in values.items():
-        groups = scores.setdefault(method, {name: {} for name in GROUPS})
+        groups = scores.setdefault(method, {name: {} for name in GROUPS.names})
         if group in groups and metric in METRICS:
             groups[group][metric] = MeanScore(*mean_interval(draws.values()))
     return scores

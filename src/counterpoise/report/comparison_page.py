@@ -8,11 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from counterpoise.evaluation import METRICS, page_metrics
 from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.files import atomic_path
 from counterpoise.report import curves, tables
 from counterpoise.report import headline as words
-from counterpoise.report.comparison import METRICS, Comparison, read_any
+from counterpoise.report.comparison import Comparison, read_any
 from counterpoise.report.kit import figures
 from counterpoise.report.kit.html import json_for_script, script_hash
 from counterpoise.runs.records import Run, read_embedding, read_history, read_mistakes, read_predictions
@@ -95,8 +96,8 @@ def render(study: Comparison, *, title: str | None = None) -> str:
         study=study,
         several=len(study.methods) > 1,
         split=study.runs[0].split if study.runs else "test",
-        metric_titles=[(metric, figures.METRIC_TITLES[metric]) for metric in METRICS],
-        metric_title=figures.METRIC_TITLES[study.metric],
+        metric_titles=[(metric.name, metric.title) for metric in page_metrics()],
+        metric_title=METRICS[study.metric].title,
         tables=tables.methods_tables(study, winner if len(study.methods) > 1 else None),
         tests=tables.tests_table(study),
         distribution=_distribution_words(shown),

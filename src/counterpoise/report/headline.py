@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from counterpoise.report.comparison import BASELINE, Comparison, MeanScore
-from counterpoise.report.kit.figures import GROUP_TITLES, METRIC_TITLES
+from counterpoise.evaluation import BASELINE, GROUPS, METRICS, MeanInterval, judge
+from counterpoise.report.comparison import Comparison, MeanScore
 from counterpoise.report.kit.html import shorten
 from counterpoise.report.tables import decimals, interval_text, p_text
 from counterpoise.runs.records import Run
@@ -43,7 +43,8 @@ def winner_of(study: Comparison) -> str | None:
         return study.methods[0]
     means = {method: validation_score(study, method).mean for method in study.methods}
     known = {method: mean for method, mean in means.items() if mean is not None}
-    return max(known, key=lambda method: known[method]) if known else None
+    worth = METRICS[study.metric].gain
+    return max(known, key=lambda method: worth(known[method])) if known else None
 
 
 def validation_score(study: Comparison, method: str) -> MeanScore:
@@ -67,7 +68,7 @@ def headline(study: Comparison) -> Headline:
     winner = winner_of(study)
     if winner is None:
         return Headline("No method could be chosen", ("No run has scores on validation images.",), ())
-    title, metric = study.title_of(winner), METRIC_TITLES[study.metric]
+    title, metric = study.title_of(winner), METRICS[study.metric].title
     validation = validation_score(study, winner)
     sentences = []
     if len(study.methods) == 1:
@@ -95,7 +96,7 @@ def headline(study: Comparison) -> Headline:
 
 def _test_sentence(study: Comparison, winner: str) -> str:
     """Say what the winner scores over all and over the rare classes, against plain training."""
-    metric = METRIC_TITLES[study.metric]
+    metric = METRICS[study.metric].title
     overall, plain = study.score(winner, "all", study.metric), study.score(BASELINE, "all", study.metric)
     text = f"On the {_split(study)} images it reaches a {metric} of {decimals(overall.mean)} over all classes"
     if winner != BASELINE and plain.mean is not None:
@@ -120,7 +121,9 @@ def _certainty(study: Comparison, winner: str) -> list[str]:
         same = test.get("metric") == study.metric and test.get("classes") == "all"
         adjusted = test.get("p_adjusted")
         if same and pair == {winner, BASELINE} and isinstance(adjusted, (int, float)):
-            sure = "is unlikely to be chance" if adjusted < 0.05 else "could still be chance"
+            lead = MeanInterval(test.get("difference"), None, None, study.draws)
+            certain = judge(lead, p_value=adjusted).certain
+            sure = "is unlikely to be chance" if certain else "could still be chance"
             return [
                 f"Over {study.draws} draws its distance from plain training {sure} "
                 f"(adjusted p\u00a0=\u00a0{p_text(adjusted)})."
@@ -140,9 +143,9 @@ def _tiles(study: Comparison, winner: str) -> tuple[Tile, ...]:
             against = f"plain training {decimals(plain.mean)}"
         interval = interval_text(score, between=" to ")
         label = (
-            METRIC_TITLES[metric]
+            METRICS[metric].title
             if metric == "accuracy"
-            else f"{METRIC_TITLES[metric]}, {GROUP_TITLES[group]}"
+            else f"{METRICS[metric].title}, {GROUPS[group].title}"
         )
         tiles.append(Tile(label, decimals(score.mean), repr(score.mean), interval, against))
     return tuple(tiles)
@@ -170,13 +173,13 @@ def _failures(study: Comparison) -> list[str]:
 def _losers(study: Comparison) -> list[str]:
     """Name the methods that do not reach plain training."""
     notes = {record.get("method"): record for record in study.summary.get("methods") or ()}
-    metric, plain = METRIC_TITLES[study.metric], study.score(BASELINE, "all", study.metric).mean
+    metric, plain = METRICS[study.metric].title, study.score(BASELINE, "all", study.metric).mean
     texts = []
     for method in study.methods:
         if method == BASELINE:
             continue
         own = study.score(method, "all", study.metric).mean
-        if own is not None and plain is not None and own < plain:
+        if own is not None and plain is not None and METRICS[study.metric].gain(own, over=plain) < 0:
             texts.append(
                 f"{study.title_of(method)} does worse than plain training: "
                 f"{metric} {decimals(own)} against {decimals(plain)} on the {_split(study)} images."

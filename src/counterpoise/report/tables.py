@@ -6,8 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from counterpoise.report.comparison import BASELINE, GROUPS, METRICS, Comparison, MeanScore
-from counterpoise.report.kit.figures import GROUP_TITLES, METRIC_TITLES
+from counterpoise.evaluation import (
+    BASELINE,
+    GROUPS,
+    METRICS,
+    MeanInterval,
+    Metric,
+    judge,
+    page_groups,
+    page_metrics,
+)
+from counterpoise.report.comparison import Comparison, MeanScore
 from counterpoise.runs.records import Run
 
 
@@ -74,41 +83,42 @@ def methods_tables(study: Comparison, winner: str | None) -> list[GroupTable]:
     Returns
     -------
     list of GroupTable
-        In the order all, rare, frequent classes.
+        In the order all, rare, common classes.
     """
     tables = []
-    for group in GROUPS:
-        best = {metric: _best(study, group, metric) for metric in METRICS}
-        rows = tuple(_method_row(study, method, group, best, winner) for method in study.methods)
+    for group in page_groups():
+        best = {metric.name: _best(study, group.name, metric) for metric in page_metrics()}
+        rows = tuple(_method_row(study, method, group.name, best, winner) for method in study.methods)
         if any(cell.value is not None for row in rows for cell in row.cells):
-            tables.append(GroupTable(group, GROUP_TITLES[group], rows))
+            tables.append(GroupTable(group.name, group.title, rows))
     return tables
 
 
-def _best(study: Comparison, group: str, metric: str) -> float | None:
+def _best(study: Comparison, group: str, metric: Metric) -> float | None:
     """Return the best mean of a column, or None if there is nothing to choose from."""
-    means = [study.score(method, group, metric).mean for method in study.methods]
+    means = [study.score(method, group, metric.name).mean for method in study.methods]
     known = [mean for mean in means if mean is not None]
-    return max(known) if len(known) > 1 else None
+    return max(known, key=metric.gain) if len(known) > 1 else None
 
 
 def _method_row(
     study: Comparison, method: str, group: str, best: dict[str, float | None], winner: str | None
 ) -> MethodRow:
     cells = []
-    for metric in METRICS:
+    for metric, top in best.items():
         score = study.score(method, group, metric)
-        top = best[metric]
         cells.append(
             ScoreCell(
                 metric=metric,
                 value=score.mean,
-                text=decimals(score.mean),
+                text="–" if score.mean is None else METRICS[metric].format(score.mean),
                 interval=interval_text(score, between="–"),
-                best=score.mean is not None and top is not None and score.mean >= top,
+                best=score.mean is not None
+                and top is not None
+                and METRICS[metric].gain(score.mean, top) >= 0,
             )
         )
-    draws = max((study.score(method, group, metric).n for metric in METRICS), default=0)
+    draws = max((study.score(method, group, metric).n for metric in best), default=0)
     return MethodRow(
         method=method,
         title=study.title_of(method),
@@ -162,19 +172,19 @@ def tests_table(study: Comparison) -> list[TestRow]:
     for test in study.summary.get("tests") or ():
         a, b = study.title_of(str(test.get("a"))), study.title_of(str(test.get("b")))
         difference, adjusted = test.get("difference"), test.get("p_adjusted")
+        metric, group = METRICS[str(test.get("metric"))], GROUPS[str(test.get("classes"))]
         if not isinstance(difference, (int, float)) or not isinstance(adjusted, (int, float)):
             verdict = "not enough draws to test"
-        elif adjusted >= 0.05:
-            verdict = "could be chance"
         else:
-            verdict = f"{a if difference > 0 else b} is better"
-        metric = METRIC_TITLES.get(str(test.get("metric")), str(test.get("metric")))
-        group = GROUP_TITLES.get(str(test.get("classes")), str(test.get("classes")))
+            gain = MeanInterval(metric.gain(difference), None, None, study.draws)
+            outcome = judge(gain, p_value=adjusted).outcome
+            better = {"confirmed": f"{a} is better", "refuted": f"{b} is better"}
+            verdict = better.get(outcome, "could be chance")
         rows.append(
             TestRow(
                 a=a,
                 b=b,
-                score=f"{metric}, {group}",
+                score=f"{metric.title}, {group.title}",
                 difference=f"{difference:+.3f}" if isinstance(difference, (int, float)) else "–",
                 p_value=p_text(test.get("p_value")),
                 p_adjusted=p_text(adjusted),
@@ -214,7 +224,7 @@ def provenance(study: Comparison, runs: Sequence[Run]) -> list[tuple[str, list[t
         "command": summary.get("command"),
         "folder": study.source.name or str(study.source),
         "draws": summary.get("draws") or study.draws,
-        "chosen by": f"{METRIC_TITLES[study.metric]} on validation images" if summary else None,
+        "chosen by": f"{METRICS[study.metric].title} on validation images" if summary else None,
         "wall time of its last call": _seconds(summary.get("wall_seconds")),
     }
     blocks.append(("This comparison" if summary else "This report", _pairs(study_facts)))

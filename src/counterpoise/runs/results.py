@@ -8,13 +8,20 @@ from typing import Any
 
 import pandas as pd
 
-from counterpoise.evaluation import METRICS, mean_interval, paired_tests, scores_to_rows
+from counterpoise.evaluation import (
+    BASELINE,
+    GROUPS,
+    METRICS,
+    MeanInterval,
+    judge,
+    mean_interval,
+    paired_tests,
+    scores_to_rows,
+)
 from counterpoise.files import atomic_path
 from counterpoise.runs.folder import RunFolder
 
 COLUMNS = ("dataset", "imbalance", "imbalance_ratio", "draw", "seed", "method", "classes", "metric", "value")
-BASELINE = "bl"
-GROUPS = ("all", "majority", "minority")
 
 
 def result_rows(folder: RunFolder, split: str = "test") -> list[dict[str, Any]]:
@@ -52,7 +59,7 @@ def method_scores(table: pd.DataFrame, method: str) -> dict[str, dict[str, dict[
     """Return mean and 95 % interval over draws of one method: class group -> metric -> mean, low, high, n."""
     rows = table[table["method"] == method]
     scores: dict[str, dict[str, dict[str, Any]]] = {}
-    for group in GROUPS:
+    for group in GROUPS.names:
         for metric in METRICS.names:
             values = rows.loc[(rows["classes"] == group) & (rows["metric"] == metric), "value"].tolist()
             if values:
@@ -92,9 +99,10 @@ def verdict(table: pd.DataFrame, method: str, metric: str) -> tuple[bool | None,
     shared = sorted(set(values.get(BASELINE, {})) & set(values.get(method, {})))
     if not shared:
         return None, "not compared with plain training: add bl to `methods`"
-    gain = sum(values[method][d] - values[BASELINE][d] for d in shared) / len(shared)
+    gains = [METRICS[metric].gain(values[method][d], over=values[BASELINE][d]) for d in shared]
+    gain = sum(gains) / len(shared)
     draws = "draw" if len(shared) == 1 else "draws"
-    if gain > 0:
+    if judge(MeanInterval(gain, None, None, len(shared))).holds:
         return True, f"better than plain training by {gain:.3f} {metric} (mean of {len(shared)} {draws})"
     if gain == 0:
         return False, f"no better than plain training ({len(shared)} {draws})"

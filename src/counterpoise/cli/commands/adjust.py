@@ -125,18 +125,19 @@ def _show_table(
     after: Mapping[str, Any],
     costs: tuple[float | None, float | None],
 ) -> None:
-    from counterpoise.cli.running import SHOWN
+    from counterpoise.evaluation import column_title, compact_columns
 
+    shown = [(metric.name, group.name) for metric, group in compact_columns()]
     rows = [
         [
             name,
-            *(score((scores[group] or {}).get(metric)) for _, group, metric in SHOWN),
+            *(score((scores[group] or {}).get(metric)) for metric, group in shown),
             score(scores["calibration_error"]),
             *([] if cost is None else [f"{cost:.4g}"]),
         ]
         for name, scores, cost in (("before", before, costs[0]), ("after", after, costs[1]))
     ]
-    columns = ["", *(column for column, _, _ in SHOWN), "calibration"]
+    columns = ["", *(column_title(*column) for column in shown), "calibration"]
     title = f"scores on the run's own {after['n']:,} test images"
     print_table([*columns, *(["mean cost"] if plan.costs is not None else [])], rows, title=title, best=1)
     say("calibration: mean gap between how sure the model is and how often it is right; lower is better")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.report.comparison import GROUPS, Comparison
+from counterpoise.evaluation import METRICS, page_groups
+from counterpoise.report.comparison import Comparison
 from counterpoise.report.kit.html import plotly_label
 from counterpoise.runs.records import Run
 
@@ -30,16 +31,6 @@ PALETTE = (
 """Ten colours after Okabe and Ito (2008) that stay apart under the common colour-vision deficiencies."""
 
 RARE, FREQUENT, PALE = "#D55E00", "#4C86B0", "#9AA3AD"
-GROUP_TITLES = {"all": "all classes", "minority": "rare classes", "majority": "frequent classes"}
-METRIC_TITLES = {
-    "gmean": "G-mean",
-    "recall": "Recall",
-    "f1": "F1",
-    "precision": "Precision",
-    "specificity": "Specificity",
-    "accuracy": "Accuracy",
-    "auc": "AUC",
-}
 
 
 def class_colors(num_classes: int, minority: Sequence[int]) -> list[str]:
@@ -67,7 +58,7 @@ def distribution(run: Run) -> Figure | None:
     horizontal = len(names) <= 30
     length = "x" if horizontal else "y"
     data = []
-    for title, rare in (("frequent class", False), ("rare class", True)):
+    for title, rare in (("common class", False), ("rare class", True)):
         indices = [index for index in range(len(names)) if (index in run.minority) == rare]
         if not indices:
             continue
@@ -122,7 +113,7 @@ def overview(study: Comparison) -> Figure:
     metric, methods = study.metric, study.methods
     data = []
     looks = {"all": ("circle", None), "minority": ("diamond", RARE), "majority": ("square", FREQUENT)}
-    for place, group in enumerate(GROUPS):
+    for place, (group, title) in enumerate((group.name, group.title) for group in page_groups()):
         points = []
         for index, method in enumerate(methods):
             score = study.score(method, group, metric)
@@ -135,7 +126,7 @@ def overview(study: Comparison) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": GROUP_TITLES[group],
+                "name": title,
                 "x": [score.mean for _, score, _ in points],
                 "y": [y for y, _, _ in points],
                 "customdata": [[name, _interval_text(score.low, score.high)] for _, score, name in points],
@@ -163,7 +154,7 @@ def overview(study: Comparison) -> Figure:
             "height": 110 + 52 * len(methods),
             "margin": {"l": 10, "r": 16, "t": 34, "b": 48},
             "legend": {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
-            "xaxis": {"title": {"text": METRIC_TITLES[metric]}, "range": [-0.02, 1.02], "zeroline": False},
+            "xaxis": {"title": {"text": METRICS[metric].title}, "range": [-0.02, 1.02], "zeroline": False},
             "yaxis": {
                 "tickvals": list(range(len(methods))),
                 "ticktext": names,

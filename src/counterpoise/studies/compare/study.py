@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from counterpoise.datasets import ImageDataset
+from counterpoise.evaluation import METRICS
 from counterpoise.exceptions import RunFolderError
 from counterpoise.files import (
     _copy_folder,
@@ -122,8 +123,9 @@ def _choose(study: RunGrid, folders: Sequence[RunFolder]) -> tuple[str | None, R
     if not values:
         return None, None
     complete = {m: v for m, v in values.items() if len(v) == len(study.draws)} or values
-    winner = max(complete, key=lambda method: sum(complete[method].values()) / len(complete[method]))
-    draw = max(complete[winner], key=lambda d: complete[winner][d])
+    worth = METRICS[study.metric].gain
+    winner = max(complete, key=lambda method: worth(sum(complete[method].values()) / len(complete[method])))
+    draw = max(complete[winner], key=lambda d: worth(complete[winner][d]))
     runs = {(f.record["method"], f.record["draw"]): f for f in folders}
     return winner, runs[winner, draw]
 

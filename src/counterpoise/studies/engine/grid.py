@@ -9,8 +9,8 @@ from typing import Any
 
 from counterpoise.config.train import TrainConfig, make_config
 from counterpoise.datasets import ImageDataset
-from counterpoise.evaluation import METRICS
-from counterpoise.exceptions import InputError, UnknownNameError
+from counterpoise.evaluation import choosing_metric
+from counterpoise.exceptions import InputError
 from counterpoise.files import (
     file_hash,
 )
@@ -91,8 +91,7 @@ def make_grid(
     InputError
         If an option is refused.
     """
-    if metric not in METRICS:
-        raise UnknownNameError("metric", metric, METRICS)
+    choosing_metric(metric)
     if draws < 1:
         raise InputError(f"`draws` {draws}: at least one draw is needed, and two for an interval")
     if training.get("head_epochs") is not None and not any(method.trains_head for method in methods):

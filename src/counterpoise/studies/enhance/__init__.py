@@ -5,7 +5,7 @@ classifier learns on the originals, and then the U-Net is trained on through the
 U-Net adds is measured against the classifier trained on, and against both trained together from the start.
 """
 
-from counterpoise.evaluation.changes import Changes, count_changes
+from counterpoise.evaluation import Changes, count_changes
 from counterpoise.networks import EnhancedNetwork, Enhancer
 from counterpoise.studies.enhance.copying import Copier, copy_scores, train_copier
 from counterpoise.studies.enhance.plan import EnhanceStudy, VariantPlan, make_enhance_study

@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from counterpoise.evaluation import METRICS, MeanInterval, column_title, judge
 from counterpoise.explain.attention import SAME_FROM
 from counterpoise.files import write_text
 from counterpoise.studies.enhance.plan import CONTROLS, ENHANCED
@@ -91,13 +92,8 @@ test.</p>
 </html>
 """
 
-COLUMNS = (
-    ("accuracy", "all", "accuracy"),
-    ("G-mean", "all", "gmean"),
-    ("recall rare", "minority", "recall"),
-    ("recall rest", "majority", "recall"),
-)
-"""What tables of the study show: a name, a group of classes, a metric."""
+COLUMNS = (("accuracy", "all"), ("gmean", "all"), ("recall", "minority"), ("recall", "majority"))
+"""Metrics and class groups in the tables of the study."""
 
 SECTIONS = (
     ("pixels", "Input, output and their difference", "What the U-Net adds and takes away."),
@@ -162,7 +158,11 @@ def write_page(summary: dict[str, Any], pictures: Path, path: Path) -> None:
 
 def shown_columns(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return the columns of the tables; without rare classes there is nothing to tell them apart by."""
-    return [column for column in COLUMNS if summary["rare"] or column[1] == "all"]
+    return [
+        (column_title(metric, group), group, metric)
+        for metric, group in COLUMNS
+        if summary["rare"] or group == "all"
+    ]
 
 
 def cells(summary: dict[str, Any], scores: dict[str, Any]) -> list[str]:
@@ -202,7 +202,7 @@ def _of(change: dict[str, Any], summary: dict[str, Any]) -> str:
 def _verdict(summary: dict[str, Any]) -> list[str]:
     """Say whether there is a gain, and whether more training or a larger network alone would have brought it."""
     titles = {entry["method"]: entry["title"] for entry in summary["methods"]}
-    classifier, name = summary["methods"][0]["method"], {"gmean": "G-mean"}.get(summary["metric"], "accuracy")
+    classifier, name = summary["methods"][0]["method"], METRICS[summary["metric"]].short_title
     gains = {
         gain["over"]: gain
         for gain in summary["gains"]
@@ -227,7 +227,8 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
 
 
 def _may_be_none(gain: dict[str, Any]) -> bool:
-    return gain["low"] is not None and gain["low"] <= 0 <= gain["high"]
+    interval = MeanInterval(gain["mean"], gain["low"], gain["high"], gain["n"])
+    return judge(interval).certain is False
 
 
 def _by_rarity(summary: dict[str, Any], classifier: str) -> list[str]:

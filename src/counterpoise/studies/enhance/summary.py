@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from counterpoise.evaluation import evaluate_predictions, mean_interval, scores_to_rows
-from counterpoise.evaluation.changes import count_changes
+from counterpoise.evaluation import (
+    ScoresDict,
+    count_changes,
+    evaluate_predictions,
+    mean_interval,
+    scores_to_rows,
+)
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.results import (
     COLUMNS,
@@ -129,7 +134,7 @@ def _sibling(folders: Sequence[RunFolder], folder: RunFolder, method: str) -> Ru
     return next(f for f in folders if (f.record["draw"], f.record["method"]) == (draw, method))
 
 
-def _scores_of(matrix: np.ndarray, run: RunFolder) -> dict[str, Any]:
+def _scores_of(matrix: np.ndarray, run: RunFolder) -> ScoresDict:
     """Return all scores that follow from a confusion matrix (rows are true classes)."""
     true, predicted = (axis.repeat(matrix.ravel()) for axis in map(np.ravel, np.indices(matrix.shape)))
     record = run.record["dataset"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.evaluation.ranks import Ranks
+from counterpoise.evaluation import Ranks
 from counterpoise.files import atomic_path
 from counterpoise.studies.reproduce.findings import SCORE_NAMES
 from counterpoise.studies.reproduce.side_by_side import Side

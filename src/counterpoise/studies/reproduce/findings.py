@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from counterpoise.evaluation import MeanInterval, mean_interval
-from counterpoise.studies.reproduce.side_by_side import GROUPS, Side
+from counterpoise.evaluation import GROUPS, MeanInterval, judge, mean_interval
+from counterpoise.studies.reproduce.side_by_side import Side
 from counterpoise.studies.reproduce.tables import Setting, Table
 
 Score = tuple[str, str]
@@ -72,23 +72,6 @@ class Finding(NamedTuple):
     where: str
     than: str = ""
     main: bool = True
-
-
-def decide(found: MeanInterval) -> str:
-    """Return what an interval of a difference says of the claim that it is positive.
-
-    Examples
-    --------
-    >>> decide(MeanInterval(0.02, 0.01, 0.03, 5)), decide(MeanInterval(0.02, -0.01, 0.05, 5))
-    ('confirmed', 'not decided')
-    >>> decide(MeanInterval(-0.02, -0.03, -0.01, 5)), decide(MeanInterval(0.02, None, None, 1))
-    ('refuted', 'not decided')
-    """
-    if found.mean is None:
-        return "not run"
-    if found.low is None or found.high is None or found.low <= 0 <= found.high:
-        return "not decided"
-    return "confirmed" if found.low > 0 else "refuted"
 
 
 def find(table: Table, sides: Sequence[Side], values: Values) -> list[Finding]:
@@ -171,7 +154,7 @@ def _loss(values: Values, method: str, low: Setting, high: Setting, score: Score
 
 def _rare_classes(table: Table, sides: Sequence[Side]) -> list[str]:
     """Return the rare classes by name, where a paper gives numbers for each class."""
-    given = {side.classes for side in sides} - set(GROUPS)
+    given = {side.classes for side in sides} - set(GROUPS.names)
     return [name for name in (table.settings[0].minority or "").split(",") if name in given]
 
 
@@ -226,4 +209,6 @@ def _differences(one: Mapping[int, float], other: Mapping[int, float]) -> dict[i
 def _finding(kind: str, claim: str, score: Score, found: MeanInterval, where: str, than: str = "") -> Finding:
     # A class by name is a rare one here.
     name = SCORE_NAMES.get(score, SCORE_NAMES["minority", "recall"])
-    return Finding(kind, claim, name, decide(found), found.mean, found.low, found.high, found.n, where, than)
+    return Finding(
+        kind, claim, name, judge(found).outcome, found.mean, found.low, found.high, found.n, where, than
+    )

@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from counterpoise.evaluation import METRICS, score_title
 from counterpoise.files import write_text
 from counterpoise.studies.reproduce import words
-from counterpoise.studies.reproduce.words import METRIC_NAMES, draws, score_name, with_sign
+from counterpoise.studies.reproduce.words import draws, with_sign
 
 PICTURES = {
     "lines.png": "Each score over the imbalance ratio",
@@ -87,19 +88,19 @@ def sections(summary: Mapping[str, Any]) -> list[Section]:
     if len(methods) > 1:
         return [
             Section(
-                score_name(*key),
+                score_title(metric, classes),
                 methods,
                 [
-                    (title, [show(cells.get((name, m, *key))) for m in methods])
+                    (title, [show(cells.get((name, m, classes, metric))) for m in methods])
                     for name, title in titles.items()
                 ],
             )
-            for key in keys
+            for classes, metric in keys
         ]
     (method,) = methods
     return [
         Section(
-            f"{method}: {METRIC_NAMES.get(metric, metric)}",
+            f"{method}: {METRICS[metric].short_title}",
             list(titles.values()),
             [
                 (f"class {classes}", [show(cells.get((name, method, classes, metric))) for name in titles])
@@ -181,7 +182,7 @@ def rank_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         p, difference = table["p_value"], table["critical_difference"]
         rows.append(
             [
-                score_name(table["classes"], table["metric"]),
+                score_title(table["metric"], table["classes"]),
                 table["of"],
                 *(f"{own[m]:.2f}" if m in own else "" for m in methods),
                 str(table["blocks"]),

@@ -11,7 +11,6 @@ from counterpoise.evaluation import mean_interval
 from counterpoise.studies.reproduce.published import Published
 from counterpoise.studies.reproduce.tables import Table
 
-GROUPS = ("majority", "minority", "all")
 #: Class groups and scores that are shown where a paper gives no numbers.
 DEFAULT_KEYS = (("minority", "recall"), ("all", "recall"), ("all", "f1"), ("all", "gmean"))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from counterpoise.evaluation.ranks import Ranks, rank_methods
+from counterpoise.evaluation import Ranks, rank_methods
 from counterpoise.methods import get_method
 from counterpoise.runs.archive import ArchivedRun
 from counterpoise.runs.results import COLUMNS as STUDY_COLUMNS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from counterpoise.evaluation import score_title
 from counterpoise.studies.reproduce.findings import SCORE_NAMES
 
 Summary = Mapping[str, Any]
@@ -18,8 +19,6 @@ KINDS = {
     "recipe-published": "This project's recipe is better than the best published number",
     "recipe-measured": "This project's recipe is better than the best other method, as measured here",
 }
-GROUP_NAMES = {"all": "all classes", "majority": "frequent classes", "minority": "rare classes"}
-METRIC_NAMES = {"f1": "F1", "gmean": "G-mean"}
 
 
 class Judged(NamedTuple):
@@ -37,17 +36,6 @@ class Claim(NamedTuple):
     claim: str
     where: str
     found: list[Judged | None]
-
-
-def score_name(classes: str, metric: str) -> str:
-    """Return a score's name.
-
-    Examples
-    --------
-    >>> score_name("minority", "gmean"), score_name("5", "recall")
-    ('G-mean, rare classes', 'recall, class 5')
-    """
-    return f"{METRIC_NAMES.get(metric, metric)}, {GROUP_NAMES.get(classes, f'class {classes}')}"
 
 
 def verdict_words(finding: Mapping[str, Any]) -> str:
@@ -160,7 +148,7 @@ def closeness(summary: Summary) -> list[str]:
     same: dict[str, list[bool]] = {}
     for best in summary["best"]:
         if best["same"] is not None:
-            same.setdefault(score_name(best["classes"], best["metric"]), []).append(best["same"])
+            same.setdefault(score_title(best["metric"], best["classes"]), []).append(best["same"])
     if same:
         by_score = "; ".join(f"{name} {sum(found)} of {len(found)}" for name, found in same.items())
         sentences.append(
@@ -196,7 +184,7 @@ def contradictions(summary: Summary) -> list[str]:
     titles = {line["name"]: line["title"] for line in summary["lines"]}
     return [
         f"{titles[c['setting']]}, {c['method']}, "
-        f"{SCORE_NAMES.get((c['classes'], c['metric'])) or score_name(c['classes'], c['metric'])}: "
+        f"{SCORE_NAMES.get((c['classes'], c['metric'])) or score_title(c['metric'], c['classes'])}: "
         f"{c['value']:.3f} is published, but {c['expected']:.3f} {c['rule']}."
         for c in summary["contradictions"]
     ]

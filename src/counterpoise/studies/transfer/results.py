@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from counterpoise.datasets import ImageDataset
-from counterpoise.evaluation import mean_interval, scores_to_rows
+from counterpoise.evaluation import judge, mean_interval, scores_to_rows
 from counterpoise.files import atomic_path
 from counterpoise.studies.transfer.plan import BASES, TREATMENTS, TransferPlan
 
@@ -181,14 +181,10 @@ def _findings(
 def _finding(claim: str, measure: str, differences: dict[int, float], at_least: float) -> dict[str, Any]:
     """Return a claim about a difference; certain if the whole interval is on one side of the border."""
     interval = mean_interval(differences.values())
-    certain = None
-    if interval.low is not None and interval.high is not None:
-        certain = not interval.low < at_least <= interval.high
     return {
         "claim": claim,
         "measure": measure,
         "at_least": at_least,
-        "holds": None if interval.mean is None else interval.mean >= at_least,
-        "certain": certain,
+        **judge(interval, border=at_least, inclusive=True)._asdict(),
         **interval._asdict(),
     }
