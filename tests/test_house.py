@@ -14,7 +14,7 @@ FLOORS = {
     3: ["methods", "explain", "runs"],
     4: ["training", "report"],
     5: ["inference"],
-    6: ["studies", "estimator"],
+    6: ["studies", "estimator", "testing"],
     7: ["cli"],
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -22,8 +22,7 @@ from counterpoise.balance.losses import (
     class_weights,
 )
 from counterpoise.exceptions import InputError
-from counterpoise.methods import Piece
-from counterpoise.methods.piece import pieces_in
+from counterpoise.methods import Component, components_in
 
 COUNTS = [50, 5, 20, 1]
 # Rows: true classes. The third class is never a mistake worth avoiding for the first; being right on the last costs 2.
@@ -164,7 +163,7 @@ def slow_divisor(name, targets):
 
 def test_every_loss_has_an_oracle():
     assert SLOW.keys() == LOSSES.keys()
-    assert {type(build()).__name__ for build in LOSSES.values()} == set(pieces_in("losses").values())
+    assert {type(build()).__name__ for build in LOSSES.values()} == set(components_in("losses").values())
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -220,9 +219,9 @@ def test_huge_logits_give_finite_losses_and_gradients(name, dtype):
         assert torch.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("class_name", pieces_in("losses").values())
+@pytest.mark.parametrize("class_name", components_in("losses").values())
 def test_a_class_without_samples_does_no_harm(class_name):
-    loss = Piece("losses", class_name).build(class_counts=[50, 0, 20, 1], epochs=10, reduction="none")
+    loss = Component("losses", class_name).build(class_counts=[50, 0, 20, 1], epochs=10, reduction="none")
     logits, targets = batch()
     values = loss(logits.requires_grad_(), targets)
     (gradient,) = torch.autograd.grad(values.sum(), logits)

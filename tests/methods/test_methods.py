@@ -1,13 +1,21 @@
 """Records, and methods as users type them."""
 
+import hashlib
+import json
 import pickle
 
 import pytest
 
 from counterpoise.exceptions import InputError, UnknownNameError
-from counterpoise.methods import Piece, all_methods, get_method, parse_methods
-from counterpoise.methods.piece import pieces_in
-from counterpoise.methods.record import PLACES
+from counterpoise.methods import (
+    METHODS,
+    SLOTS,
+    Component,
+    all_methods,
+    components_in,
+    get_method,
+    parse_methods,
+)
 
 
 def test_the_thesis_names_and_the_modern_ones_are_there():
@@ -25,22 +33,39 @@ def test_the_thesis_names_and_the_modern_ones_are_there():
     }
 
 
-@pytest.mark.parametrize("record", all_methods().values(), ids=lambda r: r.name)
-def test_every_piece_of_a_record_exists_and_takes_its_options(record):
-    for place, piece in record.places.items():
-        assert piece.name in pieces_in(PLACES[place])
-        assert set(piece.options) <= set(piece.defaults())
+@pytest.mark.parametrize("record", METHODS, ids=lambda r: r.name)
+def test_every_component_of_a_record_exists_and_takes_its_options(record):
+    for slot, component in record.components.items():
+        assert component.name in components_in(SLOTS[slot])
+        assert set(component.options) <= set(component.defaults())
 
 
-def test_one_file_holds_one_record_named_like_it():
-    from counterpoise.methods import records
+def test_methods_are_listed_by_family_baselines_first():
+    assert METHODS.names[:2] == ("bl", "bl-cw")
+    assert METHODS.names[-1] == "counterpoise"
+    assert len(METHODS) == 29
+    families = [
+        "bl-cw",
+        "focal",
+        "sigmoid",
+        "ros",
+        "aos",
+        "fs-smote",
+        "ados",
+        "balanced-softmax",
+        "crt",
+        "ncm",
+    ]
+    assert sorted(families, key=METHODS.names.index) == families
 
-    for name, record in all_methods().items():
-        module = __import__(f"{records.__name__}.{name.replace('-', '_')}", fromlist=["METHOD"])
-        assert module.METHOD is record
+
+def test_options_and_identities_are_those_that_finished_runs_are_hashed_by():
+    found = {method.name: [method.options(), method.identity()] for method in METHODS}
+    digest = hashlib.sha256(json.dumps(found).encode()).hexdigest()
+    assert digest == "f57c58c585f3805f55684d1a01543bd1875dbd10b927342ac7d737b96caf44ea"
 
 
-def test_an_option_goes_to_the_piece_that_has_it():
+def test_an_option_goes_to_the_component_that_has_it():
     method = get_method("ados:nu_max=30:k_rule=printed")
     assert method.options()["features.nu_max"] == 30
     assert method.options()["features.k_rule"] == "printed"
@@ -53,7 +78,7 @@ def test_the_stage_one_loss_is_an_option():
     assert get_method("ados:loss=cross-entropy").loss.class_name == "CrossEntropy"
 
 
-def test_an_option_that_two_pieces_share_needs_its_place():
+def test_an_option_that_two_components_share_needs_its_slot():
     with pytest.raises(
         InputError, match=r"ambiguous: write loss.label_smoothing or head_loss.label_smoothing"
     ):
@@ -94,12 +119,12 @@ def test_records_survive_pickling():
     assert pickle.loads(pickle.dumps(method)).options() == method.options()
 
 
-def test_a_piece_refuses_an_option_it_does_not_have():
+def test_a_component_refuses_an_option_it_does_not_have():
     with pytest.raises(UnknownNameError):
-        Piece("losses", "CrossEntropy").with_option("gamma", 2)
+        Component("losses", "CrossEntropy").with_option("gamma", 2)
 
 
-def test_a_place_is_filled_and_emptied_by_name():
+def test_a_slot_is_filled_and_emptied_by_name():
     method = get_method("crt:head_sampler=none:schedule=one-cycle:head_loss=balanced-softmax")
     assert (method.head_sampler, method.schedule) == (None, "one-cycle")
     assert method.head_loss.class_name == "BalancedSoftmax"
@@ -109,8 +134,8 @@ def test_a_place_is_filled_and_emptied_by_name():
 
 def test_new_points_in_feature_space_bring_a_new_head():
     assert get_method("ados").head.class_name == "NewHead"
-    assert "head_loss" in get_method("ados").places
-    assert "head_loss" not in get_method("ncm").places
+    assert "head_loss" in get_method("ados").components
+    assert "head_loss" not in get_method("ncm").components
 
 
 def test_a_method_is_another_one_once_the_file_of_its_costs_is(tmp_path):

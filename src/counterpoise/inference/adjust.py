@@ -19,9 +19,7 @@ from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.evaluation import ScoresDict, evaluate
 from counterpoise.exceptions import InputError, UnknownNameError
 from counterpoise.files import atomic_path, content_hash, write_json
-from counterpoise.methods import Piece
-from counterpoise.methods.piece import pieces_in
-from counterpoise.methods.registry import read_value
+from counterpoise.methods import Component, components_in, read_value
 from counterpoise.runs.folder import RunFolder
 from counterpoise.training.device import find_device
 from counterpoise.training.environment import versions
@@ -43,7 +41,7 @@ class AdjustmentPlan:
         The run whose network is used.
     manifest : SplitManifest
         Its split.
-    piece : Piece
+    piece : Component
         The adjustment.
     costs : ndarray of shape (C, C) or None
         What mistakes cost, for the table; rows are true classes.
@@ -53,7 +51,7 @@ class AdjustmentPlan:
 
     base: RunFolder
     manifest: SplitManifest
-    piece: Piece
+    piece: Component
     costs: np.ndarray | None
     out: Path
 
@@ -145,12 +143,12 @@ def plan_adjustment(
     return plan
 
 
-def _read_piece(spec: str) -> Piece:
+def _read_piece(spec: str) -> Component:
     name, *options = spec.split(":")
-    known = pieces_in(PLACE)
+    known = components_in(PLACE)
     if name not in known:
         raise UnknownNameError("adjustment", name, known)
-    piece = Piece(PLACE, known[name])
+    piece = Component(PLACE, known[name])
     for option in options:
         key, equals, value = option.partition("=")
         if not (key and equals and value):
@@ -172,7 +170,7 @@ def _check(plan: AdjustmentPlan) -> None:
         )
 
 
-def _folder_beside(run: Path, piece: Piece) -> Path:
+def _folder_beside(run: Path, piece: Component) -> Path:
     """Return the folder for the new run where the user names none: named like the run and what is done to it."""
     whole = run if run.name and run.name != ".." else run.resolve()
     words = [

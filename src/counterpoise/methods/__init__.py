@@ -1,10 +1,21 @@
-"""Methods are records: which counter-measure acts at which place, with its defaults and its paper.
+"""Methods: records of which component fills which slot, with defaults and paper.
 
-Listing the records imports no torch; a piece is imported when it is built.
+Listing them imports no torch; a component's class is imported on use.
 """
 
-from counterpoise.methods.piece import Piece
-from counterpoise.methods.record import CROSS_ENTROPY, Method
-from counterpoise.methods.registry import all_methods, get_method, parse_methods
+from counterpoise.methods.catalog import METHODS, all_methods, get_method, parse_methods, read_value
+from counterpoise.methods.component import Component, components_in
+from counterpoise.methods.method import CROSS_ENTROPY, SLOTS, Method
 
-__all__ = ["CROSS_ENTROPY", "Method", "Piece", "all_methods", "get_method", "parse_methods"]
+__all__ = [
+    "CROSS_ENTROPY",
+    "METHODS",
+    "SLOTS",
+    "Component",
+    "Method",
+    "all_methods",
+    "components_in",
+    "get_method",
+    "parse_methods",
+    "read_value",
+]

@@ -25,7 +25,7 @@ from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
-from counterpoise.methods import CROSS_ENTROPY, Method, Piece
+from counterpoise.methods import CROSS_ENTROPY, Component, Method
 from counterpoise.networks import Network
 from counterpoise.runs.identity import (
     network_payload,
@@ -311,11 +311,11 @@ class _MethodFit:
         if found is not None:
             self.network.set_prototypes(*found)
 
-    def _build(self, piece: Piece | None, *, epochs: int | None = None) -> Any:
-        """Return what a piece stands for, or None; `epochs` are those of the stage that it acts in."""
-        if piece is None:
+    def _build(self, component: Component | None, *, epochs: int | None = None) -> Any:
+        """Return the built component, or None; `epochs` are those of its stage."""
+        if component is None:
             return None
-        return piece.build(
+        return component.build(
             class_counts=self.class_counts,
             class_names=self.classes,
             epochs=epochs or self.config.epochs,
@@ -325,10 +325,12 @@ class _MethodFit:
 
     def _network_identity(self) -> str:
         """Hash of all that the trained network depends on; how a head is trained afterwards is not part of it."""
-        pieces = {
-            place: piece.identity() for place, piece in self.method.places.items() if place in NETWORK_PLACES
+        components = {
+            slot: component.identity()
+            for slot, component in self.method.components.items()
+            if slot in NETWORK_PLACES
         }
-        return content_hash([self.identity, pieces, self.method.head_layer, network_payload(self.config)])
+        return content_hash([self.identity, components, self.method.head_layer, network_payload(self.config)])
 
     @contextmanager
     def _claimed(self, stage: Stage) -> Iterator[Stage]:

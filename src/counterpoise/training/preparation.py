@@ -125,11 +125,13 @@ def check_machine(config: TrainConfig) -> None:
 
 
 def _check_method(method: Method, splits: ImageDataset, epochs: int) -> None:
-    """Build every piece of a method and let it see these classes, with made-up values in place of a network's."""
+    """Build every component of a method and try it on these classes, with made-up values for a network's."""
     generator = np.random.default_rng(0)
     labels, counts = splits.train.labels, splits.train.class_counts(len(splits.classes))
-    for place, piece in method.places.items():
-        built = piece.build(class_counts=counts, class_names=splits.classes, epochs=epochs, random_state=0)
+    for place, component in method.components.items():
+        built = component.build(
+            class_counts=counts, class_names=splits.classes, epochs=epochs, random_state=0
+        )
         try:
             if place in ("sampler", "head_sampler") and not built.makes_images:
                 epoch_indices(built, labels, seed=0, epoch=0)

@@ -227,7 +227,7 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
 
 
 def _may_be_none(gain: dict[str, Any]) -> bool:
-    interval = MeanInterval(gain["mean"], gain["low"], gain["high"], gain["n"])
+    interval = MeanInterval(gain["mean"], gain["low"], gain["high"], gain.get("n", 0))
     return judge(interval).certain is False
 
 

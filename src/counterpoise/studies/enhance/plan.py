@@ -259,7 +259,7 @@ def _check_methods(method: Method, classifier: Method) -> None:
             f"`classifier_method` {classifier.label} changes logits after training, which a U-Net before the network "
             "cannot be trained through; take balanced-softmax or another loss"
         )
-    unfit = [words for place, words in UNFIT_PLACES.items() if place in method.places]
+    unfit = [words for place, words in UNFIT_PLACES.items() if place in method.components]
     if unfit:
         raise InputError(
             f"`method` {method.label} acts on {unfit[0]}, and a U-Net is trained by images and a loss alone; take bl, "

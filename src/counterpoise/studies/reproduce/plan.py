@@ -126,8 +126,8 @@ class TablePlan:
 
 
 def _network_key(method: Method) -> str:
-    pieces = {p: piece.identity() for p, piece in method.places.items() if p in NETWORK_PLACES}
-    return content_hash([pieces, method.head_layer, method.schedule])
+    components = {s: c.identity() for s, c in method.components.items() if s in NETWORK_PLACES}
+    return content_hash([components, method.head_layer, method.schedule])
 
 
 def plan_table(

@@ -1,4 +1,4 @@
-"""One counter-measure of a method: where its class lives, and its settings."""
+"""Component of a method: a class of ``counterpoise.balance`` and its options."""
 
 from __future__ import annotations
 
@@ -14,50 +14,56 @@ from typing import Any
 
 from counterpoise.exceptions import InputError, UnknownNameError
 
-# What training hands to a piece that asks for it by name; never a user's option.
+# Arguments that training passes to a component that asks for them by name; never a user's option.
 CONTEXT = ("class_counts", "class_names", "epochs", "n_jobs", "random_state", "reduction")
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A class of ``counterpoise.balance`` and the options it is built with.
+class Component:
+    """Class that fills a slot of a method, and the options it is built with.
 
     Parameters
     ----------
     folder : str
-        The place under ``counterpoise.balance``, such as ``"losses"``.
-    class_name : str
-        A public name of that folder.
+        Folder of the slot under ``counterpoise.balance``, such as ``"losses"``.
+    target : str
+        Public name of that folder, or ``"module:Class"`` for a class of another package.
     options : mapping of str to Any
         Keyword arguments of the class that differ from its own defaults.
 
     Examples
     --------
-    >>> Piece("losses", "BalancedSoftmax").name
+    >>> Component("losses", "BalancedSoftmax").name
     'balanced-softmax'
     """
 
     folder: str
-    class_name: str
+    target: str
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
+    def class_name(self) -> str:
+        """Name of the class."""
+        return self.target.rpartition(":")[2]
+
+    @property
     def name(self) -> str:
-        """The class name as users type it, ``"cross-entropy"`` for ``CrossEntropy``."""
+        """Class name as users type it, ``"cross-entropy"`` for ``CrossEntropy``."""
         return kebab_case(self.class_name)
 
     def load(self) -> type:
         """Import and return the class."""
-        return getattr(importlib.import_module(f"counterpoise.balance.{self.folder}"), self.class_name)
+        module = self.target.rpartition(":")[0] or f"counterpoise.balance.{self.folder}"
+        return getattr(importlib.import_module(module), self.class_name)
 
     def defaults(self) -> dict[str, Any]:
-        """Return every option of the piece with the value it will be built with."""
+        """Return every option with the value that the component will be built with."""
         parameters = _parameters(self.load())
         values = {name: p.default for name, p in parameters.items() if name not in CONTEXT}
         return values | dict(self.options)
 
     def identity(self) -> dict[str, Any]:
-        """Return what the piece's results depend on: its options, with the content of a file that one names."""
+        """Return what the component's results depend on: its options, and the content of a file that one names."""
         contents = {
             f"content of {option}": hashlib.sha256(Path(value).read_bytes()).hexdigest()
             for option, value in self.options.items()
@@ -65,14 +71,8 @@ class Piece:
         }
         return {"name": self.name, **self.defaults(), **contents}
 
-    def with_option(self, option: str, value: Any) -> Piece:
-        """Return a copy with one option set.
-
-        Raises
-        ------
-        UnknownNameError
-            If the class has no such option.
-        """
+    def with_option(self, option: str, value: Any) -> Component:
+        """Return a copy with one option set; an unknown one raises UnknownNameError."""
         known = self.defaults()
         if option not in known:
             raise UnknownNameError(f"option of {self.name}", option, known)
@@ -81,10 +81,7 @@ class Piece:
     def build(self, **context: Any) -> Any:
         """Return an instance, given those entries of `context` that its constructor asks for.
 
-        Raises
-        ------
-        InputError
-            If an option's value is refused.
+        A refused value of an option raises InputError.
         """
         accepted = _parameters(self.load())
         arguments = {name: value for name, value in context.items() if name in accepted}
@@ -94,11 +91,11 @@ class Piece:
             raise InputError(f"{self.name} cannot be built with {dict(self.options)}: {error}") from error
 
     def __reduce__(self) -> tuple[type, tuple[str, str, dict[str, Any]]]:
-        return Piece, (self.folder, self.class_name, dict(self.options))
+        return Component, (self.folder, self.target, dict(self.options))
 
 
-def pieces_in(folder: str) -> dict[str, str]:
-    """Return what fits one place, name as typed -> class name: the classes that fill the folder's abstract base."""
+def components_in(folder: str) -> dict[str, str]:
+    """Return the components that fit a slot, name as typed -> class name: they fill the folder's abstract base."""
     module = importlib.import_module(f"counterpoise.balance.{folder}")
     classes = {
         name: getattr(module, name) for name in module.__all__ if inspect.isclass(getattr(module, name))
@@ -108,13 +105,7 @@ def pieces_in(folder: str) -> dict[str, str]:
 
 
 def kebab_case(class_name: str) -> str:
-    """Return a class name in lower case with hyphens.
-
-    Examples
-    --------
-    >>> kebab_case("WeightedCrossEntropy"), kebab_case("FSSMOTE")
-    ('weighted-cross-entropy', 'fssmote')
-    """
+    """Return a class name in lower case with hyphens: ``FSSMOTE`` is ``fssmote``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", class_name).lower()
 
 

@@ -1,0 +1,318 @@
+"""The catalog of methods, and reading a method as users type it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from counterpoise.catalogs import Catalog
+from counterpoise.exceptions import InputError
+from counterpoise.methods.component import Component
+from counterpoise.methods.method import Method
+
+METHODS = Catalog(
+    "method",
+    [
+        Method(
+            "bl",
+            "Baseline",
+            "Plain training: every image once per epoch, cross entropy.",
+            "thesis, chapter 7 (BL)",
+        ),
+        Method(
+            "bl-cw",
+            "Class weights",
+            "Cross entropy weighted by the inverse share of each class.",
+            "thesis, Algorithm 2 and Eq. 4.1 (BL+CW)",
+            loss=Component("losses", "WeightedCrossEntropy"),
+        ),
+        Method(
+            "bl-cw-drw",
+            "Deferred class weights",
+            "Plain training first; cross entropy with class weights in the last fifth of the epochs.",
+            "Cao et al. 2019, Algorithm 1 (DRW)",
+            loss=Component("losses", "WeightedCrossEntropy", {"normalize": "mean", "defer_epochs": 0.8}),
+        ),
+        Method(
+            "focal",
+            "Focal loss",
+            "Cross entropy with less weight on well-classified images, and more on rare classes.",
+            "thesis, section 3.2.1; Lin et al. 2017, Eq. 5",
+            loss=Component("losses", "FocalLoss", {"alpha": "inverse"}),
+        ),
+        Method(
+            "class-balanced",
+            "Class-balanced loss",
+            "Cross entropy weighted by the inverse effective number of images of each class.",
+            "Cui et al. 2019, Eq. 8",
+            loss=Component("losses", "ClassBalancedLoss"),
+        ),
+        Method(
+            "cost-sensitive",
+            "Cost-sensitive training",
+            "Minimizes the expected cost of mistakes; by default, mistakes on rare classes cost more.",
+            "thesis, section 3.2.2",
+            loss=Component("losses", "ExpectedCostLoss"),
+        ),
+        Method(
+            "sigmoid",
+            "One class against the rest",
+            "Binary cross entropy of each class's sigmoid; the most probable class, or thresholds, decide.",
+            'lecture, "Sigmoid"',
+            loss=Component("losses", "SigmoidCrossEntropy"),
+            adjust=Component("adjust", "SigmoidScores"),
+            # Each sigmoid starts at 1 / C, not at one half.
+            head_layer="one-vs-rest",
+        ),
+        Method(
+            "ros",
+            "Random oversampling",
+            "Images of rare classes are repeated until all classes are as large as the largest.",
+            "thesis, section 3.1.1; Buda et al. 2018",
+            sampler=Component("samplers", "ROS"),
+        ),
+        Method(
+            "rus",
+            "Random undersampling",
+            "Each epoch draws from every class only as many images as the smallest has.",
+            "thesis, section 3.1.2; Buda et al. 2018",
+            sampler=Component("samplers", "RUS"),
+        ),
+        Method(
+            "bl-ros-rus",
+            "Over- and undersampling",
+            "Large classes are cut and small ones repeated until they meet at the mean class size.",
+            "thesis, section 3.1.3 (BL+ROS-RUS); Buda et al. 2018",
+            sampler=Component("samplers", "ROSRUS"),
+        ),
+        Method(
+            "two-phase",
+            "Two-phase training",
+            "The network learns from undersampled classes; then its head is tuned on all images.",
+            "Havaei et al. 2017; Buda et al. 2018, section 2.3",
+            sampler=Component("samplers", "RUS"),
+            head=Component("heads", "FineTunedHead"),
+        ),
+        Method(
+            "class-balanced-sampling",
+            "Class-balanced sampling",
+            "The class of each image of a batch is drawn at random; an epoch keeps its length.",
+            "Kang et al. 2020, Eq. 1 with q = 0",
+            sampler=Component("samplers", "ClassBalancedSampler"),
+        ),
+        Method(
+            "aos",
+            "AOS",
+            "Random oversampling; in every batch some minority images become adversarial examples.",
+            "poster, Algorithm 1",
+            sampler=Component("samplers", "ROS"),
+            perturb=Component("perturb", "AOS"),
+        ),
+        Method(
+            "smote-pixels",
+            "SMOTE on pixels",
+            "Synthetic images between two images of a rare class, pixel by pixel, made once before training.",
+            "poster, section Related methods; Chawla et al. 2002",
+            sampler=Component("samplers", "PixelSMOTE"),
+        ),
+        Method(
+            "mixup-drw",
+            "Mixup, deferred weights",
+            "Images and labels are mixed in pairs; class weights hold in the last fifth of the epochs.",
+            "Zhang et al. 2018, section 2; Cao et al. 2019, section 3.3",
+            perturb=Component("perturb", "Mixup"),
+            loss=Component("losses", "WeightedCrossEntropy", {"normalize": "mean", "defer_epochs": 0.8}),
+        ),
+        Method(
+            "remix",
+            "Remix",
+            "As mixup, but a mixed image of a rare and a common class gets the label of the rare one.",
+            "Chou et al. 2020, Eq. 4-6",
+            perturb=Component("perturb", "Remix"),
+        ),
+        Method(
+            "fs-smote",
+            "SMOTE in feature space",
+            "SMOTE on the embeddings of a trained network, then a new head.",
+            "thesis, section 3.1.4 and chapter 7 (SMOTE); Chawla et al. 2002",
+            loss=Component("losses", "WeightedCrossEntropy"),
+            features=Component("features", "FSSMOTE"),
+        ),
+        Method(
+            "ados",
+            "ADOS",
+            "Adaptive dynamic oversampling in deep feature space, then a new head with sample weights.",
+            "thesis, section 4.2, Algorithms 3-5",
+            loss=Component("losses", "WeightedCrossEntropy"),
+            features=Component("features", "ADOS"),
+        ),
+        Method(
+            "dos",
+            "DOS",
+            "A rare image stands for many points among its neighbors' embeddings, and is pulled towards them.",
+            "Ando and Huang 2017; thesis, section 3.3.2",
+            objective=Component("objectives", "DOS"),
+        ),
+        Method(
+            "lmle",
+            "LMLE",
+            "Margins between clusters and classes in the embedding; the nearest cluster decides.",
+            "Huang et al. 2016; thesis, section 3.3.1",
+            sampler=Component("samplers", "ClassBalancedSampler"),
+            objective=Component("objectives", "LMLE"),
+        ),
+        Method(
+            "balanced-softmax",
+            "Balanced softmax",
+            "Cross entropy on logits raised by the log of the class counts.",
+            "Ren et al. 2020, Eq. 4",
+            loss=Component("losses", "BalancedSoftmax"),
+        ),
+        Method(
+            "ldam-drw",
+            "LDAM-DRW",
+            "Margins that are larger for rare classes, on angles; class weights in the last fifth of the epochs.",
+            "Cao et al. 2019, Eq. 12-13 and Algorithm 1",
+            loss=Component("losses", "LDAMLoss", {"defer_epochs": 0.8}),
+            head_layer="cosine",
+        ),
+        Method(
+            "logit-adjusted",
+            "Logit adjustment",
+            "Plain training; afterwards the log class shares are subtracted from the logits.",
+            "Menon et al. 2021, Eq. 9 (post hoc)",
+            adjust=Component("adjust", "LogitAdjustment"),
+        ),
+        Method(
+            "thresholds",
+            "Class thresholds",
+            "Plain training; afterwards a threshold for each class is tuned on the validation images.",
+            "Buda et al. 2018 (thresholding); Narasimhan et al. 2015",
+            adjust=Component("adjust", "ClassThresholds"),
+        ),
+        Method(
+            "crt",
+            "Classifier re-training",
+            "Plain training; then a new head is trained on embeddings drawn class-balanced.",
+            "Kang et al. 2020, section 4.1 (cRT)",
+            head=Component("heads", "NewHead"),
+            head_sampler=Component("samplers", "ClassBalancedSampler"),
+        ),
+        Method(
+            "tau-norm",
+            "Tau-normalized head",
+            "Plain training; then each class vector of the head is divided by its length to the power tau.",
+            "Kang et al. 2020, Eq. 4",
+            head=Component("heads", "NormalisedHead"),
+        ),
+        Method(
+            "lws",
+            "Learnable weight scaling",
+            "Plain training; then one factor per class is learned on embeddings drawn class-balanced.",
+            "Kang et al. 2020, Eq. 5 (LWS)",
+            head=Component("heads", "ScaledHead"),
+            head_sampler=Component("samplers", "ClassBalancedSampler"),
+        ),
+        Method(
+            "ncm",
+            "Nearest class mean",
+            "Plain training; then an image belongs to the class whose mean embedding is nearest.",
+            "Kang et al. 2020, section 4.2 (NCM)",
+            head=Component("heads", "NearestMeanHead"),
+        ),
+        Method(
+            "counterpoise",
+            "Counterpoise",
+            "Square-root sampling of shifted, rotated and adversarial images; then the head is tuned for balance.",
+            "this project, docs/recipe.md; of the poster, Kang et al. 2020, Ren et al. 2020, Smith and Topin 2018",
+            # Rare images often enough to shape the embedding, common ones often enough not to be forgotten.
+            sampler=Component(
+                "samplers",
+                "ClassBalancedSampler",
+                {"power": 0.5, "length": "oversampled", "replacement": False},
+            ),
+            # The same few rare images, rarely twice the same; a quarter of all images stay as they are.
+            augment=Component("perturb", "RandomAffine", {"p": 0.75}),
+            # With a dozen images of a class, the hardest neighbors of each.
+            perturb=Component("perturb", "AOS"),
+            # The head continues from its weights, shrunk, on unchanged images, and learns balanced class shares.
+            head=Component("heads", "FineTunedHead", {"lr_factor": 0.5, "shrink": 0.3}),
+            head_loss=Component("losses", "BalancedSoftmax"),
+            # A few epochs are enough only if the rate rises and falls within them.
+            schedule="one-cycle",
+        ),
+    ],
+    entry_point="counterpoise.methods",
+)
+"""Methods by family, baselines first. Other packages add theirs through the entry point ``counterpoise.methods``."""
+
+
+def all_methods() -> dict[str, Method]:
+    """Return every method by name."""
+    return {method.name: method for method in METHODS}
+
+
+def get_method(spec: str) -> Method:
+    """Return the method that `spec` names.
+
+    Parameters
+    ----------
+    spec : str
+        A name, or a name with changed options: ``ados:loss=cross-entropy:nu_max=30``.
+
+    Raises
+    ------
+    UnknownNameError
+        If the method, an option or a component is unknown; the nearest name is suggested.
+    InputError
+        If an option is not written as ``name=value``.
+
+    Examples
+    --------
+    >>> get_method("ados").features.class_name
+    'ADOS'
+    """
+    name, *options = spec.split(":")
+    method = METHODS.get(name)
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not (key and equals and value):
+            raise InputError(f"method {spec!r}: {option!r} is not of the form option=value")
+        method = method.with_option(key, read_value(value))
+    return replace(method, spec=spec) if options else method
+
+
+def parse_methods(specs: str | Iterable[str]) -> list[Method]:
+    """Return the methods of a comma-separated list, in its order.
+
+    Raises
+    ------
+    InputError
+        If the list is empty or names a method twice.
+    """
+    names = specs.split(",") if isinstance(specs, str) else list(specs)
+    names = [name.strip() for name in names if name.strip()]
+    if not names:
+        raise InputError(
+            "no method given; name at least one, e.g. `methods` bl,bl-cw (see `counterpoise methods`)"
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"method {repeated[0]!r} is named twice; name each method once")
+    return [get_method(name) for name in names]
+
+
+def read_value(text: str) -> Any:
+    """Return the value of an option as typed: JSON where it is, ``None`` for ``none``, else the text.
+
+    Examples
+    --------
+    >>> read_value("0.5"), read_value("none"), read_value("youden")
+    (0.5, None, 'youden')
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None if text.lower() == "none" else text

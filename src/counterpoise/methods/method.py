@@ -1,0 +1,157 @@
+"""Record of a method: which component fills which slot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
+
+from counterpoise.exceptions import InputError, UnknownNameError
+from counterpoise.methods.component import Component, components_in
+
+# The slots of a method in the order of the data flow, and the folder of balance/ with the components that fit.
+SLOTS: dict[str, str] = {
+    "sampler": "samplers",
+    "augment": "perturb",
+    "perturb": "perturb",
+    "loss": "losses",
+    "objective": "objectives",
+    "features": "features",
+    "head": "heads",
+    "head_sampler": "samplers",
+    "head_loss": "losses",
+    "adjust": "adjust",
+}
+
+# Settings of a method besides its components, and their values.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "head_layer": ("linear", "one-vs-rest", "cosine"),
+    "schedule": ("constant", "cosine", "one-cycle"),
+}
+
+# Slots that are never empty.
+NEEDED = ("loss", "head_loss")
+# Slots that are used while a head is trained on embeddings.
+HEAD_SLOTS = ("head_sampler", "head_loss")
+
+CROSS_ENTROPY = Component("losses", "CrossEntropy")
+NEW_HEAD = Component("heads", "NewHead")
+
+
+@dataclass(frozen=True)
+class Method:
+    """Components in slots, with defaults and the paper they are from.
+
+    The network is trained under `loss`. With a `head` (or `features`, which bring a new head) two more stages follow
+    (thesis, section 4.2): the training set is embedded, and oversampled by `features`; the head is replaced or trained
+    on these embeddings. `spec` is the name together with the options that were changed, as typed; empty for a plain
+    record.
+    """
+
+    name: str
+    title: str
+    summary: str
+    paper: str
+    _: KW_ONLY
+    sampler: Component | None = None  # images of an epoch; default: each image once
+    augment: Component | None = None  # random change of every image of a batch
+    perturb: Component | None = None  # change that depends on classes or network; after `augment`
+    loss: Component = CROSS_ENTROPY  # while the whole network is trained
+    objective: Component | None = None  # replaces the loss of a batch's logits, given `loss`
+    features: Component | None = None  # synthetic samples in deep feature space
+    head: Component | None = None  # what happens to the head once the network is trained
+    head_sampler: Component | None = None  # embeddings of an epoch of the head's training; default: each once
+    head_loss: Component = CROSS_ENTROPY  # while the head is trained on embeddings
+    adjust: Component | None = None  # change of the logits after training
+    head_layer: str = "linear"
+    schedule: str = "constant"  # course of the learning rate, unless the user sets one
+    spec: str = ""
+
+    def __post_init__(self) -> None:
+        if self.features is not None and self.head is None:
+            object.__setattr__(self, "head", NEW_HEAD)
+
+    @property
+    def label(self) -> str:
+        """Identifier of the method in results: its name, and the options that were changed."""
+        return self.spec or self.name
+
+    @property
+    def components(self) -> dict[str, Component]:
+        """The filled slots, in the order of the data flow."""
+        unused = () if self.trains_head else HEAD_SLOTS
+        filled = {slot: getattr(self, slot) for slot in SLOTS if slot not in unused}
+        return {slot: component for slot, component in filled.items() if component is not None}
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether a head is trained on embeddings."""
+        if self.head is None:
+            return False
+        head_stage: Any = self.head.load()
+        return bool(head_stage.trains)
+
+    def options(self) -> dict[str, Any]:
+        """Return every option of every component as ``slot.option``, and each slot's component by name."""
+        values: dict[str, Any] = {choice: getattr(self, choice) for choice in CHOICES}
+        for slot, component in self.components.items():
+            values[slot] = component.name
+            values |= {f"{slot}.{option}": value for option, value in component.defaults().items()}
+        return values
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the method's results depend on, as plain JSON."""
+        choices = {choice: getattr(self, choice) for choice in CHOICES}
+        return choices | {slot: component.identity() for slot, component in self.components.items()}
+
+    def with_option(self, key: str, value: Any) -> Method:
+        """Return a copy with one option changed.
+
+        `key` is a slot (``loss``; the value is then the name of a component that fits, or ``none``), ``schedule`` or
+        ``head_layer``, an option (``nu_max``), or, where two components share its name, both
+        (``head_loss.label_smoothing``).
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such slot, option or component.
+        InputError
+            If two components have an option of that name.
+        """
+        if key in SLOTS:
+            return self._with_component(key, value)
+        if key in CHOICES:
+            if value not in CHOICES[key]:
+                raise UnknownNameError(key, str(value), CHOICES[key])
+            return _replace(self, key, value)
+        slot, _, option = key.rpartition(".")
+        candidates = {s: component for s, component in self.components.items() if not slot or s == slot}
+        owners = [s for s, component in candidates.items() if option in component.defaults()]
+        if not owners:
+            known = [
+                *SLOTS,
+                *CHOICES,
+                *(o for component in candidates.values() for o in component.defaults()),
+            ]
+            raise UnknownNameError(f"option of {self.name}", key, set(known))
+        if len(owners) > 1:
+            choices = " or ".join(f"{owner}.{option}" for owner in owners)
+            raise InputError(f"option {key!r} of {self.name} is ambiguous: write {choices}")
+        return _replace(self, owners[0], candidates[owners[0]].with_option(option, value))
+
+    def _with_component(self, slot: str, name: str) -> Method:
+        if slot in HEAD_SLOTS and not self.trains_head:
+            raise InputError(f"method {self.name!r} trains no separate head; {slot} does not apply")
+        known = components_in(SLOTS[slot])
+        if name is None or name == "none":
+            if slot in NEEDED:
+                raise InputError(f"method {self.name!r} needs a {slot}; name one of {', '.join(known)}")
+            return _replace(self, slot, None)
+        if name not in known:
+            raise UnknownNameError(slot, str(name), known)
+        return _replace(self, slot, Component(SLOTS[slot], known[name]))
+
+
+def _replace(method: Method, field: str, value: Any) -> Method:
+    changes: Mapping[str, Any] = {field: value}
+    return replace(method, **changes)

@@ -1,1 +1,0 @@
-"""One record per file; each file holds a single ``METHOD``."""
