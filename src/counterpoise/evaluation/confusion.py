@@ -17,14 +17,7 @@ from counterpoise.exceptions import InputError
 
 
 class Outcomes(NamedTuple):
-    """True and false positives and negatives: int64 (C,) one against the rest, or plain totals.
-
-    Attributes
-    ----------
-    tp, tn, fp, fn : ndarray of shape (C,) or int
-        Samples of the class predicted as it; others not predicted as it; others predicted as it; samples of
-        the class predicted as another.
-    """
+    """True and false positives and negatives: int64 (C,) one against the rest, or plain totals."""
 
     tp: np.ndarray | int
     tn: np.ndarray | int

@@ -18,17 +18,10 @@ from counterpoise.exceptions import InputError
 
 
 class RocCurve(NamedTuple):
-    """Receiver operating characteristic, from (0, 0) to (1, 1).
+    """Receiver operating characteristic: false and true positive rates, both rising from 0 to 1.
 
-    Attributes
-    ----------
-    fpr, tpr : list of float
-        False and true positive rate at each threshold, both rising from 0 to 1.
-    thresholds : list of float
-        Falling; a sample is positive when its score is at least the threshold. Empty for the macro average,
-        which has none.
-    auc : float
-        The area under the full curve, in [0, 1]; it stays the same when the curve is thinned.
+    ``thresholds`` fall; a sample is positive when its score is at least the threshold. The macro average has none.
+    ``auc`` is the area under the full curve, also where the curve was thinned.
     """
 
     fpr: list[float]
@@ -38,14 +31,9 @@ class RocCurve(NamedTuple):
 
 
 class RocCurves(NamedTuple):
-    """ROC curves of a classifier.
+    """ROC curves of a classifier: each class against the rest, and the mean of these curves.
 
-    Attributes
-    ----------
-    per_class : list of RocCurve or None
-        Each class against the rest; None for a class that has no samples, or all of them.
-    macro : RocCurve or None
-        The mean of the classes' curves; its area is the mean of theirs.
+    None for a class that has no samples, or all of them, and for the mean of no curves.
     """
 
     per_class: list[RocCurve | None]

@@ -13,14 +13,7 @@ from counterpoise.exceptions import InputError
 class MeanInterval(NamedTuple):
     """Mean of `n` values with its confidence interval.
 
-    Attributes
-    ----------
-    mean : float or None
-        None without values.
-    low, high : float or None
-        Ends of the interval; None for fewer than two values, which say nothing about spread.
-    n : int
-        Number of values.
+    ``mean`` is None without values; ``low`` and ``high`` are None for fewer than two, which say nothing about spread.
     """
 
     mean: float | None

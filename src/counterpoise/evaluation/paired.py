@@ -14,20 +14,10 @@ SAME = 1e-12  # differences below this are rounding
 
 
 class PairedTest(NamedTuple):
-    """Comparison of two methods on the repeats that both have.
+    """Comparison of the methods `a` and `b` on the `n` repeats that both have.
 
-    Attributes
-    ----------
-    a, b : str
-        Methods.
-    n : int
-        Number of repeats that both have.
-    difference : float or None
-        Mean over these repeats of the value of `a` minus that of `b`; None without a common repeat.
-    p_value : float or None
-        Of the two-sided paired t-test, in [0, 1]; None where it cannot be computed.
-    p_adjusted : float or None
-        The same after Holm's correction for having compared all pairs.
+    ``difference`` is the mean of `a` minus `b`, None without a common repeat; ``p_value`` is that of the two-sided
+    paired t-test, None where it cannot be computed; ``p_adjusted`` the same after Holm's correction over all pairs.
     """
 
     a: str
@@ -41,10 +31,7 @@ class PairedTest(NamedTuple):
 def paired_tests(values: Mapping[str, Mapping[Hashable, float | None]]) -> list[PairedTest]:
     """Compare all pairs of methods, each on the repeats that both have.
 
-    Parameters
-    ----------
-    values : mapping of str to mapping of repeat to float or None
-        Each method's value on each repeat; None and NaN (undefined) count as not having it.
+    `values` maps method -> repeat -> value; None and NaN (undefined) count as not having the repeat.
 
     Notes
     -----
@@ -112,17 +99,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 class Changes(NamedTuple):
-    """Comparison of two classifiers on the same images.
-
-    Attributes
-    ----------
-    both_right, both_wrong : int
-        Images on which both are right, or wrong.
-    wrong_to_right, right_to_wrong : int
-        Images on which only the second, or only the first, is right.
-    p_value : float
-        Of McNemar's exact test, in [0, 1].
-    """
+    """Numbers of images on which two classifiers are right or wrong, and the p-value of McNemar's exact test."""
 
     both_right: int
     wrong_to_right: int

@@ -9,18 +9,10 @@ import numpy as np
 
 
 class Ranks(NamedTuple):
-    """Ranks of methods over blocks, such as datasets.
+    """Mean ranks of methods over a number of blocks, such as datasets; 1 is the best, ties share theirs.
 
-    Attributes
-    ----------
-    mean : tuple of float
-        Mean rank of each method, 1 the best; ties share theirs.
-    blocks : int
-        Number of blocks.
-    p_value : float or None
-        Of Friedman's test that all methods rank alike; None for fewer than three methods or two blocks.
-    critical_difference : float or None
-        Two mean ranks further apart differ at the 5 % level (Nemenyi); None for fewer than two blocks.
+    ``p_value`` is that of Friedman's test that all methods rank alike, None for fewer than three methods or two
+    blocks. Mean ranks that are further apart than ``critical_difference`` differ at the 5 % level (Nemenyi).
     """
 
     methods: tuple[str, ...]

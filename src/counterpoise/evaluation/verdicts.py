@@ -15,12 +15,8 @@ SIGNIFICANCE = 0.05
 class Verdict(NamedTuple):
     """Verdict on the claim that a difference is above a border.
 
-    Attributes
-    ----------
-    holds : bool or None
-        Whether the mean is on the side of the claim; None without a mean.
-    certain : bool or None
-        Whether chance is excluded; None without an interval and without a p-value.
+    ``holds`` is whether the mean is on the side of the claim, None without a mean; ``certain`` is whether chance is
+    excluded, None without an interval and without a p-value.
     """
 
     holds: bool | None
