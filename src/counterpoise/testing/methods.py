@@ -1,4 +1,4 @@
-"""Checks that every method passes, for authors of methods in this package and in others.
+"""Battery of checks for methods.
 
 Each check trains on a few small images and raises AssertionError with the reason. With pytest:
 
