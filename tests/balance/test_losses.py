@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from counterpoise.balance import losses
+from counterpoise.balance.catalog import SLOT_CATALOGS
 from counterpoise.balance.losses import (
     BalancedSoftmax,
     ClassBalancedLoss,
@@ -22,7 +23,7 @@ from counterpoise.balance.losses import (
     class_weights,
 )
 from counterpoise.exceptions import InputError
-from counterpoise.methods import Component, components_in
+from counterpoise.methods import Component
 
 COUNTS = [50, 5, 20, 1]
 # Rows: true classes. The third class is never a mistake worth avoiding for the first; being right on the last costs 2.
@@ -163,7 +164,9 @@ def slow_divisor(name, targets):
 
 def test_every_loss_has_an_oracle():
     assert SLOW.keys() == LOSSES.keys()
-    assert {type(build()).__name__ for build in LOSSES.values()} == set(components_in("losses").values())
+    assert {type(build()).__name__ for build in LOSSES.values()} == {
+        entry.attribute for entry in SLOT_CATALOGS["losses"]
+    }
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -219,9 +222,9 @@ def test_huge_logits_give_finite_losses_and_gradients(name, dtype):
         assert torch.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("class_name", components_in("losses").values())
-def test_a_class_without_samples_does_no_harm(class_name):
-    loss = Component("losses", class_name).build(class_counts=[50, 0, 20, 1], epochs=10, reduction="none")
+@pytest.mark.parametrize("name", SLOT_CATALOGS["losses"].names)
+def test_a_class_without_samples_does_no_harm(name):
+    loss = Component("losses", name).build(class_counts=[50, 0, 20, 1], epochs=10, reduction="none")
     logits, targets = batch()
     values = loss(logits.requires_grad_(), targets)
     (gradient,) = torch.autograd.grad(values.sum(), logits)

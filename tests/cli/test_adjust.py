@@ -112,10 +112,10 @@ def test_what_it_prints_next_works(cli, photos, trained):
 
 def test_the_help_names_every_adjustment_and_score(cli):
     from counterpoise.balance.adjust._decision_scores import CLASS_SCORES
-    from counterpoise.methods import components_in
+    from counterpoise.balance.catalog import SLOT_CATALOGS
 
     text = " ".join(cli("adjust", "--help").out.replace("│", " ").split())
-    assert [name for name in components_in("adjust") if f" {name}: " not in text] == []
+    assert [name for name in SLOT_CATALOGS["adjust"].names if f" {name}: " not in text] == []
     listed = text[text.index("makes highest:") :].partition(".")[0]
     assert sorted(re.findall(r"\w+", listed.partition(":")[2])) == sorted(CLASS_SCORES)
 

@@ -17,8 +17,13 @@ METHOD = Method(
     "Root weights",
     "Cross entropy with the square roots of the class weights.",
     "nobody 2026",
-    loss=Component("losses", "tiny_package.losses:RootWeightedCrossEntropy", {"power": 0.5}),
+    loss=Component("losses", "root-weighted-cross-entropy", {"power": 0.5}),
 )
+"""
+LOSS_CATALOG = """
+from counterpoise.catalogs import Entry
+
+LOSS = Entry(name="root-weighted-cross-entropy", target="tiny_package.losses:RootWeightedCrossEntropy")
 """
 LOSS_MODULE = """
 from counterpoise.balance.losses import WeightedCrossEntropy
@@ -38,10 +43,12 @@ def package(tmp_path):
     info.mkdir()
     (home / "tiny_package" / "__init__.py").write_text("")
     (home / "tiny_package" / "methods.py").write_text(METHOD_MODULE)
+    (home / "tiny_package" / "catalog.py").write_text(LOSS_CATALOG)
     (home / "tiny_package" / "losses.py").write_text(LOSS_MODULE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-package\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[counterpoise.methods]\nroot-weights = tiny_package.methods:METHOD\n"
+        "[counterpoise.losses]\nroot-weights = tiny_package.catalog:LOSS\n"
     )
 
     def run(code):

@@ -43,7 +43,7 @@ def rank_methods(methods: Sequence[str], values: np.ndarray) -> Ranks:
     """Rank methods within each block.
 
     `values` are scores of shape (blocks, methods), the greater the better. Demšar, "Statistical comparisons of
-    classifiers over multiple data sets", JMLR 7, 2006.
+    classifiers over multiple datasets", JMLR 7, 2006.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def critical_difference(methods: int, blocks: int, *, alpha: float = 0.05) -> fl
 
     Examples
     --------
-    Demšar 2006, section 3.2.5: four classifiers on 14 data sets.
+    Demšar 2006, section 3.2.5: four classifiers on 14 datasets.
 
     >>> round(critical_difference(4, 14), 2)
     1.25

@@ -14,12 +14,13 @@ import numpy as np
 
 from counterpoise._version import __version__
 from counterpoise.balance.adjust import Adjustment
+from counterpoise.balance.catalog import SLOT_CATALOGS
 from counterpoise.balance.costs import read_costs
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.evaluation import ScoresDict, evaluate
 from counterpoise.exceptions import InputError, UnknownNameError
 from counterpoise.files import atomic_path, content_hash, write_json
-from counterpoise.methods import Component, components_in, read_value
+from counterpoise.methods import Component, read_value
 from counterpoise.runs.folder import RunFolder
 from counterpoise.training.device import find_device
 from counterpoise.training.environment import versions
@@ -145,10 +146,10 @@ def plan_adjustment(
 
 def _read_piece(spec: str) -> Component:
     name, *options = spec.split(":")
-    known = components_in(PLACE)
+    known = SLOT_CATALOGS[PLACE].names
     if name not in known:
         raise UnknownNameError("adjustment", name, known)
-    piece = Component(PLACE, known[name])
+    piece = Component(PLACE, name)
     for option in options:
         key, equals, value = option.partition("=")
         if not (key and equals and value):

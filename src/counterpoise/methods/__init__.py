@@ -4,7 +4,7 @@ Listing them imports no torch; a component's class is imported on use.
 """
 
 from counterpoise.methods.catalog import METHODS, all_methods, get_method, parse_methods, read_value
-from counterpoise.methods.component import Component, components_in
+from counterpoise.methods.component import Component
 from counterpoise.methods.method import CROSS_ENTROPY, SLOTS, Method
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Component",
     "Method",
     "all_methods",
-    "components_in",
     "get_method",
     "parse_methods",
     "read_value",

@@ -1,17 +1,16 @@
-"""Component of a method: a class of ``counterpoise.balance`` and its options."""
+"""Component of a method: an entry of a slot's catalog and its options."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from counterpoise.balance.catalog import SLOT_CATALOGS
 from counterpoise.exceptions import InputError, UnknownNameError
 
 # Arguments that training passes to a component that asks for them by name; never a user's option.
@@ -20,41 +19,30 @@ CONTEXT = ("class_counts", "class_names", "epochs", "n_jobs", "random_state", "r
 
 @dataclass(frozen=True)
 class Component:
-    """Class that fills a slot of a method, and the options it is built with.
+    """Component that fills a slot of a method, and the options it is built with.
 
     Parameters
     ----------
     folder : str
         Folder of the slot under ``counterpoise.balance``, such as ``"losses"``.
-    target : str
-        Public name of that folder, or ``"module:Class"`` for a class of another package.
+    name : str
+        Name in the catalog of that folder.
     options : mapping of str to Any
         Keyword arguments of the class that differ from its own defaults.
 
     Examples
     --------
-    >>> Component("losses", "BalancedSoftmax").name
-    'balanced-softmax'
+    >>> Component("losses", "balanced-softmax").load().__name__
+    'BalancedSoftmax'
     """
 
     folder: str
-    target: str
+    name: str
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-
-    @property
-    def class_name(self) -> str:
-        """Name of the class."""
-        return self.target.rpartition(":")[2]
-
-    @property
-    def name(self) -> str:
-        """Class name as users type it, ``"cross-entropy"`` for ``CrossEntropy``."""
-        return kebab_case(self.class_name)
 
     def load(self) -> type:
         """Import and return the class."""
-        module = self.target.rpartition(":")[0] or f"counterpoise.balance.{self.folder}"
-        return getattr(importlib.import_module(module), self.class_name)
+        return SLOT_CATALOGS[self.folder][self.name].load()
 
     def defaults(self) -> dict[str, Any]:
         """Return every option with the value that the component will be built with."""
@@ -91,22 +79,7 @@ class Component:
             raise InputError(f"{self.name} cannot be built with {dict(self.options)}: {error}") from error
 
     def __reduce__(self) -> tuple[type, tuple[str, str, dict[str, Any]]]:
-        return Component, (self.folder, self.target, dict(self.options))
-
-
-def components_in(folder: str) -> dict[str, str]:
-    """Return the components that fit a slot, name as typed -> class name: they fill the folder's abstract base."""
-    module = importlib.import_module(f"counterpoise.balance.{folder}")
-    classes = {
-        name: getattr(module, name) for name in module.__all__ if inspect.isclass(getattr(module, name))
-    }
-    bases = tuple(cls for cls in classes.values() if inspect.isabstract(cls))
-    return {kebab_case(n): n for n, cls in classes.items() if issubclass(cls, bases) and cls not in bases}
-
-
-def kebab_case(class_name: str) -> str:
-    """Return a class name in lower case with hyphens: ``FSSMOTE`` is ``fssmote``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", class_name).lower()
+        return Component, (self.folder, self.name, dict(self.options))
 
 
 def _parameters(cls: type) -> dict[str, inspect.Parameter]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
+from counterpoise.balance.catalog import SLOT_CATALOGS
 from counterpoise.exceptions import InputError, UnknownNameError
-from counterpoise.methods.component import Component, components_in
+from counterpoise.methods.component import Component
 
 # The slots of a method in the order of the data flow, and the folder of balance/ with the components that fit.
 SLOTS: dict[str, str] = {
@@ -34,8 +35,8 @@ NEEDED = ("loss", "head_loss")
 # Slots that are used while a head is trained on embeddings.
 HEAD_SLOTS = ("head_sampler", "head_loss")
 
-CROSS_ENTROPY = Component("losses", "CrossEntropy")
-NEW_HEAD = Component("heads", "NewHead")
+CROSS_ENTROPY = Component("losses", "cross-entropy")
+NEW_HEAD = Component("heads", "new-head")
 
 
 @dataclass(frozen=True)
@@ -142,14 +143,14 @@ class Method:
     def _with_component(self, slot: str, name: str) -> Method:
         if slot in HEAD_SLOTS and not self.trains_head:
             raise InputError(f"method {self.name!r} trains no separate head; {slot} does not apply")
-        known = components_in(SLOTS[slot])
+        known = SLOT_CATALOGS[SLOTS[slot]].names
         if name is None or name == "none":
             if slot in NEEDED:
                 raise InputError(f"method {self.name!r} needs a {slot}; name one of {', '.join(known)}")
             return _replace(self, slot, None)
         if name not in known:
             raise UnknownNameError(slot, str(name), known)
-        return _replace(self, slot, Component(SLOTS[slot], known[name]))
+        return _replace(self, slot, Component(SLOTS[slot], name))
 
 
 def _replace(method: Method, field: str, value: Any) -> Method:
