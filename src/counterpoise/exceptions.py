@@ -60,5 +60,9 @@ class TrainingError(CounterpoiseError):
     """Training could not go on, for example because the loss became NaN."""
 
 
+class NotApplicable(CounterpoiseError):
+    """Something does not apply to these data; the message is the reason, in one line."""
+
+
 class ResamplingWarning(UserWarning):
     """A resampler did what it could, but not what one might expect."""

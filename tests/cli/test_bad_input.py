@@ -416,7 +416,7 @@ def test_the_last_good_checkpoint_is_kept(cli, photos):
 
 def test_a_comparison_goes_on_past_a_method_that_fails(cli, photos, monkeypatch):
     from counterpoise.exceptions import TrainingError
-    from counterpoise.studies.engine import run as grid
+    from counterpoise.studies.engine import planned_runs as grid
 
     genuine = grid.execute_run
 

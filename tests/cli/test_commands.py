@@ -573,14 +573,14 @@ def screen(monkeypatch):
 
 def test_bars_show_loss_rate_and_time_left(screen):
     from counterpoise.cli.progress import counting, watching
+    from counterpoise.studies.engine.events import Event
 
-    plan = SimpleNamespace(folder_name="a", draw=0, method="ados")
-    with watching(2) as listen:
+    with watching(2) as on_event:
         for done in range(0, 400, 100):
             step = SimpleNamespace(
                 stage="representation", done=done, total=400, epoch=1, epochs=4, loss=0.125
             )
-            listen(SimpleNamespace(plan=plan, step=step))
+            on_event(Event("a", "0: ados", step))
     text = screen.getvalue()
     assert " 0: ados" in text
     assert "loss 0.125  epoch 1/4  representation" in text

@@ -120,23 +120,23 @@ def test_the_winner_is_chosen_on_validation_images_and_kept_as_best(finished):
 
 
 def test_test_images_have_no_say_in_who_wins(dataset, tmp_path):
-    from counterpoise.studies.compare.study import _choose
+    from counterpoise.studies.compare.study import choose
 
     study = study_of("bl,bl-cw", draws=1)
-    folders = [o.folder for o in run_comparison(study, dataset, tmp_path / "out").outcomes]
+    folders = [o.result for o in run_comparison(study, dataset, tmp_path / "out").outcomes]
     for folder, (validation, test) in zip(folders, [(0.9, 0.1), (0.1, 0.9)], strict=True):
         metrics = folder.metrics
         metrics["validation"]["all"]["gmean"], metrics["test"]["all"]["gmean"] = validation, test
-    assert _choose(study, folders)[0] == "bl"
+    assert choose(study, folders).record["method"] == "bl"
 
 
 def test_two_jobs_give_the_numbers_of_one(dataset, finished, tmp_path):
     out, _ = finished
-    heard = []
-    run_comparison(study_of(), dataset, tmp_path / "out", jobs=2, listen=heard.append)
+    events = []
+    run_comparison(study_of(), dataset, tmp_path / "out", jobs=2, on_event=events.append)
     assert (tmp_path / "out/results.csv").read_bytes() == (out / "results.csv").read_bytes()
-    ends = [news.plan.folder_name for news in heard if news.step is None]
-    assert sorted(ends) == sorted(p.name for p in (out / "runs").iterdir())
+    ends = [event.key for event in events if event.step is None]
+    assert sorted(ends) == sorted(f"out/{p.name}" for p in (out / "runs").iterdir())
 
 
 def test_finished_runs_are_not_run_again_and_methods_can_be_added(dataset, tmp_path):
@@ -156,8 +156,8 @@ def test_methods_that_train_the_network_alike_train_it_once_to_the_same_numbers(
     taken = {}
     for outcome in result.outcomes:
         alone = execute_run(outcome.plan, dataset, tmp_path / "alone" / outcome.plan.folder_name)
-        assert alone.metrics == outcome.folder.metrics
-        history = read_json(outcome.folder.path / "history.json")
+        assert alone.metrics == outcome.result.metrics
+        history = read_json(outcome.result.path / "history.json")
         assert [e["stage"] for e in history] == [e["stage"] for e in read_json(alone.path / "history.json")]
         taken[outcome.plan.method] = history[0]["seconds"]
     assert taken["bl-cw"] == taken["fs-smote"] == taken["ados"]
@@ -217,7 +217,7 @@ def test_two_processes_never_share_a_run_folder(dataset, tmp_path, monkeypatch):
 
 
 def test_a_failed_run_is_reported_and_does_not_stop_the_rest(dataset, tmp_path, monkeypatch):
-    from counterpoise.studies.engine import run as grid
+    from counterpoise.studies.engine import planned_runs as grid
 
     real = grid.execute_run
 
@@ -264,7 +264,7 @@ def test_a_saved_split_is_used_as_it_is(dataset, finished, tmp_path):
     saved = RunFolder.open(out / "best").path / "manifest.json"
     split = SplitPlan(manifest=str(saved), manifest_hash=json.loads(saved.read_text())["hash"])
     result = run_comparison(study_of("bl", draws=1, split=split), dataset, tmp_path / "out")
-    assert result.outcomes[0].folder.record["manifest_hash"] == split.manifest_hash
+    assert result.outcomes[0].result.record["manifest_hash"] == split.manifest_hash
 
 
 def test_a_wrong_study_is_refused_before_anything_is_written(dataset, tmp_path):

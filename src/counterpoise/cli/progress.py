@@ -13,7 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from counterpoise.studies.engine.run import Event
+    from counterpoise.studies.engine.events import Event
     from counterpoise.training.progress import Step
 
 
@@ -60,14 +60,14 @@ def counting(description: str, unit: str) -> Iterator[Callable[[int, int], None]
 
 @contextmanager
 def watching(runs: int) -> Iterator[Callable[[Event], None]]:
-    """Yield a listener that moves one bar for the whole grid, and one for each run under way."""
+    """Yield a function that moves one bar for the whole study, and one for each run under way, at every event."""
     with _bars() as bars:
         whole = bars.add_task(f"{runs} runs" if runs != 1 else "1 run", total=runs, unit="", detail="")
         tasks: dict[str, TaskID] = {}
         shares: dict[str, float] = {}
 
-        def listen(news: Event) -> None:
-            name, step = news.plan.folder_name, news.step
+        def on_event(event: Event) -> None:
+            name, step = event.key, event.step
             shares[name] = 1.0 if step is None else _share(step)
             bars.update(whole, completed=sum(shares.values()))
             if step is None:
@@ -75,10 +75,10 @@ def watching(runs: int) -> Iterator[Callable[[Event], None]]:
                     bars.remove_task(tasks.pop(name))
                 return
             if name not in tasks:
-                tasks[name] = bars.add_task(f" {news.plan.draw}: {news.plan.method}", unit="img", detail="")
+                tasks[name] = bars.add_task(f" {event.title}", unit="img", detail="")
             bars.update(tasks[name], completed=step.done, total=step.total, detail=_describe(step))
 
-        yield listen
+        yield on_event
 
 
 def _share(step: Step) -> float:

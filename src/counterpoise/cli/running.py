@@ -17,9 +17,8 @@ from counterpoise.exceptions import InputError
 from counterpoise.report.kit.wording import describe_imbalance
 from counterpoise.runs.folder import RunFolder
 from counterpoise.studies.compare.study import ComparisonResult, run_comparison
+from counterpoise.studies.engine.events import ThrottledProgress
 from counterpoise.studies.engine.grid import RunGrid, check_grid
-from counterpoise.studies.engine.run import ThrottledProgress
-from counterpoise.studies.engine.workers import default_jobs
 from counterpoise.training.run import execute_run
 
 if TYPE_CHECKING:
@@ -53,10 +52,8 @@ def carry_out(
     check_grid(study, dataset)
     if not quiet:
         show_notes(study)
-    runs = len(study.methods) * len(study.draws)
-    jobs = jobs or default_jobs(study.config.device, study.config.threads, runs)
-    with watching(runs) as listen:
-        result = run_comparison(study, dataset, folder, jobs=min(jobs, runs), listen=listen)
+    with watching(len(study.methods) * len(study.draws)) as on_event:
+        result = run_comparison(study, dataset, folder, jobs=jobs, on_event=on_event)
     if len(result.table):
         build_report([folder], folder / "report.html")
     return result
@@ -134,8 +131,9 @@ def train_one(study: RunGrid, dataset: ImageDataset, folder: Path, *, quiet: boo
     if not quiet:
         show_notes(study)
     plan = study.plans(dataset)[0]
-    with watching(1) as listen:
-        return execute_run(plan, dataset, folder, progress=ThrottledProgress(plan, listen))
+    with watching(1) as on_event:
+        progress = ThrottledProgress(plan.folder_name, f"{plan.draw}: {plan.method}", on_event)
+        return execute_run(plan, dataset, folder, progress=progress)
 
 
 NAMED = 10

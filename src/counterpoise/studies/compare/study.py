@@ -1,174 +1,174 @@
-"""Comparing methods on the same draws: the engine behind ``compare`` and ``demo``."""
+"""Comparison of methods on the same repeats: the study behind ``compare`` and ``demo``."""
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import pandas as pd
 
+from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import METRICS
-from counterpoise.exceptions import RunFolderError
-from counterpoise.files import (
-    _copy_folder,
-    locked_folder,
-    read_object,
-    refuse_unexpected,
-    write_json,
-)
+from counterpoise.files import _copy_folder
 from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.results import (
-    by_draw,
-    compare_methods,
-    method_scores,
-    results_table,
-    verdict,
-    write_results,
-)
+from counterpoise.runs.results import by_draw, compare_methods, results_table, verdict
+from counterpoise.studies.engine.events import OnEvent
 from counterpoise.studies.engine.grid import RunGrid
-from counterpoise.studies.engine.run import Listener, Outcome, run_grid
+from counterpoise.studies.engine.method_summary import MethodSummary, method_summary
+from counterpoise.studies.engine.planned_runs import execute_task, run_task
+from counterpoise.studies.engine.study import Study, run_study
+from counterpoise.studies.engine.tasks import FailedRun, Outcome, Task, failed_runs, not_applicable
+from counterpoise.training.plan import RunPlan
+from counterpoise.training.progress import ProgressCallback
+
+RunOutcome = Outcome[RunPlan, RunFolder]
+
+
+class ComparisonSummary(TypedDict):
+    """Content of ``summary.json``."""
+
+    format: int
+    dataset: str
+    imbalance: dict[str, Any]
+    draws: int
+    metric: str
+    methods: list[MethodSummary]
+    tests: list[dict[str, Any]]
+    winner: str | None
+    failed: list[FailedRun]
+    not_applicable: NotRequired[list[dict[str, Any]]]
+    command: str
+    wall_seconds: float
 
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """A finished study.
+    """Finished comparison.
 
     Attributes
     ----------
     table : DataFrame
         The test scores in long format, as in ``results.csv``.
-    summary : dict
+    summary : ComparisonSummary
         As in ``summary.json``.
-    outcomes : list of Outcome
+    outcomes : sequence of Outcome
         What became of each run.
-    best : Path or None
-        The folder of the winner.
+    winner : RunFolder or None
+        The run that ``best/`` is a copy of.
     """
 
     table: pd.DataFrame
-    summary: dict[str, Any]
-    outcomes: list[Outcome]
-    best: Path | None
+    summary: ComparisonSummary
+    outcomes: Sequence[RunOutcome]
+    winner: RunFolder | None
+
+
+@dataclass(frozen=True)
+class ComparisonStudy(Study[ImageDataset, RunPlan, RunFolder, ComparisonResult]):
+    """Comparison of methods on the same repeats.
+
+    Its folder holds ``runs/``, ``best/``, ``results.csv`` and ``summary.json``. Methods that train the network in the
+    same way train it once.
+
+    Attributes
+    ----------
+    grid : RunGrid
+        Methods and repeats.
+    """
+
+    kind = "comparison"
+    marker = "study.json"
+    grid: RunGrid
+
+    @property
+    def config(self) -> TrainConfig:
+        """Settings of all runs."""
+        return self.grid.config
+
+    def identity(self, dataset: ImageDataset) -> str:
+        """Return the hash of what all runs share; methods and repeats may be added later."""
+        return self.grid.identity(dataset)
+
+    def tasks(self, dataset: ImageDataset, folder: Path) -> list[Task[RunPlan, RunFolder]]:
+        """Return every run, repeat by repeat."""
+        return [run_task(plan, dataset, folder) for plan in self.grid.plans(dataset)]
+
+    def execute(
+        self, task: Task[RunPlan, RunFolder], folder: Path, on_progress: ProgressCallback
+    ) -> RunFolder:
+        """Execute one run."""
+        return execute_task(task, on_progress)
+
+    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> ComparisonResult:
+        """Return means, tests and the winner."""
+        folders = [outcome.result for outcome in outcomes if outcome.result is not None]
+        table = results_table(folders)
+        winner = choose(self.grid, folders)
+        return ComparisonResult(
+            table, _summary(self.grid, outcomes, table, winner, seconds), outcomes, winner
+        )
+
+    def write_page(self, concluded: ComparisonResult, folder: Path) -> None:
+        """Copy the winner to ``best/``."""
+        if concluded.winner is not None:
+            _copy_folder(concluded.winner.path, folder / "best")
 
 
 def run_comparison(
-    study: RunGrid, dataset: ImageDataset, out: Path, *, jobs: int = 1, listen: Listener | None = None
+    grid: RunGrid, dataset: ImageDataset, out: Path, *, jobs: int | None = 1, on_event: OnEvent | None = None
 ) -> ComparisonResult:
-    """Run what is missing of `study` and write its tables to `out`.
-
-    Parameters
-    ----------
-    study : RunGrid
-        What to compare.
-    dataset : ImageDataset
-        The loaded data set.
-    out : Path
-        The study's folder: ``runs/``, ``best/``, ``results.csv``, ``summary.json``.
-    jobs : int
-        Runs at the same time.
-    listen : callable, optional
-        Hears of the progress.
-
-    Raises
-    ------
-    RunFolderError
-        If `out` holds something else, is in use, or cannot be written.
-    """
-    start = time.perf_counter()
-    out = Path(out)
-    identity = study.identity(dataset)
-    _check_owner(out, identity)
-    with locked_folder(out):
-        if not _check_owner(out, identity):
-            write_json(out / "study.json", {"format": 1, "identity": identity})
-        outcomes = run_grid(study.plans(dataset), dataset, out, jobs=jobs, listen=listen)
-        return _conclude(study, outcomes, out, time.perf_counter() - start)
+    """Run a comparison; parameters and errors as of `run_study`."""
+    return run_study(ComparisonStudy(grid), dataset, out, jobs=jobs, on_event=on_event)
 
 
-def _check_owner(out: Path, identity: str) -> bool:
-    """Return whether the folder holds this comparison already; refuse one that holds anything else."""
-    marker = out / "study.json"
-    if marker.exists():
-        if read_object(marker).get("identity") != identity:
-            raise RunFolderError(
-                f"{out} holds another comparison (other data or settings); choose another `out`"
-            )
-        return True
-    refuse_unexpected(out, "comparison")
-    return False
-
-
-def _conclude(study: RunGrid, outcomes: list[Outcome], out: Path, seconds: float) -> ComparisonResult:
-    folders = [outcome.folder for outcome in outcomes if outcome.folder is not None]
-    table = results_table(folders)
-    winner, best = _choose(study, folders)
-    summary = _summary(study, outcomes, folders, table, winner, seconds)
-    write_results(out / "results.csv", table)
-    if best is not None:
-        _copy_folder(best.path, out / "best")
-    write_json(out / "summary.json", summary)
-    if not summary["failed"]:
-        shutil.rmtree(out / "networks", ignore_errors=True)
-    return ComparisonResult(table, summary, outcomes, out / "best" if best is not None else None)
-
-
-def _choose(study: RunGrid, folders: Sequence[RunFolder]) -> tuple[str | None, RunFolder | None]:
-    """Return the method with the best mean on validation data, and its best run there; test images have no say."""
-    values = by_draw(results_table(folders, "validation"), study.metric)
+def choose(grid: RunGrid, folders: Sequence[RunFolder]) -> RunFolder | None:
+    """Return the best run of the method with the best mean on validation images; the test set has no part in it."""
+    values = by_draw(results_table(folders, "validation"), grid.metric)
     if not values:
-        return None, None
-    complete = {m: v for m, v in values.items() if len(v) == len(study.draws)} or values
-    worth = METRICS[study.metric].gain
+        return None
+    complete = {m: v for m, v in values.items() if len(v) == len(grid.draws)} or values
+    worth = METRICS[grid.metric].gain
     winner = max(complete, key=lambda method: worth(sum(complete[method].values()) / len(complete[method])))
-    draw = max(complete[winner], key=lambda d: worth(complete[winner][d]))
-    runs = {(f.record["method"], f.record["draw"]): f for f in folders}
-    return winner, runs[winner, draw]
+    repeat = max(complete[winner], key=lambda r: worth(complete[winner][r]))
+    return next(f for f in folders if (f.record["method"], f.record["draw"]) == (winner, repeat))
 
 
 def _summary(
-    study: RunGrid,
-    outcomes: Sequence[Outcome],
-    folders: Sequence[RunFolder],
+    grid: RunGrid,
+    outcomes: Sequence[RunOutcome],
     table: pd.DataFrame,
-    winner: str | None,
+    winner: RunFolder | None,
     seconds: float,
-) -> dict[str, Any]:
-    validation = results_table(folders, "validation")
+) -> ComparisonSummary:
+    folders = [outcome.result for outcome in outcomes if outcome.result is not None]
+    best = None if winner is None else winner.record["method"]
     methods = []
-    for method in study.methods:
-        finished = sorted({f.record["draw"] for f in folders if f.record["method"] == method.label})
-        beats, note = verdict(table, method.label, study.metric)
-        methods.append(
-            {
-                "method": method.label,
-                "title": method.title,
-                "n": len(finished),
-                "best": method.label == winner,
-                "beats_baseline": beats,
-                "note": note if finished else "no run finished",
-                "scores": method_scores(table, method.label),
-                "validation": method_scores(validation, method.label).get("all", {}),
-            }
+    for method in grid.methods:
+        beats, note = verdict(table, method.label, grid.metric)
+        entry = method_summary(
+            method.label,
+            method.title,
+            folders,
+            table,
+            best=method.label == best,
+            beats_baseline=beats,
+            note=note,
         )
+        methods.append(entry if entry["n"] else entry | {"note": "no run finished"})
     return {
         "format": 1,
-        "dataset": folders[0].record["dataset"]["name"] if folders else study.source,
-        "imbalance": folders[0].record["imbalance"] if folders else study.split.profile,
-        "draws": len(study.draws),
-        "metric": study.metric,
+        "dataset": folders[0].record["dataset"]["name"] if folders else grid.source,
+        "imbalance": folders[0].record["imbalance"] if folders else grid.split.profile,
+        "draws": len(grid.draws),
+        "metric": grid.metric,
         "methods": methods,
-        "tests": compare_methods(table, study.metric),
-        "winner": winner,
-        "failed": [
-            {"method": o.plan.method, "draw": o.plan.draw, "error": o.error}
-            for o in outcomes
-            if o.error is not None
-        ],
-        "command": study.command,
+        "tests": compare_methods(table, grid.metric),
+        "winner": best,
+        "failed": failed_runs(outcomes),
+        **not_applicable(outcomes),  # type: ignore[typeddict-item]
+        "command": grid.command,
         "wall_seconds": round(seconds, 3),
     }

@@ -1,135 +1,144 @@
-"""Running many plans: resumable, in parallel, one failure does not stop the rest."""
+"""Execution of tasks: in order of their needs, in parallel, past failures and lost workers."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from counterpoise.datasets import ImageDataset
-from counterpoise.runs.folder import RunFolder
-from counterpoise.studies.engine.workers import LOKY, attempt, in_parallel
-from counterpoise.training.plan import RunPlan
-from counterpoise.training.progress import ProgressCallback, Step
-from counterpoise.training.run import execute_run
+from safetensors import SafetensorError
 
-SECONDS_BETWEEN_EVENTS = 0.2
+from counterpoise.exceptions import CounterpoiseError, NotApplicable
+from counterpoise.studies.engine.backends import BACKENDS, IN_PROCESS, LOKY, LostWorkerError, Send
+from counterpoise.studies.engine.events import Event, OnEvent, ThrottledProgress
+from counterpoise.studies.engine.tasks import LOST, Ending, Failure, Outcome, Plan, Result, Task
+from counterpoise.training.progress import ProgressCallback
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a plan: a finished folder, or the error in one line."""
-
-    plan: RunPlan
-    folder: RunFolder | None
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something heard from a run: a step, or (``step`` None) that it ended."""
-
-    plan: RunPlan
-    step: Step | None
-
-
-Listener = Callable[[Event], None]
-#: Carries out a plan as `execute_run` does.
-Execute = Callable[..., RunFolder]
-
-
-class Task(NamedTuple):
-    """A plan, the data set that it names, and the folder of the study that it is part of."""
-
-    plan: RunPlan
-    dataset: ImageDataset
-    folder: Path
-
-
-def run_grid(
-    plans: Sequence[RunPlan],
-    dataset: ImageDataset,
-    folder: Path,
-    *,
-    jobs: int = 1,
-    listen: Listener | None = None,
-    execute: Execute | None = None,
-) -> list[Outcome]:
-    """Carry out `plans`, each in its own folder below ``folder/runs``, and return what became of each, in order.
-
-    Finished runs are not run again. Methods that train the network in the same way train it once, in
-    ``folder/networks``. Results do not depend on `jobs`: the threads of a run belong to its configuration.
-
-    Parameters
-    ----------
-    plans : sequence of RunPlan
-        What to do.
-    dataset : ImageDataset
-        The loaded data set; worker processes map it into memory rather than copying it.
-    folder : Path
-        The study's folder.
-    jobs : int
-        Processes; 1 runs in this one.
-    listen : callable, optional
-        Hears of the steps and the ends of runs.
-    execute : callable, optional
-        What carries out a plan, called as `execute_run` is, which it is by default.
-    """
-    return run_tasks(
-        [Task(plan, dataset, folder) for plan in plans], jobs=jobs, listen=listen, execute=execute
-    )
+Execute = Callable[[Task[Plan, Result], Path, ProgressCallback], Result]
+#: Errors that work can end with; any other one is a bug and ends the study.
+WORK_ERRORS = (CounterpoiseError, MemoryError, RuntimeError, ValueError, OSError, SafetensorError)
+LOST_TEXT = (
+    "its worker process was killed, and again when it was retried alone; out of memory? use smaller batches"
+)
 
 
 def run_tasks(
-    tasks: Sequence[Task],
+    tasks: Sequence[Task[Plan, Result]],
+    execute: Execute[Plan, Result],
+    folder: Path,
     *,
-    jobs: int = 1,
-    listen: Listener | None = None,
-    execute: Execute | None = None,
-    backend: str = LOKY,
-) -> list[Outcome]:
-    """Carry out plans of one or several data sets and folders; as `run_grid` else.
+    jobs: int,
+    backend: str,
+    threads: int,
+    on_event: OnEvent,
+) -> list[Outcome[Plan, Result]]:
+    """Execute tasks and return what became of each, in their order.
+
+    A task starts once all that it `needs` have ended. A failure does not stop the rest.
 
     Parameters
     ----------
     tasks : sequence of Task
-        What to do.
-    jobs, listen, execute
-        As in `run_grid`.
-    backend : {"loky", "ray", "dask"}
-        As in `in_parallel`.
+    execute : callable
+        Called with a task, `folder` and a progress callback; picklable.
+    folder : Path
+        The study's folder.
+    jobs, backend, threads
+        As in `run_study` and `Backend.run`.
+    on_event : callable
+        Receives the progress.
     """
-    threads = max((task.plan.config.threads for task in tasks), default=1)
-    work = partial(_carry_out, execute or execute_run)
-    return in_parallel(work, tasks, jobs=jobs, threads=threads, tell=listen or _ignore, backend=backend)
+    outcomes = {task.key: Outcome(task, task.done) for task in tasks if not task.waits}
+    for task in tasks:
+        if task.done is not None and task.wanted:
+            on_event(Event(task.key, task.title, None))
+    order = TopologicalSorter({task.key: task.needs for task in tasks})
+    order.prepare()
+    while order.is_active():
+        ready = order.get_ready()
+        waiting = [task for task in tasks if task.key in ready and task.key not in outcomes]
+        blocked = {task.key: _blocked(task, outcomes) for task in waiting}
+        outcomes |= {key: outcome for key, outcome in blocked.items() if outcome is not None}
+        stage = [task for task in waiting if blocked[task.key] is None]
+        for outcome in _run_stage(
+            stage, partial(_attempt, execute, folder), jobs, backend, threads, on_event
+        ):
+            if outcome.failure is not None:
+                outcome.failure.save(outcome.task.path)
+            outcomes[outcome.task.key] = outcome
+        order.done(*ready)
+    return [outcomes[task.key] for task in tasks]
 
 
-def _carry_out(execute: Execute, task: Task, listen: Listener) -> Outcome:
-    path, shared = task.folder / "runs" / task.plan.folder_name, task.folder / "networks"
-    progress = ThrottledProgress(task.plan, listen)
-    found, error = attempt(lambda: execute(task.plan, task.dataset, path, shared=shared, progress=progress))
-    listen(Event(task.plan, None))
-    return Outcome(task.plan, found, error)
+def _blocked(
+    task: Task[Plan, Result], outcomes: dict[str, Outcome[Plan, Result]]
+) -> Outcome[Plan, Result] | None:
+    """Return the outcome of a task that cannot start, or None."""
+    for need in (outcomes[key] for key in task.needs):
+        if need.result is None:
+            text = f"{need.task.name} is not there to start from: its training failed"
+            return Outcome(task, failure=Failure("TrainingError", text, "", 0.0))
+    return None
 
 
-class ThrottledProgress(ProgressCallback):
-    """Passes steps on, a few times a second."""
+def _run_stage(
+    tasks: Sequence[Task[Plan, Result]],
+    work: Callable[[Task[Plan, Result], Send], tuple[str, Ending[Result]]],
+    jobs: int,
+    backend: str,
+    threads: int,
+    on_event: OnEvent,
+) -> Iterator[Outcome[Plan, Result]]:
+    """Execute tasks that need nothing of each other."""
+    remaining = {task.key: task for task in tasks}
+    lost = [Failure.forget(task.path) == LOST for task in tasks]
+    jobs = min(jobs, len(tasks))
+    # A task that once ended its worker must not end this process.
+    alone = backend == LOKY and jobs == 1 and not any(lost)
+    place = IN_PROCESS if alone else BACKENDS.get(backend)
+    started: set[str] = set()
 
-    def __init__(self, plan: RunPlan, listen: Listener) -> None:
-        self.plan = plan
-        self.listen = listen
-        self.last = 0.0
+    def on_message(message: Any) -> None:
+        if isinstance(message, Event):
+            on_event(message)
+        else:
+            started.add(message)
 
-    def update(self, step: Step) -> None:
-        """Pass a step on, unless the last one is very recent."""
-        now = time.monotonic()
-        if now - self.last >= SECONDS_BETWEEN_EVENTS:
-            self.last = now
-            self.listen(Event(self.plan, step))
+    def run(chosen: Sequence[Task[Plan, Result]], jobs: int) -> Iterator[Outcome[Plan, Result]]:
+        for key, ending in place.run(work, chosen, jobs=jobs, threads=threads, on_message=on_message):
+            yield Outcome(remaining.pop(key), ending.result, ending.failure, ending.reason)
+
+    while remaining:
+        try:
+            yield from run(list(remaining.values()), jobs)
+        except LostWorkerError:
+            # All workers are gone, and which one went first is unknown: retry each task that was under way alone.
+            under_way = [task for key, task in remaining.items() if key in started]
+            for task in under_way or list(remaining.values())[:jobs]:
+                start = time.monotonic()
+                try:
+                    yield from run([task], 1)
+                except LostWorkerError as error:
+                    failure = Failure(LOST, LOST_TEXT, str(error), round(time.monotonic() - start, 3))
+                    on_event(Event(task.key, task.title, None))
+                    yield Outcome(remaining.pop(task.key), failure=failure)
 
 
-def _ignore(news: Event) -> None:
-    pass
+def _attempt(
+    execute: Execute[Plan, Result], folder: Path, task: Task[Plan, Result], send: Send
+) -> tuple[str, Ending[Result]]:
+    """Execute a task; a failure, too, is an ending."""
+    send(task.key)
+    start = time.monotonic()
+    ending: Ending[Result]
+    try:
+        ending = Ending(execute(task, folder, ThrottledProgress(task.key, task.title, send)))
+    except NotApplicable as error:
+        ending = Ending(reason=str(error))
+    except WORK_ERRORS as error:
+        ending = Ending(failure=Failure.from_error(error, time.monotonic() - start))
+    send(Event(task.key, task.title, None))
+    return task.key, ending

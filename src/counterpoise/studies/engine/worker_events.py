@@ -1,7 +1,7 @@
-"""Event from worker processes to the one that started them.
+"""Messages from worker processes to the process that started them.
 
-A worker whose parent is gone ends at once: when a comparison is killed, its workers must not go on holding
-its run folders, nor wait for work that never comes.
+A worker ends with its parent: the workers of a killed study must not hold its run folders, nor wait for work that
+never comes.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from multiprocessing.connection import Client, Connection, Listener, wait
 from threading import Thread
 from typing import Any
 
-SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_CHECKS = 0.5
 
 
 def end_with_parent(parent: int) -> None:
-    """Let this process end when process `parent`, which started it, does; a thread looks twice a second.
+    """End this process when process `parent`, which started it, ends; checked twice a second.
 
-    The parent says who it is: it may be gone before a slow worker has come so far as to ask.
+    The parent passes its own id: it may be gone before a slow worker could ask for it.
     """
     Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_CHECKS)
     os._exit(1)
 
 
@@ -42,12 +42,12 @@ class Address:
     Attributes
     ----------
     address : str or (str, int)
-        Of the listener.
+        Address of the listener.
     key : bytes
-        What the two sides know each other by.
+        Shared key of both sides.
     own : bool
-        Whether the worker is that process's own child: it ends where nobody listens any more. A cluster's worker goes
-        on in silence.
+        Whether the worker is a child of that process, and ends where nobody listens. The worker of a cluster continues
+        without messages.
     """
 
     address: Any
@@ -77,46 +77,48 @@ class Address:
 
 
 @contextmanager
-def listening(hear: Callable[[Any], None], *, anywhere: bool = False) -> Iterator[Address]:
-    """Yield the address at which `hear` is told, in a thread of this process, what workers send.
+def listening(on_message: Callable[[Any], None], *, anywhere: bool = False) -> Iterator[Address]:
+    """Yield the address for workers' messages; every message that was sent has been received when the block ends.
 
     Parameters
     ----------
-    hear : callable
-        Takes one message.
+    on_message : callable
+        Called with each message, in a thread of this process.
     anywhere : bool
-        Whether workers may be on other machines. Only who has the key, which goes with the work, is listened to.
+        Whether workers may be on other machines. Only connections with the key, which goes with the work, are
+        accepted.
     """
     key = secrets.token_bytes(32)
     with Listener((_own_address(), 0) if anywhere else None, authkey=key) as listener:
-        thread = Thread(target=_serve, args=(listener, hear), daemon=True)
+        thread = Thread(target=_serve, args=(listener, on_message), daemon=True)
         thread.start()
-        address = Address(listener.address, key, own=not anywhere)
-        yield address
-        with Client(listener.address, authkey=key) as last:
-            last.send(_End())
-        thread.join()
+        try:
+            yield Address(listener.address, key, own=not anywhere)
+        finally:
+            with Client(listener.address, authkey=key) as last:
+                last.send(_End())
+            thread.join()
 
 
 def _own_address() -> str:
-    """Return the address that other machines reach this one at; its own only, where there are none."""
+    """Return the address at which other machines reach this one; the local one if there is no network."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # nothing is sent: this only looks up which way it would go
+        probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses a route
         return str(probe.getsockname()[0])
     return "127.0.0.1"
 
 
 class _End:
-    """The listening process's own last word."""
+    """Sentinel that stops the listener."""
 
 
-def _serve(listener: Listener, hear: Callable[[Any], None]) -> None:
-    # A thread accepts connections, so that news flows while no worker is connecting.
+def _serve(listener: Listener, on_message: Callable[[Any], None]) -> None:
+    # A thread accepts connections, so that messages arrive while no worker is connecting.
     connections: list[Connection] = []
     accepting = Thread(target=_accept, args=(listener, connections), daemon=True)
     accepting.start()
     ended = False
-    # One message of each connection is read at a time: what was said before the last word may still wait behind it.
+    # One message of each connection is read at a time: earlier ones may still wait when the sentinel arrives.
     while (readable := wait(list(connections), timeout=0 if ended else 0.1)) or not ended:
         for ready in readable:
             assert isinstance(ready, Connection)
@@ -128,7 +130,7 @@ def _serve(listener: Listener, hear: Callable[[Any], None]) -> None:
             if isinstance(message, _End):
                 ended = True
             else:
-                hear(message)
+                on_message(message)
 
 
 def _accept(listener: Listener, connections: list[Connection]) -> None:

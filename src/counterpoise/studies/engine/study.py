@@ -1,0 +1,188 @@
+"""The protocol that every study follows, and the one function that runs them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import pandas as pd
+
+from counterpoise.config.train import TrainConfig
+from counterpoise.exceptions import InputError, RunFolderError
+from counterpoise.files import locked_folder, read_object, refuse_unexpected, write_json
+from counterpoise.runs.results import write_results
+from counterpoise.studies.engine.backends import BACKENDS, LOKY, default_jobs
+from counterpoise.studies.engine.events import OnEvent, ignore_event
+from counterpoise.studies.engine.run import run_tasks
+from counterpoise.studies.engine.tasks import Outcome, Plan, Result, Task
+from counterpoise.training.progress import ProgressCallback
+
+
+class Conclusion(Protocol):
+    """What a study concludes from its outcomes."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Test scores in long format: ``results.csv``."""
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """Content of ``summary.json``."""
+
+
+Data = TypeVar("Data")
+Concluded = TypeVar("Concluded", bound=Conclusion)
+
+
+class Study(ABC, Generic[Data, Plan, Result, Concluded]):
+    """Many tasks on images, and the conclusions from them.
+
+    A subclass plans tasks, executes one, and concludes; `run_study` does the rest.
+
+    Attributes
+    ----------
+    kind : str
+        Name of such a study in messages.
+    marker : str
+        File that marks a folder as one of such a study.
+    depends_on : str
+        What distinguishes two studies of this kind, in messages.
+    """
+
+    kind: ClassVar[str]
+    marker: ClassVar[str]
+    depends_on: ClassVar[str] = "data or settings"
+
+    @property
+    @abstractmethod
+    def config(self) -> TrainConfig:
+        """Settings of the trainings: device and threads decide how many run at the same time."""
+
+    @abstractmethod
+    def identity(self, dataset: Data) -> str:
+        """Return the hash of what all tasks share; a folder belongs to one identity."""
+
+    @abstractmethod
+    def tasks(self, dataset: Data, folder: Path) -> Sequence[Task[Plan, Result]]:
+        """Return every task, with finished work where `folder` holds some."""
+
+    @abstractmethod
+    def execute(self, task: Task[Plan, Result], folder: Path, on_progress: ProgressCallback) -> Result:
+        """Execute one task; pickled to workers, with what it is bound to."""
+
+    @abstractmethod
+    def conclude(self, outcomes: Sequence[Outcome[Plan, Result]], folder: Path, seconds: float) -> Concluded:
+        """Return tables and conclusions, as data."""
+
+    @abstractmethod
+    def write_page(self, concluded: Concluded, folder: Path) -> None:
+        """Render the conclusions and write everything beside ``results.csv`` and ``summary.json``."""
+
+    def mark(self, known: Mapping[str, Any], dataset: Data, folder: Path) -> dict[str, Any]:
+        """Return the content of the marker file, given its present content (empty in a new folder)."""
+        return {"format": 1, "identity": self.identity(dataset)}
+
+    def scratch(self, folder: Path) -> Iterable[Path]:
+        """Return the folders that a study without failures leaves behind for nothing."""
+        return [folder / "networks"]
+
+
+def run_study(
+    study: Study[Data, Plan, Result, Concluded],
+    dataset: Data,
+    out: Path,
+    *,
+    jobs: int | None = 1,
+    backend: str = LOKY,
+    on_event: OnEvent | None = None,
+) -> Concluded:
+    """Run the unfinished tasks of a study and write its results to the folder `out`.
+
+    Finished work is kept, unfinished work resumes from its last checkpoint, and a failed task is tried again. Results
+    do not depend on `jobs` and `backend`: the threads of a training belong to its settings.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    dataset : ImageDataset
+        The loaded dataset that it names; None for a study that brings its own.
+    out : Path
+        The study's folder; one process and one study at a time.
+    jobs : int, optional
+        Tasks at the same time; 1 runs them in this process, unless another back end is asked for. None: one for each
+        core.
+    backend : {"loky", "ray", "dask"}
+        Where tasks run.
+    on_event : callable, optional
+        Receives an `Event` for steps and ends of tasks.
+
+    Returns
+    -------
+    Conclusion
+        What ``study.conclude`` returns.
+
+    Raises
+    ------
+    InputError
+        If `jobs` is below 1, or the back end is unknown or not installed.
+    RunFolderError
+        If `out` holds something else, is in use, or cannot be written.
+    """
+    start = time.perf_counter()
+    if jobs is not None and jobs < 1:
+        raise InputError(f"`jobs` {jobs}: at least 1 is needed; leave it out for one per core")
+    BACKENDS.get(backend).check()
+    out = Path(out)
+    with _owned_folder(study, dataset, out):
+        tasks = study.tasks(dataset, out)
+        threads, waiting = study.config.threads, sum(task.waits for task in tasks)
+        outcomes = run_tasks(
+            tasks,
+            study.execute,
+            out,
+            jobs=jobs or default_jobs(study.config.device, threads, waiting),
+            backend=backend,
+            threads=threads,
+            on_event=on_event or ignore_event,
+        )
+        concluded = study.conclude(outcomes, out, time.perf_counter() - start)
+        write_results(out / "results.csv", concluded.table)
+        write_json(out / "summary.json", concluded.summary)
+        study.write_page(concluded, out)
+        if all(outcome.result is not None or outcome.reason is not None for outcome in outcomes):
+            for path in study.scratch(out):
+                shutil.rmtree(path, ignore_errors=True)
+    return concluded
+
+
+@contextmanager
+def _owned_folder(study: Study[Data, Plan, Result, Concluded], dataset: Data, out: Path) -> Iterator[None]:
+    """Lock a folder and mark it; refuse one that holds anything else before and after."""
+    identity = study.identity(dataset)
+    _read_marker(study, identity, out)
+    with locked_folder(out):
+        known = _read_marker(study, identity, out)
+        marker = study.mark(known, dataset, out)
+        if marker != known:
+            write_json(out / study.marker, marker)
+        yield
+
+
+def _read_marker(study: Study[Any, Any, Any, Any], identity: str, out: Path) -> dict[str, Any]:
+    """Return the marker's content, empty without one."""
+    marker = out / study.marker
+    if not marker.exists():
+        refuse_unexpected(out, study.kind)
+        return {}
+    found = read_object(marker)
+    if found.get("identity") != identity:
+        raise RunFolderError(
+            f"{out} holds another {study.kind} (other {study.depends_on}); choose another `out`"
+        )
+    return found
