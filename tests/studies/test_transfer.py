@@ -301,10 +301,12 @@ def test_findings_are_what_the_numbers_say(finished):
 
 def test_two_jobs_give_the_numbers_of_one_and_say_how_far_they_are(dataset, finished, tmp_path):
     out, _ = finished
-    heard = {}
-    run_transfer(plan_of(dataset), dataset, tmp_path / "out", jobs=2, listen=heard.__setitem__)
+    events = []
+    run_transfer(plan_of(dataset), dataset, tmp_path / "out", jobs=2, on_event=events.append)
     assert (tmp_path / "out/results.csv").read_bytes() == (out / "results.csv").read_bytes()
-    assert heard == dict.fromkeys(plan_of(dataset).cells, 1.0)
+    ends = [event.key for event in events if event.step is None]
+    assert sorted(ends) == sorted(cell.file_name for cell in plan_of(dataset).cells)
+    assert {event.key for event in events} == set(ends)
 
 
 def stamps(out):
@@ -379,7 +381,7 @@ def test_a_training_killed_between_epochs_goes_on_to_the_same_bits(dataset, fini
 
     plan, cell = plan_of(dataset), Training(0, "baseA")
     with pytest.raises(Killed):
-        run_training(plan, cell, dataset, tmp_path, progress=KillAt())
+        run_training(plan, cell, dataset, tmp_path, on_progress=KillAt())
     assert (tmp_path / "checkpoints/draw000-baseA.safetensors").exists()
     epochs = []
     real = cells_module.train_stage

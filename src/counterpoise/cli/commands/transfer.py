@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +13,9 @@ from counterpoise.cli.printing import advise, command_line, complain, interval, 
 from counterpoise.exceptions import InputError
 
 if TYPE_CHECKING:
-    from counterpoise.studies.transfer.study import Listener
+    from counterpoise.studies.transfer.results import TransferSummary
 
 PANEL = "Studies"
-STEPS = 1000  # of the progress bar, for each training
 
 
 @collects_options
@@ -86,8 +83,8 @@ def command(
         )
     dataset = load(data, **vars(reading))
 
+    from counterpoise.cli.progress import watching
     from counterpoise.cli.running import folder_for
-    from counterpoise.studies.engine.workers import default_jobs
     from counterpoise.studies.transfer.plan import make_transfer_plan
     from counterpoise.studies.transfer.study import run_transfer
 
@@ -110,9 +107,8 @@ def command(
         **machine.settings(threads=1),
     )
     folder = out or folder_for(dataset, "transfer", split)
-    jobs = jobs or default_jobs(plan.config.device, plan.config.threads, len(plan.cells))
-    with _watching(len(plan.cells)) as listen:
-        result = run_transfer(plan, dataset, folder, jobs=jobs, listen=listen)
+    with watching(len(plan.cells)) as on_event:
+        result = run_transfer(plan, dataset, folder, jobs=jobs, on_event=on_event)
     if as_json:
         print_json(result.summary)
     else:
@@ -123,21 +119,7 @@ def command(
         raise typer.Exit(1)
 
 
-@contextmanager
-def _watching(trainings: int) -> Iterator[Listener]:
-    from counterpoise.cli.progress import counting
-
-    shares: dict[Any, float] = {}
-    with counting(f"{trainings} trainings", "") as update:
-
-        def listen(cell: Any, share: float) -> None:
-            shares[cell] = share
-            update(round(sum(shares.values()) * STEPS), trainings * STEPS)
-
-        yield listen
-
-
-def _show(summary: dict[str, Any], folder: Path) -> None:
+def _show(summary: TransferSummary, folder: Path) -> None:
     from counterpoise.studies.transfer.page import signed, verdict
     from counterpoise.studies.transfer.plan import TREATMENTS
 

@@ -6,7 +6,7 @@ on B.
 """
 
 from counterpoise.studies.transfer.plan import Training, TransferPlan, make_transfer_plan
-from counterpoise.studies.transfer.study import TransferResult, run_transfer
+from counterpoise.studies.transfer.study import TransferResult, TransferStudy, run_transfer
 from counterpoise.studies.transfer.tasks import Tasks, draw_tasks, read_layers
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Training",
     "TransferPlan",
     "TransferResult",
+    "TransferStudy",
     "draw_tasks",
     "make_transfer_plan",
     "read_layers",

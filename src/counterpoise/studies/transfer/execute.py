@@ -1,10 +1,10 @@
-"""Carrying out one training of a transfer study."""
+"""One training of a transfer study."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -41,25 +41,45 @@ from counterpoise.training.randomness import seed_for
 FORMAT = 1
 
 
+class TrainingRecord(TypedDict):
+    """Record of a finished training; ``scores`` are those of `counterpoise.evaluation.evaluate` on test images."""
+
+    format: int
+    identity: str
+    draw: int
+    seed: int
+    treatment: str
+    layers: int
+    name: str
+    classes: list[str]
+    images: dict[str, int]
+    network: dict[str, Any]
+    scores: dict[str, Any]
+    history: list[dict[str, Any]]
+    seconds: float
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+
+
 def cell_path(out: Path, cell: Training) -> Path:
-    """Return where the record of a finished training stands."""
+    """Return the path of a finished training's record."""
     return out / "cells" / f"{cell.file_name}.json"
 
 
 def network_path(out: Path, cell: Training) -> Path:
-    """Return where a trained base network stands."""
+    """Return the path of a base network."""
     return out / "networks" / f"{cell.file_name}.safetensors"
 
 
-def finished_training(plan: TransferPlan, cell: Training, out: Path) -> dict[str, Any] | None:
-    """Return the record of a training, or None where it is not finished."""
+def finished_training(plan: TransferPlan, cell: Training, out: Path) -> TrainingRecord | None:
+    """Return the record of a training, or None if it is not finished."""
     path = cell_path(out, cell)
     if not path.exists() or (cell.is_base and not network_path(out, cell).exists()):
         return None
     record = read_object(path)
     if record.get("identity") != plan.identity:
         raise RunFolderError(f"{path} is of another study; choose another `out`")
-    return record
+    return cast(TrainingRecord, record)
 
 
 def run_training(
@@ -68,27 +88,20 @@ def run_training(
     dataset: ImageDataset,
     out: Path,
     *,
-    progress: ProgressCallback | None = None,
-) -> dict[str, Any]:
-    """Carry out one training and write its record; a finished one is not run again.
+    on_progress: ProgressCallback | None = None,
+) -> TrainingRecord:
+    """Execute one training and write its record; the record of a finished one is returned as it is.
 
     Parameters
     ----------
     plan : TransferPlan
-        The study.
     cell : Training
-        Which training.
     dataset : ImageDataset
-        The loaded data set that the plan names.
+        The loaded dataset that the plan names.
     out : Path
-        The study's folder; a base network is written to it, and the others start from these.
-    progress : ProgressCallback, optional
-        Hears of every few steps.
-
-    Returns
-    -------
-    dict
-        The record: ``scores`` are those of :func:`counterpoise.evaluation.evaluate` on the test images.
+        The study's folder: a base network is written to it, and the other trainings start from these.
+    on_progress : ProgressCallback, optional
+        Called every few steps.
     """
     finished = finished_training(plan, cell, out)
     if finished is not None:
@@ -101,12 +114,12 @@ def run_training(
         fabric = make_fabric(config)
         checkpoint = out / "checkpoints" / f"{cell.file_name}.safetensors"
         stage = _stage(plan, cell, network, images.train, fabric, checkpoint)
-        history = train_stage(stage, config, fabric, progress or ProgressCallback())
+        history = train_stage(stage, config, fabric, on_progress or ProgressCallback())
         logits = predict_logits(network, images.test, device=fabric.device, workers=config.workers)
     scores = evaluate(images.test.labels, softmax(logits), classes=images.classes)
     if cell.is_base:
         save_network(network, network_path(out, cell))
-    record = {
+    record: TrainingRecord = {
         "format": FORMAT,
         "identity": plan.identity,
         "draw": cell.draw,
@@ -131,10 +144,10 @@ def run_training(
 def starting_network(
     plan: TransferPlan, cell: Training, dataset: ImageDataset, images: TaskImages, out: Path
 ) -> Network:
-    """Return the network that a training starts from: fresh, its first layers copied (and frozen) as the cell says.
+    """Return the network that a training starts from: new, with its first layers copied and perhaps frozen.
 
-    The layers that are not copied start from the same values in all of a draw's trainings, and from others than
-    those of the bases: with the bases' own, the rest of BnB would fit its copied layers from the start.
+    The layers that are not copied start from the same values in all trainings of a repeat, and from other values than
+    those of the bases: with the bases' own values, the rest of BnB would fit its copied layers from the start.
     """
     mean, std = pixel_statistics(images.train)
     network = create_network(
@@ -155,15 +168,7 @@ def starting_network(
 
 
 def copy_layers(source: Network, target: Network, n: int) -> None:
-    """Copy the first `n` learned layers, with their batch norms' statistics and the normalisation of images.
-
-    Parameters
-    ----------
-    source, target : Network
-        Of the same architecture; the heads may differ.
-    n : int
-        How many layers.
-    """
+    """Copy the first `n` learned layers, with their batch-norm statistics and the normalization of images."""
     target.mean.copy_(source.mean)
     target.std.copy_(source.std)
     for old, new in zip(learned_layers(source)[:n], learned_layers(target)[:n], strict=True):
@@ -202,7 +207,7 @@ def _stage(
 def _trained_part(
     plan: TransferPlan, cell: Training, network: Network, train: ImageSplit, order: Any, fabric: Fabric
 ) -> tuple[nn.Module, Batches]:
-    """Return what is trained, and on what: the layers above frozen ones are trained on their outputs."""
+    """Return the module to train and its batches: layers above frozen ones train on the outputs of these."""
     settings: dict[str, Any] = {
         "batch_size": plan.config.batch_size,
         "device": fabric.device,

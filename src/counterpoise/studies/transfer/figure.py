@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ LOOKS: dict[str, tuple[str, str, str, str | None, float, str]] = {
 _SIZE = 8.5
 
 
-def draw_figure(summary: dict[str, Any], path: Path) -> None:
+def draw_figure(summary: Mapping[str, Any], path: Path) -> None:
     """Draw the curves of a study and write them as a PNG.
 
     A small marker for each draw, a large one and the line for the mean of the draws, a bar for its 95 % interval. Bars
@@ -119,7 +120,7 @@ def _legend(figure: Figure, treatments: set[str], *, several: bool) -> None:
     )
 
 
-def _frame(axes: Axes, summary: dict[str, Any], values: list[float]) -> None:
+def _frame(axes: Axes, summary: Mapping[str, Any], values: list[float]) -> None:
     margin = max(0.02, 0.12 * (max(values) - min(values)))
     axes.set_ylim(max(0.0, min(values) - margin), min(1.02, max(values) + margin))
     last = summary["layers"][-1]

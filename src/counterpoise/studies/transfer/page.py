@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ specific to A.</p>
 """
 
 
-def write_page(summary: dict[str, Any], picture: Path, path: Path) -> None:
+def write_page(summary: Mapping[str, Any], picture: Path, path: Path) -> None:
     """Write the page; it holds its figure and asks nothing of the network.
 
     Parameters
@@ -97,7 +98,7 @@ def write_page(summary: dict[str, Any], picture: Path, path: Path) -> None:
     write_text(path, page)
 
 
-def table_rows(summary: dict[str, Any]) -> list[list[str]]:
+def table_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """Return one row for each number of layers: n, then the accuracies of the treatments."""
     points = {(point["treatment"], point["layers"]): point for point in summary["curves"]}
     return [
@@ -105,7 +106,7 @@ def table_rows(summary: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def base_sentences(summary: dict[str, Any]) -> list[str]:
+def base_sentences(summary: Mapping[str, Any]) -> list[str]:
     """Return the accuracy of each base network, in a sentence.
 
     Examples

@@ -1,80 +1,96 @@
-"""From finished trainings to tables: ``results.csv``, ``summary.json``, and the lecture's findings in words."""
+"""Tables of a transfer study: ``results.csv``, ``summary.json``, and the lecture's findings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
-from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import judge, mean_interval, scores_to_rows
-from counterpoise.files import atomic_path
-from counterpoise.studies.transfer.plan import BASES, TREATMENTS, TransferPlan
+from counterpoise.studies.engine.tasks import Outcome
+from counterpoise.studies.transfer.execute import TrainingRecord
+from counterpoise.studies.transfer.plan import BASES, TREATMENTS, Training, TransferPlan
 
 COLUMNS = ("dataset", "split", "draw", "seed", "treatment", "layers", "classes", "metric", "value")
 METRIC = "accuracy"
 #: As good as: within so much accuracy.
 CLOSE = 0.02
 
-Records = Sequence[dict[str, Any]]
+Outcomes = Sequence[Outcome[Training, TrainingRecord]]
+Records = Sequence[TrainingRecord]
+Accuracies = dict[tuple[str, int], dict[int, float]]
+"""(treatment, layers) -> repeat -> accuracy on the test images."""
 
 
-def results_table(plan: TransferPlan, dataset: str, records: Records) -> pd.DataFrame:
+class FailedTraining(TypedDict):
+    """Entry of ``failed``."""
+
+    draw: int
+    name: str
+    error: str
+
+
+class TransferSummary(TypedDict):
+    """Content of ``summary.json``."""
+
+    format: int
+    dataset: str
+    split: str
+    network: str
+    metric: str
+    draws: int
+    layers: list[int]
+    images_per_class: dict[str, int | None]
+    training: dict[str, Any]
+    tasks: list[dict[str, Any]]
+    curves: list[dict[str, Any]]
+    findings: list[dict[str, Any]]
+    failed: list[FailedTraining]
+    command: str
+    wall_seconds: float
+    training_seconds: float
+
+
+def results_table(plan: TransferPlan, outcomes: Outcomes) -> pd.DataFrame:
     """Return all test scores in long format, one value a row; ``baseA`` is scored on its own task."""
     rows = [
         {
-            "dataset": dataset,
+            "dataset": outcome.task.dataset.name,
             "split": plan.split,
-            "draw": record["draw"],
-            "seed": record["seed"],
-            "treatment": record["treatment"],
-            "layers": record["layers"],
+            "draw": outcome.result["draw"],
+            "seed": outcome.result["seed"],
+            "treatment": outcome.result["treatment"],
+            "layers": outcome.result["layers"],
             **row,
         }
-        for record in records
-        for row in scores_to_rows(record["scores"])
+        for outcome in outcomes
+        if outcome.result is not None
+        for row in scores_to_rows(outcome.result["scores"])
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def write_results(path: Path, table: pd.DataFrame) -> None:
-    """Write ``results.csv`` atomically."""
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)
-
-
-def summarize(
-    plan: TransferPlan,
-    dataset: ImageDataset,
-    records: Records,
-    failed: list[dict[str, Any]],
-    *,
-    seconds: float,
-) -> dict[str, Any]:
+def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> TransferSummary:
     """Return the content of ``summary.json``.
 
     Parameters
     ----------
     plan : TransferPlan
-        The study.
-    dataset : ImageDataset
-        The data set.
-    records : sequence of dict
-        Of the finished trainings.
-    failed : list of dict
-        Draw, name and error of the others.
+    outcomes : sequence of Outcome
+        In the order of ``plan.cells``.
     seconds : float
-        How long this call took.
+        Wall time of the call.
 
     Returns
     -------
-    dict
-        ``curves``: for each treatment and number of layers the test accuracy of each draw, their mean and 95 %
-        interval, and the same of the difference to ``baseB`` of the same draw. ``findings``: what the lecture says
-        of such curves, and whether these show it.
+    TransferSummary
+        ``curves``: for each treatment and number of layers the test accuracy of each repeat, their mean and 95 %
+        interval, and the same of the difference to ``baseB`` of the same repeat. ``findings``: the lecture's claims
+        about such curves, and whether these numbers support them.
     """
+    dataset = outcomes[0].task.dataset
+    records = [outcome.result for outcome in outcomes if outcome.result is not None]
     accuracies = _accuracies(records)
     return {
         "format": 1,
@@ -86,7 +102,7 @@ def summarize(
         "layers": list(plan.layers),
         "images_per_class": {"A": plan.source_images_per_class, "B": plan.images_per_class},
         "training": plan.config.model_dump(),
-        "tasks": [_describe_tasks(plan, dataset, draw, records) for draw in plan.draws],
+        "tasks": [_describe_tasks(plan, dataset.classes, repeat, records) for repeat in plan.draws],
         "curves": [
             _point(treatment, n, accuracies)
             for treatment, n in [
@@ -96,42 +112,47 @@ def summarize(
             if accuracies.get((treatment, n))
         ],
         "findings": _findings(plan.layers, accuracies),
-        "failed": failed,
+        "failed": [
+            {"draw": o.task.repeat, "name": o.task.name, "error": o.failure.text}
+            for o in outcomes
+            if o.failure is not None
+        ],
         "command": plan.command,
         "wall_seconds": round(seconds, 3),
         "training_seconds": round(sum(record["seconds"] for record in records), 3),
     }
 
 
-def _accuracies(records: Records) -> dict[tuple[str, int], dict[int, float]]:
-    """Return (treatment, layers) -> draw -> accuracy on the test images."""
-    found: dict[tuple[str, int], dict[int, float]] = {}
+def _accuracies(records: Records) -> Accuracies:
+    found: Accuracies = {}
     for record in records:
         place = found.setdefault((record["treatment"], record["layers"]), {})
         place[record["draw"]] = record["scores"]["all"][METRIC]
     return found
 
 
-def _describe_tasks(plan: TransferPlan, dataset: ImageDataset, draw: int, records: Records) -> dict[str, Any]:
-    tasks = plan.tasks(draw, dataset.classes)
+def _describe_tasks(
+    plan: TransferPlan, classes: Sequence[str], repeat: int, records: Records
+) -> dict[str, Any]:
+    tasks = plan.tasks(repeat, classes)
     images = {
         record["treatment"][4]: record["images"]
         for record in records
-        if record["draw"] == draw and record["treatment"] in BASES
+        if record["draw"] == repeat and record["treatment"] in BASES
     }
     return {
-        "draw": draw,
-        **{task: [dataset.classes[index] for index in tasks.classes(task)] for task in "AB"},
+        "draw": repeat,
+        **{task: [classes[index] for index in tasks.classes(task)] for task in "AB"},
         "images": {task: images[task] for task in "AB" if task in images},
     }
 
 
-def _point(treatment: str, n: int, accuracies: dict[tuple[str, int], dict[int, float]]) -> dict[str, Any]:
+def _point(treatment: str, n: int, accuracies: Accuracies) -> dict[str, Any]:
     values = accuracies[treatment, n]
     point: dict[str, Any] = {
         "treatment": treatment,
         "layers": n,
-        "values": [values[draw] for draw in sorted(values)],
+        "values": [values[repeat] for repeat in sorted(values)],
         **mean_interval(values.values())._asdict(),
     }
     if treatment not in BASES:
@@ -139,24 +160,18 @@ def _point(treatment: str, n: int, accuracies: dict[tuple[str, int], dict[int, f
     return point
 
 
-def _differences(
-    accuracies: dict[tuple[str, int], dict[int, float]], treatment: str, n: int
-) -> dict[int, float]:
-    """Return draw -> accuracy above that of baseB in the same draw."""
+def _differences(accuracies: Accuracies, treatment: str, n: int) -> dict[int, float]:
+    """Return repeat -> accuracy above that of baseB in the same repeat."""
     values, base = accuracies.get((treatment, n), {}), accuracies.get(("baseB", 0), {})
-    return {draw: values[draw] - base[draw] for draw in sorted(set(values) & set(base))}
+    return {repeat: values[repeat] - base[repeat] for repeat in sorted(set(values) & set(base))}
 
 
-def _findings(
-    layers: Sequence[int], accuracies: dict[tuple[str, int], dict[int, float]]
-) -> list[dict[str, Any]]:
-    """Return what the lecture says, and whether these numbers show it."""
-
+def _findings(layers: Sequence[int], accuracies: Accuracies) -> list[dict[str, Any]]:
     def difference(treatment: str, chosen: Iterable[int]) -> dict[int, float]:
-        """Return draw -> mean over layers of the difference to baseB, of the draws that have them all."""
+        """Return repeat -> mean over layers of the difference to baseB, of the repeats that have them all."""
         each = [_differences(accuracies, treatment, n) for n in chosen]
-        draws = set.intersection(*(set(values) for values in each))
-        return {draw: sum(values[draw] for values in each) / len(each) for draw in sorted(draws)}
+        repeats = set.intersection(*(set(values) for values in each))
+        return {repeat: sum(values[repeat] for values in each) / len(each) for repeat in sorted(repeats)}
 
     first, last = layers[0], layers[-1]
     frozen_first = difference("AnB", [first])
