@@ -85,7 +85,7 @@ def finished(dataset, tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(finished):
     _, result = finished
-    return {outcome.folder.record["method"]: outcome.folder for outcome in result.outcomes}
+    return {outcome.result.record["method"]: outcome.result for outcome in result.outcomes}
 
 
 def splits_of(folder, dataset):
@@ -286,7 +286,7 @@ def test_a_killed_arm_goes_on_to_the_same_bits(dataset, runs, tmp_path, stage):
     plan = next(plan for plan in study.variant_plans(dataset) if plan.arm == "enhanced")
     where = {"classifier": runs["bl"].path, "shared": tmp_path / "networks"}
     with pytest.raises(Killed):
-        execute_variant(plan, dataset, tmp_path / "run", progress=KillAt(stage, 2), **where)
+        execute_variant(plan, dataset, tmp_path / "run", on_progress=KillAt(stage, 2), **where)
     assert not RunFolder(tmp_path / "run").is_complete()
     arm = execute_variant(plan, dataset, tmp_path / "run", **where)
     whole, resumed = (load_file(f.path / "model.safetensors") for f in (runs["enhanced"], arm))
@@ -318,16 +318,16 @@ def test_two_jobs_and_two_draws_give_the_numbers_of_one_and_one(dataset, finishe
 
 
 def test_a_failed_arm_is_reported_and_does_not_stop_the_rest(dataset, tmp_path, monkeypatch):
-    from counterpoise.studies.enhance import grid
+    from counterpoise.studies.enhance import study as module
 
-    real = grid.execute_variant
+    real = module.execute_variant
 
     def fail_once(plan, *args, **kwargs):
         if plan.arm == "enhanced":
             raise TrainingError("the train loss became nan at step 3")
         return real(plan, *args, **kwargs)
 
-    monkeypatch.setattr(grid, "execute_variant", fail_once)
+    monkeypatch.setattr(module, "execute_variant", fail_once)
     result = run_enhance(study_of(dataset), dataset, tmp_path / "out")
     show_images(result, dataset, tmp_path / "out")
     assert result.summary["failed"] == [
@@ -336,7 +336,7 @@ def test_a_failed_arm_is_reported_and_does_not_stop_the_rest(dataset, tmp_path, 
     assert {entry["method"]: entry["n"] for entry in result.summary["methods"]} == {
         name: int(name != "enhanced") for name in VARIANTS
     }
-    monkeypatch.setattr(grid, "execute_variant", real)
+    monkeypatch.setattr(module, "execute_variant", real)
     assert run_enhance(study_of(dataset), dataset, tmp_path / "out").summary["failed"] == []
 
 
@@ -504,7 +504,7 @@ def test_names_on_the_page_are_text(finished, tmp_path):
         ((0.05, 0.02, -0.01), "As much or more comes from: U-Net + a fresh classifier."),
         (
             (0.05, 0.0, -0.01),
-            "As much or more comes from: Classifier trained on, U-Net + a fresh classifier.",
+            "As much or more comes from: Continued training, U-Net + a fresh classifier.",
         ),
         ((-0.05, -0.06, -0.07), "5.0 points below the classifier on the originals."),
     ],

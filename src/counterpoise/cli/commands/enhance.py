@@ -14,6 +14,7 @@ from counterpoise.exceptions import InputError
 
 if TYPE_CHECKING:
     from counterpoise.runs.folder import RunFolder
+    from counterpoise.studies.enhance.summary import EnhanceSummary
 
 PANEL = "Studies"
 
@@ -98,7 +99,6 @@ def command(
     from counterpoise.cli.progress import counting, watching
     from counterpoise.cli.running import folder_for
     from counterpoise.report.comparison_page import build_report
-    from counterpoise.studies.engine.workers import default_jobs
     from counterpoise.studies.enhance.plan import make_enhance_study
     from counterpoise.studies.enhance.study import run_enhance, show_images
 
@@ -121,14 +121,12 @@ def command(
     if not as_json:
         show_notes(study.classifiers)
     folder = out or folder_for(dataset, "enhance")
-    config = study.classifiers.config
     runs = len(study.classifiers.plans(dataset)) + len(study.variant_plans(dataset))
-    jobs = jobs or default_jobs(config.device, config.threads, runs)
-    with watching(runs) as listen:
-        result = run_enhance(study, dataset, folder, jobs=min(jobs, runs), listen=listen)
+    with watching(runs) as on_event:
+        result = run_enhance(study, dataset, folder, jobs=jobs, on_event=on_event)
     if figures:
         with counting("drawing figures", "img") as update:
-            show_images(result, dataset, folder, count=figures, progress=update)
+            show_images(result, dataset, folder, count=figures, on_progress=update)
     if len(result.table):
         build_report([folder], folder / "report.html")
     if as_json:
@@ -141,7 +139,7 @@ def command(
         raise typer.Exit(1)
 
 
-def _show(summary: dict[str, Any], folder: Path, enhanced: RunFolder | None) -> None:
+def _show(summary: EnhanceSummary, folder: Path, enhanced: RunFolder | None) -> None:
     from counterpoise.report.kit.wording import describe_imbalance
     from counterpoise.studies.enhance.page import findings, gain_rows, shown_columns
     from counterpoise.studies.enhance.plan import ENHANCED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ SECTIONS = (
 )
 
 
-def write_page(summary: dict[str, Any], pictures: Path, path: Path) -> None:
+def write_page(summary: Mapping[str, Any], pictures: Path, path: Path) -> None:
     """Write the page; it holds its figures and asks nothing of the network.
 
     Parameters
@@ -156,7 +157,7 @@ def write_page(summary: dict[str, Any], pictures: Path, path: Path) -> None:
     write_text(path, page.encode("utf-8", "replace").decode())
 
 
-def shown_columns(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
+def shown_columns(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return the columns of the tables; without rare classes there is nothing to tell them apart by."""
     return [
         (column_title(metric, group), group, metric)
@@ -165,12 +166,12 @@ def shown_columns(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def cells(summary: dict[str, Any], scores: dict[str, Any]) -> list[str]:
+def cells(summary: Mapping[str, Any], scores: dict[str, Any]) -> list[str]:
     """Return an arm's row of a table."""
     return [mean_text(scores.get(group, {}).get(metric)) for _, group, metric in shown_columns(summary)]
 
 
-def findings(summary: dict[str, Any]) -> list[str]:
+def findings(summary: Mapping[str, Any]) -> list[str]:
     """Return what the numbers say, in sentences.
 
     Examples
@@ -195,11 +196,11 @@ def findings(summary: dict[str, Any]) -> list[str]:
     ]
 
 
-def _of(change: dict[str, Any], summary: dict[str, Any]) -> str:
+def _of(change: dict[str, Any], summary: Mapping[str, Any]) -> str:
     return f"Draw {change['draw']}: of" if summary["draws"] > 1 else "Of"
 
 
-def _verdict(summary: dict[str, Any]) -> list[str]:
+def _verdict(summary: Mapping[str, Any]) -> list[str]:
     """Say whether there is a gain, and whether more training or a larger network alone would have brought it."""
     titles = {entry["method"]: entry["title"] for entry in summary["methods"]}
     classifier, name = summary["methods"][0]["method"], METRICS[summary["metric"]].short_title
@@ -231,7 +232,7 @@ def _may_be_none(gain: dict[str, Any]) -> bool:
     return judge(interval).certain is False
 
 
-def _by_rarity(summary: dict[str, Any], classifier: str) -> list[str]:
+def _by_rarity(summary: Mapping[str, Any], classifier: str) -> list[str]:
     """Say which classes a gain is of: that of common ones hides a loss of rare ones, as there are more of them."""
     recalls = {
         gain["classes"]: gain
@@ -255,7 +256,7 @@ def _what_brings_less(epochs: dict[str, int]) -> str:
     return f"further training brings, and than a larger network does in {epochs['fresh']} of those {total} epochs"
 
 
-def gain_rows(summary: dict[str, Any]) -> list[list[str]]:
+def gain_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """Return a table of what the enhanced images gain over each arm: its title, then a gain for each column."""
     columns = [(metric, group) for _, group, metric in shown_columns(summary)]
     gains = {(gain["over"], gain["metric"], gain["classes"]): gain for gain in summary["gains"]}

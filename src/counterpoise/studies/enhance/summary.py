@@ -1,9 +1,9 @@
-"""From the finished runs of a study to what ``summary.json`` says."""
+"""Summary of an enhancement study: scores, gains, and what becomes right and wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,9 @@ from counterpoise.runs.results import (
     compare_methods,
     method_scores,
     result_rows,
-    results_table,
 )
-from counterpoise.studies.engine.run import Outcome
+from counterpoise.studies.engine.method_summary import GroupScores, MethodSummary, method_summary
+from counterpoise.studies.engine.tasks import FailedRun, Outcome, failed_runs, not_applicable
 from counterpoise.studies.enhance.plan import (
     CONTROLS,
     ENHANCED,
@@ -34,31 +34,66 @@ from counterpoise.studies.enhance.plan import (
     EnhanceStudy,
     VariantPlan,
 )
-from counterpoise.studies.enhance.published import PUBLISHED
 from counterpoise.studies.enhance.reading import read_predictions
 from counterpoise.studies.enhance.variants import variant_title
+from counterpoise.studies.published import accuracy_of, read_published
+from counterpoise.training.plan import RunPlan
 
 GAINED = (("accuracy", "all"), ("gmean", "all"), ("recall", "minority"), ("recall", "majority"))
 """Metrics, each of a group of classes."""
 
 
+class EnhanceSummary(TypedDict):
+    """Content of ``summary.json``."""
+
+    format: int
+    kind: str
+    dataset: str
+    imbalance: dict[str, Any]
+    rare: bool
+    draws: int
+    metric: str
+    network: str
+    classifier: str
+    method: str
+    frozen: bool
+    width: int
+    epochs: dict[str, int]
+    copy: list[dict[str, Any]]
+    methods: list[MethodSummary]
+    full: dict[str, GroupScores]
+    changes: list[dict[str, Any]]
+    gains: list[dict[str, Any]]
+    tests: list[dict[str, Any]]
+    slides: list[dict[str, Any]]
+    images: list[dict[str, Any]]
+    winner: str | None
+    failed: list[FailedRun]
+    not_applicable: NotRequired[list[dict[str, Any]]]
+    command: str
+    wall_seconds: float
+
+
 def summarize(
-    study: EnhanceStudy, outcomes: Sequence[Outcome], table: pd.DataFrame, *, seconds: float
-) -> dict[str, Any]:
-    """Return what a study found, ready for JSON.
+    study: EnhanceStudy,
+    outcomes: Sequence[Outcome[RunPlan, RunFolder]],
+    table: pd.DataFrame,
+    *,
+    seconds: float,
+) -> EnhanceSummary:
+    """Return the conclusions of a study.
 
     Parameters
     ----------
     study : EnhanceStudy
-        What was done.
     outcomes : sequence of Outcome
         What became of its runs.
     table : DataFrame
         Their test scores in long format.
     seconds : float
-        How long it took.
+        Wall time of the call.
     """
-    folders = [outcome.folder for outcome in outcomes if outcome.folder is not None]
+    folders = [outcome.result for outcome in outcomes if outcome.result is not None]
     any_record = folders[0].record if folders else None
     minority = bool(any_record and any_record["dataset"]["minority"])
     metric = "gmean" if minority else "accuracy"
@@ -85,36 +120,27 @@ def summarize(
             "fresh": study.fresh_epochs,
         },
         "copy": _copies(folders),
-        "methods": _methods(study, outcomes, table),
+        "methods": _methods(study, outcomes, folders, table),
         "full": _full_scores(study, full_table(folders)),
         "changes": _changes(study, folders),
         "gains": _gains(study, table),
         "tests": compare_methods(table, metric),
         # The slides' classes are all of the same size.
-        "slides": [
-            entry._asdict() for entry in PUBLISHED.get(dataset, ()) if imbalance["profile"] == "natural"
-        ],
+        "slides": _published(dataset) if imbalance["profile"] == "natural" else [],
         "images": [],
         "winner": None,
-        "failed": [
-            {
-                "method": o.plan.arm if isinstance(o.plan, VariantPlan) else o.plan.method,
-                "draw": o.plan.draw,
-                "error": o.error,
-            }
-            for o in outcomes
-            if o.error is not None
-        ],
+        "failed": failed_runs(outcomes),
+        **not_applicable(outcomes),  # type: ignore[typeddict-item]
         "command": base.command,
         "wall_seconds": round(seconds, 3),
     }
 
 
 def full_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
-    """Return the scores on training and test images together, which the slides call full, in long format.
+    """Return scores on training and test images together, which the slides call full, in long format.
 
-    They are of the classifier and of the same behind the U-Net. Both have learned from the training images, so that
-    these scores say little of new images.
+    They are of the classifier alone and behind the U-Net. Both have learned from the training images, so that these
+    scores say little about new images.
     """
     rows: list[dict[str, Any]] = []
     for folder in folders:
@@ -141,65 +167,76 @@ def _scores_of(matrix: np.ndarray, run: RunFolder) -> ScoresDict:
     return evaluate_predictions(true, predicted, classes=record["classes"], minority=record["minority"])
 
 
-def _methods(study: EnhanceStudy, outcomes: Sequence[Outcome], table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return mean and interval of every score of every arm, as a comparison's summary has them."""
-    folders = [outcome.folder for outcome in outcomes if outcome.folder is not None]
-    validation = results_table(folders, "validation")
+def _published(dataset: str) -> list[dict[str, Any]]:
+    """Return the accuracies that the slides give for a dataset."""
+    return [
+        {
+            "evaluated_on": {"full": "train+test"}.get(row["evaluated_on"], row["evaluated_on"]),
+            "classifier": accuracy_of(row, "classifier_accuracy"),
+            "combined": accuracy_of(row, "combined_accuracy"),
+        }
+        for row in read_published("learned-perturbation-accuracy.csv")
+        if row["dataset"] == dataset
+    ]
+
+
+def _methods(
+    study: EnhanceStudy,
+    outcomes: Sequence[Outcome[RunPlan, RunFolder]],
+    folders: Sequence[RunFolder],
+    table: pd.DataFrame,
+) -> list[MethodSummary]:
     plans = {o.plan.arm: o.plan for o in outcomes if isinstance(o.plan, VariantPlan)}
     names = [study.classifier.label, *reversed(VARIANTS)]
     titles = {study.classifier.label: "Classifier"} | {n: variant_title(plan) for n, plan in plans.items()}
     if study.new_head is not None:
         names.append(study.new_head.label)
-        titles[study.new_head.label] = "Classifier, head trained anew"
-    return [
-        {
-            "method": name,
-            "title": titles.get(name, name),
-            "what": describe(name, study),
-            "n": len({f.record["draw"] for f in folders if f.record["method"] == name}),
-            "best": False,
-            "beats_baseline": None,
-            "note": "",
-            "scores": method_scores(table, name),
-            "validation": method_scores(validation, name).get("all", {}),
-        }
-        for name in names
-    ]
+        titles[study.new_head.label] = "Classifier, head retrained"
+    found: list[MethodSummary] = []
+    for name in names:
+        title = titles.get(name, name)
+        first = {"method": name, "title": title, "what": describe(name, study)}
+        found.append(first | method_summary(name, title, folders, table))  # type: ignore[arg-type]
+    return found
 
 
 def describe(name: str, study: EnhanceStudy) -> str:
-    """Say what an arm is, in a sentence."""
+    """Return the description of a variant, one sentence."""
     first, more = study.classifiers.config.epochs, study.enhance_epochs
     by = f"with {study.method.label}"
     if name == ENHANCED:
-        kept = "frozen with its batch-norm statistics" if study.frozen else "trained on with it"
+        kept = (
+            "which is frozen with its batch-norm statistics"
+            if study.frozen
+            else "which is fine-tuned with it"
+        )
         return (
-            f"the U-Net, having learned to copy for {_epochs(study.copy_epochs)}, is trained {by} for {_epochs(more)} "
+            f"the U-Net learns to copy for {_epochs(study.copy_epochs)} and is then trained {by} for {_epochs(more)} "
             f"before the same classifier, {kept}"
         )
     if name == TRAINED_ON:
-        return f"the classifier alone is trained on {by} for as many steps: {_epochs(more)}"
+        return f"training of the classifier alone continues {by} for as many steps: {_epochs(more)}"
     if name == FRESH:
         return (
-            f"the copying U-Net and a classifier that starts anew are trained together {by} for "
+            f"the copying U-Net and a classifier from scratch are trained together {by} for "
             f"{_epochs(study.fresh_epochs)}; the classifier and the U-Net had {first + more} one after the other"
         )
     if name == study.classifier.label:
         return f"trained on the original images with {name} for {_epochs(first)}"
     head = study.classifiers.config.head_epochs or first
-    return f"the classifier's head is trained anew under balanced softmax for {_epochs(head)}"
+    return f"the classifier's head is retrained under balanced softmax for {_epochs(head)}"
 
 
 def _epochs(count: int) -> str:
     return f"{count} epoch{'' if count == 1 else 's'}"
 
 
-def _full_scores(study: EnhanceStudy, table: pd.DataFrame) -> dict[str, Any]:
+def _full_scores(study: EnhanceStudy, table: pd.DataFrame) -> dict[str, GroupScores]:
     return {name: method_scores(table, name) for name in (study.classifier.label, ENHANCED)}
 
 
 def _copies(folders: Sequence[RunFolder]) -> list[dict[str, Any]]:
-    """Return, for each draw, how well the U-Net copied images before it was trained before the classifier."""
+    """Return, for each repeat, how well the U-Net copied images before it was trained before the classifier."""
     return [
         {"draw": folder.record["draw"]} | folder.record["enhance"]["copy"][-1]
         for folder in folders
@@ -208,7 +245,7 @@ def _copies(folders: Sequence[RunFolder]) -> list[dict[str, Any]]:
 
 
 def _changes(study: EnhanceStudy, folders: Sequence[RunFolder]) -> list[dict[str, Any]]:
-    """Return, for each draw, what becomes right and wrong between the other arms and the enhanced classifier."""
+    """Return, for each repeat, what becomes right and wrong between the other variants and the enhanced classifier."""
     runs = {(f.record["draw"], f.record["method"]): f for f in folders}
     found = []
     for draw in study.classifiers.draws:
@@ -227,7 +264,7 @@ def _changes(study: EnhanceStudy, folders: Sequence[RunFolder]) -> list[dict[str
 
 
 def _gains(study: EnhanceStudy, table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return by how much the enhanced classifier is above each other arm, over the draws that both have."""
+    """Return how far the enhanced classifier is above each other variant, over the repeats that both have."""
     found = []
     for metric, classes in GAINED:
         values = by_draw(table, metric, classes)

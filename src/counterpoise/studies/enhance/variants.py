@@ -1,4 +1,4 @@
-"""Carrying out one arm of an enhancement study, from its classifier's run to a finished run folder."""
+"""One variant of an enhancement study, from its classifier's run to a finished run folder."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from counterpoise.training.scoring import held_out_logits, write_scores
 
 
 def variant_title(plan: VariantPlan) -> str:
-    """Return an arm's name for people."""
+    """Return a variant's name for people."""
     if plan.arm == ENHANCED:
-        return "U-Net + the same classifier" + (", frozen" if plan.frozen else ", trained on")
-    return {TRAINED_ON: "Classifier trained on", FRESH: "U-Net + a fresh classifier"}[plan.arm]
+        return "U-Net + the same classifier" + (", frozen" if plan.frozen else ", fine-tuned")
+    return {TRAINED_ON: "Continued training", FRESH: "U-Net + a fresh classifier"}[plan.arm]
 
 
 def execute_variant(
@@ -43,42 +43,39 @@ def execute_variant(
     *,
     classifier: Path,
     shared: Path,
-    progress: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> RunFolder:
-    """Train and evaluate one arm and write it to the run folder `path`.
+    """Train and evaluate one variant and write it to the run folder `path`.
 
-    A folder that already holds it, finished, is returned as it is; an unfinished one is gone on with from its last
-    checkpoint. ``run.json`` says ``complete`` only once everything else is written.
+    A finished run is returned as it is; an unfinished one resumes from its last checkpoint.
 
     Parameters
     ----------
     plan : VariantPlan
-        What to do.
     dataset : ImageDataset
-        The loaded data set that the plan names.
+        The loaded dataset that the plan names.
     path : Path
         The run folder.
     classifier : Path
         The finished run of the second step.
     shared : Path
-        Folder where arms share the U-Net of the first step.
-    progress : ProgressCallback, optional
-        Hears of every few steps.
+        Folder where variants share the U-Net of the first step.
+    on_progress : ProgressCallback, optional
+        Called every few steps.
 
     Raises
     ------
     RunFolderError
         If a folder holds another run or cannot be read or written.
     TrainingError
-        If the loss is no longer finite.
+        If the loss is not finite.
     """
     folder = RunFolder(path)
     if folder.is_complete(plan.hash):
         return folder
     with folder.claimed(plan.hash):
-        _Variant(
-            plan, dataset, folder, RunFolder.open(classifier), shared, progress or ProgressCallback()
-        ).execute()
+        opened, on_progress = RunFolder.open(classifier), on_progress or ProgressCallback()
+        _Variant(plan, dataset, folder, opened, shared, on_progress).execute()
     return RunFolder(path)
 
 
@@ -90,17 +87,17 @@ class _Variant:
         folder: RunFolder,
         classifier: RunFolder,
         shared: Path,
-        progress: ProgressCallback,
+        on_progress: ProgressCallback,
     ) -> None:
         self.plan = plan
         self.folder = folder
         self.classifier = classifier
         self.shared = shared
-        self.progress = progress
+        self.on_progress = on_progress
         self.manifest = SplitManifest.load(classifier.path / "manifest.json")
         self.splits = self.manifest.apply(dataset)
         self.copy_history: list[dict[str, Any]] = []
-        # Other batches than the classifier saw in its first epochs.
+        # Other batches than those of the classifier's first epochs.
         seed = seed_for(plan.config.seed, "enhance")
         self.config = plan.config.model_copy(update={"epochs": plan.epochs, "seed": seed})
 
@@ -118,13 +115,13 @@ class _Variant:
             checkpoints=self.folder.checkpoints,
             identity=content_hash([self.plan.hash, self.manifest.hash]),
             classes=self.splits.classes,
-            progress=Named(self.progress, self.plan.arm),
+            progress=Named(self.on_progress, self.plan.arm),
         )
         fitted.seconds |= {"start": trained - start}
         self._write(fitted, start)
 
     def _start(self) -> Network:
-        """Return what is trained, as it is before."""
+        """Return the network before training."""
         if self.plan.arm == TRAINED_ON:
             return self._classifier()
         copier = train_copier(
@@ -134,7 +131,7 @@ class _Variant:
             config=self.plan.config,
             folder=self.shared,
             identity=content_hash([self.manifest.hash, self.plan.image_size]),
-            progress=self.progress,
+            progress=self.on_progress,
         )
         self.copy_history = copier.history
         enhancer = Enhancer(copier.unet)
@@ -143,7 +140,7 @@ class _Variant:
         return EnhancedNetwork(enhancer, self._classifier(), frozen=self.plan.frozen)
 
     def _classifier(self) -> Network:
-        """Return the classifier of the second step; what was frozen in it stays so."""
+        """Return the classifier of the second step, with its frozen layers."""
         network = self.classifier.load_network()
         if self.plan.freeze is not None:
             freeze(network, self.plan.freeze)  # type: ignore[arg-type]
@@ -188,7 +185,7 @@ class _Variant:
         train: dict[str, list[list[int]]] | None,
         timings: dict[str, float],
     ) -> dict[str, Any]:
-        """Return the classifier's record with what is different here."""
+        """Return the record: the classifier's, with the differences."""
         plan = self.plan
         return self.classifier.record | {
             "version": __version__,
