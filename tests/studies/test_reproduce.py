@@ -12,10 +12,11 @@ from PIL import Image
 
 from counterpoise.datasets import load_dataset
 from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
+from counterpoise.studies.engine import planned_runs
 from counterpoise.studies.reproduce import plan as plan_module
-from counterpoise.studies.reproduce.plan import plan_table, with_settings
+from counterpoise.studies.reproduce.plan import plan_table
 from counterpoise.studies.reproduce.sources import fewer_images, find_source
-from counterpoise.studies.reproduce.study import missing_tasks, publish, reproduce_table
+from counterpoise.studies.reproduce.study import ReproductionStudy, publish, reproduce_table
 from counterpoise.studies.reproduce.tables import Setting, Table, get_table
 from counterpoise.training.run import execute_run
 
@@ -38,12 +39,21 @@ def plan(monkeypatch):
     return plan_table(TABLE, device="cpu", command="counterpoise reproduce a-test")
 
 
+def missing_tasks(plan, out, **options):
+    return [task for task in ReproductionStudy(plan, **options).tasks(None, out) if task.waits]
+
+
+def with_settings(table, **changes):
+    settings = tuple(setting.model_copy(update=changes) for setting in table.settings)
+    return table.model_copy(update={"settings": settings})
+
+
 def contents(folder):
     names = ("results.csv", "summary.json", "page.html", "page.md", "reproduce.json", "lines.png")
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, tmp_path):
+def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, tmp_path, monkeypatch):
     plan, done = plan.with_draws(1), []
 
     def stop_after_two(*args, **kwargs):
@@ -53,11 +63,13 @@ def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, t
         return done[-1]
 
     out = tmp_path / "cut"
+    monkeypatch.setattr(planned_runs, "execute_run", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
-        reproduce_table(plan, out, execute=stop_after_two)
+        reproduce_table(plan, out)
     assert len(missing_tasks(plan, out)) == 6 - 2
-    page = reproduce_table(plan, out, page_only=True, execute=stop_after_two)
+    page = reproduce_table(plan, out, page_only=True)
     assert page.summary["runs"]["done"] == 2
+    monkeypatch.setattr(planned_runs, "execute_run", execute_run)
     cut = reproduce_table(plan, out)
     whole = reproduce_table(plan, tmp_path / "whole")
     assert cut.table.equals(whole.table)
@@ -66,7 +78,8 @@ def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, t
     assert cut.summary["runs"]["trainings"] == 4  # of 6: fs-smote starts from the network of bl
     assert cut.summary["runs"]["seconds"] > 0
     before = contents(out)
-    again = reproduce_table(plan, out, execute=stop_after_two)
+    monkeypatch.setattr(planned_runs, "execute_run", stop_after_two)
+    again = reproduce_table(plan, out)
     assert contents(out) == before
     assert again.table.equals(cut.table)
     reproduce_table(plan, out, page_only=True)
@@ -84,8 +97,8 @@ def test_results_made_elsewhere_count_as_done(plan, tmp_path):
     assert "/home/ada" not in (tmp_path / "published/runs.jsonl").read_text()
     out = tmp_path / "here"
     earlier = tmp_path / "published"
-    assert [task.plan.draw for task in missing_tasks(plan, out, earlier=earlier)] == [1] * 6
     taken = reproduce_table(plan.with_draws(1), out, earlier=earlier, page_only=True)
+    assert [task.plan.draw for task in missing_tasks(plan, out, earlier=earlier)] == [1] * 6
     assert taken.table.equals(whole.table[whole.table["draw"] == 0].reset_index(drop=True))
     assert not list(out.glob("*/runs"))
     joined = reproduce_table(plan, out, earlier=earlier)
@@ -173,13 +186,14 @@ def test_what_is_published_is_the_results_without_the_runs(plan, tmp_path):
         assert path.read_bytes() == (out / path.name).read_bytes()
 
 
-def test_a_failed_run_is_reported_and_the_others_go_on(plan, tmp_path):
+def test_a_failed_run_is_reported_and_the_others_go_on(plan, tmp_path, monkeypatch):
     def fail(run, *args, **kwargs):
         if run.method == "ados":
             raise RuntimeError("no room")
         return execute_run(run, *args, **kwargs)
 
-    result = reproduce_table(plan.with_draws(1), tmp_path, execute=fail)
+    monkeypatch.setattr(planned_runs, "execute_run", fail)
+    result = reproduce_table(plan.with_draws(1), tmp_path)
     assert [f["method"] for f in result.summary["failed"]] == ["ados", "ados"]
     assert result.summary["runs"]["done"] == 4
     assert "no room" in (tmp_path / "page.html").read_text()

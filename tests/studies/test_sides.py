@@ -11,6 +11,7 @@ import pytest
 
 from counterpoise.evaluation import critical_difference, rank_methods
 from counterpoise.methods import get_method
+from counterpoise.studies.engine.tasks import Failure, Outcome
 from counterpoise.studies.reproduce.contradictions import find_contradictions
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
 from counterpoise.studies.reproduce.findings import find
@@ -262,10 +263,10 @@ def summary_of(table, frame, *, subset=None, images=60000, failed=()):
     )
     record = {"timings": {"total": 60.0}, "versions": {"torch": "2"}, "hardware": {"cores": 2}}
     ends = ("2026-01-01T10:00:00+00:00", "2026-01-01T10:10:00+00:00")
-    done = [SimpleNamespace(folder=SimpleNamespace(record=record | {"created": e}), error=None) for e in ends]
+    done = [Outcome(None, SimpleNamespace(record=record | {"created": end})) for end in ends]
     errors = [*failed, *[None] * (2 - len(failed))]
-    run = SimpleNamespace(method="bl", draw=0)
-    rest = [SimpleNamespace(folder=None, error=error, plan=run) for error in errors]
+    task = SimpleNamespace(name="bl", repeat=0)
+    rest = [Outcome(task, failure=error and Failure("TrainingError", error, "", 1.0)) for error in errors]
     sides = side_by_side(table, published_numbers(table), frame)
     return summarize(plan, [*done, *rest], frame, sides, ["counterpoise reproduce"])
 

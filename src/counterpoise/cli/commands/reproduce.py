@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from counterpoise.cli import options as o
 from counterpoise.cli.printing import advise, command_line, complain, print_json, print_table, say
 from counterpoise.exceptions import InputError
+
+if TYPE_CHECKING:
+    from counterpoise.studies.reproduce.summary import TableSummary
 
 PANEL = "Studies"
 
@@ -98,9 +101,8 @@ def command(
 
     from counterpoise.cli.progress import watching
     from counterpoise.cli.running import load
-    from counterpoise.studies.engine.workers import default_jobs
     from counterpoise.studies.reproduce.plan import plan_table
-    from counterpoise.studies.reproduce.study import missing_tasks, publish, reproduce_table
+    from counterpoise.studies.reproduce.study import publish, reproduce_table
 
     folder = out or Path("out") / table
     plan = plan_table(
@@ -113,9 +115,7 @@ def command(
         load=partial(load, quiet=as_json),
     )
     lines = tuple(name.strip() for name in only.split(",")) if only else ()
-    missing = [] if page_only else missing_tasks(plan, folder, only=lines, earlier=earlier)
-    jobs = jobs or default_jobs(device, 1, len(missing))
-    with watching(len(missing)) as listen:
+    with watching(0 if page_only else len(plan.only(lines).runs())) as on_event:
         result = reproduce_table(
             plan,
             folder,
@@ -124,7 +124,7 @@ def command(
             page_only=page_only,
             jobs=jobs,
             backend=backend,
-            listen=listen,
+            on_event=on_event,
         )
     if publish_to is not None:
         publish(folder, publish_to)
@@ -138,7 +138,7 @@ def command(
         raise typer.Exit(1)
 
 
-def _show(summary: dict[str, Any], folder: Path) -> None:
+def _show(summary: TableSummary, folder: Path) -> None:
     from counterpoise.studies.reproduce import words
 
     for sentence in words.closeness(summary) + words.verdicts(summary):

@@ -44,7 +44,7 @@ class Section(NamedTuple):
     rows: list[tuple[str, list[Shown | None]]]
 
 
-def write_pages(summary: dict[str, Any], folder: Path) -> None:
+def write_pages(summary: Mapping[str, Any], folder: Path) -> None:
     """Write ``page.html``, which holds its pictures, and ``page.md``, which names them.
 
     Parameters

@@ -1,4 +1,4 @@
-"""From a table to the runs that make it again."""
+"""Plan of a table: its lines, and the runs of each."""
 
 from __future__ import annotations
 
@@ -12,26 +12,16 @@ from counterpoise.exceptions import DataError, InputError, UnknownNameError
 from counterpoise.files import content_hash
 from counterpoise.methods import Method, get_method
 from counterpoise.studies.engine.grid import RunGrid, check_grid, make_grid
-from counterpoise.studies.engine.run import Task
 from counterpoise.studies.reproduce.sources import load_images
 from counterpoise.studies.reproduce.tables import Setting, Table
 from counterpoise.training.fit import NETWORK_PLACES
+from counterpoise.training.plan import RunPlan
 from counterpoise.training.preparation import read_minority
 
 
 @dataclass(frozen=True)
 class TableLine:
-    """One line of a table, as a study on loaded images.
-
-    Attributes
-    ----------
-    setting : Setting
-        The line.
-    study : RunGrid
-        Its methods and draws.
-    dataset : ImageDataset
-        The images.
-    """
+    """One line of a table: a grid of runs on a loaded dataset."""
 
     setting: Setting
     study: RunGrid
@@ -39,7 +29,7 @@ class TableLine:
 
     @property
     def minority_share(self) -> float | None:
-        """The share of rare classes among all; None where the setting does not say it."""
+        """Share of minority classes among all; None if the setting does not give it."""
         if self.setting.minority is None:
             return None
         minority = read_minority(self.setting.minority, self.dataset.classes)
@@ -50,16 +40,15 @@ class TableLine:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """A table to be made again.
+    """Plan of a published table.
 
     Attributes
     ----------
     table : Table
-        Which.
     cells : tuple of TableLine
         Its lines.
     draws : int
-        How many draws.
+        Number of repeats.
     subset : int or None
         Training images of each class at most; None: all, which is the published protocol.
     command : str
@@ -74,34 +63,28 @@ class TablePlan:
 
     @property
     def identity(self) -> str:
-        """Hash of what all runs share; draws may be added later."""
+        """Hash of what all runs share; repeats may be added later."""
         return content_hash([[c.setting.name, c.study.identity(c.dataset)] for c in self.cells])
 
-    def tasks(self, out: Path) -> list[Task]:
-        """Return every run, draw by draw over all lines, so that an early stop leaves whole draws.
-
-        Parameters
-        ----------
-        out : Path
-            The table's folder; each line has one of its own in it.
-        """
+    def runs(self) -> list[tuple[TableLine, RunPlan]]:
+        """Return every run, repeat by repeat over all lines, so that an early stop leaves whole repeats."""
         return [
-            Task(plan, cell.dataset, out / cell.setting.name)
-            for draw in range(self.draws)
+            (cell, plan)
+            for repeat in range(self.draws)
             for cell in self.cells
             for plan in cell.study.plans(cell.dataset)
-            if plan.draw == draw
+            if plan.draw == repeat
         ]
 
     def with_draws(self, draws: int) -> TablePlan:
-        """Return the plan with another number of draws."""
+        """Return the plan with another number of repeats."""
         cells = tuple(
             replace(cell, study=replace(cell.study, draws=tuple(range(draws)))) for cell in self.cells
         )
         return replace(self, cells=cells, draws=draws)
 
     def only(self, names: Sequence[str]) -> TablePlan:
-        """Return the plan of some lines alone.
+        """Return the plan of some lines; of all, if no names are given.
 
         Raises
         ------
@@ -112,7 +95,7 @@ class TablePlan:
         for name in names:
             if name not in known:
                 raise UnknownNameError(f"line of {self.table.name}", name, known)
-        return replace(self, cells=tuple(c for c in self.cells if c.setting.name in names))
+        return replace(self, cells=tuple(c for c in self.cells if not names or c.setting.name in names))
 
     def trainings(self) -> int:
         """Return how many networks are trained: methods that start from the same one share it."""
@@ -218,16 +201,3 @@ def _find_weights(setting: Setting, data_dir: Path | None) -> Path | None:
             "its state dict"
         )
     return path
-
-
-def with_settings(table: Table, **changes: Any) -> Table:
-    """Return a table with every setting changed, for a rehearsal on less.
-
-    Examples
-    --------
-    >>> from counterpoise.studies.reproduce.tables import get_table
-    >>> {setting.epochs for setting in with_settings(get_table("thesis-7.2"), epochs=1).settings}
-    {1}
-    """
-    settings = tuple(setting.model_copy(update=changes) for setting in table.settings)
-    return table.model_copy(update={"settings": settings})

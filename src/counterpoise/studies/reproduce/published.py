@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator
-from importlib.resources import files
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from counterpoise.studies.published import accuracy_of, read_published
 from counterpoise.studies.reproduce.tables import Table
 
 Row = dict[str, str]
@@ -47,11 +46,10 @@ def published_numbers(table: Table) -> list[Published]:
     """
     if table.published is None:
         return []
-    text = (files("counterpoise.studies.published") / table.published).read_text(encoding="utf-8")
-    return list(_READERS[table.published](table, list(csv.DictReader(text.splitlines()))))
+    return list(_READERS[table.published](table, read_published(table.published)))
 
 
-def _thesis(table: Table, rows: list[Row]) -> Iterator[Published]:
+def _thesis(table: Table, rows: Sequence[Row]) -> Iterator[Published]:
     settings = {setting.ratio: setting.name for setting in table.settings}
     number = table.name.rpartition("-")[2]
     for row in rows:
@@ -60,14 +58,14 @@ def _thesis(table: Table, rows: list[Row]) -> Iterator[Published]:
             yield Published(setting, row["method"], row["classes"], row["metric"], float(row["value"]))
 
 
-def _digits(table: Table, rows: list[Row]) -> Iterator[Published]:
+def _digits(table: Table, rows: Sequence[Row]) -> Iterator[Published]:
     for setting in table.settings:
         for row in rows:
             value = float(row[f"recall_rho_{setting.ratio:g}"])
             yield Published(setting.name, "bl", row["digit"], "recall", value)
 
 
-def _imagenet(table: Table, rows: list[Row]) -> Iterator[Published]:
+def _imagenet(table: Table, rows: Sequence[Row]) -> Iterator[Published]:
     groups = {"min": "minority", "maj": "majority", "avg": "all", "test": "all"}
     metrics = {"pr": "precision", "re": "recall", "F1": "f1", "acc": "accuracy"}
     for row in rows:
@@ -79,24 +77,24 @@ def _imagenet(table: Table, rows: list[Row]) -> Iterator[Published]:
             )
 
 
-def _poster(table: Table, rows: list[Row]) -> Iterator[Published]:
+def _poster(table: Table, rows: Sequence[Row]) -> Iterator[Published]:
     settings = {(s.data, s.share, s.ratio): s.name for s in table.settings}
     for row in rows:
         if row["table"] == table.name.rpartition("-")[2]:
             setting = settings[row["dataset"], float(row["mu"]), float(row["rho"])]
             for column, method in (("base", "bl"), ("ros", "ros"), ("aos", "aos")):
-                yield Published(setting, method, "all", "f1", round(float(row[column]) / 100, 6))
+                yield Published(setting, method, "all", "f1", accuracy_of(row, column))
 
 
-def _slides(table: Table, rows: list[Row]) -> Iterator[Published]:
+def _slides(table: Table, rows: Sequence[Row]) -> Iterator[Published]:
     settings = {setting.data: setting.name for setting in table.settings}
     for row in rows:
         for column, method in (("classifier_accuracy", "classifier"), ("combined_accuracy", "combined")):
-            value = round(float(row[column]) / 100, 6)
+            value = accuracy_of(row, column)
             yield Published(settings[row["dataset"]], method, row["evaluated_on"], "accuracy", value)
 
 
-_READERS: dict[str, Callable[[Table, list[Row]], Iterator[Published]]] = {
+_READERS: dict[str, Callable[[Table, Sequence[Row]], Iterator[Published]]] = {
     "ados-thesis-tables.csv": _thesis,
     "ados-thesis-table-1.1.csv": _digits,
     "ados-thesis-table-7.5.csv": _imagenet,

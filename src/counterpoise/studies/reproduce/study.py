@@ -1,57 +1,210 @@
-"""Carrying out what is missing of a table, and writing its results."""
+"""Reproduction of a published table: the runs that are missing, and the results beside the published ones."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from counterpoise.exceptions import InputError, RunFolderError
-from counterpoise.files import locked_folder, read_object, refuse_unexpected, write_json
+from counterpoise.config.train import TrainConfig
+from counterpoise.exceptions import InputError
+from counterpoise.files import read_object
 from counterpoise.runs.archive import EARLIER, KEPT, ArchivedRun, archived_runs, read_archive, write_archive
 from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.results import result_rows, write_results
-from counterpoise.studies.engine.run import Execute, Listener, Outcome, Task, run_tasks
-from counterpoise.studies.engine.workers import LOKY, check_backend
+from counterpoise.runs.results import result_rows
+from counterpoise.studies.engine.backends import LOKY
+from counterpoise.studies.engine.events import OnEvent
+from counterpoise.studies.engine.planned_runs import execute_task, run_task
+from counterpoise.studies.engine.study import Study, run_study
+from counterpoise.studies.engine.tasks import Outcome, Task
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
 from counterpoise.studies.reproduce.page import PICTURES, write_pages
 from counterpoise.studies.reproduce.plan import TablePlan
 from counterpoise.studies.reproduce.published import published_numbers
-from counterpoise.studies.reproduce.side_by_side import side_by_side
-from counterpoise.studies.reproduce.summary import COLUMNS, ranks_of, summarize
+from counterpoise.studies.reproduce.side_by_side import Side, side_by_side
+from counterpoise.studies.reproduce.summary import COLUMNS, TableSummary, ranks_of, summarize
+from counterpoise.training.plan import RunPlan
+from counterpoise.training.progress import ProgressCallback
 
 MARKER = "reproduce.json"
 PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", KEPT, *PICTURES)
-"""What `publish` copies, where it is there."""
+"""Files that `publish` copies, where they exist."""
+
+RunTask = Task[RunPlan, RunFolder]
+RunOutcome = Outcome[RunPlan, RunFolder]
 
 
 @dataclass(frozen=True)
 class Reproduced:
-    """A table made again.
+    """Reproduced table.
 
     Attributes
     ----------
     table : DataFrame
         The test scores in long format, as in ``results.csv``.
-    summary : dict
+    summary : TableSummary
         As in ``summary.json``.
+    outcomes : sequence of Outcome
+        What became of each run.
+    sides : sequence of Side
+        Published and measured numbers.
     """
 
     table: pd.DataFrame
-    summary: dict[str, Any]
+    summary: TableSummary
+    outcomes: Sequence[RunOutcome]
+    sides: Sequence[Side]
 
 
-def missing_tasks(
-    plan: TablePlan, out: Path, *, only: Sequence[str] = (), earlier: Path | None = None
-) -> list[Task]:
-    """Return the runs of a table, or of some lines `only`, that neither its folder nor `earlier` holds finished."""
-    chosen = plan.only(only) if only else plan
-    kept = archived_runs(out) | _taken(plan, earlier)
-    return [task for task in chosen.tasks(out) if _finished(task, kept) is None]
+@dataclass(frozen=True)
+class ReproductionStudy(Study[None, RunPlan, RunFolder, Reproduced]):
+    """Runs of a published table; it brings its own datasets.
+
+    Its folder holds a folder of runs for each line, ``results.csv``, ``summary.json``, ``page.html``, ``page.md``,
+    pictures, and ``runs.jsonl``. Repeats that were finished before count, also where fewer are asked for.
+
+    Attributes
+    ----------
+    plan : TablePlan
+        The table.
+    only : tuple of str
+        Names of the lines to run; empty: all.
+    earlier : Path or None
+        Folder that `publish` has filled, perhaps on another machine. Its runs of the same images and settings count as
+        done from now on; their scores, times, versions and hardware enter the page as those of runs made here do.
+    page_only : bool
+        Run nothing: write results and page of the finished runs.
+
+    Raises
+    ------
+    InputError
+        If `page_only` is combined with `only`.
+    UnknownNameError
+        If there is no line of a name in `only`.
+    """
+
+    kind = "table"
+    marker = MARKER
+    depends_on = "data, settings or `subset`"
+    plan: TablePlan
+    only: tuple[str, ...] = ()
+    earlier: Path | None = None
+    page_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.page_only and self.only:
+            raise InputError("`page_only` runs nothing and shows all lines; leave out `only`")
+        self.plan.only(self.only)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # `execute` needs nothing of the study, and a worker gets the dataset with its task.
+        return {}
+
+    @property
+    def config(self) -> TrainConfig:
+        """Settings of the first line; device and threads are those of all."""
+        return self.plan.cells[0].study.config
+
+    def identity(self, dataset: None) -> str:
+        """Return the hash of what all runs share; repeats may be added later."""
+        return self.plan.identity
+
+    def mark(self, known: Mapping[str, Any], dataset: None, folder: Path) -> dict[str, Any]:
+        """Return the marker, with all command lines that have run something, and the largest number of repeats."""
+        if self.page_only and not known and not self._taken:
+            raise InputError(
+                f"{folder} holds no runs of {self.plan.table.name} to make a page of; leave out `page_only` to run it"
+            )
+        commands, repeats = list(known.get("commands", [])), known.get("draws", 0)
+        new = self._taken.keys() - archived_runs(folder).keys()
+        if new and self.earlier is not None:
+            commands += read_object(self.earlier / "summary.json").get("commands", [])
+            repeats = max(repeats, _repeats(self._taken))
+        elif known and not any(task.waits for task in self._tasks(self.plan, folder)):
+            return dict(known)
+        commands.append(self.plan.command)
+        return {
+            **known,
+            "format": 1,
+            "table": self.plan.table.name,
+            "subset": self.plan.subset,
+            "identity": self.plan.identity,
+            "draws": max(self.plan.draws, repeats),
+            "commands": list(dict.fromkeys(command for command in commands if command)),
+        }
+
+    def tasks(self, dataset: None, folder: Path) -> list[RunTask]:
+        """Return every run of every repeat so far, and take over archived runs."""
+        kept = archived_runs(folder)
+        if self._taken.keys() - kept.keys():
+            runs = (kept | self._taken).values()
+            write_archive(folder / EARLIER, [ArchivedRun(folder, **run) for run in runs])
+        return self._tasks(self._whole(folder), folder)
+
+    def execute(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:
+        """Execute one run."""
+        return execute_task(task, on_progress)
+
+    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> Reproduced:
+        """Return scores beside the published ones, and findings."""
+        whole = self._whole(folder)
+        table = results_table(whole, outcomes)
+        sides = side_by_side(whole.table, published_numbers(whole.table), table)
+        commands = read_object(folder / MARKER)["commands"]
+        return Reproduced(table, summarize(whole, outcomes, table, sides, commands), outcomes, sides)
+
+    def write_page(self, concluded: Reproduced, folder: Path) -> None:
+        """Write the archive, the pictures and the pages."""
+        done = [outcome.result for outcome in concluded.outcomes if outcome.result is not None]
+        write_archive(folder / KEPT, done)
+        sides = concluded.sides
+        if not draw_lines(self.plan.table, sides, folder / "lines.png"):
+            (folder / "lines.png").unlink(missing_ok=True)
+        metric = "gmean" if any(side.metric == "gmean" for side in sides) else "f1"
+        ranks = ranks_of(sides, "all", metric)
+        if ranks is None or not draw_ranks(ranks, folder / "ranks.png", metric):
+            (folder / "ranks.png").unlink(missing_ok=True)
+        write_pages(concluded.summary, folder)
+
+    def scratch(self, folder: Path) -> Iterable[Path]:
+        """Return the folders of shared networks."""
+        return [folder / cell.setting.name / "networks" for cell in self.plan.cells]
+
+    def _tasks(self, plan: TablePlan, folder: Path) -> list[RunTask]:
+        archived = archived_runs(folder) | self._taken
+        tasks = []
+        for cell, run in plan.runs():
+            task = run_task(run, cell.dataset, folder / cell.setting.name)
+            if task.done is None and run.hash in archived:
+                task = replace(task, done=ArchivedRun(task.path, **archived[run.hash]))
+            asked = run.draw < self.plan.draws and (not self.only or cell.setting.name in self.only)
+            tasks.append(replace(task, wanted=asked and not self.page_only))
+        return tasks
+
+    def _whole(self, folder: Path) -> TablePlan:
+        """Return the plan with every repeat that the folder has seen."""
+        return self.plan.with_draws(max(self.plan.draws, read_object(folder / MARKER)["draws"]))
+
+    @cached_property
+    def _taken(self) -> dict[str, dict[str, Any]]:
+        """Return the runs of `earlier` that are runs of this table, whatever their repeat."""
+        if self.earlier is None:
+            return {}
+        found = read_archive(self.earlier / KEPT)
+        every = self.plan.with_draws(max(self.plan.draws, _repeats(found)))
+        known = {run.hash for _, run in every.runs()}
+        taken = {key: run for key, run in found.items() if key in known}
+        if not taken:
+            raise InputError(
+                f"{self.earlier} holds no run of {self.plan.table.name} with these images and settings; leave out "
+                "`earlier`"
+            )
+        return taken
 
 
 def reproduce_table(
@@ -61,84 +214,17 @@ def reproduce_table(
     only: Sequence[str] = (),
     earlier: Path | None = None,
     page_only: bool = False,
-    jobs: int = 1,
+    jobs: int | None = 1,
     backend: str = LOKY,
-    listen: Listener | None = None,
-    execute: Execute | None = None,
+    on_event: OnEvent | None = None,
 ) -> Reproduced:
-    """Run what is missing of a table and write its results to `out`.
-
-    Parameters
-    ----------
-    plan : TablePlan
-        What to do.
-    out : Path
-        The table's folder: a folder of runs for each line, ``results.csv``, ``summary.json``, ``page.html``,
-        ``page.md`` and the pictures. Finished draws of earlier calls count, also where this one asks for fewer.
-    only : sequence of str
-        Names of lines to run now; all by default.
-    earlier : Path, optional
-        A folder that `publish` has filled, perhaps on another machine. Its runs of the same images and settings count
-        as done from now on; their scores, times, versions and hardware enter the page as those of runs made here do.
-    page_only : bool
-        Run nothing: write results and page of the runs that there are.
-    jobs : int
-        Runs at the same time.
-    backend : {"loky", "ray", "dask"}
-        Where they run.
-    listen : callable, optional
-        Hears of the steps and ends of runs.
-    execute : callable, optional
-        What carries out a plan, called as `execute_run` is, which it is by default.
-
-    Raises
-    ------
-    RunFolderError
-        If `out` holds something else, is in use, or cannot be written; or `earlier` holds no results.
-    UnknownNameError
-        If there is no line of a name in `only`, or no such back end.
-    InputError
-        If the back end is not installed; if no run of `earlier` is one of this table; if only the page is asked for,
-        and `out` holds no runs, or lines are named too: the page shows all.
-    """
-    out = Path(out)
-    check_backend(backend)
-    if page_only and only:
-        raise InputError("`page_only` runs nothing and shows all lines; leave out `only`")
-    chosen = plan.only(only) if only else plan
-    taken = _taken(plan, earlier)
-    commands = [] if earlier is None else read_object(earlier / "summary.json").get("commands", [])
-    if not _check_owner(out, plan) and page_only and not taken:
-        raise InputError(
-            f"{out} holds no runs of {plan.table.name} to make a page of; leave out `page_only` to run it"
-        )
-    with locked_folder(out):
-        known = marker = _check_owner(out, plan)
-        kept = archived_runs(out)
-        new = taken.keys() - kept.keys()
-        missing = [] if page_only else missing_tasks(chosen, out, earlier=earlier)
-        if new:
-            marker = _marked(marker, plan, [*commands, plan.command], _draws(taken))
-        elif missing or not marker:
-            marker = _marked(marker, plan, [plan.command])
-        if marker != known:
-            write_json(out / MARKER, marker)
-        if new:
-            write_archive(out / EARLIER, [ArchivedRun(out, **run) for run in (kept | taken).values()])
-        found = run_tasks(
-            missing, jobs=min(jobs, len(missing) or 1), backend=backend, listen=listen, execute=execute
-        )
-        whole = plan.with_draws(max(plan.draws, marker.get("draws", 0)))
-        outcomes = _all_outcomes(whole, out, found)
-        result = _write(whole, out, outcomes, marker)
-        if all(o.folder is not None for o in outcomes):
-            for cell in plan.cells:
-                shutil.rmtree(out / cell.setting.name / "networks", ignore_errors=True)
-    return result
+    """Run a `ReproductionStudy`; the other parameters and errors are those of `run_study`."""
+    study = ReproductionStudy(plan, tuple(only), earlier, page_only)
+    return run_study(study, None, out, jobs=jobs, backend=backend, on_event=on_event)
 
 
 def publish(out: Path, target: Path) -> None:
-    """Copy a table's results, without its runs, to a folder, in place of what an earlier copy left there."""
+    """Copy a table's results, without its runs, to a folder, in place of an earlier copy."""
     target.mkdir(parents=True, exist_ok=True)
     for name in PUBLISHED_FILES:
         if (out / name).exists():
@@ -147,96 +233,17 @@ def publish(out: Path, target: Path) -> None:
             (target / name).unlink(missing_ok=True)
 
 
-def _taken(plan: TablePlan, earlier: Path | None) -> dict[str, dict[str, Any]]:
-    """Return the runs of earlier results that are runs of this table, whatever their draw."""
-    if earlier is None:
-        return {}
-    found = read_archive(earlier / KEPT)
-    every = plan.with_draws(max(plan.draws, _draws(found)))
-    known = {task.plan.hash for task in every.tasks(earlier)}
-    taken = {key: run for key, run in found.items() if key in known}
-    if not taken:
-        raise InputError(
-            f"{earlier} holds no run of {plan.table.name} with these images and settings; leave out `earlier`"
-        )
-    return taken
-
-
-def _draws(runs: Mapping[str, dict[str, Any]]) -> int:
-    """Return how many draws it takes to have all `runs` among them."""
-    return max((run["record"]["draw"] + 1 for run in runs.values()), default=0)
-
-
-def _marked(
-    marker: dict[str, Any], plan: TablePlan, commands: Sequence[str], draws: int = 0
-) -> dict[str, Any]:
-    commands = [*marker.get("commands", []), *commands]
-    return marker | {
-        "format": 1,
-        "table": plan.table.name,
-        "subset": plan.subset,
-        "identity": plan.identity,
-        "draws": max(plan.draws, draws, marker.get("draws", 0)),
-        "commands": list(dict.fromkeys(command for command in commands if command)),
-    }
-
-
-def _write(plan: TablePlan, out: Path, outcomes: list[Outcome], marker: dict[str, Any]) -> Reproduced:
-    results = results_table(plan, out, outcomes)
-    sides = side_by_side(plan.table, published_numbers(plan.table), results)
-    summary = summarize(plan, outcomes, results, sides, marker["commands"])
-    write_results(out / "results.csv", results)
-    write_archive(out / KEPT, [outcome.folder for outcome in outcomes if outcome.folder is not None])
-    write_json(out / "summary.json", summary)
-    if not draw_lines(plan.table, sides, out / "lines.png"):
-        (out / "lines.png").unlink(missing_ok=True)
-    metric = "gmean" if any(side.metric == "gmean" for side in sides) else "f1"
-    ranks = ranks_of(sides, "all", metric)
-    if ranks is None or not draw_ranks(ranks, out / "ranks.png", metric):
-        (out / "ranks.png").unlink(missing_ok=True)
-    write_pages(summary, out)
-    return Reproduced(results, summary)
-
-
-def results_table(plan: TablePlan, out: Path, outcomes: list[Outcome]) -> pd.DataFrame:
+def results_table(plan: TablePlan, outcomes: Sequence[RunOutcome]) -> pd.DataFrame:
     """Return all runs' scores in long format, as a comparison's, each row with the table and line it belongs to."""
     rows = [
-        {"table": plan.table.name, "setting": task.folder.name} | row
-        for task, outcome in zip(plan.tasks(out), outcomes, strict=True)
-        if outcome.folder is not None
-        for row in result_rows(outcome.folder)
+        {"table": plan.table.name, "setting": outcome.task.path.parents[1].name} | row
+        for outcome in outcomes
+        if outcome.result is not None
+        for row in result_rows(outcome.result)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _all_outcomes(plan: TablePlan, out: Path, found: list[Outcome]) -> list[Outcome]:
-    """Return what became of every run: those that were finished before among them, and those that were not run."""
-    new = {outcome.plan.hash: outcome for outcome in found}
-    kept = archived_runs(out)
-    return [
-        new[task.plan.hash] if task.plan.hash in new else Outcome(task.plan, _finished(task, kept))
-        for task in plan.tasks(out)
-    ]
-
-
-def _finished(task: Task, kept: Mapping[str, dict[str, Any]]) -> RunFolder | None:
-    """Return a run that was finished before, here or among what was taken over; None where there is none."""
-    folder = RunFolder(task.folder / "runs" / task.plan.folder_name)
-    if folder.is_complete(task.plan.hash):
-        return folder
-    run = kept.get(task.plan.hash)
-    return None if run is None else ArchivedRun(folder.path, **run)
-
-
-def _check_owner(out: Path, plan: TablePlan) -> dict[str, Any]:
-    """Return what the folder's marker says, if this table is in it; refuse one that holds anything else."""
-    marker = out / MARKER
-    if marker.exists():
-        found = read_object(marker)
-        if found.get("identity") != plan.identity:
-            raise RunFolderError(
-                f"{out} holds another table (other data, settings or `subset`); choose another `out`"
-            )
-        return found
-    refuse_unexpected(out, "table")
-    return {}
+def _repeats(runs: Mapping[str, dict[str, Any]]) -> int:
+    """Return how many repeats it takes to have all `runs` among them."""
+    return max((run["record"]["draw"] + 1 for run in runs.values()), default=0)

@@ -1,10 +1,10 @@
-"""The content of ``summary.json``: all that the page says, in numbers."""
+"""Content of ``summary.json``: everything on the page, in numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,9 @@ import pandas as pd
 from counterpoise.evaluation import Ranks, rank_methods
 from counterpoise.methods import get_method
 from counterpoise.runs.archive import ArchivedRun
+from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.results import COLUMNS as STUDY_COLUMNS
-from counterpoise.studies.engine.run import Outcome
+from counterpoise.studies.engine.tasks import FailedRun, Outcome, failed_runs, not_applicable
 from counterpoise.studies.reproduce.contradictions import find_contradictions
 from counterpoise.studies.reproduce.findings import find
 from counterpoise.studies.reproduce.plan import TablePlan
@@ -28,36 +29,62 @@ from counterpoise.studies.reproduce.side_by_side import (
 )
 from counterpoise.studies.reproduce.sources import stands_in
 from counterpoise.studies.reproduce.tables import all_tables
+from counterpoise.training.plan import RunPlan
 
 COLUMNS = ("table", "setting", *STUDY_COLUMNS)
 
 
+class TableSummary(TypedDict):
+    """Content of ``summary.json``."""
+
+    format: int
+    table: str
+    title: str
+    paper: str
+    notes: list[str]
+    draws: int
+    subset: int | None
+    rehearsal: list[str]
+    lines: list[dict[str, Any]]
+    cells: list[dict[str, Any]]
+    methods: dict[str, str]
+    best: list[dict[str, Any]]
+    agreement: list[dict[str, Any]]
+    contradictions: list[dict[str, Any]]
+    ranks: list[dict[str, Any]]
+    findings: list[dict[str, Any]]
+    failed: list[FailedRun]
+    not_applicable: NotRequired[list[dict[str, Any]]]
+    runs: dict[str, Any]
+    commands: list[str]
+    versions: dict[str, str]
+    hardware: dict[str, str]
+
+
 def summarize(
     plan: TablePlan,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[Outcome[RunPlan, RunFolder]],
     results: pd.DataFrame,
     sides: Sequence[Side],
     commands: Sequence[str],
-) -> dict[str, Any]:
+) -> TableSummary:
     """Return the content of ``summary.json``.
 
     Parameters
     ----------
     plan : TablePlan
-        What was to be done.
     outcomes : sequence of Outcome
-        What became of each run, in the order of ``plan.tasks``; without a folder and an error where it has not been
-        run yet.
+        What became of each run, in the order of ``plan.runs()``.
     results : DataFrame
         As in ``results.csv``.
     sides : sequence of Side
-        The table's cells, published and measured.
+        Published and measured numbers.
     commands : sequence of str
         The command lines that the folder was made by.
     """
     table = plan.table
     numbers = published_numbers(table)
-    done = [o.folder.record for o in outcomes if o.folder is not None]
+    done = [o.result.record for o in outcomes if o.result is not None]
     return {
         "format": 1,
         "table": table.name,
@@ -87,11 +114,8 @@ def summarize(
         ],
         "ranks": _all_ranks(sides, keys_of(numbers)),
         "findings": [f._asdict() for f in find(table, sides, values_of(results))],
-        "failed": [
-            {"method": o.plan.method, "draw": o.plan.draw, "error": o.error}
-            for o in outcomes
-            if o.error is not None
-        ],
+        "failed": failed_runs(outcomes),
+        **not_applicable(outcomes),  # type: ignore[typeddict-item]
         "runs": _counts(plan, outcomes, done, sides),
         "commands": list(commands),
         "versions": _found([record["versions"] for record in done]),
@@ -117,10 +141,13 @@ def rehearsal(plan: TablePlan) -> list[str]:
 
 
 def _counts(
-    plan: TablePlan, outcomes: Sequence[Outcome], done: Sequence[Mapping[str, Any]], sides: Sequence[Side]
+    plan: TablePlan,
+    outcomes: Sequence[Outcome[RunPlan, RunFolder]],
+    done: Sequence[Mapping[str, Any]],
+    sides: Sequence[Side],
 ) -> dict[str, Any]:
     planned = len(outcomes)
-    earlier = sum(isinstance(outcome.folder, ArchivedRun) for outcome in outcomes)
+    earlier = sum(isinstance(outcome.result, ArchivedRun) for outcome in outcomes)
     seconds = sum(record["timings"]["total"] for record in done)
     elapsed = busy_seconds(
         (datetime.fromisoformat(record["created"]).timestamp(), record["timings"]["total"]) for record in done
@@ -140,9 +167,7 @@ def _counts(
 
 
 def busy_seconds(runs: Iterable[tuple[float, float]]) -> float:
-    """Return how long at least one run was under way, of the ends of runs and how long they took.
-
-    It is told from the runs alone, and counts no pause between two commands.
+    """Return how long at least one run was under way, given (end, duration) of each; pauses do not count.
 
     Examples
     --------
@@ -165,8 +190,8 @@ def _found(values: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def ranks_of(sides: Sequence[Side], classes: str, metric: str, *, of: str = "mean") -> Ranks | None:
     """Return the ranks of methods by one score, one line of the table a block; None without any.
 
-    Ranked are the methods that stand in all lines, over the lines in which all of these have a number. Of ours
-    (``of="mean"``; the papers' are ``"published"``) these are means over draws: draws of one line are no independent
+    Ranked are the methods that stand in all lines, over the lines in which all of these have a number. Our numbers
+    (``of="mean"``; the papers' are ``"published"``) are means over repeats: repeats of one line are no independent
     blocks.
     """
     lines: dict[str, dict[str, float | None]] = {}
