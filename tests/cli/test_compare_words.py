@@ -48,7 +48,7 @@ def test_the_table_of_compare_names_in_words_each_method_that_loses(capsys, tmp_
         "methods": entries,
         "failed": [],
     }
-    conclude(ComparisonResult(TABLE, summary, [], None), None, tmp_path)
+    conclude(ComparisonResult(TABLE, summary, []), None, tmp_path)
     shown = " ".join(capsys.readouterr().out.split())
     assert "ros: worse than plain training by 0.050 gmean (mean of 2 draws): do not use it here" in shown
     assert "rus: no better than plain training" in shown

@@ -12,15 +12,8 @@ import pandas as pd
 from counterpoise.config.train import make_config
 from counterpoise.exceptions import NotApplicable, TrainingError
 from counterpoise.files import read_json, write_json
-from counterpoise.studies.engine.study import Study
+from counterpoise.studies.engine.study import Conclusion, Study
 from counterpoise.studies.engine.tasks import Task, failed_runs, not_applicable
-
-
-@dataclass
-class ToyResult:
-    table: pd.DataFrame
-    summary: dict
-    outcomes: list
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ class ToyStudy(Study):
     def conclude(self, outcomes, folder, seconds):
         summary = {"failed": failed_runs(outcomes), **not_applicable(outcomes)}
         keys = [outcome.task.key for outcome in outcomes if outcome.result is not None]
-        return ToyResult(pd.DataFrame({"key": keys}), summary, outcomes)
+        return Conclusion(pd.DataFrame({"key": keys}), summary, outcomes)
 
     def write_page(self, concluded, folder):
         (folder / "page.txt").write_text(str(len(concluded.table)))

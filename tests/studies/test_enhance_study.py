@@ -3,9 +3,16 @@
 import base64
 import csv
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +35,7 @@ from counterpoise.studies.enhance.figures import RIGHT, RIGHT_TO_WRONG, WRONG_TO
 from counterpoise.studies.enhance.page import findings, write_page
 from counterpoise.studies.enhance.plan import make_enhance_study
 from counterpoise.studies.enhance.reading import read_predictions
-from counterpoise.studies.enhance.study import run_enhance, show_images
+from counterpoise.studies.enhance.study import first_pair, run_enhance, show_images
 from counterpoise.studies.enhance.summary import summarize
 from counterpoise.studies.enhance.variants import execute_variant
 from counterpoise.training.fit import fit_method
@@ -44,6 +51,10 @@ VARIANTS = ["bl", "enhanced", "trained-on", "fresh-classifier", NEW_HEAD]
 
 @pytest.fixture(scope="module")
 def dataset(make_images):
+    return dataset_of(make_images)
+
+
+def dataset_of(make_images):
     images, labels = make_images([60, 60, 60])
     test_images, test_labels = make_images([20, 20, 20], seed=1)
     return dataset_from_arrays(
@@ -226,8 +237,8 @@ def test_the_classifier_is_trained_on_where_that_is_asked_for(dataset, tmp_path)
     )
     assert [entry["method"] for entry in result.summary["methods"]] == VARIANTS[:4]  # no class is rare
     assert result.summary["metric"] == "accuracy"
-    before = load_file(result.classifier.path / "model.safetensors")
-    after = load_file(result.enhanced.path / "model.safetensors")
+    before = load_file(first_pair(result)[0].path / "model.safetensors")
+    after = load_file(first_pair(result)[1].path / "model.safetensors")
     moved = {name for name, tensor in before.items() if not torch.equal(after[f"network.{name}"], tensor)}
     assert moved == set(before) - {"mean", "std"}
 
@@ -307,6 +318,67 @@ def test_a_finished_study_is_not_run_or_drawn_again(dataset, finished):
     assert (out / "enhance.html").read_bytes() == page
     assert result.summary | {"wall_seconds": 0} == before.summary | {"wall_seconds": 0}
     assert not (out / "networks").exists()
+
+
+KILLED = """
+    import os
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import sys
+    from pathlib import Path
+    sys.path[:0] = {paths!r}
+    from conftest import blob_images
+    import test_enhance_study as module
+    dataset = module.dataset_of(blob_images)
+    if __name__ == "__main__":
+        module.run_enhance(module.study_of(dataset), dataset, Path({out!r}), jobs=2)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_study_finishes_the_missing_runs_to_the_same_table(dataset, finished, tmp_path):
+    out, script = tmp_path / "killed", tmp_path / "script.py"
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    script.write_text(textwrap.dedent(KILLED).format(paths=paths, out=str(out)))
+    process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300
+        while len(complete_runs(out)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)  # the parent alone: workers must notice by themselves
+        process.wait()
+    before = complete_runs(out)
+    assert 2 <= len(before) < 5
+    assert not (out / "results.csv").exists()
+    result = run_enhance(study_of(dataset), dataset, out)
+    assert before.items() <= complete_runs(out).items()
+    for name in ("results.csv", "results-full.csv"):
+        assert (out / name).read_bytes() == (finished[0] / name).read_bytes()
+    order = [outcome.task.name for outcome in result.outcomes]
+    assert order == [outcome.task.name for outcome in finished[1].outcomes]
+
+
+def complete_runs(out):
+    runs = out.glob("runs/*/run.json")
+    return {path: path.stat().st_mtime_ns for path in runs if RunFolder(path.parent).is_complete()}
+
+
+def test_variants_of_a_failed_classifier_are_failures_of_their_own(dataset, tmp_path, monkeypatch):
+    from counterpoise.studies.engine import planned_runs
+
+    def fail(plan, *args, **kwargs):
+        raise TrainingError("the train loss became nan at step 3")
+
+    monkeypatch.setattr(planned_runs, "execute_run", fail)
+    study = study_of(dataset, imbalance="natural", ratio=None, minority=None)
+    failed = run_enhance(study, dataset, tmp_path / "out").summary["failed"]
+    assert [(entry["method"], entry["error"]) for entry in failed] == [
+        ("bl", "the train loss became nan at step 3"),
+        *(
+            (name, "bl is not there to start from: its training failed")
+            for name in ("fresh-classifier", "trained-on", "enhanced")
+        ),
+    ]
 
 
 @pytest.mark.slow

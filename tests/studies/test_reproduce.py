@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +19,7 @@ from PIL import Image
 
 from counterpoise.datasets import load_dataset
 from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
+from counterpoise.runs.folder import RunFolder
 from counterpoise.studies.engine import planned_runs
 from counterpoise.studies.reproduce import plan as plan_module
 from counterpoise.studies.reproduce.plan import plan_table
@@ -32,10 +40,13 @@ TABLE = Table(
 )
 
 
+def digits(*args, **options):
+    return "digits", fewer_images(load_dataset("digits"), 60)
+
+
 @pytest.fixture
 def plan(monkeypatch):
-    digits = fewer_images(load_dataset("digits"), 60)
-    monkeypatch.setattr(plan_module, "load_images", lambda *args, **options: ("digits", digits))
+    monkeypatch.setattr(plan_module, "load_images", digits)
     return plan_table(TABLE, device="cpu", command="counterpoise reproduce a-test")
 
 
@@ -84,6 +95,47 @@ def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, t
     assert again.table.equals(cut.table)
     reproduce_table(plan, out, page_only=True)
     assert contents(out) == before
+
+
+KILLED = """
+    import os
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import sys
+    from pathlib import Path
+    sys.path[:0] = {paths!r}
+    import test_reproduce as module
+    module.plan_module.load_images = module.digits
+    if __name__ == "__main__":
+        plan = module.plan_table(module.TABLE, device="cpu", command="counterpoise reproduce a-test")
+        module.reproduce_table(plan, Path({out!r}), jobs=2)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_table_finishes_the_missing_runs_to_the_same_bytes(plan, tmp_path):
+    whole = reproduce_table(plan, tmp_path / "whole")
+    out, script = tmp_path / "killed", tmp_path / "script.py"
+    script.write_text(textwrap.dedent(KILLED).format(paths=[str(Path(__file__).parent)], out=str(out)))
+    process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300
+        while len(complete_runs(out)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)  # the parent alone: workers must notice by themselves
+        process.wait()
+    before = complete_runs(out)
+    assert 3 <= len(before) < 12
+    assert not (out / "results.csv").exists()
+    result = reproduce_table(plan, out)
+    assert before.items() <= complete_runs(out).items()
+    assert (out / "results.csv").read_bytes() == (tmp_path / "whole/results.csv").read_bytes()
+    assert [outcome.plan for outcome in result.outcomes] == [outcome.plan for outcome in whole.outcomes]
+
+
+def complete_runs(out):
+    runs = out.glob("*/runs/*/run.json")
+    return {path: path.stat().st_mtime_ns for path in runs if RunFolder(path.parent).is_complete()}
 
 
 def test_results_made_elsewhere_count_as_done(plan, tmp_path):

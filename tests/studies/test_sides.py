@@ -30,7 +30,7 @@ from counterpoise.studies.reproduce.summary import ranks_of, summarize
 from counterpoise.studies.reproduce.tables import all_tables, get_table
 from counterpoise.studies.reproduce.words import claims, closeness, contradictions, missing, verdicts
 
-METHODS_TABLES = [name for name, table in all_tables().items() if table.study == "methods"]
+METHODS_TABLES = [table.name for table in all_tables() if table.study == "methods"]
 
 
 def results(table, values):

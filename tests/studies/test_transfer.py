@@ -343,13 +343,15 @@ KILLED = """
     import test_transfer
     dataset = test_transfer.make_dataset()
     if __name__ == "__main__":
-        test_transfer.run_transfer(test_transfer.plan_of(dataset), dataset, Path({out!r}))
+        test_transfer.run_transfer(test_transfer.plan_of(dataset), dataset, Path({out!r}), jobs={jobs})
 """
 
 
-def test_a_killed_study_goes_on_to_the_same_table(dataset, finished, tmp_path):
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_killed_study_resumes_to_the_same_table(dataset, finished, tmp_path, jobs):
     out, script = tmp_path / "killed", tmp_path / "script.py"
-    script.write_text(textwrap.dedent(KILLED).format(paths=[str(Path(__file__).parent)], out=str(out)))
+    paths = [str(Path(__file__).parent)]
+    script.write_text(textwrap.dedent(KILLED).format(paths=paths, out=str(out), jobs=jobs))
     process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
     try:
         deadline = time.monotonic() + 180
@@ -361,7 +363,7 @@ def test_a_killed_study_goes_on_to_the_same_table(dataset, finished, tmp_path):
     before = stamps(out)
     assert 5 <= len(list(out.glob("cells/*.json"))) < 20
     assert not (out / "results.csv").exists()
-    run_transfer(plan_of(dataset), dataset, out)
+    run_transfer(plan_of(dataset), dataset, out, jobs=jobs)
     assert {path: stamps(out)[path] for path in before if path.suffix == ".json"} == {
         path: stamp for path, stamp in before.items() if path.suffix == ".json"
     }

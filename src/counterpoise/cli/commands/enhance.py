@@ -100,7 +100,7 @@ def command(
     from counterpoise.cli.running import folder_for
     from counterpoise.report.comparison_page import build_report
     from counterpoise.studies.enhance.plan import make_enhance_study
-    from counterpoise.studies.enhance.study import run_enhance, show_images
+    from counterpoise.studies.enhance.study import first_pair, run_enhance, show_images
 
     study = make_enhance_study(
         dataset,
@@ -132,7 +132,8 @@ def command(
     if as_json:
         print_json(result.summary)
     elif len(result.table):
-        _show(result.summary, folder, result.enhanced)
+        pair = first_pair(result)
+        _show(result.summary, folder, pair and pair[1])
     for failure in result.summary["failed"]:
         complain(f"{failure['method']}, draw {failure['draw']}, failed: {failure['error']}")
     if result.summary["failed"]:

@@ -83,9 +83,7 @@ def command(
     from counterpoise.studies.reproduce.tables import all_tables, get_table
 
     if table is None:
-        print_table(
-            ["table", "what it shows", "from"], [[t.name, t.title, t.paper] for t in all_tables().values()]
-        )
+        print_table(["table", "what it shows", "from"], [[t.name, t.title, t.paper] for t in all_tables()])
         return
     chosen = get_table(table)
     if chosen.study != "methods":

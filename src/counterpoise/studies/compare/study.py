@@ -18,13 +18,9 @@ from counterpoise.runs.results import by_draw, compare_methods, results_table, v
 from counterpoise.studies.engine.events import OnEvent
 from counterpoise.studies.engine.grid import RunGrid
 from counterpoise.studies.engine.method_summary import MethodSummary, method_summary
-from counterpoise.studies.engine.planned_runs import execute_task, run_task
-from counterpoise.studies.engine.study import Study, run_study
-from counterpoise.studies.engine.tasks import FailedRun, Outcome, Task, failed_runs, not_applicable
-from counterpoise.training.plan import RunPlan
-from counterpoise.training.progress import ProgressCallback
-
-RunOutcome = Outcome[RunPlan, RunFolder]
+from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
+from counterpoise.studies.engine.study import run_study
+from counterpoise.studies.engine.tasks import FailedRun, failed_runs, not_applicable, results_of
 
 
 class ComparisonSummary(TypedDict):
@@ -44,39 +40,14 @@ class ComparisonSummary(TypedDict):
     wall_seconds: float
 
 
-@dataclass(frozen=True)
-class ComparisonResult:
-    """Finished comparison.
-
-    Attributes
-    ----------
-    table : DataFrame
-        The test scores in long format, as in ``results.csv``.
-    summary : ComparisonSummary
-        As in ``summary.json``.
-    outcomes : sequence of Outcome
-        What became of each run.
-    winner : RunFolder or None
-        The run that ``best/`` is a copy of.
-    """
-
-    table: pd.DataFrame
-    summary: ComparisonSummary
-    outcomes: Sequence[RunOutcome]
-    winner: RunFolder | None
+ComparisonResult = RunConclusion[ComparisonSummary]
 
 
 @dataclass(frozen=True)
-class ComparisonStudy(Study[ImageDataset, RunPlan, RunFolder, ComparisonResult]):
-    """Comparison of methods on the same repeats.
+class ComparisonStudy(RunStudy[ImageDataset, ComparisonSummary]):
+    """Comparison of methods on the same repeats; methods that train the network in the same way train it once.
 
-    Its folder holds ``runs/``, ``best/``, ``results.csv`` and ``summary.json``. Methods that train the network in the
-    same way train it once.
-
-    Attributes
-    ----------
-    grid : RunGrid
-        Methods and repeats.
+    Its folder holds ``runs/``, ``best/``, ``results.csv`` and ``summary.json``.
     """
 
     kind = "comparison"
@@ -92,29 +63,20 @@ class ComparisonStudy(Study[ImageDataset, RunPlan, RunFolder, ComparisonResult])
         """Return the hash of what all runs share; methods and repeats may be added later."""
         return self.grid.identity(dataset)
 
-    def tasks(self, dataset: ImageDataset, folder: Path) -> list[Task[RunPlan, RunFolder]]:
+    def tasks(self, dataset: ImageDataset, folder: Path) -> list[RunTask]:
         """Return every run, repeat by repeat."""
         return [run_task(plan, dataset, folder) for plan in self.grid.plans(dataset)]
 
-    def execute(
-        self, task: Task[RunPlan, RunFolder], folder: Path, on_progress: ProgressCallback
-    ) -> RunFolder:
-        """Execute one run."""
-        return execute_task(task, on_progress)
-
     def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> ComparisonResult:
         """Return means, tests and the winner."""
-        folders = [outcome.result for outcome in outcomes if outcome.result is not None]
-        table = results_table(folders)
-        winner = choose(self.grid, folders)
-        return ComparisonResult(
-            table, _summary(self.grid, outcomes, table, winner, seconds), outcomes, winner
-        )
+        table = results_table(results_of(outcomes))
+        return ComparisonResult(table, _summary(self.grid, outcomes, table, seconds), outcomes)
 
     def write_page(self, concluded: ComparisonResult, folder: Path) -> None:
         """Copy the winner to ``best/``."""
-        if concluded.winner is not None:
-            _copy_folder(concluded.winner.path, folder / "best")
+        winner = choose(self.grid, concluded.results)
+        if winner is not None:
+            _copy_folder(winner.path, folder / "best")
 
 
 def run_comparison(
@@ -137,13 +99,10 @@ def choose(grid: RunGrid, folders: Sequence[RunFolder]) -> RunFolder | None:
 
 
 def _summary(
-    grid: RunGrid,
-    outcomes: Sequence[RunOutcome],
-    table: pd.DataFrame,
-    winner: RunFolder | None,
-    seconds: float,
+    grid: RunGrid, outcomes: Sequence[RunOutcome], table: pd.DataFrame, seconds: float
 ) -> ComparisonSummary:
-    folders = [outcome.result for outcome in outcomes if outcome.result is not None]
+    folders = results_of(outcomes)
+    winner = choose(grid, folders)
     best = None if winner is None else winner.record["method"]
     methods = []
     for method in grid.methods:

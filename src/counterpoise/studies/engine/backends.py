@@ -1,4 +1,4 @@
-"""Back ends: where the tasks of a study run."""
+"""Back ends: where the tasks of a study run at the same time."""
 
 from __future__ import annotations
 
@@ -27,15 +27,21 @@ class LostWorkerError(RuntimeError):
 
 
 class Backend(ABC):
-    """Place where calls run, possibly several at the same time."""
+    """Workers that joblib manages."""
 
     name: ClassVar[str]
+    package: ClassVar[str]
+    #: Whether workers are children of this process.
+    own: ClassVar[bool] = False
 
-    @abstractmethod
     def check(self) -> None:
         """Raise `InputError` if the back end is not installed."""
+        if importlib.util.find_spec(self.package) is None:
+            raise InputError(
+                f"`backend` {self.name}: {self.package} is not installed; pip install "
+                f"'counterpoise[{self.name}]', or use loky"
+            )
 
-    @abstractmethod
     def run(
         self,
         work: Callable[[Item, Send], Returned],
@@ -65,56 +71,8 @@ class Backend(ABC):
         LostWorkerError
             If a worker process ends before its work does.
         """
-
-
-class InProcess(Backend):
-    """The process that started the study, one call after the other."""
-
-    name = "in-process"
-
-    def check(self) -> None:
-        """Do nothing: it is always there."""
-
-    def run(
-        self,
-        work: Callable[[Item, Send], Returned],
-        items: Sequence[Item],
-        *,
-        jobs: int,
-        threads: int,
-        on_message: Send,
-    ) -> Iterator[Returned]:
-        """As in `Backend`."""
-        for item in items:
-            yield work(item, on_message)
-
-
-class _Joblib(Backend):
-    """Worker processes that joblib manages."""
-
-    package: ClassVar[str]
-    #: Whether workers are children of this process.
-    own: ClassVar[bool] = False
-
-    def check(self) -> None:
-        if importlib.util.find_spec(self.package) is None:
-            raise InputError(
-                f"`backend` {self.name}: {self.package} is not installed; pip install "
-                f"'counterpoise[{self.name}]', or use loky"
-            )
-
-    def run(
-        self,
-        work: Callable[[Item, Send], Returned],
-        items: Sequence[Item],
-        *,
-        jobs: int,
-        threads: int,
-        on_message: Send,
-    ) -> Iterator[Returned]:
         from joblib import delayed
 
-        self.check()
         parallel = self._parallel(jobs, threads)
         try:
             with listening(on_message, anywhere=not self.own) as address:
@@ -134,7 +92,7 @@ class _Joblib(Backend):
         """Return the errors that mean a lost worker."""
 
 
-class Loky(_Joblib):
+class Loky(Backend):
     """Worker processes of this machine."""
 
     name, package, own = "loky", "joblib", True
@@ -159,7 +117,7 @@ class Loky(_Joblib):
         return (BrokenProcessPool,)
 
 
-class Ray(_Joblib):
+class Ray(Backend):
     """A Ray cluster."""
 
     name = package = "ray"
@@ -176,7 +134,7 @@ class Ray(_Joblib):
         return RayActorError, WorkerCrashedError
 
 
-class Dask(_Joblib):
+class Dask(Backend):
     """A Dask cluster: that of the current client, else one of this machine."""
 
     name, package = "dask", "distributed"
@@ -197,9 +155,7 @@ class Dask(_Joblib):
 
 
 LOKY = Loky.name
-IN_PROCESS = InProcess()
 BACKENDS: Catalog[Backend] = Catalog("backend", [Loky(), Ray(), Dask()])
-"""Back ends that run several tasks at the same time; the first on this machine, the others also on a cluster."""
 
 
 def _in_worker(work: Callable[[Item, Send], Returned], item: Item, address: Address) -> Returned:

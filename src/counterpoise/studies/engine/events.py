@@ -13,17 +13,7 @@ SECONDS_BETWEEN_EVENTS = 0.2
 
 @dataclass(frozen=True)
 class Event:
-    """Progress of one task.
-
-    Attributes
-    ----------
-    key : str
-        The task.
-    title : str
-        Its title for people.
-    step : Step or None
-        Position in the training; None once the task has ended.
-    """
+    """Progress of a task: a step of its training, or None once it has ended."""
 
     key: str
     title: str
@@ -38,15 +28,7 @@ def ignore_event(event: Event) -> None:
 
 
 class ThrottledProgress(ProgressCallback):
-    """Progress callback that forwards steps as events, at most five a second.
-
-    Parameters
-    ----------
-    key, title : str
-        As in `Event`.
-    on_event : callable
-        Receives the events.
-    """
+    """Progress callback that forwards the steps of a task as events, at most five a second."""
 
     def __init__(self, key: str, title: str, on_event: OnEvent) -> None:
         self.key = key

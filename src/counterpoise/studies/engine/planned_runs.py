@@ -6,29 +6,21 @@ from pathlib import Path
 
 from counterpoise.datasets import ImageDataset
 from counterpoise.runs.folder import RunFolder
-from counterpoise.studies.engine.tasks import Task
+from counterpoise.studies.engine.study import Conclusion, Data, Study, Summary
+from counterpoise.studies.engine.tasks import Outcome, Task
 from counterpoise.training.plan import RunPlan
 from counterpoise.training.progress import ProgressCallback
 from counterpoise.training.run import execute_run
 
+RunTask = Task[RunPlan, RunFolder]
+RunOutcome = Outcome[RunPlan, RunFolder]
+RunConclusion = Conclusion[RunPlan, RunFolder, Summary]
+
 
 def run_task(
     plan: RunPlan, dataset: ImageDataset, folder: Path, *, name: str = "", needs: tuple[str, ...] = ()
-) -> Task[RunPlan, RunFolder]:
-    """Return the task of a run in ``folder/runs``, with its folder if the run is finished.
-
-    Parameters
-    ----------
-    plan : RunPlan
-    dataset : ImageDataset
-        The loaded dataset that it names.
-    folder : Path
-        Folder of ``runs`` and ``networks``.
-    name : str
-        Name of the task; that of the method by default.
-    needs : tuple of str
-        Keys of the tasks that must succeed before.
-    """
+) -> RunTask:
+    """Return the task of a run in ``folder/runs``, with its folder if the run is finished."""
     run = RunFolder(folder / "runs" / plan.folder_name)
     return Task(
         key=f"{folder.name}/{plan.folder_name}",
@@ -42,7 +34,10 @@ def run_task(
     )
 
 
-def execute_task(task: Task[RunPlan, RunFolder], on_progress: ProgressCallback) -> RunFolder:
-    """Train and evaluate; runs that train the same network share it in ``networks`` beside ``runs``."""
-    shared = task.path.parents[1] / "networks"
-    return execute_run(task.plan, task.dataset, task.path, shared=shared, progress=on_progress)
+class RunStudy(Study[Data, RunPlan, RunFolder, Summary]):
+    """Study whose tasks are planned runs."""
+
+    def execute(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:
+        """Train and evaluate; runs that train the same network share it in ``networks`` beside ``runs``."""
+        shared = task.path.parents[1] / "networks"
+        return execute_run(task.plan, task.dataset, task.path, shared=shared, progress=on_progress)

@@ -12,12 +12,14 @@ from typing import Any
 from safetensors import SafetensorError
 
 from counterpoise.exceptions import CounterpoiseError, NotApplicable
-from counterpoise.studies.engine.backends import BACKENDS, IN_PROCESS, LOKY, LostWorkerError, Send
+from counterpoise.studies.engine.backends import BACKENDS, LOKY, LostWorkerError, Send
 from counterpoise.studies.engine.events import Event, OnEvent, ThrottledProgress
-from counterpoise.studies.engine.tasks import LOST, Ending, Failure, Outcome, Plan, Result, Task
+from counterpoise.studies.engine.tasks import LOST, Failure, Outcome, Plan, Result, Task
 from counterpoise.training.progress import ProgressCallback
 
 Execute = Callable[[Task[Plan, Result], Path, ProgressCallback], Result]
+Ending = tuple[Result | None, Failure | None, str | None]
+"""Result, failure, or reason why the task does not apply."""
 #: Errors that work can end with; any other one is a bug and ends the study.
 WORK_ERRORS = (CounterpoiseError, MemoryError, RuntimeError, ValueError, OSError, SafetensorError)
 LOST_TEXT = (
@@ -95,11 +97,9 @@ def _run_stage(
     """Execute tasks that need nothing of each other."""
     remaining = {task.key: task for task in tasks}
     lost = [Failure.forget(task.path) == LOST for task in tasks]
-    jobs = min(jobs, len(tasks))
+    jobs, started = min(jobs, len(tasks)), set[str]()
     # A task that once ended its worker must not end this process.
-    alone = backend == LOKY and jobs == 1 and not any(lost)
-    place = IN_PROCESS if alone else BACKENDS.get(backend)
-    started: set[str] = set()
+    in_process = backend == LOKY and jobs == 1 and not any(lost)
 
     def on_message(message: Any) -> None:
         if isinstance(message, Event):
@@ -108,8 +108,13 @@ def _run_stage(
             started.add(message)
 
     def run(chosen: Sequence[Task[Plan, Result]], jobs: int) -> Iterator[Outcome[Plan, Result]]:
-        for key, ending in place.run(work, chosen, jobs=jobs, threads=threads, on_message=on_message):
-            yield Outcome(remaining.pop(key), ending.result, ending.failure, ending.reason)
+        endings = (
+            (work(task, on_message) for task in chosen)
+            if in_process
+            else BACKENDS[backend].run(work, chosen, jobs=jobs, threads=threads, on_message=on_message)
+        )
+        for key, ending in endings:
+            yield Outcome(remaining.pop(key), *ending)
 
     while remaining:
         try:
@@ -135,10 +140,10 @@ def _attempt(
     start = time.monotonic()
     ending: Ending[Result]
     try:
-        ending = Ending(execute(task, folder, ThrottledProgress(task.key, task.title, send)))
+        ending = execute(task, folder, ThrottledProgress(task.key, task.title, send)), None, None
     except NotApplicable as error:
-        ending = Ending(reason=str(error))
+        ending = None, None, str(error)
     except WORK_ERRORS as error:
-        ending = Ending(failure=Failure.from_error(error, time.monotonic() - start))
+        ending = None, Failure.from_error(error, time.monotonic() - start), None
     send(Event(task.key, task.title, None))
     return task.key, ending

@@ -7,8 +7,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pandas as pd
 
@@ -19,39 +20,42 @@ from counterpoise.runs.results import write_results
 from counterpoise.studies.engine.backends import BACKENDS, LOKY, default_jobs
 from counterpoise.studies.engine.events import OnEvent, ignore_event
 from counterpoise.studies.engine.run import run_tasks
-from counterpoise.studies.engine.tasks import Outcome, Plan, Result, Task
+from counterpoise.studies.engine.tasks import Outcome, Plan, Result, Task, results_of
 from counterpoise.training.progress import ProgressCallback
 
-
-class Conclusion(Protocol):
-    """What a study concludes from its outcomes."""
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """Test scores in long format: ``results.csv``."""
-
-    @property
-    def summary(self) -> Mapping[str, Any]:
-        """Content of ``summary.json``."""
-
-
 Data = TypeVar("Data")
-Concluded = TypeVar("Concluded", bound=Conclusion)
+Summary = TypeVar("Summary", bound=Mapping[str, Any])
 
 
-class Study(ABC, Generic[Data, Plan, Result, Concluded]):
-    """Many tasks on images, and the conclusions from them.
-
-    A subclass plans tasks, executes one, and concludes; `run_study` does the rest.
+@dataclass(frozen=True)
+class Conclusion(Generic[Plan, Result, Summary]):
+    """Finished study.
 
     Attributes
     ----------
-    kind : str
-        Name of such a study in messages.
-    marker : str
-        File that marks a folder as one of such a study.
-    depends_on : str
-        What distinguishes two studies of this kind, in messages.
+    table : DataFrame
+        Test scores in long format, as in ``results.csv``.
+    summary : TypedDict
+        As in ``summary.json``.
+    outcomes : sequence of Outcome
+        What became of each task.
+    """
+
+    table: pd.DataFrame
+    summary: Summary
+    outcomes: Sequence[Outcome[Plan, Result]]
+
+    @property
+    def results(self) -> list[Result]:
+        """The results of all finished tasks."""
+        return results_of(self.outcomes)
+
+
+class Study(ABC, Generic[Data, Plan, Result, Summary]):
+    """Many tasks on images, and the conclusions from them.
+
+    A subclass plans tasks, executes one, and concludes; `run_study` does the rest. Messages call it `kind`, and say
+    that two of a kind differ in what it `depends_on`. The file `marker` says what a folder holds.
     """
 
     kind: ClassVar[str]
@@ -76,11 +80,13 @@ class Study(ABC, Generic[Data, Plan, Result, Concluded]):
         """Execute one task; pickled to workers, with what it is bound to."""
 
     @abstractmethod
-    def conclude(self, outcomes: Sequence[Outcome[Plan, Result]], folder: Path, seconds: float) -> Concluded:
+    def conclude(
+        self, outcomes: Sequence[Outcome[Plan, Result]], folder: Path, seconds: float
+    ) -> Conclusion[Plan, Result, Summary]:
         """Return tables and conclusions, as data."""
 
     @abstractmethod
-    def write_page(self, concluded: Concluded, folder: Path) -> None:
+    def write_page(self, concluded: Conclusion[Plan, Result, Summary], folder: Path) -> None:
         """Render the conclusions and write everything beside ``results.csv`` and ``summary.json``."""
 
     def mark(self, known: Mapping[str, Any], dataset: Data, folder: Path) -> dict[str, Any]:
@@ -93,14 +99,14 @@ class Study(ABC, Generic[Data, Plan, Result, Concluded]):
 
 
 def run_study(
-    study: Study[Data, Plan, Result, Concluded],
+    study: Study[Data, Plan, Result, Summary],
     dataset: Data,
     out: Path,
     *,
     jobs: int | None = 1,
     backend: str = LOKY,
     on_event: OnEvent | None = None,
-) -> Concluded:
+) -> Conclusion[Plan, Result, Summary]:
     """Run the unfinished tasks of a study and write its results to the folder `out`.
 
     Finished work is kept, unfinished work resumes from its last checkpoint, and a failed task is tried again. Results
@@ -121,11 +127,6 @@ def run_study(
         Where tasks run.
     on_event : callable, optional
         Receives an `Event` for steps and ends of tasks.
-
-    Returns
-    -------
-    Conclusion
-        What ``study.conclude`` returns.
 
     Raises
     ------
@@ -162,7 +163,7 @@ def run_study(
 
 
 @contextmanager
-def _owned_folder(study: Study[Data, Plan, Result, Concluded], dataset: Data, out: Path) -> Iterator[None]:
+def _owned_folder(study: Study[Data, Plan, Result, Summary], dataset: Data, out: Path) -> Iterator[None]:
     """Lock a folder and mark it; refuse one that holds anything else before and after."""
     identity = study.identity(dataset)
     _read_marker(study, identity, out)

@@ -68,19 +68,7 @@ class Task(Generic[Plan, Result]):
 
 @dataclass(frozen=True)
 class Failure:
-    """Record of a failed task, as in ``failure.json``.
-
-    Attributes
-    ----------
-    type : str
-        Class of the error.
-    text : str
-        The error in one line.
-    traceback : str
-        Full traceback.
-    seconds : float
-        Time until it failed.
-    """
+    """Record of a failed task, as in ``failure.json``; `text` is the error in one line."""
 
     type: str
     text: str
@@ -125,26 +113,8 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Ending(Generic[Result]):
-    """What a worker returns: a result, a failure, or the reason why the task does not apply."""
-
-    result: Result | None = None
-    failure: Failure | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
 class Outcome(Generic[Plan, Result]):
-    """What became of a task; neither a result nor a failure if it was not executed.
-
-    Attributes
-    ----------
-    task : Task
-    result : Result or None
-    failure : Failure or None
-    reason : str or None
-        Why the task does not apply to these data.
-    """
+    """What became of a task: a result, a failure, the reason why it does not apply, or none if it was not executed."""
 
     task: Task[Plan, Result]
     result: Result | None = None
@@ -156,10 +126,10 @@ class Outcome(Generic[Plan, Result]):
         """The task's plan."""
         return self.task.plan
 
-    @property
-    def error(self) -> str | None:
-        """The error in one line."""
-        return None if self.failure is None else self.failure.text
+
+def results_of(outcomes: Iterable[Outcome[Any, Result]]) -> list[Result]:
+    """Return the results of all finished tasks."""
+    return [outcome.result for outcome in outcomes if outcome.result is not None]
 
 
 class FailedRun(TypedDict):

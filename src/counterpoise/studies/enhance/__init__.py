@@ -22,6 +22,7 @@ __all__ = [
     "VariantPlan",
     "copy_scores",
     "count_changes",
+    "first_pair",
     "make_enhance_study",
     "run_enhance",
     "show_images",

@@ -1,4 +1,4 @@
-"""The first step: a U-Net learns to copy images."""
+"""First step: a U-Net learns to copy images."""
 
 from __future__ import annotations
 
@@ -31,15 +31,7 @@ BATCH_SIZE = 256
 
 @dataclass(frozen=True)
 class Copier:
-    """A U-Net that has learned to copy images.
-
-    Attributes
-    ----------
-    unet : UNet
-        On the training device.
-    history : list of dict
-        One entry per epoch.
-    """
+    """U-Net that has learned to copy images, on the training device, and one history entry per epoch."""
 
     unet: UNet
     history: list[dict[str, Any]]
@@ -49,7 +41,7 @@ class CopyLoss:
     """Binary cross entropy between the output and the image itself, pixel by pixel (slides, "Loss Function")."""
 
     def begin_epoch(self, epoch: int) -> None:
-        """Nothing depends on the epoch."""
+        """Do nothing: the loss does not depend on the epoch."""
 
     def __call__(self, module: nn.Module, batch: Batch) -> Tensor:
         """Return the mean over all values of the batch, in nats."""
@@ -66,33 +58,27 @@ def train_copier(
     identity: str,
     progress: ProgressCallback | None = None,
 ) -> Copier:
-    """Teach a U-Net to copy the training images; no label is looked at.
+    """Train a U-Net to copy the training images; labels are not used.
 
     Parameters
     ----------
     splits : ImageDataset
-        The training images; the history tells how well validation images are copied.
-    width : int
-        Of the `UNet`.
-    epochs : int
-        Passes over the training images.
+        Training images; the history states how well validation images are copied.
+    width, epochs : int
+        Of the `UNet`, and of its training.
     config : TrainConfig
         All other settings.
     folder : Path
-        Where its state is kept. A killed training goes on from there; who needs the same U-Net waits and takes it.
+        Place of its state. An interrupted training resumes there; concurrent users wait for the cached U-Net.
     identity : str
         Hash of the training images.
     progress : ProgressCallback, optional
-        Hears of every few steps.
-
-    Returns
-    -------
-    Copier
+        Called every few steps.
 
     Raises
     ------
     TrainingError
-        If the loss is no longer finite.
+        If the loss is not finite.
     """
     config = config.model_copy(update={"epochs": epochs, "schedule": config.schedule or "constant"})
     identity = content_hash([identity, width, network_payload(config)])
@@ -132,20 +118,11 @@ def train_copier(
 def copy_scores(unet: UNet, split: ImageSplit, *, workers: int = 0) -> dict[str, float]:
     """Return how well images are copied.
 
-    Parameters
-    ----------
-    unet : UNet
-        In evaluation mode.
-    split : ImageSplit
-        The images.
-    workers : int
-        Processes that decode them.
-
     Returns
     -------
     dict
-        ``validation_loss``, the mean binary cross entropy in nats; ``validation_entropy``, the least it can be:
-        that of a perfect copy; ``validation_error``, the mean absolute difference of the pixels in units of [0, 1].
+        ``validation_loss``: mean binary cross entropy in nats. ``validation_entropy``: its minimum, that of a perfect
+        copy. ``validation_error``: mean absolute difference of the pixels in units of [0, 1].
     """
     device = next(unet.parameters()).device
     batches = image_batches(

@@ -1,4 +1,4 @@
-"""What an enhancement study is: its runs, and everything that their numbers depend on."""
+"""Plan of an enhancement study: its runs, and everything that their numbers depend on."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from counterpoise.training.plan import RunPlan
 
 ENHANCED, TRAINED_ON, FRESH = "enhanced", "trained-on", "fresh-classifier"
 VARIANTS = (FRESH, TRAINED_ON, ENHANCED)
-"""What starts from the classifier or stands against what does; the longest first, so that none is waited for."""
+"""The longest first, so that none is waited for."""
 
 CONTROLS = (TRAINED_ON, FRESH)
-"""What the same number of steps gives without the idea: more training, and a larger network."""
+"""Controls with as many steps: more training, and a larger network."""
 
 UNFIT_PLACES = {
     "objective": "embeddings",
@@ -30,30 +30,28 @@ UNFIT_PLACES = {
     "head": "the head",
     "adjust": "logits after training",
 }
-"""Where a method acts on more than images and their loss, in words."""
+"""Slots in which a method acts on more than images and their loss, and what on."""
 
 COPY_STEPS = 250
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariantPlan(RunPlan):
-    """One arm of the study on one draw: a run plan whose `method` is what the arm is trained with.
+    """One variant on one repeat; `method` trains the variant, and `classifier` trained the classifier.
 
     Attributes
     ----------
     arm : str
-        ``"enhanced"``: U-Net and classifier of the second step. ``"trained-on"``: that classifier alone.
-        ``"fresh-classifier"``: U-Net and the classifier as it was before the second step, both trained.
-    classifier : str
-        What the classifier was trained with.
+        ``"enhanced"``: U-Net and the trained classifier. ``"trained-on"``: that classifier alone.
+        ``"fresh-classifier"``: U-Net and a classifier from scratch, both trained.
     width : int
-        Of the U-Net.
+        Channels of the U-Net's finest scale.
     copy_epochs, enhance_epochs : int
         Epochs of the first and the third step; those of the second are the configuration's.
     frozen : bool
-        Whether the classifier stays as it is in the third step.
+        Whether the classifier is frozen in the third step.
     epochs : int
-        How often the arm sees the labelled images.
+        Passes of the variant over the labeled images.
     """
 
     arm: str
@@ -78,28 +76,24 @@ class VariantPlan(RunPlan):
 
     @property
     def folder_name(self) -> str:
-        """A readable and unique name for the run folder."""
+        """Readable and unique name for the run folder."""
         return f"draw{self.draw:03d}-{self.arm}-{self.hash[:10]}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnhanceStudy:
-    """A U-Net before a classifier, against what else the same training could have given.
+    """A U-Net before a classifier, against controls with the same training.
 
     Attributes
     ----------
     classifiers : RunGrid
-        The runs without a U-Net: the classifier, and, where classes are rare, the same with its head trained anew.
+        Runs without a U-Net: the classifier, and, where there are minority classes, the same with its head retrained.
     method : Method
-        What the U-Net is trained with before the classifier; the other arms, too.
-    width : int
-        Channels of the U-Net's finest scale.
-    copy_epochs, enhance_epochs : int
-        Epochs of the first and the third step.
-    frozen : bool
-        Whether the classifier stays as it is in the third step.
+        Trains the U-Net before the classifier, and the other variants.
     fresh_epochs : int
-        Epochs of the U-Net with a fresh classifier.
+        Epochs of the U-Net with a classifier from scratch.
+    width, copy_epochs, enhance_epochs, frozen
+        As in `VariantPlan`.
     """
 
     classifiers: RunGrid
@@ -112,16 +106,16 @@ class EnhanceStudy:
 
     @property
     def classifier(self) -> Method:
-        """What the classifier is trained with."""
+        """Method of the classifier."""
         return self.classifiers.methods[0]
 
     @property
     def new_head(self) -> Method | None:
-        """The classifier's method with a head that is trained anew, or None."""
+        """The classifier's method with a retrained head, or None."""
         return self.classifiers.methods[1] if len(self.classifiers.methods) > 1 else None
 
     def variant_plans(self, dataset: ImageDataset) -> list[VariantPlan]:
-        """Return every run that starts from a classifier or stands against one that does, draw by draw."""
+        """Return every variant, repeat by repeat."""
         plans = [p for p in self.classifiers.plans(dataset) if p.method == self.classifier.label]
         return [
             VariantPlan(
@@ -140,7 +134,7 @@ class EnhanceStudy:
         ]
 
     def identity(self, dataset: ImageDataset) -> str:
-        """Hash of what all runs of the study share; draws may be added, a control trained longer, later."""
+        """Return the hash of what all runs share; repeats may be added, and a control trained longer, later."""
         own = [self.width, self.copy_epochs, self.enhance_epochs, self.frozen]
         methods = [self.classifier.label, self.classifier.options(), self.method.label, self.method.options()]
         return content_hash([self.classifiers.identity(dataset), own, methods])
@@ -238,10 +232,10 @@ def make_enhance_study(
 
 
 def with_new_head(method: Method) -> Method:
-    """Return a method with a head trained anew under balanced softmax on the embeddings of its network.
+    """Return a method whose head is retrained under balanced softmax on the embeddings of its network.
 
-    That is classifier re-training (Kang et al. 2020) with the loss of Ren et al. 2020 in place of class-balanced
-    sampling: today's usual remedy that leaves the features as they are.
+    This is classifier re-training (Kang et al. 2020) with the loss of Ren et al. (2020) in place of class-balanced
+    sampling: the usual remedy that leaves the features as they are.
 
     Examples
     --------

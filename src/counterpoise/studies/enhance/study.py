@@ -8,62 +8,31 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.files import content_hash, locked_folder, read_json, write_json
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.results import results_table, write_results
 from counterpoise.studies.engine.events import OnEvent
-from counterpoise.studies.engine.planned_runs import execute_task, run_task
-from counterpoise.studies.engine.study import Study, run_study
-from counterpoise.studies.engine.tasks import Outcome, Task
+from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
+from counterpoise.studies.engine.study import run_study
+from counterpoise.studies.engine.tasks import results_of
 from counterpoise.studies.enhance.figures import DRAWING, choose_images, draw_figures
 from counterpoise.studies.enhance.page import write_page
 from counterpoise.studies.enhance.plan import ENHANCED, EnhanceStudy, VariantPlan
 from counterpoise.studies.enhance.reading import read_predictions
 from counterpoise.studies.enhance.summary import EnhanceSummary, full_table, summarize
 from counterpoise.studies.enhance.variants import execute_variant
-from counterpoise.training.plan import RunPlan
 from counterpoise.training.progress import ProgressCallback
 
-RunOutcome = Outcome[RunPlan, RunFolder]
+EnhanceResult = RunConclusion[EnhanceSummary]
 
 
 @dataclass(frozen=True)
-class EnhanceResult:
-    """Finished enhancement study.
-
-    Attributes
-    ----------
-    table : DataFrame
-        The test scores in long format, as in ``results.csv``.
-    summary : EnhanceSummary
-        As in ``summary.json``.
-    outcomes : sequence of Outcome
-        What became of each run.
-    classifier, enhanced : RunFolder or None
-        Runs of the classifier alone and behind the U-Net, of the first repeat that has both.
-    """
-
-    table: pd.DataFrame
-    summary: EnhanceSummary
-    outcomes: Sequence[RunOutcome]
-    classifier: RunFolder | None
-    enhanced: RunFolder | None
-
-
-@dataclass(frozen=True)
-class EnhancementStudy(Study[ImageDataset, RunPlan, RunFolder, EnhanceResult]):
+class EnhancementStudy(RunStudy[ImageDataset, EnhanceSummary]):
     """A U-Net before a classifier, and the controls it is measured against.
 
     Its folder holds ``runs/``, ``results.csv``, ``results-full.csv``, ``summary.json`` and ``enhance.html``.
-
-    Attributes
-    ----------
-    plan : EnhanceStudy
-        Its runs.
     """
 
     kind = "enhancement"
@@ -79,7 +48,7 @@ class EnhancementStudy(Study[ImageDataset, RunPlan, RunFolder, EnhanceResult]):
         """Return the hash of what all runs share; repeats may be added later."""
         return self.plan.identity(dataset)
 
-    def tasks(self, dataset: ImageDataset, folder: Path) -> list[Task[RunPlan, RunFolder]]:
+    def tasks(self, dataset: ImageDataset, folder: Path) -> list[RunTask]:
         """Return the classifiers of all repeats, then the variants, each of which needs its repeat's classifier."""
         runs = [run_task(plan, dataset, folder) for plan in self.plan.classifiers.plans(dataset)]
         keys = {run.repeat: run.key for run in runs if run.name == self.plan.classifier.label}
@@ -88,12 +57,10 @@ class EnhancementStudy(Study[ImageDataset, RunPlan, RunFolder, EnhanceResult]):
             for plan in self.plan.variant_plans(dataset)
         ]
 
-    def execute(
-        self, task: Task[RunPlan, RunFolder], folder: Path, on_progress: ProgressCallback
-    ) -> RunFolder:
+    def execute(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:
         """Execute a classifier's run or a variant."""
         if not isinstance(task.plan, VariantPlan):
-            return execute_task(task, on_progress)
+            return super().execute(task, folder, on_progress)
         return execute_variant(
             task.plan,
             task.dataset,
@@ -105,15 +72,12 @@ class EnhancementStudy(Study[ImageDataset, RunPlan, RunFolder, EnhanceResult]):
 
     def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> EnhanceResult:
         """Return scores, gains and changes."""
-        folders = [outcome.result for outcome in outcomes if outcome.result is not None]
-        table = results_table(folders)
-        summary = summarize(self.plan, outcomes, table, seconds=seconds)
-        return EnhanceResult(table, summary, outcomes, *_first_pair(self.plan, folders))
+        table = results_table(results_of(outcomes))
+        return EnhanceResult(table, summarize(self.plan, outcomes, table, seconds=seconds), outcomes)
 
     def write_page(self, concluded: EnhanceResult, folder: Path) -> None:
         """Write the scores on training and test images together, and the page."""
-        folders = [outcome.result for outcome in concluded.outcomes if outcome.result is not None]
-        write_results(folder / "results-full.csv", full_table(folders))
+        write_results(folder / "results-full.csv", full_table(concluded.results))
         write_page(concluded.summary, folder / "figures", folder / "enhance.html")
 
 
@@ -159,24 +123,23 @@ def show_images(
     RunFolderError
         If `out` is in use, or cannot be written.
     """
-    if result.classifier is None or result.enhanced is None:
+    pair = first_pair(result)
+    if pair is None:
         return
     with locked_folder(out):
-        result.summary["images"] = _figures(
-            result.classifier, result.enhanced, dataset, out, count, on_progress
-        )
+        result.summary["images"] = _figures(*pair, dataset, out, count, on_progress)
         write_json(out / "summary.json", result.summary)
         write_page(result.summary, out / "figures", out / "enhance.html")
 
 
-def _first_pair(
-    plan: EnhanceStudy, folders: Sequence[RunFolder]
-) -> tuple[RunFolder, RunFolder] | tuple[None, None]:
-    runs = {(folder.record["draw"], folder.record["method"]): folder for folder in folders}
-    for repeat in plan.classifiers.draws:
-        if (repeat, ENHANCED) in runs:
-            return runs[repeat, plan.classifier.label], runs[repeat, ENHANCED]
-    return None, None
+def first_pair(result: EnhanceResult) -> tuple[RunFolder, RunFolder] | None:
+    """Return the runs of the classifier alone and behind the U-Net, of the first repeat that has both."""
+    runs = {outcome.task.key: outcome.result for outcome in result.outcomes}
+    for outcome in result.outcomes:
+        if outcome.task.name == ENHANCED and outcome.result is not None:
+            classifier = runs[outcome.task.needs[0]]
+            return None if classifier is None else (classifier, outcome.result)
+    return None
 
 
 def _figures(

@@ -20,19 +20,7 @@ Column = Mapping[tuple[str, str], float]
 
 
 class Contradiction(NamedTuple):
-    """A published number that others contradict.
-
-    Attributes
-    ----------
-    setting, method, classes, metric
-        Whose it is.
-    value : float
-        As published.
-    expected : float
-        What the others make of it; the bound, where it is one.
-    rule : str
-        Why, in words.
-    """
+    """A published number, and the number (or bound) and rule that follow from the others."""
 
     setting: str
     method: str
@@ -46,14 +34,13 @@ class Contradiction(NamedTuple):
 def find_contradictions(
     numbers: Iterable[Published], *, minority_share: float | None = None
 ) -> list[Contradiction]:
-    """Return what contradicts itself among the published numbers of a table.
+    """Return the contradictions among the published numbers of a table.
 
     Parameters
     ----------
     numbers : iterable of Published
-        The table's.
     minority_share : float, optional
-        The share of rare classes among all, where it is known: 0.4 in the thesis.
+        Share of minority classes among all, where it is known: 0.4 in the thesis.
 
     Notes
     -----

@@ -35,28 +35,20 @@ SCORE_NAMES = {
 
 
 class Finding(NamedTuple):
-    """A claim, and what became of it.
+    """A claim and its verdict.
 
     Attributes
     ----------
     kind : str
         ``decline``, ``resilience``, ``order``, ``recipe-published`` or ``recipe-measured``.
-    claim : str
-        In words.
-    score : str
-        By which score, in words.
     verdict : str
         ``confirmed``, ``refuted``, ``not decided`` or ``not run``.
-    difference : float or None
-        The measured difference that the claim says is positive.
-    low, high : float or None
-        Its 95 % interval over draws.
-    n : int
-        Draws.
+    difference, low, high : float or None
+        Measured difference that the claim says is positive, and its 95 % interval over `n` repeats.
     where : str
-        Over which lines of the table.
+        Lines of the table.
     than : str
-        What the recipe is held against; empty for other claims.
+        What the recipe is compared with; empty for other claims.
     main : bool
         Whether it is of the whole table rather than of one line that another finding averages over.
     """
@@ -75,17 +67,7 @@ class Finding(NamedTuple):
 
 
 def find(table: Table, sides: Sequence[Side], values: Values) -> list[Finding]:
-    """Return what a table's papers claim, decided by our numbers.
-
-    Parameters
-    ----------
-    table : Table
-        Which.
-    sides : sequence of Side
-        Its cells.
-    values : mapping
-        Ours, draw by draw, as `values_of` gives them.
-    """
+    """Return the claims of a table's papers, decided by our numbers (`values` as `values_of` gives them)."""
     paper = table.name.partition("-")[0]
     scores = SCORES.get(paper, ())
     known = {side.method for side in sides}

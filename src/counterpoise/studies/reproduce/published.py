@@ -12,20 +12,9 @@ Row = dict[str, str]
 
 
 class Published(NamedTuple):
-    """A published number.
+    """A published number, in [0, 1], of a method in a line of a table.
 
-    Attributes
-    ----------
-    setting : str
-        The name of the table's line that it belongs to.
-    method : str
-        The method's name.
-    classes : str
-        ``all``, ``majority``, ``minority`` or the name of a class.
-    metric : str
-        As in ``results.csv``.
-    value : float
-        In [0, 1].
+    ``classes`` is ``all``, ``majority``, ``minority`` or the name of a class.
     """
 
     setting: str

@@ -16,18 +16,18 @@ DEFAULT_KEYS = (("minority", "recall"), ("all", "recall"), ("all", "f1"), ("all"
 
 
 class Side(NamedTuple):
-    """One cell of a table: what was published, and what was measured here.
+    """One cell of a table: the published number, and the mean and 95 % interval over our repeats.
 
     Attributes
     ----------
-    setting, method, classes, metric
-        Which cell; ``method`` without its options.
+    method : str
+        Without its options.
     published : float or None
         In [0, 1]; None where the paper has no such number.
     mean, low, high : float or None
-        Mean over draws and its 95 % interval; None where nothing was run, the interval for fewer than two draws.
+        None where nothing was run; the interval is None for fewer than two repeats.
     n : int
-        How many draws.
+        Number of repeats.
     """
 
     setting: str
@@ -47,10 +47,10 @@ class Side(NamedTuple):
 
     @property
     def of_one_draw(self) -> tuple[float, float] | None:
-        """The range in which one further draw of ours would fall, at 95 %; None for fewer than two draws.
+        """95 % range of one further repeat of ours, as the papers have one; None for fewer than two repeats.
 
-        The papers have one draw. ``mean ± t * s * sqrt(1 + 1/n)`` is ``sqrt(n + 1)`` times as wide as the interval of
-        the mean, ``mean ± t * s / sqrt(n)``.
+        ``mean ± t * s * sqrt(1 + 1/n)`` is ``sqrt(n + 1)`` times as wide as the interval of the mean, ``mean ± t * s /
+        sqrt(n)``.
         """
         if self.mean is None or self.low is None or self.high is None:
             return None
@@ -59,22 +59,18 @@ class Side(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """How far our numbers are from the published ones.
+    """Distance of our numbers from the published ones, of a method or of ``"all"``.
 
     Attributes
     ----------
-    method : str
-        Whose; ``"all"`` for all together.
     compared : int
-        How many numbers there are of both.
-    difference : float or None
-        Ours minus published, on average.
-    spread : float or None
-        The same without its sign, on average.
+        Numbers that both have.
+    difference, spread : float or None
+        Mean of ours minus published, and of its absolute value.
     judged : int
-        How many of those compared have two draws or more.
+        Numbers of those compared with two repeats or more.
     inside, above, below : int
-        How many of these published numbers are in the range of one further draw of ours, above it, and below.
+        How many of these published numbers are in the range of one further repeat of ours, above it, and below.
     """
 
     method: str
@@ -88,12 +84,10 @@ class Agreement(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best of a row of a table; several where they tie.
+    """Best methods of a row of a table; several where they tie.
 
     Attributes
     ----------
-    setting, classes, metric
-        Which row.
     published, ours : tuple of str
         Methods; empty where there is no number.
     same : bool or None
@@ -126,7 +120,7 @@ def keys_of(numbers: Sequence[Published]) -> list[tuple[str, str]]:
 
 
 def values_of(results: pd.DataFrame) -> dict[tuple[str, str, str, str], dict[int, float]]:
-    """Return (setting, method, classes, metric) -> draw -> value of a table in long format."""
+    """Return (setting, method, classes, metric) -> repeat -> value of a table in long format."""
     found: dict[tuple[str, str, str, str], dict[int, float]] = {}
     columns: Iterable[Any] = zip(
         *(results[c] for c in ("setting", "method", "classes", "metric", "draw", "value")), strict=True
@@ -139,17 +133,7 @@ def values_of(results: pd.DataFrame) -> dict[tuple[str, str, str, str], dict[int
 
 
 def side_by_side(table: Table, numbers: Sequence[Published], results: pd.DataFrame) -> list[Side]:
-    """Return every cell of a table, line by line, method by method.
-
-    Parameters
-    ----------
-    table : Table
-        Which.
-    numbers : sequence of Published
-        The paper's.
-    results : DataFrame
-        Ours, as in ``results.csv``.
-    """
+    """Return every cell of a table, line by line, method by method: the paper's `numbers` beside our `results`."""
     published = {number[:4]: number.value for number in numbers}
     measured = values_of(results)
     sides = []

@@ -60,14 +60,12 @@ def load_images(
     ----------
     name : str
         A name of ``sources.yaml``.
-    data_dir : Path, optional
-        The data folder.
-    image_size : int, optional
-        Pixels of each side.
+    data_dir, image_size
+        As in `load_dataset`.
     subset : int, optional
         Training images to keep of each class, at most.
     load : callable
-        `load_dataset`, or what shows its progress.
+        `load_dataset`, or a version that shows its progress.
 
     Raises
     ------

@@ -15,66 +15,39 @@ from counterpoise.config.train import TrainConfig
 from counterpoise.exceptions import InputError
 from counterpoise.files import read_object
 from counterpoise.runs.archive import EARLIER, KEPT, ArchivedRun, archived_runs, read_archive, write_archive
-from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.results import result_rows
 from counterpoise.studies.engine.backends import LOKY
 from counterpoise.studies.engine.events import OnEvent
-from counterpoise.studies.engine.planned_runs import execute_task, run_task
-from counterpoise.studies.engine.study import Study, run_study
-from counterpoise.studies.engine.tasks import Outcome, Task
+from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
+from counterpoise.studies.engine.study import run_study
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
 from counterpoise.studies.reproduce.page import PICTURES, write_pages
 from counterpoise.studies.reproduce.plan import TablePlan
 from counterpoise.studies.reproduce.published import published_numbers
-from counterpoise.studies.reproduce.side_by_side import Side, side_by_side
+from counterpoise.studies.reproduce.side_by_side import side_by_side
 from counterpoise.studies.reproduce.summary import COLUMNS, TableSummary, ranks_of, summarize
-from counterpoise.training.plan import RunPlan
-from counterpoise.training.progress import ProgressCallback
 
 MARKER = "reproduce.json"
 PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", KEPT, *PICTURES)
 """Files that `publish` copies, where they exist."""
 
-RunTask = Task[RunPlan, RunFolder]
-RunOutcome = Outcome[RunPlan, RunFolder]
+Reproduced = RunConclusion[TableSummary]
 
 
 @dataclass(frozen=True)
-class Reproduced:
-    """Reproduced table.
-
-    Attributes
-    ----------
-    table : DataFrame
-        The test scores in long format, as in ``results.csv``.
-    summary : TableSummary
-        As in ``summary.json``.
-    outcomes : sequence of Outcome
-        What became of each run.
-    sides : sequence of Side
-        Published and measured numbers.
-    """
-
-    table: pd.DataFrame
-    summary: TableSummary
-    outcomes: Sequence[RunOutcome]
-    sides: Sequence[Side]
-
-
-@dataclass(frozen=True)
-class ReproductionStudy(Study[None, RunPlan, RunFolder, Reproduced]):
-    """Runs of a published table; it brings its own datasets.
+class ReproductionStudy(RunStudy[None, TableSummary]):
+    """Runs of a published table, on datasets of its own.
 
     Its folder holds a folder of runs for each line, ``results.csv``, ``summary.json``, ``page.html``, ``page.md``,
     pictures, and ``runs.jsonl``. Repeats that were finished before count, also where fewer are asked for.
 
-    Attributes
+    Parameters
     ----------
     plan : TablePlan
         The table.
     only : tuple of str
         Names of the lines to run; empty: all.
-    earlier : Path or None
+    earlier : Path, optional
         Folder that `publish` has filled, perhaps on another machine. Its runs of the same images and settings count as
         done from now on; their scores, times, versions and hardware enter the page as those of runs made here do.
     page_only : bool
@@ -146,24 +119,20 @@ class ReproductionStudy(Study[None, RunPlan, RunFolder, Reproduced]):
             write_archive(folder / EARLIER, [ArchivedRun(folder, **run) for run in runs])
         return self._tasks(self._whole(folder), folder)
 
-    def execute(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:
-        """Execute one run."""
-        return execute_task(task, on_progress)
-
     def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> Reproduced:
         """Return scores beside the published ones, and findings."""
         whole = self._whole(folder)
         table = results_table(whole, outcomes)
         sides = side_by_side(whole.table, published_numbers(whole.table), table)
         commands = read_object(folder / MARKER)["commands"]
-        return Reproduced(table, summarize(whole, outcomes, table, sides, commands), outcomes, sides)
+        return Reproduced(table, summarize(whole, outcomes, table, sides, commands), outcomes)
 
     def write_page(self, concluded: Reproduced, folder: Path) -> None:
         """Write the archive, the pictures and the pages."""
-        done = [outcome.result for outcome in concluded.outcomes if outcome.result is not None]
-        write_archive(folder / KEPT, done)
-        sides = concluded.sides
-        if not draw_lines(self.plan.table, sides, folder / "lines.png"):
+        table = self.plan.table
+        write_archive(folder / KEPT, concluded.results)
+        sides = side_by_side(table, published_numbers(table), concluded.table)
+        if not draw_lines(table, sides, folder / "lines.png"):
             (folder / "lines.png").unlink(missing_ok=True)
         metric = "gmean" if any(side.metric == "gmean" for side in sides) else "f1"
         ranks = ranks_of(sides, "all", metric)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -10,7 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from counterpoise.exceptions import UnknownNameError
+from counterpoise.catalogs import Catalog
 
 
 class Setting(BaseModel):
@@ -20,20 +19,10 @@ class Setting(BaseModel):
     ----------
     data : str
         A name of ``sources.yaml``.
-    image_size : int or None
-        Pixels; as the images are if None.
-    imbalance, ratio, minority
-        As `compare` takes them.
-    network : str
-        The network's name.
     weights : str or None
         File of pretrained weights, below the data folder.
-    freeze : int or None
-        How many of the first layers stay as they are.
-    epochs, batch_size, lr
-        Of the training, with Adam.
     methods : tuple of str
-        As typed; compared with the published methods of the same name.
+        Compared with the published methods of the same name.
     split, layers, images_per_class, source_images_per_class
         Of a transfer study.
     enhance_epochs : int
@@ -62,12 +51,12 @@ class Setting(BaseModel):
 
     @property
     def share(self) -> float | None:
-        """The share of rare classes, which posters call mu, where it is given as one."""
+        """Share of minority classes (mu in the poster), where it is given as one."""
         return float(self.minority) if self.minority is not None and "." in self.minority else None
 
     @property
     def name(self) -> str:
-        """A short name for folders and tables.
+        """Short name for folders and tables.
 
         Examples
         --------
@@ -85,7 +74,7 @@ class Setting(BaseModel):
 
     @property
     def title(self) -> str:
-        """The same in words.
+        """Title for people.
 
         Examples
         --------
@@ -103,24 +92,22 @@ class Setting(BaseModel):
 
 
 class Table(BaseModel):
-    """A published table and the protocol that it is made again with.
+    """Published table and its protocol.
 
     Attributes
     ----------
     name : str
-        What the user types.
-    title, paper : str
-        What it shows, and where it stands.
+        Name as typed by users.
     study : {"methods", "transfer", "enhance"}
-        What kind of runs it is made of.
+        Kind of its runs.
     published : str or None
-        The file with its numbers, in ``published/``.
+        The file with its numbers.
     draws : int
-        How many draws, if the user does not say.
+        Default number of repeats.
     settings : tuple of Setting
         Its lines.
     notes : tuple of str
-        What the paper leaves open, and how that is settled here.
+        What the paper leaves open, and the choice made here.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -143,12 +130,12 @@ class Table(BaseModel):
 
     @property
     def data(self) -> tuple[str, ...]:
-        """The sets of images that it needs, in its order."""
+        """Names of the datasets that it needs."""
         return tuple(dict.fromkeys(setting.data for setting in self.settings))
 
 
 def read_table(name: str, text: str) -> Table:
-    """Read a table as written in ``papers/``: what its settings have in common stands under ``defaults``."""
+    """Read a table of ``papers/``, where ``defaults`` holds what its settings share."""
     values: dict[str, Any] = yaml.safe_load(text)
     defaults = values.pop("defaults", {})
     settings = [defaults | setting for setting in values.pop("settings")]
@@ -156,32 +143,25 @@ def read_table(name: str, text: str) -> Table:
 
 
 @cache
-def all_tables() -> dict[str, Table]:
-    """Return every table, by name.
+def all_tables() -> Catalog[Table]:
+    """Return every table.
 
     Examples
     --------
     >>> all_tables()["thesis-7.2"].settings[0].title
     'fashion-mnist, ρ 10'
     """
-    return {table.name: table for table in sorted(_read_all(), key=lambda table: table.name)}
+    papers = sorted((files(__package__) / "papers").iterdir(), key=lambda file: file.name)
+    names = [file.name.removesuffix(".yaml") for file in papers]
+    return Catalog(
+        "table",
+        [
+            read_table(name, file.read_text(encoding="utf-8"))
+            for name, file in zip(names, papers, strict=True)
+        ],
+    )
 
 
 def get_table(name: str) -> Table:
-    """Return the table of a name.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is none.
-    """
-    if name not in all_tables():
-        raise UnknownNameError("table", name, all_tables())
+    """Return the table of that name; raises `UnknownNameError` if there is none."""
     return all_tables()[name]
-
-
-def _read_all() -> Iterator[Table]:
-    for file in (files(__package__) / "papers").iterdir():
-        name, dot, suffix = file.name.rpartition(".")
-        if dot and suffix == "yaml":
-            yield read_table(name, file.read_text(encoding="utf-8"))

@@ -13,11 +13,12 @@ from torch import nn
 from counterpoise.balance.losses import CrossEntropy
 from counterpoise.balance.samplers import epoch_indices
 from counterpoise.datasets import ImageDataset, ImageSplit
-from counterpoise.evaluation import evaluate
+from counterpoise.evaluation import ScoresDict, evaluate
 from counterpoise.exceptions import RunFolderError, TrainingError
 from counterpoise.files import content_hash, read_object, write_json
 from counterpoise.networks import (
     Network,
+    NetworkConfig,
     create_network,
     cut,
     freeze,
@@ -53,8 +54,8 @@ class TrainingRecord(TypedDict):
     name: str
     classes: list[str]
     images: dict[str, int]
-    network: dict[str, Any]
-    scores: dict[str, Any]
+    network: NetworkConfig
+    scores: ScoresDict
     history: list[dict[str, Any]]
     seconds: float
     versions: dict[str, str]

@@ -1,4 +1,4 @@
-"""What a transfer study is: its trainings, and everything that their numbers depend on."""
+"""Plan of a transfer study: its trainings, and everything that their numbers depend on."""
 
 from __future__ import annotations
 
@@ -23,17 +23,7 @@ BASES = ("baseA", "baseB")
 
 
 class Training(NamedTuple):
-    """One training of a study.
-
-    Attributes
-    ----------
-    draw : int
-        Which draw of the tasks and their images.
-    treatment : str
-        One of `BASES` or `TREATMENTS`.
-    layers : int
-        How many layers are copied; 0 for the bases.
-    """
+    """One training: of a base, or of a network whose first `layers` layers are those of a base."""
 
     draw: int
     treatment: str
@@ -41,27 +31,27 @@ class Training(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The task whose base network the copied layers come from; for a base, its own."""
+        """Task of the base network that the copied layers come from; for a base, its own."""
         return self.treatment[4] if self.is_base else self.treatment[0]
 
     @property
     def target(self) -> str:
-        """The task that is trained on."""
+        """Task of the training images."""
         return self.source if self.is_base else "B"
 
     @property
     def is_base(self) -> bool:
-        """Whether it is trained from nothing."""
+        """Whether it is trained from scratch."""
         return self.treatment in BASES
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the copied layers stay as they are."""
+        """Whether the copied layers are frozen."""
         return not self.is_base and not self.treatment.endswith("+")
 
     @property
     def name(self) -> str:
-        """Its name in the lecture.
+        """Name in the lecture.
 
         Examples
         --------
@@ -72,43 +62,31 @@ class Training(NamedTuple):
 
     @property
     def base(self) -> Training:
-        """The training whose network the copied layers come from."""
+        """Training of the network that the copied layers come from."""
         return Training(self.draw, f"base{self.source}")
 
     @property
     def file_name(self) -> str:
-        """A unique name for its files."""
+        """Unique name for its files."""
         return f"draw{self.draw:03d}-{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferPlan:
-    """A transfer study.
+    """Transfer study.
 
     Attributes
     ----------
-    source : str
-        The data set as the user named it.
-    fingerprint : str
-        Its content hash.
-    image_size : tuple of int
-        Height and width, in pixels, that its images are brought to.
     split : str
-        How its classes make up the two tasks, see `draw_tasks`.
+        Definition of the two tasks, see `draw_tasks`.
     layers : tuple of int
-        How many layers are copied.
+        Numbers of copied layers.
     draws : tuple of int
-        Which draws; draw d has the seed ``config.seed + d`` for the tasks, their images and the trainings.
-    network : str
-        The network's name.
+        The repeats; repeat r has the seed ``config.seed + r`` for the tasks, their images and the trainings.
     images_per_class, source_images_per_class : int or None
         Training images of each class of the target B, and of the source A; None: all.
     test_fraction : float
-        Share held out where the data set has no test split.
-    config : TrainConfig
-        All settings of the trainings.
-    command : str
-        The command line, for the record.
+        Share held out where the dataset has no test split.
     """
 
     source: str
@@ -126,7 +104,7 @@ class TransferPlan:
 
     @property
     def cells(self) -> list[Training]:
-        """Every training: the bases of all draws first, then, draw by draw, what starts from them."""
+        """Every training: the bases of all repeats, then, repeat by repeat, what starts from them."""
         bases = [Training(draw, base) for draw in self.draws for base in BASES]
         return bases + [
             Training(draw, treatment, n)
@@ -136,15 +114,15 @@ class TransferPlan:
         ]
 
     def seed(self, draw: int) -> int:
-        """Return what everything random in a draw follows from."""
+        """Return the seed of a repeat."""
         return self.config.seed + draw
 
     def tasks(self, draw: int, classes: Sequence[str]) -> Tasks:
-        """Return the two tasks of a draw."""
+        """Return the two tasks of a repeat."""
         return draw_tasks(self.split, classes, seed=self.seed(draw))
 
     def images(self, dataset: ImageDataset, draw: int, task: str) -> TaskImages:
-        """Return the images of task ``"A"`` or ``"B"`` in a draw."""
+        """Return the images of task ``"A"`` or ``"B"`` in a repeat."""
         per_class = self.source_images_per_class if task == "A" else self.images_per_class
         return task_images(
             dataset,
@@ -156,7 +134,7 @@ class TransferPlan:
 
     @property
     def identity(self) -> str:
-        """Hash of what all trainings share; layers and draws may be added to a study later."""
+        """Hash of what all trainings share; layers and repeats may be added later."""
         return transfer_identity(
             fingerprint=self.fingerprint,
             image_size=self.image_size,

@@ -127,7 +127,9 @@ def _accuracies(records: Records) -> Accuracies:
     found: Accuracies = {}
     for record in records:
         place = found.setdefault((record["treatment"], record["layers"]), {})
-        place[record["draw"]] = record["scores"]["all"][METRIC]
+        accuracy = record["scores"]["all"][METRIC]
+        assert accuracy is not None
+        place[record["draw"]] = accuracy
     return found
 
 

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.studies.engine.events import OnEvent
-from counterpoise.studies.engine.study import Study, run_study
+from counterpoise.studies.engine.study import Conclusion, Study, run_study
 from counterpoise.studies.engine.tasks import Outcome, Task
 from counterpoise.studies.transfer.execute import TrainingRecord, cell_path, finished_training, run_training
 from counterpoise.studies.transfer.figure import draw_figure
@@ -20,34 +18,15 @@ from counterpoise.studies.transfer.plan import Training, TransferPlan
 from counterpoise.studies.transfer.results import TransferSummary, results_table, summarize
 from counterpoise.training.progress import ProgressCallback
 
-
-@dataclass(frozen=True)
-class TransferResult:
-    """Finished transfer study.
-
-    Attributes
-    ----------
-    table : DataFrame
-        The test scores in long format, as in ``results.csv``.
-    summary : TransferSummary
-        As in ``summary.json``.
-    """
-
-    table: pd.DataFrame
-    summary: TransferSummary
+TransferResult = Conclusion[Training, TrainingRecord, TransferSummary]
 
 
 @dataclass(frozen=True)
-class TransferStudy(Study[ImageDataset, Training, TrainingRecord, TransferResult]):
+class TransferStudy(Study[ImageDataset, Training, TrainingRecord, TransferSummary]):
     """Transfer by layers: the base networks of a repeat are trained once, and everything else starts from them.
 
     Its folder holds ``cells/``, ``networks/``, ``results.csv``, ``summary.json``, ``transfer.png`` and
     ``transfer.html``.
-
-    Attributes
-    ----------
-    plan : TransferPlan
-        Its trainings.
     """
 
     kind = "transfer study"
@@ -89,9 +68,8 @@ class TransferStudy(Study[ImageDataset, Training, TrainingRecord, TransferResult
         self, outcomes: Sequence[Outcome[Training, TrainingRecord]], folder: Path, seconds: float
     ) -> TransferResult:
         """Return curves and the lecture's findings."""
-        return TransferResult(
-            results_table(self.plan, outcomes), summarize(self.plan, outcomes, seconds=seconds)
-        )
+        summary = summarize(self.plan, outcomes, seconds=seconds)
+        return TransferResult(results_table(self.plan, outcomes), summary, outcomes)
 
     def write_page(self, concluded: TransferResult, folder: Path) -> None:
         """Draw the figure and write the page."""

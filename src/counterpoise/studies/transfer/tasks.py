@@ -1,4 +1,4 @@
-"""Source and target of a transfer: two tasks made of the classes of one data set."""
+"""Source and target of a transfer: two tasks made of the classes of one dataset."""
 
 from __future__ import annotations
 
@@ -12,20 +12,14 @@ from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest, make_
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 from counterpoise.training.randomness import generator_for
 
-#: CIFAR-10's classes, as the lecture parts them: made by man (source A), and natural (target B).
+#: CIFAR-10's classes as the lecture divides them: man-made (source A) and natural (target B).
 MAN_MADE = ("airplane", "automobile", "ship", "truck")
 NATURAL = ("bird", "cat", "deer", "dog", "frog", "horse")
 
 
 @dataclass(frozen=True)
 class Tasks:
-    """The classes of the two tasks, as indices into the data set's classes.
-
-    Attributes
-    ----------
-    a, b : tuple of int
-        Of the source, and of the target.
-    """
+    """Classes of source `a` and target `b`, as indices into the classes of the dataset."""
 
     a: tuple[int, ...]
     b: tuple[int, ...]
@@ -36,18 +30,18 @@ class Tasks:
 
 
 def draw_tasks(split: str, classes: Sequence[str], *, seed: int) -> Tasks:
-    """Return the two tasks of a draw.
+    """Return the two tasks of a repeat.
 
     Parameters
     ----------
     split : str
         ``"random"``: two random halves of the classes, which are similar; of an odd number A has one more.
-        ``"natural"``: what man made against what nature did, which are dissimilar; for CIFAR-10. Or the classes by
-        name: ``"A=cat,dog;B=ship,truck"``.
+        ``"natural"``: man-made against natural classes, which are dissimilar; for CIFAR-10. Or the classes by name:
+        ``"A=cat,dog;B=ship,truck"``.
     classes : sequence of str
         The class names.
     seed : int
-        Of the draw; only random halves depend on it.
+        Seed of the random halves.
 
     Raises
     ------
@@ -73,12 +67,7 @@ def draw_tasks(split: str, classes: Sequence[str], *, seed: int) -> Tasks:
 
 
 def read_layers(text: str) -> tuple[int, ...]:
-    """Return the numbers of layers that are copied, from what a user typed.
-
-    Raises
-    ------
-    InputError
-        If it is no list of numbers and ranges.
+    """Return the numbers of copied layers that a list of numbers and ranges stands for.
 
     Examples
     --------
@@ -99,15 +88,7 @@ def read_layers(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class TaskImages:
-    """The images of one task; labels count its own classes from 0.
-
-    Attributes
-    ----------
-    classes : tuple of str
-        Their names.
-    train, test : ImageSplit
-        Images to learn from, and to report on.
-    """
+    """Images of one task; labels count its own classes from 0."""
 
     classes: tuple[str, ...]
     train: ImageSplit
@@ -131,22 +112,22 @@ def task_images(
     classes : sequence of int
         The task's classes.
     per_class : int, optional
-        How many training images of each class to take, at random; all where there are fewer. Default: all.
+        Training images of each class, at random; all where there are fewer. Default: all.
     test_fraction : float
-        Share held out where the data set has no test split.
+        Share held out where the dataset has no test split.
     seed : int
-        Of the draw.
+        Seed of the repeat.
 
     Raises
     ------
     DataError
-        If there are no images of these classes to test on.
+        If there are no test images of these classes.
     """
     manifest = make_splits(dataset, validation_fraction=0.0, test_fraction=test_fraction, random_state=seed)
     train, test = manifest.train, manifest.test
     generator = generator_for(seed, "images")
     chosen = []
-    # Every class is drawn, so that what is kept of one does not depend on the tasks.
+    # Images of every class are drawn, so that a class's choice does not depend on the tasks.
     for index in range(dataset.num_classes):
         members = generator.permutation(train[_labels(manifest, dataset, "train")[train] == index])
         if index in classes:
