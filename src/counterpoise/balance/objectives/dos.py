@@ -78,7 +78,7 @@ class DOS(DeferredObjective):
     S. Ando, C. Y. Huang, "Deep Over-sampling Framework for Classifying Imbalanced Data", ECML PKDD 2017; thesis, 3.3.2.
 
     Every epoch the images of the minority classes are embedded. Each of these images x gets targets v_0..v_k: its own
-    embedding f(x) and those of its k nearest neighbors in its class, ``k = min(k, floor(n_max / n_c) - 1, n_c - 1)``.
+    embedding f(x) and those of its ``min(k, floor(n_max / n_c) - 1, n_c - 1)`` nearest neighbors in its class.
     Random weights w >= 0 of sum 1, new in each step, make an overloaded point ``sum_j w_j v_j``. A step minimizes the
     sum of
 
