@@ -1,13 +1,13 @@
-"""What adversarial oversampling costs: over random oversampling alone, and under the poster's loop over images.
+"""Measure the cost of adversarial oversampling, against random oversampling and the poster's loop over images.
 
     python benchmarks/aos.py --data-dir DIR [--images 6400] [--repeats 5] [--threads 2] [--device cpu]
 
-1. One epoch of a plain training loop with AOS (p = .5, half of each batch minority) and one without, the two batch
-   by batch in turn: lenet on Fashion-MNIST, convnet on generated images of CIFAR's size. Bar: at most 1.35.
-2. The perturbation of a batch by AOS, and by the poster's Algorithm 1 to the letter, which takes the gradient of one
+1. One epoch of a simple training loop with AOS (p = .5, half of each batch minority) and one without, alternating
+   batch by batch: lenet on Fashion-MNIST, convnet on generated images of CIFAR's size. Bar: at most 1.35.
+2. The perturbation of a batch by AOS, and by the poster's literal Algorithm 1, which computes the gradient of one
    image after the other. Bar: at least 50.
 
-Prints one ratio per line, the median of the repeats and their range.
+Prints one ratio per line: the median of the repeats and their range.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from counterpoise.datasets import load_dataset
 from counterpoise.networks import Network, create_network
 
 CLASSES = 10
-# Half of the classes are minority; random oversampling has made them as frequent as the others.
+# Half of the classes are minority; random oversampling has made all classes equally frequent.
 COUNTS = [5000] * 5 + [50] * 5
 LOSS = CrossEntropy()
 COST_BAR, LOOP_BAR = 1.35, 50.0
@@ -42,14 +42,14 @@ def fashion_mnist(data_dir: str, n: int) -> tuple[Tensor, Tensor]:
 
 
 def cifar_size(n: int) -> tuple[Tensor, Tensor]:
-    """Return noise: what a step costs does not hang on what is in the pictures."""
+    """Return noise: the cost of a step does not depend on the pixels."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (n, 3, 32, 32), generator=generator, dtype=torch.uint8)
     return images, torch.arange(n) % CLASSES
 
 
 def half_minority_batches(images: Tensor, targets: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
-    """Return float batches, half of each of minority classes, in a random order."""
+    """Return float batches in random order; half of each batch is of minority classes."""
     layout = torch.channels_last if images.shape[1] > 1 else torch.contiguous_format
     generator = torch.Generator(images.device).manual_seed(0)
     halves = []
@@ -80,8 +80,8 @@ def new_network(name: str, images: Tensor) -> Network:
     return network.to(images.device, memory_format=layout).train()
 
 
-class PlainLoop:
-    """What one writes by hand: a network, Adam, and perhaps the two lines of AOS."""
+class SimpleLoop:
+    """Handwritten loop: a network, Adam, and optionally the two lines of AOS."""
 
     def __init__(self, name: str, images: Tensor, aos: AOS | None) -> None:
         self.network = new_network(name, images)
@@ -131,10 +131,10 @@ def report(what: str, ratios: list[float], verdict: str) -> None:
 
 
 def cost_over_ros(name: str, batches: list[tuple[Tensor, Tensor]], repeats: int) -> None:
-    """Print seconds per epoch with AOS over seconds without."""
+    """Print the ratio of seconds per epoch with AOS and without."""
     images = batches[0][0]
-    with_aos = PlainLoop(name, images, AOS(class_counts=COUNTS, p=0.5))
-    without = PlainLoop(name, images, None)
+    with_aos = SimpleLoop(name, images, AOS(class_counts=COUNTS, p=0.5))
+    without = SimpleLoop(name, images, None)
     ratios, turns = [], itertools.cycle([(with_aos, without), (without, with_aos)])
     for repeat in range(repeats + 1):
         spent = {with_aos: 0.0, without: 0.0}
@@ -151,7 +151,7 @@ def cost_over_ros(name: str, batches: list[tuple[Tensor, Tensor]], repeats: int)
 
 
 def loop_over_aos(name: str, batches: list[tuple[Tensor, Tensor]], repeats: int) -> None:
-    """Print seconds of the loop over images over seconds of AOS."""
+    """Print the ratio of seconds of the loop over images and of AOS."""
     network, aos, ratios = new_network(name, batches[0][0]), AOS(class_counts=COUNTS, p=0.5), []
     eps = 0.1 if name == "lenet" else 0.007
     device = batches[0][0].device

@@ -1,9 +1,9 @@
-"""What our training loop costs over a plain PyTorch loop, and over torchvision's Dataset with a DataLoader.
+"""Compare the training loop with a handwritten PyTorch loop, and with torchvision's Dataset and a DataLoader.
 
     python benchmarks/training_loop.py --data-dir DIR [--images 36000] [--epochs 3] [--repeats 5] [--threads 2]
 
-All three train the same lenet on the same Fashion-MNIST images with the same optimizer, in one process, in
-turn; the medians of the repeats are compared. Prints one ratio per line.
+All three train the same lenet on the same Fashion-MNIST images with the same optimizer, alternately in one process;
+the medians of the repeats are compared. Prints one ratio per line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def new_network() -> Network:
 
 
 def plain_loop(split: ImageSplit, config: TrainConfig) -> None:
-    """What one writes by hand: float tensors in memory, a permutation, an index."""
+    """Handwritten loop: float tensors in memory, a permutation, an index."""
     network = new_network().train()
     images = torch.from_numpy(np.asarray(split.images)).float().div_(255)
     targets = torch.from_numpy(split.labels)
@@ -48,7 +48,7 @@ def plain_loop(split: ImageSplit, config: TrainConfig) -> None:
 
 
 class TorchvisionStyle(Dataset):
-    """What torchvision's data sets do: one PIL image, one ToTensor per item."""
+    """Dataset as in torchvision: one PIL image and one ToTensor per item."""
 
     def __init__(self, split: ImageSplit) -> None:
         from torchvision.transforms import ToTensor

@@ -3,13 +3,13 @@
     python docs/make_pictures.py --report
     python docs/make_pictures.py --transfer DIR DIR --enhance DIR DIR --explain DIR
 
-`--report`: the report of `counterpoise demo`, as a browser shows it, in docs/report.png.
-`--transfer`, `--enhance`, `--explain`: from folders that these commands have finished, pictures in docs/studies/ and
-the blocks of docs/studies.md between `<!-- begin NAME -->` and `<!-- end NAME -->`, NAME the folder's. What stands
-there is made here, from the folders' summaries; the sentences around it are written by hand. `--enhance-numbers`: as
-`--enhance`, but without pictures.
+`--report`: a screenshot of the report of `counterpoise demo`, docs/report.png.
+`--transfer`, `--enhance`, `--explain`: from finished folders of these commands, pictures in docs/studies/ and the
+blocks of docs/studies.md between `<!-- begin NAME -->` and `<!-- end NAME -->`, with NAME the folder's name. The blocks
+are generated from the folders' summaries; the text around them is written by hand. `--enhance-numbers`: as `--enhance`,
+without pictures.
 
-Photographs of pages need Chromium and the test extra.
+Screenshots of pages need Chromium and the test extra.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ KINDS = {
 }
 """The figures of an enhancement, in the order of the document."""
 
-Block = tuple[str, str]  # its name, and its content in Markdown
+Block = tuple[str, str]  # name, and content in Markdown
 
 
 def main() -> None:
@@ -65,7 +65,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--report", action="store_true", help="run the demo and photograph its report")
+    parser.add_argument(
+        "--report", action="store_true", help="run the demo and take a screenshot of its report"
+    )
     for name in ("transfer", "enhance", "enhance-numbers", "explain"):
         parser.add_argument(f"--{name}", nargs="+", type=Path, default=[], metavar="DIR")
     arguments = parser.parse_args()
@@ -81,7 +83,7 @@ def make_report(target: Path) -> None:
         out = Path(folder)
         command = "from counterpoise.cli.main import main; main()"
         subprocess.run([sys.executable, "-c", command, "demo", "--out", str(out / "demo")], check=True)
-        photograph(out / "demo" / "report.html", out / "report.png")
+        take_screenshot(out / "demo" / "report.html", out / "report.png")
         shrink(out / "report.png", target)
 
 
@@ -101,7 +103,7 @@ def transfer_block(folder: Path, docs: Path) -> Block:
         _command(summary),
         _picture(name, f"Accuracy on B over the number of copied layers, {summary['split']} split"),
         _table(["the lecture", "here", "measured"], findings),
-        _facts(summary, f"accuracy on the test images of B{_draws(summary['draws'])}"),
+        _facts(summary, f"accuracy on the test images of B{_repeats(summary['draws'])}"),
         _table(["n", *TREATMENTS], table_rows(summary)),
         " ".join(base_sentences(summary)),
     ]
@@ -116,11 +118,11 @@ def enhance_block(folder: Path, docs: Path, *, pictures: bool = True) -> Block:
     name = folder.resolve().name
     columns = ["", *(column for column, _, _ in shown_columns(summary))]
     titles = {entry["method"]: entry["title"] for entry in summary["methods"]}
-    arms = [
+    variants = [
         [f"{entry['title']}: {entry['what']}", *cells(summary, entry["scores"])]
         for entry in summary["methods"]
     ]
-    full = [[titles[arm], *cells(summary, scores)] for arm, scores in summary["full"].items()]
+    full = [[titles[variant], *cells(summary, scores)] for variant, scores in summary["full"].items()]
     slides = [
         [f"slides, VGG-16, {entry['evaluated_on']}", f"{entry['classifier']:.3f}", f"{entry['combined']:.3f}"]
         for entry in summary["slides"]
@@ -128,11 +130,11 @@ def enhance_block(folder: Path, docs: Path, *, pictures: bool = True) -> Block:
     parts = [
         _command(summary),
         "\n".join(f"- {sentence}" for sentence in findings(summary)),
-        _facts(summary, f"test images{_draws(summary['draws'])}"),
-        _table(columns, arms),
-        f"What the enhanced images gain{_draws(summary['draws'])}, over:",
+        _facts(summary, f"test set{_repeats(summary['draws'])}"),
+        _table(columns, variants),
+        f"What the enhanced images gain{_repeats(summary['draws'])}, over:",
         _table(columns, gain_rows(summary)),
-        "On training and test images together, which the slides call full; no measure of new images:",
+        "On training and test images together, which the slides call full (not a measure of new images):",
         _table(columns, full),
         *([_table(["accuracy on", "classifier", "combined"], slides)] if slides else []),
     ]
@@ -145,9 +147,9 @@ def enhance_block(folder: Path, docs: Path, *, pictures: bool = True) -> Block:
 
 
 def figures_shown(images: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """Return which figures of which images a document shows: the slides' four comparisons, Grad-CAM in both kinds.
+    """Return the figures and images of a document: the slides' four comparisons, Grad-CAM in both kinds.
 
-    The first image of each, where it can be: one that became right, and whose Grad-CAM maps are not empty.
+    Each shows the first image; images with empty Grad-CAM maps come last.
     """
     ordered = sorted(images, key=lambda image: image["blank"])
     members = {
@@ -165,10 +167,10 @@ def explain_block(folder: Path, docs: Path) -> Block:
     found = json.loads((folder / "explain.json").read_text(encoding="utf-8"))
     attention = found["attention"]
     if attention is None or not found["images"][0]["feature_maps"]:
-        sys.exit(f"{folder} compares no two models: make it with --against and --feature-maps")
+        sys.exit(f"{folder} compares no two models: make it with --compare-with and --feature-maps")
     name = folder.resolve().name
     with tempfile.TemporaryDirectory() as temporary:
-        photograph(folder / "explain.html", Path(temporary) / "page.png")
+        take_screenshot(folder / "explain.html", Path(temporary) / "page.png")
         shrink(Path(temporary) / "page.png", docs / PICTURES / f"{name}-page.png")
     images = sorted(
         (image for image in found["images"] if not any(view["blank"] for view in image["views"])),
@@ -206,33 +208,33 @@ def _likeness(image: dict[str, Any]) -> str:
 
 
 def put(page: Path, name: str, content: str) -> None:
-    """Replace what stands in the page's block of that name."""
+    """Replace the content of the page's block of that name."""
     text = page.read_text(encoding="utf-8")
     pattern = re.compile(rf"(<!-- begin {re.escape(name)} -->\n).*?(<!-- end {re.escape(name)} -->)", re.S)
     if not pattern.search(text):
         sys.exit(
-            f"{page} has no block for {name}: write <!-- begin {name} --> and <!-- end {name} --> into it"
+            f"{page} has no block for {name}: add the lines <!-- begin {name} --> and <!-- end {name} -->"
         )
     page.write_text(pattern.sub(lambda m: f"{m[1]}{content}\n{m[2]}", text), encoding="utf-8")
 
 
 def shrink(source: Path, target: Path) -> None:
-    """Write a picture that is below the limit: with all its colours if it can be, else with fewer, else smaller."""
+    """Write a picture below the size limit: with all its colors if possible, else with fewer, else smaller."""
     target.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.open(source).convert("RGB")
     picture.thumbnail((WIDEST, 10 * WIDEST))
-    for colours, share in ((None, 1), (256, 1), (256, 0.8), (128, 0.65), (64, 0.5)):
+    for colors, share in ((None, 1), (256, 1), (256, 0.8), (128, 0.65), (64, 0.5)):
         smaller = picture.resize((round(picture.width * share), round(picture.height * share)))
-        if colours is not None:
-            # Median cut, the default, gives colours of small areas away: those of a legend, for one.
-            smaller = smaller.quantize(colours, method=Image.Quantize.MAXCOVERAGE)
+        if colors is not None:
+            # Median cut, the default, drops the colors of small areas, such as those of a legend.
+            smaller = smaller.quantize(colors, method=Image.Quantize.MAXCOVERAGE)
         smaller.save(target, format="PNG", optimize=True)
         if target.stat().st_size < MOST_BYTES:
             return
-    sys.exit(f"{source} does not get smaller than {MOST_BYTES:,} bytes")
+    sys.exit(f"{source} cannot be made smaller than {MOST_BYTES:,} bytes")
 
 
-def photograph(page_path: Path, target: Path) -> None:
+def take_screenshot(page_path: Path, target: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -252,7 +254,7 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 
 def _command(summary: dict[str, Any]) -> str:
-    """Return the command that made a study, with names for paths."""
+    """Return the command that made a study, with paths shortened to names."""
     words = [Path(word).name if word.startswith("/") else word for word in summary["command"].split()]
     out = words.index("--out") + 1
     words[out] = f"out/{Path(words[out]).name}"
@@ -260,7 +262,7 @@ def _command(summary: dict[str, Any]) -> str:
 
 
 def _picture(name: str, words: str, more: str = "") -> str:
-    """Return a picture with words for who cannot see it, and all there is to say below it."""
+    """Return a picture with alternative text, and its caption below."""
     return f"![{words}]({PICTURES}/{name}.png)\n\n*{words}{more}*"
 
 
@@ -268,8 +270,8 @@ def _facts(summary: dict[str, Any], what: str) -> str:
     return f"{summary['dataset']}, {summary['network']}; {what}:"
 
 
-def _draws(count: int) -> str:
-    return ", one draw" if count == 1 else f", mean ± half the 95 % interval of {count} draws"
+def _repeats(count: int) -> str:
+    return ", one repeat" if count == 1 else f", mean ± half the 95 % interval of {count} repeats"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,33 +1,76 @@
 """What the documents say is so."""
 
+import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from counterpoise.methods import all_methods
+from counterpoise.balance.catalog import SLOT_CATALOGS
+from counterpoise.methods import METHODS, Component
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("record", all_methods().values(), ids=lambda r: r.name)
-def test_the_page_of_methods_has_a_section_for_every_record(record):
+@pytest.fixture(scope="module")
+def generator():
+    """The module tools/make_methods_page.py."""
+    spec = importlib.util.spec_from_file_location(
+        "make_methods_page", ROOT / "tools" / "make_methods_page.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def test_the_page_of_methods_is_what_the_catalogs_and_docstrings_give(generator):
+    found = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert found == generator.page(), "run: python tools/make_methods_page.py"
+
+
+@pytest.mark.parametrize("record", METHODS, ids=lambda r: r.name)
+def test_the_page_has_a_section_for_every_method_with_source_and_advice(record):
     page = (ROOT / "docs" / "methods.md").read_text()
-    assert f"\n## `{record.name}`: {record.title}\n" in page
-    assert record.paper in page
+    section = page.split(f"\n## `{record.name}`: {record.title}\n")[1].split("\n## ")[0]
+    assert f"Source: {record.paper}." in section
+    assert re.search(r"^Helps: \w", section, flags=re.MULTILINE)
+    assert re.search(r"^Hurts: \w", section, flags=re.MULTILINE)
+    for slot, component in record.components.items():
+        assert f"\n| {slot} | [`{component.name}`](#{component.name}) | " in section
+        assert all(f"`{option}=" in section for option in component.options)
 
 
-@pytest.mark.parametrize("name", all_methods())
-def test_each_section_says_when_the_method_helps_and_when_it_hurts(name):
+def test_the_page_of_methods_describes_no_method_that_does_not_exist():
     page = (ROOT / "docs" / "methods.md").read_text()
-    section = page.split(f"\n## `{name}`: ")[1].split("\n## ")[0]
-    assert "Helps: " in section
-    assert "Hurts: " in section
+    assert re.findall(r"^## `([^`]+)`", page, flags=re.MULTILINE) == list(METHODS.names)
 
 
-def test_the_page_of_methods_describes_no_method_that_is_not_there():
-    page = (ROOT / "docs" / "methods.md").read_text()
-    assert set(re.findall(r"^## `([^`]+)`", page, flags=re.MULTILINE)) == set(all_methods())
+@pytest.mark.parametrize(
+    ("folder", "name"), [(f, entry.name) for f, c in SLOT_CATALOGS.items() for entry in c]
+)
+def test_every_component_states_when_it_helps_and_hurts_and_explains_its_options(generator, folder, name):
+    component = Component(folder, name)
+    notes = generator.Notes(component.load())
+    assert len(notes.helps) > 10
+    assert len(notes.hurts) > 10
+    explained = {option for option, (_, meaning) in generator.parameters(component.load()) if meaning}
+    assert set(component.defaults()) <= explained
+
+
+def test_markup_of_docstrings_becomes_markdown(generator):
+    text = "See :class:`~counterpoise.balance.samplers.ROS`\nand ``a_b``::"
+    assert generator.markdown(text) == "See `ROS` and `a_b`:"
+    assert generator.markdown("- one\n  line\n- two") == "- one line\n- two"
+    assert generator.markdown("    x + 1\n    y") == "```\nx + 1\ny\n```"
+
+
+def test_a_reference_to_another_class_is_replaced_by_its_text(generator):
+    meanings = dict(generator.parameters(SLOT_CATALOGS["samplers"]["rus"].load()))
+    assert meanings["desired_ratio"][1].startswith("rho_d >= 1")
+    assert meanings["sampling_strategy"][1].endswith('`"auto"` is `"not minority"`.')
 
 
 def test_the_python_example_of_the_readme_runs(capsys):

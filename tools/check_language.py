@@ -24,7 +24,8 @@ GLOSSARY = {
     "from scratch": r"from nothing",
     "callback, event, progress": r"hears?|heard of|tellers?|listens? to|the news",
     "component": r"pieces? of a method|a method's pieces?|\bpieces?\b",
-    "repeat": r"(each|every|per|one|this|a|the same|\d|two|three|five|of|over|draw by) draws?(?! (a|an|the|its|from|of) )\b",
+    "repeat": r"(each|every|per|one|this|a|the same|\d|two|three|five|of|over|draw by) draws?"
+    r"(?! (a|an|the|its|from|of) )\b",
     "variant": r"arms?",
     "resampled set": r"grown sets?",
     "unexpected files": r"strangers?",
@@ -39,7 +40,9 @@ GLOSSARY = {
     "American spelling": r"\w*(neighbour|behaviour|favour|centre\b|licence|analyse)\w*"
     r"|\w*(normal|initial|optim|minim|maxim|regular|recogn|summar|general|visual|real|organ|serial|penal|standard)is(e|ed|es|er|ers|ing|ation)\b",
 }
-PATTERNS = [(better, re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE)) for better, pattern in GLOSSARY.items()]
+PATTERNS = [
+    (better, re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE)) for better, pattern in GLOSSARY.items()
+]
 # Written by other projects, or stored in results under this name.
 EXCEPTIONS = re.compile(r"normalised-head|NormalisedHead|synchronis|plain-training")
 
@@ -69,7 +72,7 @@ def main(arguments: list[str]) -> int:
     files = [p for root in roots for p in ([root] if root.is_file() else sorted(root.rglob("*")))]
     found = 0
     for path in files:
-        if path.suffix in ENDINGS and path != Path(__file__).resolve():
+        if path.suffix in ENDINGS and path.resolve() != Path(__file__).resolve():
             for number, words, better in findings(path):
                 print(f"{path}:{number}: {words!r}; write: {better}")
                 found += 1

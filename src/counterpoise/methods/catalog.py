@@ -34,6 +34,8 @@ METHODS = Catalog(
             "Baseline first; cross entropy with class weights in the last fifth of the epochs.",
             "Cao et al. 2019, Algorithm 1 (DRW)",
             loss=Component("losses", "weighted-cross-entropy", {"normalize": "mean", "defer_epochs": 0.8}),
+            helps="the embedding is learned from all images equally; the rare classes count more afterwards.",
+            hurts="with few epochs, which leave little time for the weights.",
         ),
         Method(
             "focal",
@@ -242,6 +244,8 @@ METHODS = Catalog(
             head_loss=Component("losses", "balanced-softmax"),
             # A few epochs are enough only if the rate rises and falls within them.
             schedule="one-cycle",
+            helps="most where rare classes have few images.",
+            hurts="an epoch is as long as with `ros`; some images change their meaning in a mirror (flip=none).",
         ),
     ],
     entry_point="counterpoise.methods",

@@ -46,7 +46,7 @@ class Method:
     The network is trained under `loss`. With a `head` (or `features`, which bring a new head) two more stages follow
     (thesis, section 4.2): the training set is embedded, and oversampled by `features`; the head is replaced or trained
     on these embeddings. `spec` is the name together with the options that were changed, as typed; empty for a plain
-    record.
+    record. `helps` and `hurts` say when to use the method, where that differs from the advice of its component.
     """
 
     name: str
@@ -67,6 +67,8 @@ class Method:
     head_layer: str = "linear"
     schedule: str = "constant"  # course of the learning rate, unless the user sets one
     spec: str = ""
+    helps: str = ""
+    hurts: str = ""
 
     def __post_init__(self) -> None:
         if self.features is not None and self.head is None:

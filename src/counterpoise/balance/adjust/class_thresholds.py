@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 class ClassThresholds(Adjustment):
     """Decide for argmax_c p_c / t_c, with thresholds t that maximize a score on the validation images.
 
-    The adjusted logits are log p_c - log t_c; their softmax is the distribution that the network would give if class c
-    were 1 / t_c times as frequent, up to a factor. With two classes and thresholds (1 - t, t), class 1 is decided for
-    when its probability exceeds t.
-
-    The search moves one threshold after the other to its exact best value until nothing improves; it may end in a local
-    optimum, but never below the score without thresholds. With a handful of validation images of a rare class, its
-    threshold overfits them: the validation score is then optimistic.
-
     Parameters
     ----------
     score : {"gmean", "f1", "recall", "precision", "specificity", "accuracy", "youden"}, optional
@@ -49,8 +41,18 @@ class ClassThresholds(Adjustment):
         -log t_c, up to a constant. A class without validation images keeps the (geometric) mean threshold.
     costs_ : ndarray of float64, shape (C, C), or None
         The costs, if any.
-    num_classes_ : int
-        Width of the logits.
+
+    Notes
+    -----
+    The adjusted logits are ``log p_c - log t_c``; their softmax is the distribution that the network would give if
+    class c were 1 / t_c times as frequent, up to a factor. With two classes and thresholds (1 - t, t), class 1 is
+    decided for when its probability exceeds t. The search starts without thresholds and from those of logit adjustment,
+    and moves one threshold after the other to its exact best value until nothing improves. It may end in a local
+    optimum, but never below the score without thresholds. A class without validation images keeps the mean threshold.
+
+    Helps: any trained network, any score.
+
+    Hurts: with a handful of validation images of a rare class, its threshold overfits them.
 
     Examples
     --------

@@ -25,14 +25,6 @@ LEAST_SHARE = 1e-300
 class ExpectedCost(Adjustment):
     """Decide for argmin_k sum_c p_c cost[c, k] (Elkan 2001, Eq. 1); nothing is learned.
 
-    It is right for calibrated probabilities under the class shares of its use. A network trained on rare classes seldom
-    gives such; `ClassThresholds` with the same costs does not need them.
-
-    The adjusted logits are logarithms of the expected savings sum_c p_c (max_j cost[c, j] - cost[c, k]): of decision k
-    against the most expensive decision for each class. The highest saving is the lowest cost. Their softmax is each
-    decision's share of the savings: for costs of 0 and 1 p itself, for a cost w_c of any mistake on class c the
-    distribution p_c w_c / sum_k p_k w_k, for other costs only a ranking.
-
     Parameters
     ----------
     costs : path or array-like of float, shape (C, C)
@@ -43,8 +35,17 @@ class ExpectedCost(Adjustment):
     Attributes
     ----------
     costs_ : ndarray of float64, shape (C, C)
-    num_classes_ : int
-        Width of the logits.
+
+    Notes
+    -----
+    The adjusted logits are logarithms of the expected savings ``sum_c p_c (max_j cost[c, j] - cost[c, k])``: of
+    decision k against the most expensive decision for each class. The highest saving is the lowest cost. Their softmax
+    is each decision's share of the savings: for costs of 0 and 1 p itself, for a cost w_c of any mistake on class c the
+    distribution p_c w_c / sum_k p_k w_k, for other costs only a ranking.
+
+    Helps: calibrated probabilities under the class shares of its use; no image is needed.
+
+    Hurts: a network trained on rare classes is seldom calibrated; `ClassThresholds` with the same costs asks for less.
 
     Examples
     --------

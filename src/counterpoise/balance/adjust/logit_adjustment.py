@@ -20,9 +20,6 @@ TAUS = np.arange(0.0, 2.25, 0.25)
 class LogitAdjustment(Adjustment):
     """logits - tau * log p_c, with p_c the class's share of the training set (Menon et al. 2021, Eq. 9).
 
-    With tau = 1 the decision maximizes the mean recall, if the softmax of the logits gives the true probabilities under
-    the training shares.
-
     Parameters
     ----------
     tau : float or "validation", default=1.0
@@ -35,8 +32,15 @@ class LogitAdjustment(Adjustment):
         Added to the logits. 0 for a class without training images, which the formula would always predict.
     tau_ : float
         The tau that is used.
-    num_classes_ : int
-        Width of the logits.
+
+    Notes
+    -----
+    ``z_c - tau * log p_c``. With tau = 1 the decision maximizes the mean recall, if the softmax of the logits gives the
+    true probabilities under the training shares.
+
+    Helps: any trained network, without training.
+
+    Hurts: where training never learned a rare class, there is little to adjust.
 
     Examples
     --------

@@ -25,9 +25,6 @@ PLAIN_THRESHOLD = 0.5
 class SigmoidScores(Adjustment):
     """log sigmoid(z_c) - log t_c, for a network with one binary decision per class (lecture, "Sigmoid").
 
-    Such a network is trained with binary cross entropy, one class against all others, and its sigmoids do not sum to 1.
-    The decision is argmax_c sigmoid(z_c) / t_c; the softmax of the adjusted logits is these quotients, scaled to sum 1.
-
     Parameters
     ----------
     thresholds : str, default="none"
@@ -39,8 +36,15 @@ class SigmoidScores(Adjustment):
     ----------
     offset_ : ndarray of float64, shape (C,)
         -log t_c; for a score, up to a constant.
-    num_classes_ : int
-        Width of the logits.
+
+    Notes
+    -----
+    The decision is ``argmax_c sigmoid(z_c) / t_c``; the softmax of the adjusted logits is these quotients, scaled to
+    sum 1. Such a network is trained with binary cross entropy, and its sigmoids do not sum to 1.
+
+    Helps: outputs of a one-vs-rest network keep their meaning, and each class can have a threshold.
+
+    Hurts: thresholds tuned on a handful of validation images of a class overfit them.
 
     Examples
     --------

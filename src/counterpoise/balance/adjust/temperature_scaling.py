@@ -22,16 +22,20 @@ LOWEST, HIGHEST = 0.01, 100.0
 class TemperatureScaling(Adjustment):
     """logits / T, with the temperature T that maximizes the likelihood of the validation labels (Guo et al. 2017, 4.2).
 
-    It calibrates probabilities and changes no decision: T is the same for all classes, and rows are shifted so that
-    their largest value is exactly 0, which does not change the softmax and survives rounding.
-
     Attributes
     ----------
     temperature_ : float
         T, in [0.01, 100]; above 1 for an overconfident network. The mean negative log-likelihood is convex in 1/T, so
         this is its only minimum.
-    num_classes_ : int
-        Width of the logits.
+
+    Notes
+    -----
+    T is the same for all classes. Rows are shifted so that their largest value is exactly 0, which does not change the
+    softmax and survives rounding.
+
+    Helps: calibrated probabilities with the same decisions.
+
+    Hurts: it corrects no decision, and one temperature cannot calibrate rare and common classes separately.
 
     Examples
     --------

@@ -55,10 +55,6 @@ def max_neighbors(n: int, *, n_max: int, n_min: int, nu_max: int = 20, nu_min: i
 class ADOS(FeatureOversampler):
     """Adaptive dynamic oversampling: samples between a point and a weighted mean of its nearest neighbors.
 
-    The number of neighbors depends on the class's size and on its density around the point, and synthetic samples are
-    neighbors of later ones. The result is exactly that of the thesis's Algorithms 3 to 5 (the options settle what the
-    text leaves open), without their matrix of all distances at every step.
-
     Parameters
     ----------
     sampling_strategy, desired_ratio, n_jobs
@@ -102,10 +98,19 @@ class ADOS(FeatureOversampler):
         If ``k_min <= nu_min <= nu_max`` does not hold, ``desired_ratio`` comes with a strategy that fixes the counts
         itself, or a callable's weights cannot be used.
 
-    References
-    ----------
-    ADOS thesis, section 4.2.3 (Algorithms 3 to 5, Eq. 4.2 to 4.7), 4.2.4 (sample weights), 8.2 (other weights, border).
-    H. Han et al., "Borderline-SMOTE", ICIC 2005.
+    Notes
+    -----
+    The number of neighbors follows the local density: ``k = ceil(k_max - (k_max - k_min)(d_x - d_min)/(d_max -
+    d_min))`` with ``k_max = floor(nu_max (n_c / n_max)^b)``, see `max_neighbors`, and d_x the distance to the nearest
+    point. A synthetic sample lies between its seed and the mean of its k nearest neighbors weighted by ``exp(-d_j /
+    d_k)``; it joins the class at once and is a neighbor of the next. Original points keep the class weight from before,
+    synthetic ones get the weight from after (4.2.4), which favors rare classes. The result is exactly that of the
+    thesis's Algorithms 3 to 5 (the options settle what the text leaves open), without their matrix of all distances at
+    every step. See also 8.2 (other weights, border); H. Han et al., "Borderline-SMOTE", ICIC 2005.
+
+    Helps: recall on rare classes, the highest of all methods in the thesis; it depends on the first stage's loss.
+
+    Hurts: precision on them; less so with ``reweight=none``.
 
     Examples
     --------

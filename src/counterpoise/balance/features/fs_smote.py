@@ -18,11 +18,6 @@ __all__ = ["FSSMOTE"]
 class FSSMOTE(FeatureOversampler):
     """SMOTE in feature space: samples between a point and one of its nearest neighbors in the class.
 
-    The work is done by imbalanced-learn's :class:`~imblearn.over_sampling.SMOTE`. In addition, every class has its own
-    random stream (with an integer seed SMOTE draws the same numbers for every class), a class of at most
-    ``k_neighbors`` points gets fewer neighbors, and a class of one point is copied, both with a warning. Tensors stay
-    tensors on their device, but the work is done on the CPU.
-
     Parameters
     ----------
     sampling_strategy, desired_ratio, random_state, n_jobs
@@ -35,9 +30,17 @@ class FSSMOTE(FeatureOversampler):
     sampling_strategy_, sample_weight_, n_features_in_, feature_names_in_
         See :class:`FeatureOversampler`; all weights are 1.
 
-    References
-    ----------
-    N. V. Chawla et al., "SMOTE: synthetic minority over-sampling technique", JAIR 16, 2002; ADOS thesis, section 3.2.
+    Notes
+    -----
+    ``x + u * (x_neighbor - x)`` with u ~ U[0, 1), by imbalanced-learn's :class:`~imblearn.over_sampling.SMOTE`; N. V.
+    Chawla et al., "SMOTE: synthetic minority over-sampling technique", JAIR 16, 2002. In addition, every class has its
+    own random stream (with an integer seed SMOTE draws the same numbers for every class), a class of at most
+    ``k_neighbors`` points gets fewer neighbors, and a class of one point is copied, both with a warning. Tensors stay
+    tensors on their device, but the work is done on the CPU.
+
+    Helps: a cheap repair of a trained network.
+
+    Hurts: synthetic samples only fill the space between known ones.
 
     Examples
     --------

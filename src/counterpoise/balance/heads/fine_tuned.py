@@ -13,8 +13,6 @@ from counterpoise.exceptions import InputError
 class FineTunedHead(HeadStage):
     """Continue training the head at a lower learning rate.
 
-    This is the second phase of two-phase training (Havaei et al. 2017; Buda et al. 2018, section 2.3).
-
     Parameters
     ----------
     lr_factor : float, default=0.1
@@ -23,10 +21,13 @@ class FineTunedHead(HeadStage):
         Factor of weights and bias before training. It changes no decision, but lets a head that is certain of all its
         training images learn from them again.
 
-    Examples
-    --------
-    >>> FineTunedHead().lr_factor
-    0.1
+    Notes
+    -----
+    The second phase of two-phase training: the resampled network's head continues on the embeddings of all images.
+
+    Helps: the head learns the true class shares again, so precision on rare classes is high.
+
+    Hurts: the same shares pull predictions back to the large classes.
     """
 
     def __init__(self, *, lr_factor: float = 0.1, shrink: float = 1.0) -> None:

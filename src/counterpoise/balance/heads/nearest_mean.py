@@ -13,8 +13,14 @@ from counterpoise.balance.heads.base import HeadStage, linear_layer
 class NearestMeanHead(HeadStage):
     """Nearest class mean of the embeddings (NCM; Kang et al. 2020, section 4.2).
 
-    With m_c the mean of class c the logit is -||z - m_c||^2 up to a term that all classes share, which makes a linear
-    head: weight 2 m_c, bias -||m_c||^2. A class without images is never predicted.
+    Notes
+    -----
+    With m_c the mean embedding of class c the logit is ``2 m_c . z - ||m_c||^2``, which is ``-||z - m_c||^2`` up to a
+    term that all classes share: a linear head. A class without images is never predicted.
+
+    Helps: a class needs only a few images for its mean.
+
+    Hurts: classes of several clusters. Probabilities are overconfident, since squared distances are large numbers.
 
     Examples
     --------

@@ -14,12 +14,18 @@ from counterpoise.exceptions import InputError
 class NormalisedHead(HeadStage):
     """Weights w_c / ||w_c||^tau of class c, and no bias (tau-norm; Kang et al. 2020, Eq. 4).
 
-    Training on many images makes a class's weight vector long, which favors the class; the division takes that back.
-
     Parameters
     ----------
     tau : float, default=1.0
         0 keeps the lengths (and still drops the bias), 1 makes all of them 1.
+
+    Notes
+    -----
+    Training on many images makes a class's weight vector long, which favors the class; the division takes that back.
+
+    Helps: it needs no training and no validation images.
+
+    Hurts: vectors become long with the number of images only in longer training than a few epochs.
 
     Examples
     --------

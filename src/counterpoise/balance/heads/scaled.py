@@ -11,7 +11,13 @@ from counterpoise.balance.heads.base import HeadStage, linear_layer
 class ScaledHead(HeadStage):
     """One learned factor f_c for the logits of each class c (LWS, learnable weight scaling; Kang et al. 2020, Eq. 5).
 
-    Only the C factors are trained; afterwards they are multiplied into the head's weights and bias.
+    Notes
+    -----
+    ``f_c (w_c . z + b_c)``: only the C factors are trained, then multiplied into the head's weights and bias.
+
+    Helps: C numbers cannot overfit.
+
+    Hurts: it cannot rotate a class vector, only stretch it.
 
     Examples
     --------

@@ -16,8 +16,6 @@ from counterpoise.exceptions import InputError
 class BalancedSoftmax(ClassificationLoss):
     """Cross entropy of logits + tau * log n_c (Ren et al. 2020, Eq. 4; Menon et al. 2021, Eq. 10).
 
-    Only training uses the raised logits: at test time the plain ones are those of a balanced dataset.
-
     Parameters
     ----------
     class_counts : array-like of int, shape (C,)
@@ -26,6 +24,14 @@ class BalancedSoftmax(ClassificationLoss):
         Weight of the counts, at least 0; 0 is plain cross entropy.
     reduction : {"mean", "sum", "none"}, default="mean"
         See :class:`ClassificationLoss`.
+
+    Notes
+    -----
+    ``-log softmax(z + tau * log n)_y``. Only training raises the logits; the plain ones suit balanced test images.
+
+    Helps: a good first choice for balanced test images; it costs nothing and has nothing to tune.
+
+    Hurts: where the test images have the class shares of the training images and only accuracy matters.
 
     Examples
     --------

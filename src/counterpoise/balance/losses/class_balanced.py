@@ -19,8 +19,6 @@ class ClassBalancedLoss(ReweightedLoss):
 
     Parameters
     ----------
-    class_counts : array-like of int, shape (C,)
-        Training samples of each class.
     beta : float in [0, 1), default=0.9999
         See :func:`effective_number_weights`. The paper tries 0.9, 0.99, 0.999 and 0.9999. For classes much smaller than
         1 / (1 - beta) the weights are the inverse shares.
@@ -35,6 +33,15 @@ class ClassBalancedLoss(ReweightedLoss):
     ----------
     weight : Tensor of float64, shape (C,)
         Weights of the current epoch; their mean over the classes with samples is 1.
+
+    Notes
+    -----
+    ``w_c = 1 / E_c``, scaled to mean 1, with the effective number of images ``E_c = (1 - beta^n_c) / (1 - beta)``: new
+    images overlap with old ones, so beyond about 1 / (1 - beta) of them, more hardly count.
+
+    Helps: milder than the inverse class shares where large classes are very large.
+
+    Hurts: classes of a few hundred images are weighted by the inverse shares, unless beta is chosen to suit.
 
     Examples
     --------

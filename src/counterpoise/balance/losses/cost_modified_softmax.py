@@ -12,22 +12,22 @@ from counterpoise.balance.losses.cost_loss import CostLoss
 class CostModifiedSoftmax(CostLoss):
     """Cross entropy of a softmax whose terms are multiplied by costs (Khan et al. 2018, cost-sensitive CE loss).
 
-    -log(xi[y, y] exp(z_y) / sum_k xi[y, k] exp(z_k)): for the loss that it has without costs, the target's logit must
-    exceed that of class k by log(xi[y, k] / xi[y, y]) more. At test time the plain logits decide.
-
-    The paper's xi is positive everywhere and learned; here it is fixed: `costs`, where zeros on the diagonal become the
-    cost of the cheapest mistake. Costs of 0 and 1 therefore give plain cross entropy, and multiplying all costs by a
-    number changes nothing. A mistake that costs nothing has no share in the softmax.
-
     Parameters
     ----------
     costs, class_counts, class_names, reduction
         See :class:`CostLoss`.
 
-    Attributes
-    ----------
-    log_costs : Tensor of float64, shape (C, C)
-        log xi.
+    Notes
+    -----
+    ``-log(xi[y, y] exp(z_y) / sum_k xi[y, k] exp(z_k))``: the target's logit must exceed that of class k by a margin of
+    log(xi[y, k] / xi[y, y]). At test time the plain logits decide. The paper's xi is positive everywhere and learned;
+    here it is fixed: `costs`, where zeros on the diagonal become the cost of the cheapest mistake. Costs of 0 and 1
+    therefore give plain cross entropy, and multiplying all costs by a number changes nothing. A mistake that costs
+    nothing has no share in the softmax.
+
+    Helps: where mistakes have prices; unlike the expected cost, its gradient does not vanish on certain mistakes.
+
+    Hurts: costs from the class counts raise the weight of rare classes very little.
 
     Examples
     --------
@@ -39,7 +39,7 @@ class CostModifiedSoftmax(CostLoss):
 
     @property
     def log_costs(self) -> Tensor:
-        """Logarithms of the costs."""
+        """Logarithms of xi, float64 of shape (C, C)."""
         return self._table
 
     def _transformed(self, costs: np.ndarray) -> np.ndarray:

@@ -10,17 +10,19 @@ from counterpoise.balance.losses.cost_loss import CostLoss
 class ExpectedCostLoss(CostLoss):
     """sum_k p_k cost[y, k]: the expected cost of a decision drawn from the softmax p (thesis, section 3.2.2).
 
-    It is bounded, so that single wrong labels do little harm. But where the softmax is certain of a wrong class the
-    gradient vanishes, and training starts more slowly than with cross entropy.
-
     Parameters
     ----------
     costs, class_counts, class_names, reduction
         See :class:`CostLoss`.
 
-    Attributes
-    ----------
-    costs : Tensor of float64, shape (C, C)
+    Notes
+    -----
+    ``sum_k p_k cost[y, k]``. The loss is bounded, so single wrong labels do little harm.
+
+    Helps: where mistakes have prices.
+
+    Hurts: where the softmax is certain of a wrong class the gradient vanishes. Training starts more slowly than with
+    cross entropy, and a rare class can stay unlearned.
 
     Examples
     --------
@@ -32,7 +34,7 @@ class ExpectedCostLoss(CostLoss):
 
     @property
     def costs(self) -> Tensor:
-        """The cost matrix."""
+        """The cost matrix, float64 of shape (C, C)."""
         return self._table
 
     def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -16,8 +16,6 @@ from counterpoise.exceptions import InputError
 class FocalLoss(ClassificationLoss):
     """-alpha_t (1 - p_t)^gamma log p_t, p_t the probability of the target (thesis, Eq. 3.2; Lin et al. 2017, Eq. 5).
 
-    It has no label smoothing: (1 - p_t)^gamma measures the distance from a single target.
-
     Parameters
     ----------
     gamma : float, default=2.0
@@ -28,6 +26,16 @@ class FocalLoss(ClassificationLoss):
         Training samples of each class; for ``alpha="inverse"``.
     reduction : {"mean", "sum", "none"}, default="mean"
         See :class:`ClassificationLoss`.
+
+    Notes
+    -----
+    ``-alpha_t (1 - p_t)^gamma log p_t`` with p_t the softmax of the target's class: the better an image is classified,
+    the less it counts. There is no label smoothing, since (1 - p_t)^gamma measures the distance from a single target.
+
+    Helps: where most images are easy.
+
+    Hurts: it does not distinguish hard from mislabeled images. Without alpha it does little for rare classes, since
+    images of large classes are hard, too.
 
     Examples
     --------

@@ -20,15 +20,8 @@ _LEAST_SUM = 1e-12
 class LDAMLoss(ReweightedLoss):
     """Cross entropy with a margin for each class, larger for rare ones (Cao et al. 2019, Eq. 12-13).
 
-    The target's logit is lowered by ``scale * margin_c`` with ``margin_c = max_margin * (n_min / n_c)^(1/4)``. On
-    logits ``scale * cos(theta)`` of a cosine head this is the paper's loss; on other logits `scale` only sets the size
-    of the margin. ``reduction="mean"`` divides by the sum of the class weights of the batch, as the paper's Algorithm
-    1, line 11.
-
     Parameters
     ----------
-    class_counts : array-like of int, shape (C,)
-        Training samples of each class.
     max_margin : float, default=0.5
         Margin of the smallest class, in units of the cosine; 0 is plain cross entropy.
     scale : float, default=30.0
@@ -47,6 +40,18 @@ class LDAMLoss(ReweightedLoss):
         In units of the cosine; 0 for a class without samples.
     weight : Tensor of float64, shape (C,)
         Weights of the current epoch; their mean over the classes with samples is 1.
+
+    Notes
+    -----
+    The target's logit is lowered by ``scale * margin_c`` with ``margin_c = max_margin * (n_min / n_c)^(1/4)``. On
+    logits ``scale * cos(theta_c)`` of a cosine head, theta_c the angle between embedding and class vector, this is the
+    paper's loss; on other logits `scale` only sets the size of the margin. With `defer_epochs`, effective-number class
+    weights follow. ``reduction="mean"`` divides by the sum of the batch's class weights (the paper's Algorithm 1, line
+    11).
+
+    Helps: long training on long tails; made for 200 epochs.
+
+    Hurts: angles at scale 30 learn slowly at first, so with few epochs it falls behind.
 
     Examples
     --------

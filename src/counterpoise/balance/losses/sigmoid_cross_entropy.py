@@ -17,8 +17,6 @@ from counterpoise.exceptions import InputError
 class SigmoidCrossEntropy(ClassificationLoss):
     """Sum over the classes of the binary cross entropy of sigmoid(z_c) (lecture, "Sigmoid").
 
-    Each output decides for its own class; the sigmoids do not sum to 1.
-
     Parameters
     ----------
     positive_weight : None, "inverse" or array-like of float, shape (C,), default=None
@@ -28,6 +26,16 @@ class SigmoidCrossEntropy(ClassificationLoss):
         Training samples of each class; for ``positive_weight="inverse"``.
     reduction : {"mean", "sum", "none"}, default="mean"
         See :class:`ClassificationLoss`; the mean is over samples, not over outputs.
+
+    Notes
+    -----
+    ``sum_c -log s_c``, with s_c = 1 / (1 + exp(-z_c)) for the target and 1 minus that for all other classes. Each
+    output decides for its own class; the sigmoids do not sum to 1. A one-vs-rest head has a bias of -log(C - 1) at the
+    start, so each output starts at 1/C (Lin et al. 2017, section 3.3); ``head_layer=linear`` starts near 1/2.
+
+    Helps: outputs with a meaning of their own, and a threshold for each class.
+
+    Hurts: every class has all others against it, so a rare class is even rarer than under a softmax.
 
     Examples
     --------

@@ -55,23 +55,6 @@ def nearest_in_class(points: Tensor, k: int) -> Tensor:
 class DOS(DeferredObjective):
     """Deep oversampling: an image of a rare class stands for many points among its neighbors' embeddings.
 
-    Every epoch the images of the minority classes are embedded. Each of these images x gets targets v_0..v_k: its own
-    embedding f(x) and those of its k nearest neighbors in its class. Random weights w >= 0 of sum 1, new in each step,
-    make an overloaded point ``sum_j w_j v_j``. A step minimizes the sum of
-
-    - the classification loss at the overloaded points, each weighted by ``exp(-||f(x) - sum_j w_j v_j||^2)``, where the
-      weights of an image sum to n_max / n_c: every class counts as n_max images;
-    - the embedding loss ``sum_j w_j ||f(x) - v_j||^2``, the mean over the random points, and over the images of a
-    batch.
-
-    An image of a majority class has no neighbors: it has the classification loss alone, weighted by n_max / n_c.
-
-    The paper minimizes the two parts in turn, the first over the head and the second over the layers below. No
-    parameter is in both, so that a step on their sum is the same. But then the layers below no longer learn to separate
-    classes. With `joint` the classification loss reaches them too, through an image's own share w_0 f(x) of its
-    overloaded points. Training is plain until `defer_epochs`: the paper starts from a trained network, and neighbors
-    among the embeddings of an untrained one are meaningless.
-
     Parameters
     ----------
     k : int, default=5
@@ -90,10 +73,32 @@ class DOS(DeferredObjective):
     InputError
         If an option is out of range, or `defer_epochs` leaves no epoch.
 
-    References
-    ----------
-    S. Ando, C. Y. Huang, "Deep Over-sampling Framework for Classifying Imbalanced Data", ECML PKDD 2017; thesis,
-    section 3.3.2.
+    Notes
+    -----
+    S. Ando, C. Y. Huang, "Deep Over-sampling Framework for Classifying Imbalanced Data", ECML PKDD 2017; thesis, 3.3.2.
+
+    Every epoch the images of the minority classes are embedded. Each of these images x gets targets v_0..v_k: its own
+    embedding f(x) and those of its ``min(k, floor(n_max / n_c) - 1, n_c - 1)`` nearest neighbors in its class.
+    Random weights w >= 0 of sum 1, new in each step, make an overloaded point ``sum_j w_j v_j``. A step minimizes the
+    sum of
+
+    - the classification loss at the overloaded points, each weighted by ``exp(-||f(x) - sum_j w_j v_j||^2)``, where the
+      weights of an image sum to n_max / n_c: every class counts as n_max images;
+    - the embedding loss ``sum_j w_j ||f(x) - v_j||^2``, the mean over the random points and the images of a batch.
+
+    An image of a majority class has no neighbors: it has the classification loss alone, weighted by n_max / n_c.
+
+    The paper minimizes the two parts in turn, the first over the head and the second over the layers below. No
+    parameter is in both, so a step on their sum is the same, but the layers below no longer learn to separate classes.
+    With `joint` the classification loss reaches them too, through an image's own share w_0 f(x) of its overloaded
+    points. The classification loss alone is used until `defer_epochs`: the paper starts from a trained network, and
+    neighbors among the embeddings of an untrained one are meaningless. We had only the thesis's outline; uniform
+    weights on the simplex, and counting an image once in the embedding loss, are our choices.
+
+    Helps: every step gives the head other points from a few images, at the cost of one pass over the rare images.
+
+    Hurts: a class of one image has no neighbors, and is only weighted. Where a class has several clusters far apart,
+    points lie between them.
 
     Examples
     --------
@@ -198,7 +203,7 @@ def closeness(z: Tensor, points: Tensor) -> Tensor:
 
 
 def embedding_loss(z: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
-    """Return ``sum_j w_j ||z - v_j||^2``, the mean over draws and images; an image's distance to itself is 0.
+    """Return ``sum_j w_j ||z - v_j||^2``, the mean over weight vectors and images; an image's distance to itself is 0.
 
     Examples
     --------

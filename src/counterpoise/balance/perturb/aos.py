@@ -19,12 +19,6 @@ _SMALL = 32
 class AOS(Perturbation):
     """Adversarial examples of minority images (AOS; Wojciechowski & Lango, Algorithm 1).
 
-    In every batch each image of a minority class is replaced, with probability p, by
-    ``clip(x + eps * sign(grad_x J(Theta, x, y)), 0, 1)``: the fast gradient sign method (FGSM; Goodfellow et al. 2015)
-    under the current weights. Random oversampling precedes the algorithm; that is the task of the sampler
-    (:class:`~counterpoise.balance.samplers.ROS`). All gradients are taken in one pass, see
-    :func:`~counterpoise.balance.perturb.input_gradient`.
-
     Parameters
     ----------
     class_counts : array-like of int, shape (C,)
@@ -39,6 +33,18 @@ class AOS(Perturbation):
     ----------
     minority : Tensor of bool, shape (C,)
         Whether a class is a minority class.
+
+    Notes
+    -----
+    In every batch each image of a minority class is replaced, with probability p, by ``clip(x + eps * sign(grad_x
+    J(Theta, x, y)), 0, 1)``: the fast gradient sign method (FGSM; Goodfellow et al. 2015) under the current weights.
+    Random oversampling precedes the algorithm; that is the task of the sampler
+    (:class:`~counterpoise.balance.samplers.ROS`). All gradients are computed in one pass.
+
+    Helps: the same few images never look the same twice, so they are not memorized; most where rare classes have a
+    dozen images.
+
+    Hurts: up to a third more time per epoch; on photographs a large eps teaches noise.
 
     Examples
     --------

@@ -18,9 +18,6 @@ _FLIPS = ("auto", "none", "horizontal")
 class RandomAffine(Perturbation):
     """Small random rotations, zooms and shifts, different for each image of a batch.
 
-    Pixels from outside the image repeat its border: black corners would reveal rotated photographs. With ``degrees=0``
-    and ``scale=0`` shifts are by whole pixels, which is cheaper and does not blur.
-
     Parameters
     ----------
     degrees : float in [0, 180], default=10.0
@@ -35,6 +32,15 @@ class RandomAffine(Perturbation):
     p : float in [0, 1], default=1.0
         Probability that an image is rotated, zoomed and shifted; mirroring has its own. Below 1 the network also sees
         unchanged images.
+
+    Notes
+    -----
+    Pixels from outside the image repeat its border: black corners would reveal rotated photographs. With ``degrees=0``
+    and ``scale=0`` shifts are by whole pixels, which is cheaper and does not blur.
+
+    Helps: the few images of a rare class hardly ever look the same twice.
+
+    Hurts: images that change their meaning when mirrored or rotated.
 
     Examples
     --------

@@ -15,19 +15,23 @@ from counterpoise.exceptions import InputError
 class Remix(Mixup):
     """Mixup whose label goes to the minority class where the class sizes differ much (Remix; Chou et al. 2020).
 
-    Images are mixed by lambda as in :class:`Mixup`. The share of y_i in the label is 0 if n_i / n_j >= kappa and
-    lambda < tau, 1 if n_i / n_j <= 1 / kappa and 1 - lambda < tau, and lambda otherwise.
-
     Parameters
     ----------
-    class_counts : array-like of int, shape (C,)
-        Training images of each class.
     alpha, per_image
         See :class:`Mixup`.
     kappa : float, default=3.0
         At least 1: ratio of class counts from which one class is the majority of a pair.
     tau : float in [0, 1], default=0.5
         A majority image with a smaller share of the pixels has no share of the label; 0 is plain mixup.
+
+    Notes
+    -----
+    Images are mixed by lambda as in :class:`Mixup`. The share of y_i in the label is 0 if ``n_i / n_j >= kappa`` and
+    ``lambda < tau``, 1 if ``n_i / n_j <= 1 / kappa`` and ``1 - lambda < tau``, and lambda otherwise.
+
+    Helps: it moves the decision boundary away from rare classes.
+
+    Hurts: as mixup, with few epochs.
 
     Examples
     --------

@@ -15,10 +15,7 @@ from counterpoise.exceptions import InputError
 
 
 class ClassBalancedSampler(ImageSampler):
-    """Class-balanced sampling: each draw takes a random class, then a random image of it.
-
-    Class c is taken with probability n_c^q / sum_k(n_k^q) (Kang et al. 2020, Eq. 1). Class sizes hold in expectation
-    only.
+    """Class-balanced sampling: a random class first, then a random image of it.
 
     Parameters
     ----------
@@ -35,10 +32,8 @@ class ClassBalancedSampler(ImageSampler):
         Number of epochs.
     sampling_strategy : str, dict, list or callable, default="auto"
         ``"auto"`` and ``"all"``: every class takes part. Other names, or a list of classes: only those share their
-        images' number of draws, and the images of the other classes are kept once each. A dict: exact number of draws
+        images' total count, and the images of the other classes are kept once each. A dict: exact count
         from each class named in it.
-    random_state : int, numpy Generator, RandomState or None, default=None
-        Source of randomness.
 
     Attributes
     ----------
@@ -46,6 +41,15 @@ class ClassBalancedSampler(ImageSampler):
         Number of images afterwards of each class that takes part; after `fit` alone, its expectation.
     sample_indices_ : ndarray of int64, shape (n_new,)
         Indices of the images of classes that take no part, then of the draws.
+
+    Notes
+    -----
+    Class c has the probability ``n_c^q / sum_k(n_k^q)`` (Kang et al. 2020, Eq. 1). Class sizes hold in expectation
+    only.
+
+    Helps: as random oversampling, without longer epochs.
+
+    Hurts: the same few images are seen many times and memorized.
 
     Examples
     --------

@@ -22,16 +22,9 @@ from counterpoise.exceptions import InputError, ResamplingWarning
 class PixelSMOTE(ROS):
     """SMOTE on flattened images, for the small classes (the AOS poster's comparison; Chawla et al. 2002).
 
-    Classes grow as far as under :class:`ROS`. A synthetic image lies on the line between an image and one of its
-    nearest neighbors in the class: ``x + u * (x_neighbor - x)`` with u ~ U[0, 1), by imbalanced-learn's
-    :class:`~imblearn.over_sampling.SMOTE`. Classes do not share random numbers. A class of at most `k_neighbors` images
-    gets fewer neighbors, and a single image is copied, both with a warning.
-
-    Indices cannot name synthetic images, so `resample_indices` raises; call `fit_resample`.
-
     Parameters
     ----------
-    desired_ratio, sampling_strategy, random_state
+    desired_ratio, sampling_strategy
         See :class:`ROS`.
     k_neighbors : int, default=5
         Number of nearest neighbors to choose among, at least 1.
@@ -40,6 +33,18 @@ class PixelSMOTE(ROS):
     ----------
     sampling_strategy_ : dict
         Number of images afterwards, for each class that may change.
+
+    Notes
+    -----
+    Classes grow as far as under :class:`ROS`. A synthetic image lies on the line between an image and one of its
+    nearest neighbors in the class: ``x + u * (x_neighbor - x)`` with u ~ U[0, 1), by imbalanced-learn's
+    :class:`~imblearn.over_sampling.SMOTE`. Classes do not share random numbers. A class of at most `k_neighbors` images
+    gets fewer neighbors, and a single image is copied, both with a warning. Indices cannot name synthetic images, so
+    `resample_indices` raises; call `fit_resample`.
+
+    Helps: where images of a class lie on top of each other, as centered digits do.
+
+    Hurts: the mean of two photographs is no photograph, as the poster says; all images must fit in memory.
 
     Examples
     --------

@@ -13,21 +13,25 @@ from counterpoise.exceptions import InputError
 class ROS(RatioSampler):
     """Random oversampling: copies of images of the small classes (thesis, section 3.1.1; Buda et al. 2018).
 
-    Every class grows to at least ceil(n_max / rho_d) images.
-
     Parameters
     ----------
     desired_ratio : float, default=1.0
         rho_d >= 1: largest class size over smallest class size afterwards, at most.
     sampling_strategy : str, float, dict, list or callable, default="auto"
         See :class:`ImageSampler`; ``"auto"`` is ``"not majority"``.
-    random_state : int, numpy Generator, RandomState or None, default=None
-        Source of randomness.
 
     Attributes
     ----------
     sampling_strategy_, sample_indices_
         See :class:`ImageSampler`; all images once, then the copies.
+
+    Notes
+    -----
+    Every class grows to at least ``ceil(n_max / rho_d)`` images; the copies are chosen again in each epoch.
+
+    Helps: as class weights do, with a steadier gradient.
+
+    Hurts: the same few images are seen many times and memorized; an epoch becomes longer.
 
     Examples
     --------

@@ -13,12 +13,9 @@ from counterpoise.exceptions import InputError
 class RUS(RatioSampler):
     """Random undersampling: a random part of the images of large classes (thesis, section 3.1.2; Buda et al. 2018).
 
-    Every class shrinks to at most floor(n_min * rho_d) images. Resampling in each epoch changes which images are left
-    out.
-
     Parameters
     ----------
-    desired_ratio, random_state
+    desired_ratio
         See :class:`ROS`.
     sampling_strategy : str, float, dict, list or callable, default="auto"
         See :class:`ImageSampler`; ``"auto"`` is ``"not minority"``.
@@ -27,6 +24,14 @@ class RUS(RatioSampler):
     ----------
     sampling_strategy_, sample_indices_
         See :class:`ImageSampler`; indices are ascending.
+
+    Notes
+    -----
+    Every class shrinks to at most ``floor(n_min * rho_d)`` images. Resampling in each epoch changes which are left out.
+
+    Helps: very short epochs; a first look.
+
+    Hurts: most images are not used in an epoch, so it needs many epochs.
 
     Examples
     --------

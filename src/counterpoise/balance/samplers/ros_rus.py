@@ -12,13 +12,9 @@ from counterpoise.balance.samplers.base import RatioSampler
 class ROSRUS(RatioSampler):
     """Over- and undersampling: classes meet around the mean class size m.
 
-    Classes of more than m * sqrt(rho_d) images shrink to that (rounded down), classes of fewer than m / sqrt(rho_d)
-    grow to that (rounded up). An epoch therefore holds about as many images as the data (thesis, section 3.1.3, which
-    does not define where the classes meet). Nothing changes where the ratio is rho_d or less already.
-
     Parameters
     ----------
-    desired_ratio, random_state
+    desired_ratio
         See :class:`ROS`.
     sampling_strategy : str, dict, list or callable, default="auto"
         See :class:`ImageSampler`; ``"auto"`` is ``"all"``.
@@ -27,6 +23,17 @@ class ROSRUS(RatioSampler):
     ----------
     sampling_strategy_, sample_indices_
         See :class:`ImageSampler`; the kept images once, ascending, then the copies.
+
+    Notes
+    -----
+    Classes of more than ``m * sqrt(rho_d)`` images shrink to that (rounded down), classes of fewer than ``m /
+    sqrt(rho_d)`` grow to that (rounded up), with m = n / C. An epoch therefore holds about as many images as the data
+    (thesis, section 3.1.3, which does not define where the classes meet). Nothing changes where the ratio is rho_d or
+    less already.
+
+    Helps: it costs no more than a baseline epoch.
+
+    Hurts: the few images of rare classes are repeated and memorized, less than under random oversampling.
 
     Examples
     --------
