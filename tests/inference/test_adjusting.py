@@ -12,9 +12,7 @@ from counterpoise.exceptions import DataError, InputError, RunFolderError, Unkno
 from counterpoise.inference.adjust import adjust_run, plan_adjustment
 from counterpoise.inference.model import predict_probabilities
 from counterpoise.runs.folder import RunFolder
-from counterpoise.training.plan import RunPlan, SplitPlan
-from counterpoise.training.predict import predict_logits
-from counterpoise.training.run import execute_run
+from counterpoise.training import RunPlan, SplitPlan, execute_run, predict_logits
 
 CLASSES = ("cat", "dog", "owl")
 

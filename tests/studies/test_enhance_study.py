@@ -31,11 +31,14 @@ from counterpoise.studies.enhance.reading import read_predictions
 from counterpoise.studies.enhance.study import run_enhance, show_images
 from counterpoise.studies.enhance.summary import summarize
 from counterpoise.studies.enhance.variants import execute_variant
-from counterpoise.training.fit import fit_method
-from counterpoise.training.predict import embed_images, predict_logits
-from counterpoise.training.progress import ProgressCallback
-from counterpoise.training.randomness import seed_for
-from counterpoise.training.run import execute_run
+from counterpoise.training import (
+    ProgressCallback,
+    embed_images,
+    execute_run,
+    fit_method,
+    predict_logits,
+    seed_for,
+)
 
 CPU = torch.device("cpu")
 NEW_HEAD = "bl:head=new-head:head_loss=balanced-softmax"

@@ -18,10 +18,9 @@ from counterpoise.methods import parse_methods
 from counterpoise.networks import create_network, freeze, learned_layers
 from counterpoise.studies.compare.study import run_comparison
 from counterpoise.studies.engine.grid import check_grid, make_grid
-from counterpoise.training import embedding_cache
+from counterpoise.training import embedding_cache, execute_run
 from counterpoise.training.embedding_cache import body_hash, embedded_splits
 from counterpoise.training.initialization import choose_freeze, read_freeze
-from counterpoise.training.run import execute_run
 
 QUICK = {"epochs": 2, "batch_size": 16, "device": "cpu"}
 
@@ -303,7 +302,7 @@ def test_a_damaged_cache_is_said_so(dataset, tmp_path):
     embed(dataset, tmp_path)
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(RunFolderError, match="delete it to make it anew"):
+    with pytest.raises(RunFolderError, match="delete it to recompute it"):
         embed(dataset, tmp_path)
     with pytest.raises(RunFolderError, match=r"cannot write .*choose another `cache`"):
         embed(dataset, path)

@@ -20,7 +20,7 @@ from counterpoise.studies.compare.study import ComparisonResult, run_comparison
 from counterpoise.studies.engine.grid import RunGrid, check_grid
 from counterpoise.studies.engine.run import ThrottledProgress
 from counterpoise.studies.engine.workers import default_jobs
-from counterpoise.training.run import execute_run
+from counterpoise.training import execute_run
 
 if TYPE_CHECKING:
     from counterpoise.datasets import SkippedFile

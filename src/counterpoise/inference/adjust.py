@@ -22,10 +22,7 @@ from counterpoise.exceptions import InputError, UnknownNameError
 from counterpoise.files import atomic_path, content_hash, write_json
 from counterpoise.methods import Component, read_value
 from counterpoise.runs.folder import RunFolder
-from counterpoise.training.device import find_device
-from counterpoise.training.environment import versions
-from counterpoise.training.predict import softmax
-from counterpoise.training.scoring import held_out_logits, write_scores
+from counterpoise.training import find_device, held_out_logits, softmax, versions, write_scores
 
 PLACE = "adjust"
 # What a run keeps that does not depend on the adjustment.

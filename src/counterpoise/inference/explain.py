@@ -25,7 +25,7 @@ from counterpoise.report.kit.pictures import (
     save_figure,
 )
 from counterpoise.runs.folder import RunFolder
-from counterpoise.training.device import find_device
+from counterpoise.training import find_device
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ from counterpoise.explain import GradCAM, create_explainer, feature_maps, find_c
 from counterpoise.inference.explanation import ModelFacts
 from counterpoise.networks import EnhancedNetwork
 from counterpoise.runs.folder import RunFolder
-from counterpoise.training.predict import softmax
+from counterpoise.training import softmax
 
 _FIRST_CONVOLUTIONS = 2
 

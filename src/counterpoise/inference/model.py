@@ -13,8 +13,7 @@ from counterpoise.datasets import (
 )
 from counterpoise.exceptions import InputError
 from counterpoise.runs.folder import RunFolder
-from counterpoise.training.device import find_device
-from counterpoise.training.predict import predict_logits, softmax
+from counterpoise.training import find_device, predict_logits, softmax
 
 
 def predict_probabilities(folder: RunFolder, split: ImageSplit, *, device: str = "auto") -> np.ndarray:

@@ -1,29 +1,80 @@
-"""The one training loop and its stages: representation, embedding, head."""
+"""Training: from a plan to a finished run folder, in stages (representation, embedding, head)."""
 
-from counterpoise.config.train import TrainConfig, make_config
-from counterpoise.training.fit import Fitted, ResampledSet, fit_method
-from counterpoise.training.loop import Stage, train_stage
+from counterpoise.training.batch_loss import LogitLoss
+from counterpoise.training.batches import Batch, Batches, image_batches, memory_format, ordered_batches
+from counterpoise.training.device import cpu_threads, find_device, make_fabric
+from counterpoise.training.embedding_cache import embedded_splits
+from counterpoise.training.environment import cpu_count, hardware, timestamp, versions
+from counterpoise.training.fit import Fitted, fit_method
+from counterpoise.training.frozen import frozen_batches, refuse_pixel_methods
+from counterpoise.training.head_stage import ResampledSet
+from counterpoise.training.loop import Stage, make_optimizer, train_stage
+from counterpoise.training.network_stage import NETWORK_SLOTS
+from counterpoise.training.plan import RunPlan, SplitPlan
 from counterpoise.training.predict import EmbeddedSplit, embed_images, predict_logits, softmax
-from counterpoise.training.preparation import pixel_statistics
-from counterpoise.training.progress import ProgressCallback, Step
+from counterpoise.training.preparation import (
+    check_machine,
+    make_network,
+    pixel_statistics,
+    read_minority,
+    read_split_plan,
+)
+from counterpoise.training.progress import (
+    HistoryEntry,
+    ProgressCallback,
+    RenamedStage,
+    Step,
+    ValidationScores,
+)
 from counterpoise.training.randomness import generator_for, seed_for, torch_seed
+from counterpoise.training.run import execute_run, write_run
+from counterpoise.training.scoring import held_out_logits, write_scores
 
 __all__ = [
+    "NETWORK_SLOTS",
+    "Batch",
+    "Batches",
     "EmbeddedSplit",
     "Fitted",
+    "HistoryEntry",
+    "LogitLoss",
     "ProgressCallback",
+    "RenamedStage",
     "ResampledSet",
+    "RunPlan",
+    "SplitPlan",
     "Stage",
     "Step",
-    "TrainConfig",
+    "ValidationScores",
+    "check_machine",
+    "cpu_count",
+    "cpu_threads",
     "embed_images",
+    "embedded_splits",
+    "execute_run",
+    "find_device",
     "fit_method",
+    "frozen_batches",
     "generator_for",
-    "make_config",
+    "hardware",
+    "held_out_logits",
+    "image_batches",
+    "make_fabric",
+    "make_network",
+    "make_optimizer",
+    "memory_format",
+    "ordered_batches",
     "pixel_statistics",
     "predict_logits",
+    "read_minority",
+    "read_split_plan",
+    "refuse_pixel_methods",
     "seed_for",
     "softmax",
+    "timestamp",
     "torch_seed",
     "train_stage",
+    "versions",
+    "write_run",
+    "write_scores",
 ]

@@ -1,4 +1,4 @@
-"""The scalar that one step of the loop minimises."""
+"""Loss of a training step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from counterpoise.training.randomness import generator_for, seed_for
 
 
 class BatchLoss(Protocol):
-    """Gives the scalar that a step minimises."""
+    """Scalar loss of a batch."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch `epoch`, counted from 0."""
@@ -27,18 +27,18 @@ class BatchLoss(Protocol):
 
 
 class LogitLoss:
-    """The loss of the batch's logits, its images perturbed before.
+    """Loss of a batch's logits, after its images were perturbed.
 
     Parameters
     ----------
     loss : ClassificationLoss
         On the training device.
     perturbations : sequence of Perturbation
-        Applied one after the other.
+        Applied in order.
     seed : int
-        What is random in them follows from it and the epoch.
+        Seeds the perturbations, together with the epoch.
     device : torch.device
-        Where the images are.
+        Device of the images.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class LogitLoss:
         self.generator = torch.Generator(device)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Tell the loss and the perturbations, and seed what they draw."""
+        """Set the epoch of the loss and the perturbations, and seed the perturbations."""
         self.loss.set_epoch(epoch)
         for perturbation in self.perturbations:
             perturbation.set_epoch(epoch)
@@ -76,24 +76,24 @@ class LogitLoss:
 
 
 class ObjectiveLoss:
-    """A method's own objective.
+    """Objective of a method that replaces the loss of the logits.
 
     Parameters
     ----------
     objective : Objective
-        Of the method.
+        The objective.
     loss : ClassificationLoss
-        Handed to it.
+        Passed on to the objective.
     embed : callable
         Returns the embeddings of the training images at the given rows, or of all.
     labels : Tensor of shape (N,), int64
         Their classes, on the training device.
     seed : int
-        What is random in it follows from it and the epoch.
+        Seeds the objective and the augmentation, together with the epoch.
     augment : sequence of Perturbation
-        Applied to the images before.
+        Applied to the images first.
     autocast : callable, optional
-        Returns the context of the chosen precision. Fabric's wrapper has it for `forward` only, and objectives call
+        Returns the context of the chosen precision. Fabric's wrapper applies it to `forward` only, and objectives call
         ``embed`` and ``head``.
     """
 
@@ -118,7 +118,7 @@ class ObjectiveLoss:
         self.generator = torch.Generator(labels.device)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Tell the loss and the objective."""
+        """Set the epoch of the loss and begin that of the objective."""
         self.loss.set_epoch(epoch)
         self.generator.manual_seed(seed_for(self.seed, "perturb", epoch))
         generator = generator_for(self.seed, "objective", epoch)

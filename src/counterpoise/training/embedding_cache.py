@@ -1,4 +1,4 @@
-"""Embeddings of a frozen network, kept on disk."""
+"""Embeddings of a frozen network, cached on disk."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def embedded_splits(
 ) -> ImageDataset:
     """Return the three splits of a run with the embeddings of a network that is frozen whole.
 
-    All images of the data set are embedded once, with every core, and kept on disk; whoever needs the same waits
-    until they are there. A file is named by the content hash of all that it depends on: images, their size,
-    and the network's weights with its normalisation.
+    All images of the data set are embedded once, with all cores, and stored on disk; concurrent users wait for the
+    file. Its name is the content hash of everything it depends on: images, their size, and the network's weights
+    with its normalization.
 
     Parameters
     ----------
     network : Network
-        Frozen whole; its head does not matter.
+        Frozen whole, with any head.
     dataset : ImageDataset
         The loaded data set.
     manifest : SplitManifest
-        How it is split.
+        Its split.
     splits : ImageDataset
         The data set so split.
     cache : Path
-        Folder for the embeddings.
+        Folder of the embeddings.
     device : torch.device
-        Where the network is to be.
+        Device of the network.
     workers : int
         Processes that decode images.
 
@@ -85,7 +85,7 @@ def embedded_splits(
 
 
 def body_hash(network: Network) -> str:
-    """Return 64 hex digits that change with any weight or buffer below the head, or their names."""
+    """Return the SHA-256 of all weights and buffers below the head, with their names."""
     digest = hashlib.sha256(f"{network.name}{sorted(network.options.items())}".encode())
     for name, tensor in sorted(network.state_dict().items()):
         if not name.startswith("classifier."):
@@ -108,4 +108,4 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise RunFolderError(f"cannot read {path} ({error}); delete it to make it anew") from error
+        raise RunFolderError(f"cannot read {path} ({error}); delete it to recompute it") from error

@@ -1,24 +1,45 @@
-"""What a training run tells whoever watches it."""
+"""Progress and history of a training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypedDict
+
+
+class ValidationScores(TypedDict, total=False):
+    """Scores on the validation images after an epoch; the last two are those of a network that copies images."""
+
+    validation_loss: float
+    validation_accuracy: float
+    validation_gmean: float
+    validation_entropy: float
+    validation_error: float
+
+
+class HistoryEntry(ValidationScores):
+    """One epoch of one stage: mean loss, wall time, throughput, and validation scores where there are any."""
+
+    stage: str
+    epoch: int
+    loss: float
+    seconds: float
+    images_per_second: float
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where a stage stands.
+    """Progress of a stage.
 
     Attributes
     ----------
     stage : str
         ``"train"``, ``"representation"`` or ``"head"``.
     done, total : int
-        Samples seen, and to be seen, over all epochs of the stage.
+        Samples processed, and to be processed, over all epochs of the stage.
     epoch, epochs : int
         The current epoch, from 1, and their number.
     loss : float
-        Mean loss over the last steps.
+        Mean loss of the epoch so far.
     """
 
     stage: str
@@ -30,19 +51,19 @@ class Step:
 
 
 class ProgressCallback:
-    """Hears of every few steps; this one ignores them. The command line draws bars instead."""
+    """Progress callback, called every few steps; no-op by default."""
 
     def update(self, step: Step) -> None:
-        """Take note of a step."""
+        """Receive the progress of a stage."""
 
 
-class Named(ProgressCallback):
-    """Passes steps on under another name of the stage.
+class RenamedStage(ProgressCallback):
+    """Forwards progress under another name of the stage.
 
     Parameters
     ----------
     progress : ProgressCallback
-        Hears of them.
+        Receives the forwarded steps.
     name : str
         The name.
     """
@@ -52,5 +73,5 @@ class Named(ProgressCallback):
         self.name = name
 
     def update(self, step: Step) -> None:
-        """Pass a step on."""
+        """Forward a step."""
         self.progress.update(replace(step, stage=self.name))

@@ -1,4 +1,4 @@
-"""From a trained network's logits to the scores that a run folder keeps."""
+"""Scores of a run, from the logits of its network."""
 
 from __future__ import annotations
 
@@ -41,36 +41,35 @@ def write_scores(
 ) -> dict[str, Any]:
     """Write ``metrics.json``, and ``predictions.csv`` and ``mistakes.json`` of the test images.
 
-    Where an adjustment was learned from the validation images, their scores are those of a cross-fit: a winner is
-    chosen by them.
+    Validation scores choose a winner, so an adjustment that was learned from the validation images is scored on them
+    by a cross-fit.
 
     Parameters
     ----------
     folder : RunFolder
-        Where to.
+        Destination.
     splits : ImageDataset
         The data set in its three splits.
     minority : tuple of int
-        The rare classes.
+        The minority classes.
     logits : mapping of str to ndarray
-        The network's own logits of the test and validation images.
+        From `held_out_logits`.
     adjustment : Adjustment or None
-        What is done to them, fitted.
+        Fitted; applied to the logits.
 
     Returns
     -------
     dict
-        What was written to ``metrics.json``.
+        The content of ``metrics.json``.
     """
     metrics: dict[str, Any] = dict.fromkeys(SCORED)
-    for name, own in logits.items():
+    for name, adjusted in logits.items():
         split = splits.splits[name]
-        adjusted = own
         if adjustment is not None and name == "validation":
             counts = splits.train.class_counts(splits.num_classes)
-            adjusted = adjustment.cross_fit(own, split.labels, counts)
+            adjusted = adjustment.cross_fit(adjusted, split.labels, counts)
         elif adjustment is not None:
-            adjusted = adjustment.transform(own)
+            adjusted = adjustment.transform(adjusted)
         probabilities = softmax(adjusted)
         metrics[name] = evaluate(split.labels, probabilities, classes=splits.classes, minority=minority)
         if name == "test":

@@ -12,9 +12,7 @@ from typing import NamedTuple
 from counterpoise.datasets import ImageDataset
 from counterpoise.runs.folder import RunFolder
 from counterpoise.studies.engine.workers import LOKY, attempt, in_parallel
-from counterpoise.training.plan import RunPlan
-from counterpoise.training.progress import ProgressCallback, Step
-from counterpoise.training.run import execute_run
+from counterpoise.training import ProgressCallback, RunPlan, Step, execute_run
 
 SECONDS_BETWEEN_EVENTS = 0.2
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from counterpoise.exceptions import CounterpoiseError, InputError, UnknownNameError
 from counterpoise.studies.engine.worker_events import Address, end_with_parent, listening
-from counterpoise.training.environment import cpu_count
+from counterpoise.training import cpu_count
 
 Item = TypeVar("Item")
 

@@ -30,7 +30,7 @@ from counterpoise.studies.enhance.page import write_page
 from counterpoise.studies.enhance.plan import ENHANCED, EnhanceStudy
 from counterpoise.studies.enhance.reading import read_predictions
 from counterpoise.studies.enhance.summary import full_table, summarize
-from counterpoise.training.plan import RunPlan
+from counterpoise.training import RunPlan
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from counterpoise.studies.transfer.figure import draw_figure
 from counterpoise.studies.transfer.page import write_page
 from counterpoise.studies.transfer.plan import Training, TransferPlan
 from counterpoise.studies.transfer.results import results_table, summarize, write_results
-from counterpoise.training.progress import ProgressCallback, Step
+from counterpoise.training import ProgressCallback, Step
 
 SECONDS_BETWEEN_EVENTS = 0.2
 
