@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from counterpoise.datasets import dataset_from_arrays, make_splits
 from counterpoise.exceptions import InputError, RunFolderError
-from counterpoise.inference.evaluate import evaluate_run
+from counterpoise.inference import evaluate_run, load_network
 from counterpoise.methods import parse_methods
 from counterpoise.networks import create_network, freeze, learned_layers
 from counterpoise.studies.compare.study import run_comparison
@@ -144,7 +144,7 @@ def test_the_lectures_rule():
 
 def test_auto_counts_training_images_and_parameters_below_the_head(first, others):
     study = study_of(others, weights=first.path, freeze="auto")
-    network = first.load_network()
+    network = load_network(first)
     below = sum(p.numel() for layer in learned_layers(network) for p in layer.parameters)
     train_images = 68 - round(0.1 * 20) * 2 - 1 - 2
     assert study.freeze is None

@@ -1,17 +1,20 @@
-"""What is known of explained images: the records that the page and the JSON show."""
+"""Records of explained images, as the page and the JSON show them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from counterpoise.datasets import SkippedFile
 
 
-@dataclass(frozen=True)
-class View:
-    """What one model makes of one image.
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class View(_Record):
+    """One image under one model.
 
     Attributes
     ----------
@@ -20,11 +23,11 @@ class View:
     probability : float
         Its probability, in [0, 1].
     target : str
-        The class that is explained.
+        The explained class.
     target_probability : float
         Its probability.
     blank : bool
-        Whether the map is zero everywhere: no place speaks for the class.
+        Whether the map is zero everywhere: no region supports the class.
     overlay : str
         The map over the image: a PNG, relative to the folder.
     deletion, insertion : float or None
@@ -41,18 +44,17 @@ class View:
     insertion: float | None = None
 
 
-@dataclass(frozen=True)
-class ExplainedImage:
-    """One image and what the models make of it.
+class ExplainedImage(_Record):
+    """One image under one or two models.
 
     Attributes
     ----------
     path : str
         The image.
     true : str or None
-        Its class, where the folder that it lies in is called like one.
+        Its class, where its folder has the name of one.
     figure, input : str
-        PNGs, relative to the folder: all of it with legend; the image as the model gets it.
+        PNGs, relative to the folder: the complete figure with legend; the image as the model receives it.
     feature_maps : tuple of str
         PNGs of feature maps.
     views : tuple of View
@@ -73,16 +75,15 @@ class ExplainedImage:
     same: bool | None = None
 
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """A model that is explained.
+class ModelFacts(_Record):
+    """An explained model.
 
     Attributes
     ----------
     run : str
         Its folder.
     method, network : str
-        How it was trained, and what.
+        Training method and name of the network.
     layer : str or None
         The layer whose map is shown.
     places : (int, int) or None
@@ -90,7 +91,7 @@ class ModelFacts:
     image_size : (int, int)
         Height and width of the images, in pixels.
     adjusted : bool
-        Whether the run adjusts its logits after training: probabilities are after that, maps before.
+        Whether the run adjusts its logits: probabilities are after the adjustment, maps before it.
     random_deletion, random_insertion : float or None
         Mean scores of random maps.
     """
@@ -106,51 +107,63 @@ class ModelFacts:
     random_insertion: float | None = None
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """What `explain_images` wrote.
+class Attention(_Record):
+    """Agreement of two models.
 
     Attributes
     ----------
-    folder : Path
-        Where.
-    title, meaning : str
-        The method in words, and what a value of its maps says.
-    signed : bool
-        Whether the maps have values below zero.
+    measure : str
+        Similarity of two maps, in words.
+    same_from : float
+        From this similarity on, two maps count as the same attention.
+    same, different : int
+        Images with the same attention, and the others.
+    """
+
+    measure: str = "Spearman's rank correlation of the maps"
+    same_from: float
+    same: int
+    different: int
+
+    @classmethod
+    def of(cls, images: list[ExplainedImage], same_from: float) -> Attention:
+        """Count the images."""
+        same = sum(bool(image.same) for image in images)
+        return cls(same_from=same_from, same=same, different=len(images) - same)
+
+
+class Explanation(_Record):
+    """Result of `explain_images`; its dump is the content of ``explain.json``.
+
+    Attributes
+    ----------
+    method : str
+        Title of the explaining method.
     models : tuple of ModelFacts
-        One, or two to be compared.
+        One model, or two that are compared.
+    attention : Attention or None
+        Agreement of two models.
     images : tuple of ExplainedImage
         In the order given.
     skipped : tuple of SkippedFile
         Images that could not be read.
-    same_from : float
-        From this similarity on, two maps count as the same attention.
+    folder : Path
+        The folder of the pictures.
+    meaning : str
+        Meaning of a value of the maps.
+    signed : bool
+        Whether the maps have values below zero.
     """
 
-    folder: Path
-    title: str
-    meaning: str
-    signed: bool
+    method: str
     models: tuple[ModelFacts, ...]
+    attention: Attention | None
     images: tuple[ExplainedImage, ...]
     skipped: tuple[SkippedFile, ...]
-    same_from: float
+    folder: Path = Field(exclude=True)
+    meaning: str = Field(exclude=True)
+    signed: bool = Field(exclude=True)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return all of it but the folder as plain values."""
-        images = [asdict(image) for image in self.images]
-        counted = [image.same for image in self.images if image.same is not None]
-        attention = {
-            "measure": "Spearman's rank correlation of the maps",
-            "same_from": self.same_from,
-            "same": sum(counted),
-            "different": len(counted) - sum(counted),
-        }
-        return {
-            "method": self.title,
-            "models": [asdict(model) for model in self.models],
-            "attention": attention if len(self.models) > 1 else None,
-            "images": images,
-            "skipped": [{"path": file.path, "reason": file.reason} for file in self.skipped],
-        }
+    @field_serializer("skipped")
+    def _named(self, skipped: tuple[SkippedFile, ...]) -> list[dict[str, str]]:
+        return [{"path": file.path, "reason": file.reason} for file in skipped]

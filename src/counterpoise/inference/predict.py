@@ -1,4 +1,4 @@
-"""Predict the classes of new images."""
+"""Prediction of the classes of new images."""
 
 from __future__ import annotations
 
@@ -8,28 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoise.datasets import (
-    ImageFiles,
-    ImageSplit,
-    SkippedFile,
-    read_images,
-)
+from counterpoise.datasets import ImageFiles, ImageSplit, SkippedFile, read_images
 from counterpoise.exceptions import DataError
-from counterpoise.inference.model import predict_probabilities
+from counterpoise.inference.model import TrainedModel
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.records import write_predictions
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of new images.
+    """Predictions for new images.
 
     Attributes
     ----------
     paths : tuple of str
         The images.
     predicted : tuple of str
-        The class of each.
+        The predicted class of each image.
     probabilities : ndarray of shape (N, C)
         In [0, 1].
     skipped : tuple of SkippedFile
@@ -56,7 +51,7 @@ def predict_images(
     Parameters
     ----------
     folder : RunFolder
-        The trained model.
+        The finished run.
     images : sequence of Path
         Image files, folders or zips.
     out : Path
@@ -73,27 +68,25 @@ def predict_images(
     DataError
         If there is no readable image, or (with `strict`) an unreadable one.
     """
-    network = folder.record["network"]
-    classes = tuple(folder.record["dataset"]["classes"])
-    size = (network["image_size"][0], network["image_size"][1])
+    model = TrainedModel.open(folder, device=device)
     files, paths, skipped = read_images(
-        images, channels=network["in_channels"], image_size=size, strict=strict, progress=progress
+        images, channels=model.channels, image_size=model.image_size, strict=strict, progress=progress
     )
     readable, unreadable = _readable(files, paths, strict, progress)
     if not readable:
         raise DataError(f"no readable image in {', '.join(map(str, images))} ({unreadable[0].reason})")
     kept = tuple(paths[i] for i in readable)
     split = ImageSplit(files.subset(readable), np.zeros(len(kept), dtype=np.int64), kept)
-    probabilities = predict_probabilities(folder, split, device=device)
-    write_predictions(out, kept, classes, None, probabilities)
-    predicted = tuple(classes[i] for i in probabilities.argmax(axis=1))
+    probabilities = model.probabilities(split)
+    write_predictions(out, kept, model.classes, None, probabilities)
+    predicted = tuple(model.classes[i] for i in probabilities.argmax(axis=1))
     return Prediction(kept, predicted, probabilities, (*skipped, *unreadable))
 
 
 def _readable(
     files: ImageFiles, paths: Sequence[str], strict: bool, progress: Callable[[int, int], None] | None
 ) -> tuple[list[int], list[SkippedFile]]:
-    """Decode every image once: a whole header does not promise a whole image, and a model should not stop half-way."""
+    """Decode every image once: a file with a valid header can be truncated, which would stop the model half-way."""
     readable, unreadable = [], []
     for index, path in enumerate(paths):
         try:

@@ -10,6 +10,7 @@ import numpy as np
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.evaluation import confusion_matrix
 from counterpoise.files import content_hash
+from counterpoise.inference import load_network
 from counterpoise.networks import EnhancedNetwork, Enhancer, Network, freeze
 from counterpoise.runs.folder import RunFolder
 from counterpoise.studies.enhance.copying import train_copier
@@ -142,7 +143,7 @@ class _Variant:
 
     def _classifier(self) -> Network:
         """Return the classifier of the second step; what was frozen in it stays so."""
-        network = self.classifier.load_network()
+        network = load_network(self.classifier)
         if self.plan.freeze is not None:
             freeze(network, self.plan.freeze)  # type: ignore[arg-type]
         return network
@@ -175,7 +176,7 @@ class _Variant:
     def _confusion_on_train(self, network: Network) -> dict[str, list[list[int]]]:
         """Return the confusion matrices, on the training images, of the classifier alone and behind the U-Net."""
         device = next(network.parameters()).device
-        networks = {self.plan.classifier: self.classifier.load_network(), self.plan.arm: network}
+        networks = {self.plan.classifier: load_network(self.classifier), self.plan.arm: network}
         split, classes = self.splits.train, self.splits.num_classes
         found = {}
         for name, module in networks.items():
