@@ -10,32 +10,3 @@ from counterpoise.inference.export import OUTPUTS as ONNX_OUTPUTS
 from counterpoise.inference.export import Exported, check_export, export_run
 from counterpoise.inference.model import TrainedModel, load_adjustment, load_for_run, load_network
 from counterpoise.inference.predict import Prediction, predict_images
-
-__all__ = [
-    "EXPLANATION_CONTENTS",
-    "ONNX_OUTPUTS",
-    "AdjustedRun",
-    "AdjustmentPlan",
-    "Attention",
-    "Evaluation",
-    "ExplainedImage",
-    "ExplainedModel",
-    "Explanation",
-    "Exported",
-    "ModelFacts",
-    "ModelView",
-    "Prediction",
-    "TrainedModel",
-    "View",
-    "adjust_run",
-    "build_explanation_page",
-    "check_export",
-    "evaluate_run",
-    "explain_images",
-    "export_run",
-    "load_adjustment",
-    "load_for_run",
-    "load_network",
-    "plan_adjustment",
-    "predict_images",
-]

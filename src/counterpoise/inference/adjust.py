@@ -30,14 +30,12 @@ COPIED_FILES = ("manifest.json", "history.json", "embedding.json", "model.safete
 
 @dataclass(frozen=True)
 class AdjustmentPlan:
-    """Adjustment of a finished run, checked but not yet learned.
+    """Adjustment of a finished run, validated but not yet learned.
 
     Attributes
     ----------
-    base : RunFolder
-        The run whose network is used.
-    manifest : SplitManifest
-        Its split.
+    base, manifest
+        The run whose network is used, and its split.
     piece : Component
         The adjustment.
     costs : ndarray of shape (C, C) or None
@@ -72,16 +70,9 @@ class AdjustmentPlan:
 
 @dataclass(frozen=True)
 class AdjustedRun:
-    """Result of `adjust_run`: the new run, and scores of the test images before and after.
+    """Result of `adjust_run`: the new run, and the scores of the test images before and after (None without any).
 
-    Attributes
-    ----------
-    folder : RunFolder
-        The new run.
-    before, after : dict or None
-        Scores of the test images, from `counterpoise.evaluation.evaluate`; None without any.
-    cost_before, cost_after : float or None
-        Mean cost of a decision on the test images, if costs were given.
+    `cost_before` and `cost_after` are the mean cost of a decision on them, if costs were given.
     """
 
     folder: RunFolder
@@ -181,16 +172,7 @@ def adjust_run(plan: AdjustmentPlan, dataset: ImageDataset, *, device: str = "au
     """Learn the adjustment from the run's own validation images and write the new run's folder.
 
     It is learned from the network's own logits and replaces an earlier adjustment of the run. The new folder is
-    complete: it can be evaluated, reported, used to predict, and adjusted again.
-
-    Parameters
-    ----------
-    plan : AdjustmentPlan
-        From `plan_adjustment`.
-    dataset : ImageDataset
-        The dataset of the run, from `load_for_run`.
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    complete: it can be evaluated, reported, used to predict, and adjusted again. `dataset` is from `load_for_run`.
 
     Raises
     ------

@@ -15,15 +15,7 @@ from counterpoise.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a finished run on a dataset.
-
-    Attributes
-    ----------
-    scores : dict
-        From `counterpoise.evaluation.evaluate`.
-    images : str
-        Description of the image set.
-    """
+    """Scores of a finished run, and a description of the images they are of."""
 
     scores: ScoresDict
     images: str
@@ -32,13 +24,8 @@ class Evaluation:
 def evaluate_run(folder: RunFolder, dataset: ImageDataset, *, device: str = "auto") -> Evaluation:
     """Return the scores of a run on images of `dataset` that it was not trained on.
 
-    If `dataset` is that of the run, these are the run's own test images; else its test split, or all its images if
-    it has none.
-
-    Raises
-    ------
-    DataError
-        If `dataset` is that of the run and the run has no test images.
+    If `dataset` is that of the run, these are the run's own test images (`DataError` if it has none); else its test
+    split, or all its images if it has none.
     """
     split, images = _unseen(folder, dataset)
     model = TrainedModel.open(folder, device=device)

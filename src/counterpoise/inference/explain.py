@@ -40,7 +40,8 @@ def explain_images(
 ) -> Explanation:
     """Explain the classes that one or two models predict for images, and write pictures batch by batch.
 
-    Only a few images are in memory at a time. The maps of the second model are resized to those of the first.
+    Only a few images are in memory at a time. The maps of the second model are resized to those of the first. The
+    result is also written to ``explain.json``.
 
     Parameters
     ----------
@@ -62,17 +63,10 @@ def explain_images(
         Whether feature maps are drawn: of `layer`, or of the first two convolutions.
     same_from : float, default=0.5
         From this rank correlation on, two maps count as the same attention.
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
     strict : bool
         Whether an unreadable image is an error.
     progress : callable, optional
         Called with (done, total).
-
-    Returns
-    -------
-    Explanation
-        Also written to ``explain.json``.
 
     Raises
     ------
@@ -126,13 +120,7 @@ def explain_images(
 def check_options(
     method: str, *, layer: str | None, with_feature_maps: bool = False, same_from: float = SAME_FROM
 ) -> None:
-    """Validate the options of `explain_images`.
-
-    Raises
-    ------
-    InputError
-        If there is no such method, or an option would have no effect.
-    """
+    """Raise `InputError` if there is no such method, or an option would have no effect."""
     EXPLAINERS.get(method)
     if layer is not None and method != GradCAM.name and not with_feature_maps:
         raise InputError(f"`layer` is for grad-cam and `feature_maps`, {method} uses no layer; leave it out")

@@ -26,7 +26,7 @@ class ModelView:
     maps : ndarray of float32, shape (N, H, W)
         Explanations of the target classes.
     probabilities : ndarray of float64, shape (N, C)
-        In [0, 1], after the run's adjustment.
+        After the run's adjustment.
     targets : ndarray of int64, shape (N,)
         The explained classes.
     scores : ndarray of float64, shape (N, 2), or None
@@ -43,20 +43,7 @@ class ModelView:
 
 
 class ExplainedModel:
-    """A trained model with an explaining method.
-
-    Parameters
-    ----------
-    model : TrainedModel
-        The model.
-    method : str
-        One of `counterpoise.explain.EXPLAINERS`.
-    target : str, optional
-        The class to explain. Default: the predicted one.
-    layer : str, optional
-        The layer of Grad-CAM and of the feature maps.
-    with_scores, with_feature_maps : bool
-        Whether maps are scored, and whether feature maps are computed.
+    """A trained model with an explaining method; for the options see `explain_images`.
 
     Raises
     ------

@@ -16,22 +16,9 @@ class _Record(BaseModel):
 class View(_Record):
     """One image under one model.
 
-    Attributes
-    ----------
-    predicted : str
-        The class with the highest probability.
-    probability : float
-        Its probability, in [0, 1].
-    target : str
-        The explained class.
-    target_probability : float
-        Its probability.
-    blank : bool
-        Whether the map is zero everywhere: no region supports the class.
-    overlay : str
-        The map over the image: a PNG, relative to the folder.
-    deletion, insertion : float or None
-        See `counterpoise.explain.score_maps`.
+    The map explains `target`, which is the class `predicted` unless another was asked for. It is `blank` where it is
+    zero everywhere: no region supports the class. `overlay` is a PNG of the map over the image, relative to the
+    folder. For `deletion` and `insertion` see `counterpoise.explain.score_maps`.
     """
 
     predicted: str
@@ -49,16 +36,10 @@ class ExplainedImage(_Record):
 
     Attributes
     ----------
-    path : str
-        The image.
     true : str or None
         Its class, where its folder has the name of one.
-    figure, input : str
-        PNGs, relative to the folder: the complete figure with legend; the image as the model receives it.
-    feature_maps : tuple of str
-        PNGs of feature maps.
-    views : tuple of View
-        One for each model.
+    figure, input, feature_maps
+        PNGs, relative to the folder: the complete figure with legend; the image as the model receives it; feature maps.
     similarity : float or None
         Rank correlation of the two models' maps, in [-1, 1].
     same : bool or None
@@ -80,16 +61,10 @@ class ModelFacts(_Record):
 
     Attributes
     ----------
-    run : str
-        Its folder.
-    method, network : str
-        Training method and name of the network.
-    layer : str or None
-        The layer whose map is shown.
-    places : (int, int) or None
-        Height and width of that map.
-    image_size : (int, int)
-        Height and width of the images, in pixels.
+    run, method, network : str
+        Its folder, training method and network.
+    layer, places
+        The layer whose map is shown, and height and width of that map; None where the method uses no layer.
     adjusted : bool
         Whether the run adjusts its logits: probabilities are after the adjustment, maps before it.
     random_deletion, random_insertion : float or None
@@ -108,17 +83,7 @@ class ModelFacts(_Record):
 
 
 class Attention(_Record):
-    """Agreement of two models.
-
-    Attributes
-    ----------
-    measure : str
-        Similarity of two maps, in words.
-    same_from : float
-        From this similarity on, two maps count as the same attention.
-    same, different : int
-        Images with the same attention, and the others.
-    """
+    """Agreement of two models: maps whose similarity is `same_from` or more count as the same attention."""
 
     measure: str = "Spearman's rank correlation of the maps"
     same_from: float
@@ -137,22 +102,12 @@ class Explanation(_Record):
 
     Attributes
     ----------
-    method : str
-        Title of the explaining method.
-    models : tuple of ModelFacts
-        One model, or two that are compared.
+    method, meaning, signed
+        Title of the explaining method, meaning of a value of its maps, and whether values can be below zero.
     attention : Attention or None
         Agreement of two models.
-    images : tuple of ExplainedImage
-        In the order given.
-    skipped : tuple of SkippedFile
-        Images that could not be read.
     folder : Path
         The folder of the pictures.
-    meaning : str
-        Meaning of a value of the maps.
-    signed : bool
-        Whether the maps have values below zero.
     """
 
     method: str

@@ -38,8 +38,6 @@ class Exported:
 
     Attributes
     ----------
-    path : Path
-        The file.
     input_shape : tuple
         ``("batch", channels, height, width)``.
     classes : tuple of str
@@ -78,14 +76,8 @@ def export_run(folder: RunFolder, path: Path) -> Exported:
 
     The input ``images`` is float32 (batch, C, H, W) in [0, 1], RGB or grayscale, of the run's image size; the graph
     normalizes it. The outputs are ``logits``, after the run's adjustment, and ``probabilities``, their softmax. The
-    metadata hold ``classes`` as a JSON list, ``image_size``, ``method``, ``network`` and ``adjustment``.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        The finished run.
-    path : Path
-        The file; an existing one is replaced only by a complete and verified one.
+    metadata hold ``classes`` as a JSON list, ``image_size``, ``method``, ``network`` and ``adjustment``. An existing
+    file is replaced only by a complete and verified one.
 
     Raises
     ------
@@ -110,13 +102,7 @@ def export_run(folder: RunFolder, path: Path) -> Exported:
 
 
 def check_export(path: Path) -> None:
-    """Validate before the slow export.
-
-    Raises
-    ------
-    InputError
-        If the extra ``onnx`` is not installed, or `path` is a folder.
-    """
+    """Raise `InputError` if the extra ``onnx`` is not installed, or `path` is a folder."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(

@@ -19,19 +19,7 @@ from counterpoise.training import find_device, predict_logits, softmax
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """Model of a finished run: its network, and the adjustment of the network's logits.
-
-    Attributes
-    ----------
-    run : RunFolder
-        The run.
-    network : Network
-        In evaluation mode, on `device`.
-    adjustment : Adjustment or None
-        Applied to the logits of the network.
-    device : torch.device
-        Device of the network.
-    """
+    """Model of a finished run: its network, in evaluation mode on `device`, and the adjustment of its logits."""
 
     run: RunFolder
     network: Network
@@ -40,13 +28,7 @@ class TrainedModel:
 
     @classmethod
     def open(cls, run: RunFolder, *, device: str = "auto") -> TrainedModel:
-        """Load the model of `run` onto a device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-
-        Raises
-        ------
-        InputError
-            If a GPU is requested and there is none, or the weights cannot be read.
-        """
+        """Load the model of `run` onto a device: ``"auto"``, ``"cpu"`` or ``"cuda"``."""
         target = find_device(device)
         return cls(run, load_network(run).to(target), load_adjustment(run), target)
 

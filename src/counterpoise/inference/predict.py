@@ -17,19 +17,7 @@ from counterpoise.runs.records import write_predictions
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predictions for new images.
-
-    Attributes
-    ----------
-    paths : tuple of str
-        The images.
-    predicted : tuple of str
-        The predicted class of each image.
-    probabilities : ndarray of shape (N, C)
-        In [0, 1].
-    skipped : tuple of SkippedFile
-        Images that could not be read.
-    """
+    """Predictions for new images: predicted class and probabilities (N, C) of each, and unreadable files."""
 
     paths: tuple[str, ...]
     predicted: tuple[str, ...]
@@ -50,14 +38,10 @@ def predict_images(
 
     Parameters
     ----------
-    folder : RunFolder
-        The finished run.
     images : sequence of Path
         Image files, folders or zips.
     out : Path
         The CSV file: path, predicted, one probability column per class.
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
     strict : bool
         Whether an unreadable image is an error.
     progress : callable, optional

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -26,6 +27,7 @@ class BatchLoss(Protocol):
         """Return the loss of a batch under `module`, which maps inputs to logits."""
 
 
+@dataclass(eq=False)
 class LogitLoss:
     """Loss of a batch's logits, after its images were perturbed.
 
@@ -34,26 +36,16 @@ class LogitLoss:
     loss : ClassificationLoss
         On the training device.
     perturbations : sequence of Perturbation
-        Applied in order.
-    seed : int
-        Seeds the perturbations, together with the epoch.
-    device : torch.device
-        Device of the images.
+        Applied in order; seeded by `seed` and the epoch, on `device`.
     """
 
-    def __init__(
-        self,
-        loss: ClassificationLoss,
-        perturbations: Sequence[Perturbation] = (),
-        *,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.loss = loss
-        self.perturbations = perturbations
-        self.seed = seed
-        self.device = device
-        self.generator = torch.Generator(device)
+    loss: ClassificationLoss
+    perturbations: Sequence[Perturbation] = ()
+    seed: int = 0
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator(self.device)
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the epoch of the loss and the perturbations, and seed the perturbations."""
@@ -75,47 +67,35 @@ class LogitLoss:
         return perturbed.loss(self.loss, module(images), batch.weights)
 
 
+@dataclass(eq=False, kw_only=True)
 class ObjectiveLoss:
     """Objective of a method that replaces the loss of the logits.
 
     Parameters
     ----------
     objective : Objective
-        The objective.
-    loss : ClassificationLoss
-        Passed on to the objective.
+        Receives `loss`.
     embed : callable
         Returns the embeddings of the training images at the given rows, or of all.
     labels : Tensor of shape (N,), int64
         Their classes, on the training device.
-    seed : int
-        Seeds the objective and the augmentation, together with the epoch.
     augment : sequence of Perturbation
-        Applied to the images first.
-    autocast : callable, optional
+        Applied to the images first; seeded by `seed` and the epoch, as is the objective.
+    autocast : callable
         Returns the context of the chosen precision. Fabric's wrapper applies it to `forward` only, and objectives call
         ``embed`` and ``head``.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        loss: ClassificationLoss,
-        embed: Embedder,
-        labels: Tensor,
-        *,
-        seed: int,
-        augment: Sequence[Perturbation] = (),
-        autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
-    ) -> None:
-        self.objective = objective
-        self.loss = loss
-        self.embed = embed
-        self.labels = labels
-        self.seed = seed
-        self.augment = augment
-        self.autocast = autocast
-        self.generator = torch.Generator(labels.device)
+    objective: Objective
+    loss: ClassificationLoss
+    embed: Embedder
+    labels: Tensor
+    seed: int
+    augment: Sequence[Perturbation] = ()
+    autocast: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator(self.labels.device)
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the epoch of the loss and begin that of the objective."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -45,6 +46,7 @@ def memory_format(channels: int) -> torch.memory_format:
     return torch.channels_last if channels > 1 else torch.contiguous_format
 
 
+@dataclass(eq=False)
 class TensorBatches:
     """Batches of tensors that are on the training device.
 
@@ -64,22 +66,12 @@ class TensorBatches:
         Turns gathered inputs into float32 ones. Default: they are used unchanged.
     """
 
-    def __init__(
-        self,
-        inputs: Tensor,
-        targets: Tensor,
-        order: Order,
-        *,
-        batch_size: int,
-        weights: Tensor | None = None,
-        prepare: Callable[[Tensor], Tensor] | None = None,
-    ) -> None:
-        self.inputs = inputs
-        self.targets = targets
-        self.order = order
-        self.batch_size = batch_size
-        self.weights = weights
-        self.prepare = prepare
+    inputs: Tensor
+    targets: Tensor
+    order: Order
+    batch_size: int
+    weights: Tensor | None = None
+    prepare: Callable[[Tensor], Tensor] | None = None
 
     def epoch_size(self, epoch: int) -> int:
         """Return the number of samples of an epoch."""
@@ -96,17 +88,15 @@ class TensorBatches:
             yield Batch(inputs, self.targets[indices], indices, weights)
 
 
+@dataclass(eq=False)
 class LoaderBatches:
     """Batches of images that are decoded by `workers` processes (0: this one) when they are needed."""
 
-    def __init__(
-        self, split: ImageSplit, order: Order, *, batch_size: int, device: torch.device, workers: int = 0
-    ) -> None:
-        self.split = split
-        self.order = order
-        self.batch_size = batch_size
-        self.device = device
-        self.workers = workers
+    split: ImageSplit
+    order: Order
+    batch_size: int
+    device: torch.device
+    workers: int = 0
 
     def epoch_size(self, epoch: int) -> int:
         """Return the number of samples of an epoch."""
@@ -127,9 +117,9 @@ class LoaderBatches:
             yield Batch(inputs, targets.to(self.device), indices.to(self.device))
 
 
+@dataclass(eq=False)
 class _SplitDataset(Dataset):
-    def __init__(self, split: ImageSplit) -> None:
-        self.split = split
+    split: ImageSplit
 
     def __len__(self) -> int:
         return len(self.split)
@@ -146,7 +136,7 @@ def image_batches(
         images = _device_images(split, device)
         targets = torch.from_numpy(split.labels).to(device)
         return TensorBatches(images, targets, order, batch_size=batch_size, prepare=_as_float)
-    return LoaderBatches(split, order, batch_size=batch_size, device=device, workers=workers)
+    return LoaderBatches(split, order, batch_size, device, workers)
 
 
 def ordered_batches(

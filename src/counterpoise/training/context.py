@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.methods import Component, Method
 from counterpoise.networks import Network
-from counterpoise.training.predict import embed_images
+from counterpoise.training.predict import Validate, embed_images, head_validation
 from counterpoise.training.progress import ProgressCallback
 from counterpoise.training.randomness import seed_for
 
@@ -67,6 +67,12 @@ class FitContext:
         """Return the embeddings of a split, float32 of shape (N, d), on the training device."""
         rows = embed_images(self.network, split, device=self.device, workers=self.config.workers)
         return torch.from_numpy(rows).to(self.device)
+
+    def head_validation(self, head: nn.Module) -> Validate | None:
+        """Return a function that scores a head on the validation images, or None without any."""
+        if self.validation is None:
+            return None
+        return head_validation(self.network, head, self.validation, workers=self.config.workers)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
@@ -40,18 +39,12 @@ def embedded_splits(
     ----------
     network : Network
         Frozen whole, with any head.
-    dataset : ImageDataset
-        The loaded data set.
-    manifest : SplitManifest
-        Its split.
-    splits : ImageDataset
-        The data set so split.
+    dataset, manifest, splits
+        The dataset, its split, and the dataset so split.
     cache : Path
         Folder of the embeddings.
-    device : torch.device
-        Device of the network.
-    workers : int
-        Processes that decode images.
+    device, workers
+        Device of the network, and processes that decode images.
 
     Raises
     ------
@@ -68,13 +61,20 @@ def embedded_splits(
         if not path.exists():
             with cpu_threads(cpu_count()):
                 embeddings = {
-                    name: np.ascontiguousarray(
-                        embed_images(network, split, device=device, workers=workers), dtype=np.float32
-                    )
+                    name: embed_images(network, split, device=device, workers=workers)
                     for name, split in dataset.splits.items()
                 }
-            _write(path, embeddings)
-    embeddings = _read(path)
+            try:
+                with atomic_path(path) as temporary:
+                    save_file(embeddings, temporary)
+            except SafetensorError as error:
+                raise RunFolderError(
+                    f"cannot write {path}: {error}; free some space or choose another `cache`"
+                ) from error
+    try:
+        embeddings = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RunFolderError(f"cannot read {path} ({error}); delete it to recompute it") from error
     embedded = {
         name: EmbeddedSplit.of(split, embeddings[manifest.sources[name]][getattr(manifest, name)])
         for name, split in splits.splits.items()
@@ -92,20 +92,3 @@ def body_hash(network: Network) -> str:
             digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _write(path: Path, embeddings: dict[str, np.ndarray]) -> None:
-    try:
-        with atomic_path(path) as temporary:
-            save_file(embeddings, temporary)
-    except SafetensorError as error:
-        raise RunFolderError(
-            f"cannot write {path}: {error}; free some space or choose another `cache`"
-        ) from error
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise RunFolderError(f"cannot read {path} ({error}); delete it to recompute it") from error

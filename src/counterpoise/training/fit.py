@@ -73,13 +73,11 @@ def fit_method(
     Parameters
     ----------
     method : Method
-        The method.
     network : Network
-        A freshly initialized or pretrained network; trained in place.
+        Freshly initialized or pretrained.
     train : ImageSplit
-        The training images and labels. With an `EmbeddedSplit` only the head is trained, on its embeddings.
+        With an `EmbeddedSplit` only the head is trained, on its embeddings.
     config : TrainConfig
-        All settings.
     validation : ImageSplit, optional
         Evaluated after every epoch, for the learning curves; training does not depend on it.
     checkpoints : Path, optional
@@ -93,10 +91,6 @@ def fit_method(
         Class names, by which a named cost matrix is ordered.
     progress : ProgressCallback, optional
         Called every few steps.
-
-    Returns
-    -------
-    Fitted
 
     Raises
     ------

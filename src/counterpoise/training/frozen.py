@@ -21,8 +21,7 @@ from counterpoise.training.batches import (
     image_batches,
     ordered_batches,
 )
-from counterpoise.training.context import FitContext
-from counterpoise.training.predict import EmbeddedSplit, Validate, head_validation, network_validation
+from counterpoise.training.predict import EmbeddedSplit
 
 FROZEN_BATCH_SIZE = 256
 #: Larger outputs of frozen layers are not held in memory but recomputed for each batch.
@@ -30,13 +29,7 @@ MAX_BYTES = 1 << 30
 
 
 def refuse_pixel_methods(method: Method) -> None:
-    """Refuse a method that cannot act where the whole network is frozen.
-
-    Raises
-    ------
-    InputError
-        If it changes images, or trains the embedding by an objective.
-    """
+    """Raise `InputError` for a method that changes images or has an objective: a frozen network makes it void."""
     sampler = method.sampler.load() if method.sampler is not None else None
     if method.augment is not None or method.perturb is not None or getattr(sampler, "makes_images", False):
         raise InputError(
@@ -54,23 +47,6 @@ def replaces_head_only(method: Method, train: ImageSplit) -> bool:
     """Return whether training the network would have no effect: it is frozen whole, and `method` replaces its head."""
     head: Any = None if method.head is None else method.head.load()
     return isinstance(train, EmbeddedSplit) and head is not None and bool(head.fresh)
-
-
-def trained_part(
-    context: FitContext, train: ImageSplit, order: Order
-) -> tuple[nn.Module, Batches, Validate | None]:
-    """Return the trained module, its batches, and a function that validates it.
-
-    These are the network and images; of a network that is frozen whole, the head and the embeddings of these images.
-    """
-    network, config, device = context.network, context.config, context.device
-    if isinstance(train, EmbeddedSplit):
-        head, labels = network.classifier, torch.from_numpy(train.labels).to(device)
-        rows = torch.from_numpy(train.rows).to(device)
-        batches = TensorBatches(rows, labels, order, batch_size=config.batch_size)
-        return head, batches, head_validation(network, head, context.validation, config)
-    images = image_batches(train, order, batch_size=config.batch_size, device=device, workers=config.workers)
-    return network, images, network_validation(network, context.validation, config)
 
 
 def frozen_batches(
@@ -92,9 +68,7 @@ def frozen_batches(
     ----------
     bottom : Module
         The frozen layers; takes images, floats in [0, 1]. It is used in evaluation mode.
-    split : ImageSplit
-        The images.
-    order, batch_size, device, workers
+    split, order, batch_size, device, workers
         As for :func:`image_batches`.
     max_bytes : int
         Where the outputs would be larger, they are recomputed for each batch.

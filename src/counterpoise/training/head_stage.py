@@ -16,23 +16,21 @@ from counterpoise.training.batch_loss import LogitLoss
 from counterpoise.training.batches import TensorBatches
 from counterpoise.training.context import FitContext
 from counterpoise.training.loop import Stage, train_stage
-from counterpoise.training.predict import embed_images, head_validation
+from counterpoise.training.predict import embed_images
 from counterpoise.training.progress import HistoryEntry
 from counterpoise.training.randomness import generator_for, seed_for
 
 
 @dataclass(frozen=True)
 class ResampledSet:
-    """Training set in feature space, after a feature-space method has resampled it.
+    """Training set in feature space: the originals in their order, then the synthetic samples.
 
     Attributes
     ----------
     embeddings : ndarray of shape (M, d), float32
-        The originals in their order, then the synthetic samples.
     labels : ndarray of shape (M,), int64
-        Their classes.
     sample_weight : ndarray of shape (M,), float32
-        Their weights, of mean 1.
+        Of mean 1.
     originals : int
         Number of originals.
     """
@@ -107,7 +105,7 @@ def _train(
         batch_loss=LogitLoss(context.build(method.head_loss, epochs=epochs).to(context.device)),
         batches=TensorBatches(embeddings, labels, order, batch_size=size, weights=weights),
         epochs=epochs,
-        validate=head_validation(context.network, module, context.validation, context.config),
+        validate=context.head_validation(module),
         checkpoint=checkpoints / "head.safetensors" if checkpoints else None,
         identity=content_hash([context.identity, method.identity(), training_payload(context.config)]),
     )

@@ -40,16 +40,12 @@ class Stage:
         ``"train"``, ``"representation"``, ``"head"`` or ``"copy"``. It seeds dropout.
     module : nn.Module
         Maps the inputs of a batch to logits (N, C); trained in place.
-    batch_loss : BatchLoss
-        Loss of a step.
-    batches : Batches
-        The data.
-    epochs : int
-        Passes over the data.
+    batch_loss, batches, epochs
+        Loss of a step, the data, and the number of passes over the data.
     validate : callable, optional
         Called after each epoch with the module in evaluation mode; returns entries for the history.
     checkpoint : Path, optional
-        File for the state after each epoch; an existing one is resumed.
+        File for the state after each epoch; an existing one with the same `identity` is resumed.
     identity : str
         Hash of everything the stage depends on.
     """
@@ -67,12 +63,7 @@ class Stage:
 def train_stage(
     stage: Stage, config: TrainConfig, fabric: Fabric, progress: ProgressCallback
 ) -> list[HistoryEntry]:
-    """Train ``stage.module`` in place, resuming from the stage's checkpoint where there is one.
-
-    Returns
-    -------
-    list of HistoryEntry
-        One entry per epoch.
+    """Train ``stage.module`` in place, resuming from its checkpoint where there is one, and return the history.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 from filelock import FileLock
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoise.balance.losses import ClassificationLoss
 from counterpoise.balance.objectives import Objective
@@ -21,9 +21,10 @@ from counterpoise.files import content_hash
 from counterpoise.methods import CROSS_ENTROPY
 from counterpoise.runs.identity import network_payload
 from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
+from counterpoise.training.batches import Batches, Order, TensorBatches, image_batches
 from counterpoise.training.context import FitContext
-from counterpoise.training.frozen import trained_part
 from counterpoise.training.loop import Stage, train_stage
+from counterpoise.training.predict import EmbeddedSplit, Validate, network_validation
 from counterpoise.training.progress import HistoryEntry
 from counterpoise.training.randomness import generator_for, seed_for
 
@@ -41,7 +42,7 @@ def train_network(context: FitContext) -> list[HistoryEntry]:
     def order(epoch: int) -> np.ndarray:
         return epoch_indices(sampler, train.labels, seed=order_seed, epoch=epoch)
 
-    module, batches, validate = trained_part(context, train, order)
+    module, batches, validate = _trained_part(context, train, order)
     objective: Objective | None = context.build(method.objective)
     by_distance = objective is not None and objective.classifies_by_distance
     stage = Stage(
@@ -60,6 +61,21 @@ def train_network(context: FitContext) -> list[HistoryEntry]:
         _set_prototypes(context, objective)
     # The network may come from the checkpoint of another method, with that method's name of the stage.
     return [{**entry, "stage": name} for entry in history]
+
+
+def _trained_part(
+    context: FitContext, train: ImageSplit, order: Order
+) -> tuple[nn.Module, Batches, Validate | None]:
+    """Return the network and batches of images (of a network frozen whole: head and embeddings), and its scorer."""
+    network, device = context.network, context.device
+    size, workers = context.config.batch_size, context.config.workers
+    if isinstance(train, EmbeddedSplit):
+        rows, labels = torch.from_numpy(train.rows).to(device), torch.from_numpy(train.labels).to(device)
+        batches = TensorBatches(rows, labels, order, size)
+        return network.classifier, batches, context.head_validation(network.classifier)
+    split = context.validation
+    validate = None if split is None else network_validation(network, split, workers=workers)
+    return network, image_batches(train, order, batch_size=size, device=device, workers=workers), validate
 
 
 def _sampled_images(context: FitContext) -> tuple[ImageSplit, ImageSampler | None]:
@@ -94,10 +110,10 @@ def _batch_loss(context: FitContext, train: ImageSplit, objective: Objective | N
         )
     _refuse_unused_loss(context, objective, loss)
     return ObjectiveLoss(
-        objective,
-        loss,
-        partial(_embed_rows, context, train),
-        torch.from_numpy(train.labels).to(device),
+        objective=objective,
+        loss=loss,
+        embed=partial(_embed_rows, context, train),
+        labels=torch.from_numpy(train.labels).to(device),
         seed=seed,
         augment=augment,
         autocast=context.fabric.autocast,

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.evaluation import accuracy, class_recalls, confusion_matrix, geometric_mean
 from counterpoise.exceptions import InputError
@@ -85,17 +84,10 @@ def _inference(network: Network, device: torch.device) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedSplit(ImageSplit):
-    """Images with their embeddings under a network whose layers below the head are all frozen.
+    """Images with their embeddings, float32 of shape (N, d), under a network that is frozen below the head.
 
     Embeddings and logits of such a split are not computed from its pixels, so the network must be the one of
     `embeddings`, with any head.
-
-    Parameters
-    ----------
-    embeddings : ndarray of shape (N, d), float32
-        One row per image.
-    **others
-        As for :class:`counterpoise.datasets.ImageSplit`.
     """
 
     embeddings: np.ndarray | None = None
@@ -126,28 +118,18 @@ class EmbeddedSplit(ImageSplit):
         return self.embeddings
 
 
-def network_validation(network: Network, split: ImageSplit | None, config: TrainConfig) -> Validate | None:
-    """Return a function that scores the network on `split`, or None without a split."""
-    if split is None:
-        return None
+def network_validation(network: Network, split: ImageSplit, *, workers: int) -> Validate:
+    """Return a function that scores the network on `split`."""
     device = next(network.parameters()).device
-
-    def validate() -> ValidationScores:
-        logits = predict_logits(network, split, device=device, workers=config.workers)
-        return learning_curve_scores(logits, split.labels)
-
-    return validate
+    return lambda: learning_curve_scores(
+        predict_logits(network, split, device=device, workers=workers), split.labels
+    )
 
 
-def head_validation(
-    network: Network, head: nn.Module, split: ImageSplit | None, config: TrainConfig
-) -> Validate | None:
+def head_validation(network: Network, head: nn.Module, split: ImageSplit, *, workers: int) -> Validate:
     """Return a function that scores a head during its training; the images are embedded once, not every epoch."""
-    if split is None:
-        return None
     device = next(network.parameters()).device
-    rows = embed_images(network, split, device=device, workers=config.workers)
-    embeddings = torch.from_numpy(rows).to(device)
+    embeddings = torch.from_numpy(embed_images(network, split, device=device, workers=workers)).to(device)
 
     def validate() -> ValidationScores:
         with torch.inference_mode():

@@ -28,19 +28,7 @@ class HistoryEntry(ValidationScores):
 
 @dataclass(frozen=True)
 class Step:
-    """Progress of a stage.
-
-    Attributes
-    ----------
-    stage : str
-        ``"train"``, ``"representation"`` or ``"head"``.
-    done, total : int
-        Samples processed, and to be processed, over all epochs of the stage.
-    epoch, epochs : int
-        The current epoch, from 1, and their number.
-    loss : float
-        Mean loss of the epoch so far.
-    """
+    """Progress of a stage: samples processed over all its epochs, current epoch (from 1), its mean loss so far."""
 
     stage: str
     done: int
@@ -57,20 +45,12 @@ class ProgressCallback:
         """Receive the progress of a stage."""
 
 
+@dataclass
 class RenamedStage(ProgressCallback):
-    """Forwards progress under another name of the stage.
+    """Forwards progress to another callback, under another name of the stage."""
 
-    Parameters
-    ----------
-    progress : ProgressCallback
-        Receives the forwarded steps.
-    name : str
-        The name.
-    """
-
-    def __init__(self, progress: ProgressCallback, name: str) -> None:
-        self.progress = progress
-        self.name = name
+    progress: ProgressCallback
+    name: str
 
     def update(self, step: Step) -> None:
         """Forward a step."""

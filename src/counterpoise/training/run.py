@@ -40,9 +40,8 @@ def execute_run(
     Parameters
     ----------
     plan : RunPlan
-        The run.
     dataset : ImageDataset
-        The loaded data set that the plan names.
+        The dataset that the plan names.
     path : Path
         The run folder.
     shared : Path, optional
@@ -119,12 +118,8 @@ def write_run(
     ----------
     folder : RunFolder
         Destination; its checkpoints are removed.
-    plan : RunPlan
-        The run.
-    splits, manifest
-        The data set in its three splits, and the split.
-    fitted : Fitted
-        The trained network.
+    plan, splits, manifest, fitted
+        The run, its dataset split in three by the manifest, and the result of `fit_method`.
     started : float
         ``time.perf_counter()`` at the start of the run.
     **changes

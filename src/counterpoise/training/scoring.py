@@ -49,7 +49,7 @@ def write_scores(
     folder : RunFolder
         Destination.
     splits : ImageDataset
-        The data set in its three splits.
+        The dataset in its three splits.
     minority : tuple of int
         The minority classes.
     logits : mapping of str to ndarray
