@@ -1,13 +1,13 @@
-"""ADOS against imbalanced-learn's SMOTE: time, memory, growth with the number of new points, and the thesis's own way.
+"""ADOS relative to imbalanced-learn's SMOTE: time, memory, growth with the samples, and the literal algorithm.
 
 Run with ``python benchmarks/ados.py --data-dir DIR`` (torchvision's root, for Fashion-MNIST) or name the cases to run.
-Every line is one measurement. Both samplers grow the same classes of the same data to the same counts, in this
-process and in turn, so that what else the machine does strikes both; the ratio is that of the medians. On a machine
-that is busy with other work the ratio flatters ADOS, for SMOTE's neighbour search waits for its threads actively.
+Every line is one measurement. Both oversample the same classes of the same data to the same counts, in this process and
+alternating, so that other load affects both; the ratio is that of the medians. On a busy machine the ratio favors ADOS,
+because the threads of SMOTE's neighbor search wait actively.
 
-``gaussian-large`` has no bar. There n x n distances do not fit the memory allowed, so every new point is held against
-all seeds in a product: 80,000 x 20,000 x 512 = 819 thousand million multiplications, four times those of SMOTE's one
-neighbour search, which is 20,000 x 20,000 x 512 = 205 thousand million.
+``gaussian-large`` has no bar. There n x n distances exceed the memory allowed, so every synthetic sample is compared
+with all seeds by a product: 80,000 x 20,000 x 512 = 819 thousand million multiplications, four times those of SMOTE's one
+neighbor search, which is 20,000 x 20,000 x 512 = 205 thousand million.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MINORITY = (1, 3, 6, 8)
 
 
 def embeddings(data_dir: Path, cache: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Fashion-MNIST through a lenet trained for two epochs, float32 of shape (60000, 120), and the labels."""
+    """Return embeddings of Fashion-MNIST by a lenet trained for two epochs, float32 (60000, 120), and the labels."""
     file = cache / "fashion-mnist-lenet.npz"
     if not file.exists():
         train_and_embed(data_dir / "FashionMNIST" / "raw", file)
@@ -118,7 +118,7 @@ def against_smote(name: str, X: np.ndarray, y: np.ndarray, repeats: int) -> bool
 
 
 def compile_time() -> None:
-    """The first call in a fresh process, with an empty cache of compiled code and with a full one."""
+    """Print the time of the first call in a fresh process, with an empty and a filled cache of compiled code."""
     code = (
         "import time, numpy as np; from counterpoise.balance.features import ADOS\n"
         "X = np.random.default_rng(0).random((60, 8), dtype=np.float32); y = np.repeat([0, 1], [40, 20])\n"
@@ -136,7 +136,7 @@ def compile_time() -> None:
 
 
 def peak_memory(name: str, data_dir: Path, cache: Path) -> None:
-    """Peak resident memory above that before the call, in a process of its own."""
+    """Print the peak resident memory above that before the call, in a separate process."""
     X, y = case(name, data_dir, cache)
     from counterpoise.balance.features import ADOS
 
@@ -144,7 +144,7 @@ def peak_memory(name: str, data_dir: Path, cache: Path) -> None:
     ADOS(random_state=0).fit_resample(small, np.repeat([0, 1], [40, 20]))  # load the compiled code
     status = Path("/proc/self/clear_refs")
     if status.exists():
-        status.write_text("5")  # the peak starts anew here
+        status.write_text("5")  # reset the peak
     before = _resident("VmRSS")
     out, _ = ADOS(random_state=0).fit_resample(X, y)
     extra, limit = _resident("VmHWM") - before, 1.5 * out.nbytes / 1e6 + 200
@@ -164,7 +164,7 @@ def _resident(key: str) -> float:
 
 
 def growth(name: str, X: np.ndarray, y: np.ndarray) -> None:
-    """Time over the number of new points, and how well a straight line fits."""
+    """Time over the number of synthetic samples, and the fit of a straight line."""
     from counterpoise.balance.features import ADOS
 
     c, n = 1, int((y == 1).sum())
@@ -178,8 +178,8 @@ def growth(name: str, X: np.ndarray, y: np.ndarray) -> None:
     fit = 1 - residual @ residual / np.sum((took - np.mean(took)) ** 2)
     power = np.polyfit(np.log(new[1:]), np.log(np.maximum(np.array(took[1:]) - max(start, 0), 1e-6)), 1)[0]
     print(
-        f"{name}: {n} points grown by {', '.join(map(str, new))}: "
-        f"{', '.join(f'{t * 1e3:.0f}' for t in took)} ms; {slope * 1e6:.2f} us per new point, R^2 of the line "
+        f"{name}: {n} points and {', '.join(map(str, new))}: "
+        f"{', '.join(f'{t * 1e3:.0f}' for t in took)} ms; {slope * 1e6:.2f} us per synthetic sample, R^2 of the line "
         f"{fit:.4f}, exponent above the fixed part {power:.2f}",
         flush=True,
     )
@@ -188,7 +188,7 @@ def growth(name: str, X: np.ndarray, y: np.ndarray) -> None:
 def literal_class(
     points: np.ndarray, n_gen: int, k_max: int, rng: np.random.Generator, *, append: bool
 ) -> np.ndarray:
-    """Algorithm 5 for one class: all distances anew for every point, or a row and a column appended to the last."""
+    """Algorithm 5 for one class: all distances recomputed for every sample, or a row and a column appended."""
     S = points.astype(np.float64)
     n = len(S)
 
@@ -220,7 +220,7 @@ def literal_class(
 
 
 def thesis_way(X: np.ndarray, y: np.ndarray, n_gen: int) -> None:
-    """The literal loop and the append-a-row-and-column version, for one class of the smallest case."""
+    """Print times of the literal loop, and of one that appends a row and a column, for one class."""
     from counterpoise.balance.features import ADOS
 
     points = X[y == 1]
@@ -244,9 +244,9 @@ def main() -> int:
     parser.add_argument(
         "--memory-of", choices=LIMITS, help="only measure one case's peak memory, in this process"
     )
-    parser.add_argument("--literal", type=int, default=940, help="new points for the thesis's own way")
+    parser.add_argument("--literal", type=int, default=940, help="synthetic samples of the literal algorithm")
     parser.add_argument(
-        "--only-times", action="store_true", help="no compile time, memory, growth or thesis's way"
+        "--only-times", action="store_true", help="no compile time, memory, growth or literal algorithm"
     )
     arguments = parser.parse_args()
     if unknown := set(arguments.cases) - set(LIMITS):

@@ -1,11 +1,11 @@
-"""What adversarial oversampling costs: over random oversampling alone, and under the poster's loop over images.
+"""Time of adversarial oversampling: relative to random oversampling, and to the poster's loop over images.
 
     python benchmarks/aos.py --data-dir DIR [--images 6400] [--repeats 5] [--threads 2] [--device cpu]
 
-1. One epoch of a plain training loop with AOS (p = .5, half of each batch minority) and one without, the two batch
-   by batch in turn: lenet on Fashion-MNIST, convnet on generated images of CIFAR's size. Bar: at most 1.35.
-2. The perturbation of a batch by AOS, and by the poster's Algorithm 1 to the letter, which takes the gradient of one
-   image after the other. Bar: at least 50.
+1. One epoch of a hand-written loop with AOS (p = .5, half of each batch minority) over one without, alternating batch
+   by batch: lenet on Fashion-MNIST, convnet on generated images of CIFAR's size. Bar: at most 1.35.
+2. The poster's Algorithm 1 to the letter, which computes the gradient of one image after the other, over AOS, for the
+   perturbation of a batch. Bar: at least 50.
 
 Prints one ratio per line, the median of the repeats and their range.
 """
@@ -28,7 +28,7 @@ from counterpoise.datasets import load_dataset
 from counterpoise.networks import Network, create_network
 
 CLASSES = 10
-# Half of the classes are minority; random oversampling has made them as frequent as the others.
+# Half of the classes are minority classes; random oversampling has balanced them.
 COUNTS = [5000] * 5 + [50] * 5
 LOSS = CrossEntropy()
 COST_BAR, LOOP_BAR = 1.35, 50.0
@@ -42,7 +42,7 @@ def fashion_mnist(data_dir: str, n: int) -> tuple[Tensor, Tensor]:
 
 
 def cifar_size(n: int) -> tuple[Tensor, Tensor]:
-    """Return noise: what a step costs does not hang on what is in the pictures."""
+    """Return noise: the time of a step does not depend on the content of the images."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (n, 3, 32, 32), generator=generator, dtype=torch.uint8)
     return images, torch.arange(n) % CLASSES
@@ -81,7 +81,7 @@ def new_network(name: str, images: Tensor) -> Network:
 
 
 class PlainLoop:
-    """What one writes by hand: a network, Adam, and perhaps the two lines of AOS."""
+    """Hand-written loop: a network, Adam, and optionally the two lines of AOS."""
 
     def __init__(self, name: str, images: Tensor, aos: AOS | None) -> None:
         self.network = new_network(name, images)

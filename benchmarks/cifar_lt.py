@@ -1,14 +1,14 @@
-"""CIFAR-10, long-tailed at ratio 100, resnet32: the marks that papers give, and ours.
+"""CIFAR-10, long-tailed at ratio 100, resnet32: published accuracies, and ours.
 
-    python benchmarks/cifar_lt.py --data ../shared/data/cifar10.zip [--epochs 200] [--draws 1] [--share 1]
+    python benchmarks/cifar_lt.py --data ../shared/data/cifar10.zip [--epochs 200] [--repeats 1] [--share 1]
                                   [--threads 1] [--methods ..] [--out out/cifar-lt]
 
-All methods get the same shifts by up to 4 pixels and flips, SGD with rate 0.1 and weight decay 5e-4 along a cosine,
-and batches of 128. Public marks for accuracy after 200 epochs: plain training 70-71 %, LDAM-DRW 77 %, balanced
-softmax 76-80 %, the best of any kind 82-85 %. Without a GPU, `--epochs` defaults to 10: a smoke test, whose numbers say
-nothing about these marks. `--share 0.02` takes the first fiftieth of each class's images, for training (before they are
-thinned) and testing alike: ten epochs of all four methods then take five to twelve minutes on two slow cores. It is
-resumable: the same command goes on with what is missing.
+All methods have the same augmentation (shifts by up to 4 pixels and flips), SGD with a rate of 0.1 along a cosine,
+weight decay 5e-4 and batches of 128. Published accuracies after 200 epochs: baseline 70-71 %, LDAM-DRW 77 %, balanced
+softmax 76-80 %, the best of any kind 82-85 %. Without a GPU, `--epochs` defaults to 10, a smoke test whose accuracies
+cannot be compared with these. `--share 0.02` takes the first fiftieth of each class's images, for training (before they
+are thinned) and testing alike: ten epochs of all four methods then take five to twelve minutes on two slow cores. An
+interrupted command resumes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ METHODS = ("bl", "ldam-drw", "balanced-softmax", "counterpoise")
 SHIFTS = (
     ":augment=random-affine:augment.degrees=0:augment.scale=0:augment.translate=0.125:augment.flip=horizontal"
 )
-MARKS = {
+PUBLISHED = {
     "bl": "70-71",
     "ldam-drw": "77",
     "balanced-softmax": "76-80",
@@ -40,7 +40,7 @@ MARKS = {
 
 
 def share_of(dataset: ImageDataset, share: float) -> ImageDataset:
-    """Return the data set with the first images of each class, this share of them and at least one, in every split."""
+    """Return the dataset with the first images of each class: this share of every split, and at least one."""
     if share == 1:
         return dataset
     splits = {}
@@ -55,7 +55,7 @@ def share(text: str) -> float:
     """Return a share in (0, 1]."""
     value = float(text)
     if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share; expected a number above 0, up to 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a share; expected a number above 0, up to 1")
     return value
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     )
     parser.add_argument("--data", default="../shared/data/cifar10.zip")
     parser.add_argument("--epochs", type=int, default=200 if torch.cuda.is_available() else 10)
-    parser.add_argument("--draws", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--share", type=share, default=1.0)
     parser.add_argument("--threads", type=int, default=TrainConfig().threads)
     parser.add_argument("--methods", default=",".join(METHODS))
@@ -77,11 +77,11 @@ def main() -> None:
         dataset,
         source=options.data,
         methods=[get_method(name + SHIFTS) for name in names],
-        draws=options.draws,
+        draws=options.repeats,
         metric="accuracy",
         imbalance="long-tail",
         ratio=100,
-        # The public marks learn from all images of the long tail.
+        # The published methods train on all images of the long tail.
         validation_fraction=0.0,
         backbone="resnet32",
         epochs=options.epochs,
@@ -100,13 +100,13 @@ def main() -> None:
     wanted = table[(table.metric == "accuracy") & (table.classes == "all")]
     tested = 0 if dataset.test is None else len(dataset.test)
     print(
-        f"{options.epochs} epochs, {options.draws} draw(s), {options.share:.0%} of the images: "
+        f"{options.epochs} epochs, {options.repeats} repeat(s), {options.share:.0%} of the images: "
         f"accuracy on {tested} test images"
     )
     for name in names:
         values = wanted[wanted.method == name + SHIFTS].value
         print(
-            f"{name:20} {100 * values.mean():5.1f} %   public mark after 200 epochs: {MARKS.get(name, '-')}"
+            f"{name:20} {100 * values.mean():5.1f} %   published after 200 epochs: {PUBLISHED.get(name, '-')}"
         )
     sys.exit(int(any(outcome.error is not None for outcome in result.outcomes)))
 

@@ -1,12 +1,12 @@
-"""The recommended recipe against the papers' best numbers, and without each of its pieces.
+"""The recommended recipe against the papers' best numbers, and without each of its components.
 
-    python benchmarks/recipe.py bars     --data-dir ../shared/data [--only mnist-0.9,cifar10] [--draws 5] [--jobs 2]
-    python benchmarks/recipe.py ablation --data-dir ../shared/data [--only ...] [--draws 3]
+    python benchmarks/recipe.py bars     --data-dir ../shared/data [--only mnist-0.9,cifar10] [--repeats 5] [--jobs 2]
+    python benchmarks/recipe.py ablation --data-dir ../shared/data [--only ...] [--repeats 3]
 
-`bars` scores test images on draws 0, 1, ...; `ablation` scores validation images on draws 100, 101, ..., as the trials
-did that the recipe was chosen by: no test image had a part in it. All methods have the same network, epochs, batch size
-and optimizer; an epoch is as long as the method's sampler makes it. Every run is kept below `--out`, so the command
-goes on with what is missing; the tables in docs/recipe/ hold whatever is complete there.
+`bars` scores the test images of repeats 0, 1, ...; `ablation` scores the validation images of repeats 100, 101, ...:
+the recipe was chosen on validation images, and the test set is never used for selection. All methods have the same network,
+epochs, batch size and optimizer; the length of an epoch depends on the method's sampler. Runs are stored below `--out`,
+where an interrupted command resumes; the tables in docs/recipe/ show all finished runs.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ DOCS = Path(__file__).parents[1] / "docs/recipe"
 WITHOUT = {
     "the whole recipe": RECIPE,
     "no adversarial images": f"{RECIPE}:perturb=none",
-    "no random shifts and turns": f"{RECIPE}:augment=none",
+    "no random shifts and rotations": f"{RECIPE}:augment=none",
     "constant learning rate": f"{RECIPE}:schedule=constant",
     "no sampling": f"{RECIPE}:sampler=none",
     "no tuning of the head": f"{RECIPE}:head=none",
-    "plain training": "bl",
+    "baseline": "bl",
 }
 
 
@@ -89,7 +89,7 @@ def cell(values: dict) -> str:
 
 
 def lost(values: dict, whole: dict) -> str:
-    """Return what is lost against the whole recipe, draw by draw."""
+    """Return the mean difference from the whole recipe, paired by repeat."""
     found = mean_interval([values[draw] - whole[draw] for draw in sorted(values.keys() & whole.keys())])
     return f"{found.mean:+.3f}{_half(found)}"
 
@@ -107,7 +107,7 @@ def scores(out: Path, metric: str, split: str, draws: range) -> dict[str, dict]:
     for path in sorted((out / "runs").glob("*/run.json")):
         if read_json(path)["status"] == "complete":
             run = RunFolder.open(path.parent)
-            # A record that was changed since is another method of the same name.
+            # The method of that name may have changed since the run.
             current = get_method(run.record["method"]).options() == run.record["method_options"]
             if current and run.record["draw"] in draws:
                 value = run.metrics[split]["all"][metric]
@@ -129,7 +129,7 @@ def write_bars(root: Path, draws: range) -> None:
     _write(
         DOCS / "bars.md",
         lines,
-        "Test images; mean ± half the 95 % interval (number of draws, from draw 0).",
+        "Test images; mean ± half the 95 % interval (number of repeats, from repeat 0).",
         "bars",
     )
 
@@ -148,8 +148,8 @@ def write_ablation(root: Path, draws: range) -> None:
             cells.append(lost(table[spec], table[RECIPE]) if spec != RECIPE and spec in table else "")
         lines.append(f"| {title} (`{spec}`) | {' | '.join(cells)} |")
     text = (
-        "Validation images; mean ± half the 95 % interval (number of draws, from draw 100), and the difference from "
-        "the whole recipe, paired by draw."
+        "Validation images; mean ± half the 95 % interval (number of repeats, from repeat 100), and the difference "
+        "from the whole recipe, paired by repeat."
     )
     _write(DOCS / "ablation.md", lines, text, "ablation")
 
@@ -168,12 +168,12 @@ def main() -> None:
     parser.add_argument("what", choices=["bars", "ablation"])
     parser.add_argument("--data-dir", type=Path, default=Path("../shared/data"))
     parser.add_argument("--only", default="")
-    parser.add_argument("--draws", type=int)
+    parser.add_argument("--repeats", type=int)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("out/recipe"))
     options = parser.parse_args()
     first, default = (0, 5) if options.what == "bars" else (100, 3)
-    draws = range(first, first + (options.draws or default))
+    draws = range(first, first + (options.repeats or default))
     known = SETTINGS if options.what == "bars" else ABLATED
     for name in options.only.split(",") if options.only else known:
         setting = SETTINGS[name]

@@ -1,4 +1,4 @@
-"""What our training loop costs over a plain PyTorch loop, and over torchvision's Dataset with a DataLoader.
+"""Time of the training loop relative to a plain PyTorch loop, beside torchvision's Dataset with a DataLoader.
 
     python benchmarks/training_loop.py --data-dir DIR [--images 36000] [--epochs 3] [--repeats 5] [--threads 2]
 
@@ -30,7 +30,7 @@ def new_network() -> Network:
 
 
 def plain_loop(split: ImageSplit, config: TrainConfig) -> None:
-    """What one writes by hand: float tensors in memory, a permutation, an index."""
+    """Hand-written loop: float tensors in memory, a permutation, an index."""
     network = new_network().train()
     images = torch.from_numpy(np.asarray(split.images)).float().div_(255)
     targets = torch.from_numpy(split.labels)
@@ -47,7 +47,7 @@ def plain_loop(split: ImageSplit, config: TrainConfig) -> None:
 
 
 class TorchvisionStyle(Dataset):
-    """What torchvision's data sets do: one PIL image, one ToTensor per item."""
+    """Same items as torchvision's datasets: one PIL image, one ToTensor each."""
 
     def __init__(self, split: ImageSplit) -> None:
         from torchvision.transforms import ToTensor

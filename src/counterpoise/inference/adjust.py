@@ -36,7 +36,7 @@ class AdjustmentPlan:
     ----------
     base, manifest
         The run whose network is used, and its split.
-    piece : Component
+    component : Component
         The adjustment.
     costs : ndarray of shape (C, C) or None
         Costs of decisions, for the table; rows are true classes.
@@ -46,26 +46,28 @@ class AdjustmentPlan:
 
     base: RunFolder
     manifest: SplitManifest
-    piece: Component
+    component: Component
     costs: np.ndarray | None
     out: Path
 
     @property
     def spec(self) -> str:
         """The adjustment with its options, in the syntax of the command line."""
-        return ":".join([self.piece.name, *(f"{key}={value}" for key, value in self.piece.options.items())])
+        return ":".join(
+            [self.component.name, *(f"{key}={value}" for key, value in self.component.options.items())]
+        )
 
     @property
     def hash(self) -> str:
         """Hash of everything that the new run depends on."""
-        options = self.piece.defaults()
+        options = self.component.defaults()
         if options.get("costs") is not None and self.costs is not None:
             options["costs"] = self.costs.tolist()
-        return content_hash([self.base.record["config_hash"], self.piece.name, options])
+        return content_hash([self.base.record["config_hash"], self.component.name, options])
 
     def build(self) -> Adjustment:
         """Return the adjustment, not yet fitted."""
-        return self.piece.build(class_names=tuple(self.base.record["dataset"]["classes"]))
+        return self.component.build(class_names=tuple(self.base.record["dataset"]["classes"]))
 
 
 @dataclass(frozen=True)
@@ -112,37 +114,37 @@ def plan_adjustment(
     RunFolderError
         If `out` holds anything else.
     """
-    piece = _read_piece(spec)
+    component = _read_component(spec)
     if score is not None:
-        piece = piece.with_option("score", score)
-    if costs is not None and piece.options.get("costs") is not None:
+        component = component.with_option("score", score)
+    if costs is not None and component.options.get("costs") is not None:
         raise InputError(
             "costs are given twice: with `costs` and as an option of `adjustment`; leave one out"
         )
-    if costs is not None and "costs" in piece.defaults() and piece.options.get("score") is None:
-        piece = piece.with_option("costs", str(costs))
-    file = costs or piece.options.get("costs")
+    if costs is not None and "costs" in component.defaults() and component.options.get("score") is None:
+        component = component.with_option("costs", str(costs))
+    file = costs or component.options.get("costs")
     classes = base.record["dataset"]["classes"]
     matrix = None if file is None else read_costs(file, len(classes), class_names=classes)
     manifest = SplitManifest.load(base.path / "manifest.json")
-    plan = AdjustmentPlan(base, manifest, piece, matrix, out or _folder_beside(base.path, piece))
+    plan = AdjustmentPlan(base, manifest, component, matrix, out or _folder_beside(base.path, component))
     _check(plan)
     RunFolder(plan.out).check_owner(plan.hash)
     return plan
 
 
-def _read_piece(spec: str) -> Component:
+def _read_component(spec: str) -> Component:
     name, *options = spec.split(":")
     known = SLOT_CATALOGS[PLACE].names
     if name not in known:
         raise UnknownNameError("adjustment", name, known)
-    piece = Component(PLACE, name)
+    component = Component(PLACE, name)
     for option in options:
         key, equals, value = option.partition("=")
         if not (key and equals and value):
             raise InputError(f"`adjustment` {spec}: {option!r} is not of the form option=value")
-        piece = piece.with_option(key, read_value(value))
-    return piece
+        component = component.with_option(key, read_value(value))
+    return component
 
 
 def _check(plan: AdjustmentPlan) -> None:
@@ -153,18 +155,19 @@ def _check(plan: AdjustmentPlan) -> None:
     adjustment = plan.build().fit(made_up, np.arange(num_classes), counts["train"])
     if adjustment.needs_logits and not sum(counts["validation"]):
         raise InputError(
-            f"{plan.base.path} kept no validation images, and {plan.piece.name} learns from them; "
+            f"{plan.base.path} kept no validation images, and {plan.component.name} learns from them; "
             "train with `validation_fraction` above 0, or choose an adjustment that needs none"
         )
 
 
-def _folder_beside(run: Path, piece: Component) -> Path:
+def _folder_beside(run: Path, component: Component) -> Path:
     """Return the default folder of the new run, named by the run and the adjustment."""
     whole = run if run.name and run.name != ".." else run.resolve()
     words = [
-        Path(str(value)).stem if key == "costs" else f"{key}={value}" for key, value in piece.options.items()
+        Path(str(value)).stem if key == "costs" else f"{key}={value}"
+        for key, value in component.options.items()
     ]
-    name = re.sub(r"[^\w.=-]+", "-", "-".join([piece.name, *words]))[:80]
+    name = re.sub(r"[^\w.=-]+", "-", "-".join([component.name, *words]))[:80]
     return whole.with_name(f"{whole.name}-adjusted-{name}")
 
 
@@ -224,8 +227,8 @@ def _record(plan: AdjustmentPlan, adjustment: Adjustment, seconds: dict[str, flo
         "method_title": record["method_title"],
     }
     options = {k: v for k, v in record["method_options"].items() if k.partition(".")[0] != PLACE}
-    options |= {PLACE: plan.piece.name}
-    options |= {f"{PLACE}.{option}": value for option, value in plan.piece.defaults().items()}
+    options |= {PLACE: plan.component.name}
+    options |= {f"{PLACE}.{option}": value for option, value in plan.component.defaults().items()}
     return record | {
         "version": __version__,
         "created": timestamp(),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from counterpoise.datasets import ImageFiles, SkippedFile, read_images
 from counterpoise.exceptions import DataError, InputError
@@ -15,12 +13,11 @@ from counterpoise.inference.explained_model import ExplainedModel
 from counterpoise.inference.explanation import Attention, ExplainedImage, Explanation
 from counterpoise.inference.explanation_pictures import write_pictures
 from counterpoise.inference.model import TrainedModel
+from counterpoise.inference.predict import decoded_batches
 from counterpoise.runs.folder import RunFolder
 
 #: Names in the folder of an explanation.
 EXPLANATION_CONTENTS = frozenset({"explain.html", "explain.json", "images", "parts", "feature-maps"})
-
-_BATCH = 32
 
 
 def explain_images(
@@ -95,7 +92,8 @@ def explain_images(
     sources = [ImageFiles(files.files, *shape) for shape in shapes]
     unreadable: list[SkippedFile] = []
     explained: list[ExplainedImage] = []
-    for names, batch in _batches(sources, paths, strict, unreadable):
+    for indices, batch in decoded_batches(sources, paths, unreadable, strict=strict):
+        names = [paths[i] for i in indices]
         views = [model.view(pixels) for model, pixels in zip(models, batch, strict=True)]
         explained += write_pictures(out, models, names, batch[0], views, len(explained), same_from)
         if progress is not None:
@@ -126,22 +124,3 @@ def check_options(
         raise InputError(f"`layer` is for grad-cam and `feature_maps`, {method} uses no layer; leave it out")
     if not -1 <= same_from <= 1:
         raise InputError(f"`same_from` is {same_from}; expected a rank correlation from -1 to 1")
-
-
-def _batches(
-    sources: Sequence[ImageFiles], paths: Sequence[str], strict: bool, unreadable: list[SkippedFile]
-) -> Iterator[tuple[list[str], list[np.ndarray]]]:
-    """Yield names and, for each model, decoded images; those that cannot be decoded are added to `unreadable`."""
-    for start in range(0, len(paths), _BATCH):
-        names, decoded = [], []
-        for index in range(start, min(start + _BATCH, len(paths))):
-            try:
-                decoded.append([source[index] for source in sources])
-            except DataError as error:
-                if strict:
-                    raise
-                unreadable.append(SkippedFile(paths[index], str(error)))
-            else:
-                names.append(paths[index])
-        if names:
-            yield names, [np.stack(each) for each in zip(*decoded, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from counterpoise.exceptions import DataError
 from counterpoise.inference.model import TrainedModel
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.records import write_predictions
+
+BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,13 @@ def predict_images(
     files, paths, skipped = read_images(
         images, channels=model.channels, image_size=model.image_size, strict=strict, progress=progress
     )
-    readable, unreadable = _readable(files, paths, strict, progress)
+    # A file with a valid header can be truncated, which would stop the model half-way: decode every image once.
+    readable: list[int] = []
+    unreadable: list[SkippedFile] = []
+    for indices, _ in decoded_batches([files], paths, unreadable, strict=strict):
+        readable += indices
+        if progress is not None:
+            progress(len(readable) + len(unreadable), len(paths))
     if not readable:
         raise DataError(f"no readable image in {', '.join(map(str, images))} ({unreadable[0].reason})")
     kept = tuple(paths[i] for i in readable)
@@ -67,20 +75,26 @@ def predict_images(
     return Prediction(kept, predicted, probabilities, (*skipped, *unreadable))
 
 
-def _readable(
-    files: ImageFiles, paths: Sequence[str], strict: bool, progress: Callable[[int, int], None] | None
-) -> tuple[list[int], list[SkippedFile]]:
-    """Decode every image once: a file with a valid header can be truncated, which would stop the model half-way."""
-    readable, unreadable = [], []
-    for index, path in enumerate(paths):
-        try:
-            files[index]
-        except DataError as error:
-            if strict:
-                raise
-            unreadable.append(SkippedFile(path, str(error)))
-        else:
-            readable.append(index)
-        if progress is not None:
-            progress(index + 1, len(paths))
-    return readable, unreadable
+def decoded_batches(
+    sources: Sequence[ImageFiles], paths: Sequence[str], unreadable: list[SkippedFile], *, strict: bool
+) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+    """Yield indices and, for each source, decoded images (N, C, H, W); failed ones are added to `unreadable`.
+
+    Raises
+    ------
+    DataError
+        If an image cannot be decoded, with `strict`.
+    """
+    for start in range(0, len(paths), BATCH_SIZE):
+        indices, decoded = [], []
+        for index in range(start, min(start + BATCH_SIZE, len(paths))):
+            try:
+                decoded.append([source[index] for source in sources])
+            except DataError as error:
+                if strict:
+                    raise
+                unreadable.append(SkippedFile(paths[index], str(error)))
+            else:
+                indices.append(index)
+        if indices:
+            yield indices, [np.stack(each) for each in zip(*decoded, strict=True)]

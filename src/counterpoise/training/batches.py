@@ -34,8 +34,9 @@ class Batch(NamedTuple):
 class Batches(Protocol):
     """The batches of each epoch: inputs, targets, indices into the set and optional sample weights."""
 
-    def epoch_size(self, epoch: int) -> int:
-        """Return the number of samples of an epoch."""
+    @property
+    def order(self) -> Order:
+        """Return the order of an epoch's samples."""
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch (0-based) on the training device; inputs are float32."""
@@ -73,10 +74,6 @@ class TensorBatches:
     weights: Tensor | None = None
     prepare: Callable[[Tensor], Tensor] | None = None
 
-    def epoch_size(self, epoch: int) -> int:
-        """Return the number of samples of an epoch."""
-        return len(self.order(epoch))
-
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch."""
         order = torch.from_numpy(self.order(epoch)).to(self.inputs.device)
@@ -97,10 +94,6 @@ class LoaderBatches:
     batch_size: int
     device: torch.device
     workers: int = 0
-
-    def epoch_size(self, epoch: int) -> int:
-        """Return the number of samples of an epoch."""
-        return len(self.order(epoch))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch."""

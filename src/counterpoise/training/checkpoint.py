@@ -51,12 +51,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, module: nn.Module, optimizer: Optimizer, identity: str) -> Position | None:
-    """Restore `module` and `optimizer` from `path` and return their position.
-
-    Returns
-    -------
-    Position or None
-        None if there is no checkpoint, or it has another `identity`.
+    """Restore `module` and `optimizer` and return their position; None without a checkpoint of this `identity`.
 
     Raises
     ------

@@ -13,13 +13,7 @@ from counterpoise.exceptions import InputError
 
 
 def find_device(device: str) -> torch.device:
-    """Return the device for ``"auto"`` (a GPU where there is one), ``"cpu"`` or ``"cuda"``.
-
-    Raises
-    ------
-    InputError
-        If a GPU is requested and there is none.
-    """
+    """Return the device for ``"auto"``, ``"cpu"`` or ``"cuda"``; raise `InputError` where ``"cuda"`` finds no GPU."""
     has_cuda = torch.cuda.is_available()
     if device == "cuda" and not has_cuda:
         raise InputError("`device` cuda: no CUDA device found on this machine; use `device` cpu or auto")

@@ -31,20 +31,9 @@ def embedded_splits(
 ) -> ImageDataset:
     """Return the three splits of a run with the embeddings of a network that is frozen whole.
 
-    All images of the data set are embedded once, with all cores, and stored on disk; concurrent users wait for the
-    file. Its name is the content hash of everything it depends on: images, their size, and the network's weights
-    with its normalization.
-
-    Parameters
-    ----------
-    network : Network
-        Frozen whole, with any head.
-    dataset, manifest, splits
-        The dataset, its split, and the dataset so split.
-    cache : Path
-        Folder of the embeddings.
-    device, workers
-        Device of the network, and processes that decode images.
+    All images of `dataset` are embedded once, with all cores, and stored in the folder `cache`; concurrent users wait
+    for the file. Its name is the content hash of everything it depends on: images, their size, and the network's
+    weights with its normalization. `splits` is `dataset` split by `manifest`.
 
     Raises
     ------

@@ -72,12 +72,8 @@ def fit_method(
 
     Parameters
     ----------
-    method : Method
-    network : Network
-        Freshly initialized or pretrained.
     train : ImageSplit
         With an `EmbeddedSplit` only the head is trained, on its embeddings.
-    config : TrainConfig
     validation : ImageSplit, optional
         Evaluated after every epoch, for the learning curves; training does not depend on it.
     checkpoints : Path, optional

@@ -94,9 +94,10 @@ class RecomputedBatches:
     bottom: nn.Module
     batches: Batches
 
-    def epoch_size(self, epoch: int) -> int:
-        """Return the number of samples of an epoch."""
-        return self.batches.epoch_size(epoch)
+    @property
+    def order(self) -> Order:
+        """The order of the images."""
+        return self.batches.order
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch."""

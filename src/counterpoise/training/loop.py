@@ -40,8 +40,6 @@ class Stage:
         ``"train"``, ``"representation"``, ``"head"`` or ``"copy"``. It seeds dropout.
     module : nn.Module
         Maps the inputs of a batch to logits (N, C); trained in place.
-    batch_loss, batches, epochs
-        Loss of a step, the data, and the number of passes over the data.
     validate : callable, optional
         Called after each epoch with the module in evaluation mode; returns entries for the history.
     checkpoint : Path, optional
@@ -80,7 +78,7 @@ class _StageRun:
         self.progress = progress
         self.fabric = fabric
         self.raw_optimizer = make_optimizer(stage.module.parameters(), config)
-        self.sizes = [stage.batches.epoch_size(epoch) for epoch in range(stage.epochs)]
+        self.sizes = [len(stage.batches.order(epoch)) for epoch in range(stage.epochs)]
         self.total_steps = sum(math.ceil(size / config.batch_size) for size in self.sizes)
         stage.module.to(fabric.device)
         self.start = self._resume() or Position(0, 0, [])

@@ -94,13 +94,7 @@ class EmbeddedSplit(ImageSplit):
 
     @classmethod
     def of(cls, split: ImageSplit, embeddings: np.ndarray) -> EmbeddedSplit:
-        """Return `split` with its embeddings.
-
-        Raises
-        ------
-        InputError
-            If they are not one row for each image.
-        """
+        """Return `split` with its embeddings; `InputError` unless they are one row for each image."""
         if embeddings.ndim != 2 or len(embeddings) != len(split):
             raise InputError(
                 f"found embeddings of shape {embeddings.shape} for {len(split)} images; expected one row for each"

@@ -10,7 +10,7 @@ from pathlib import Path
 from counterpoise._version import __version__
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.files import content_hash, write_json
-from counterpoise.networks import save_network
+from counterpoise.networks import Network, save_network
 from counterpoise.runs.folder import FORMAT, RunFolder
 from counterpoise.training.artifacts import embedded_sample, embedding_map
 from counterpoise.training.device import find_device
@@ -35,19 +35,7 @@ def execute_run(
     """Train and evaluate a network by `plan` and write the run folder `path`.
 
     A finished run is returned unchanged, an interrupted one resumes from its last checkpoint. ``run.json`` has status
-    ``complete`` only once everything else is written.
-
-    Parameters
-    ----------
-    plan : RunPlan
-    dataset : ImageDataset
-        The dataset that the plan names.
-    path : Path
-        The run folder.
-    shared : Path, optional
-        Folder of networks that several runs share.
-    progress : ProgressCallback, optional
-        Called every few steps.
+    ``complete`` only once everything else is written. Runs with the same `shared` folder share equal networks.
 
     Raises
     ------
@@ -60,46 +48,37 @@ def execute_run(
     if folder.is_complete(plan.hash):
         return folder
     with folder.claimed(plan.hash):
-        _execute(plan, dataset, folder, shared, progress)
+        started = time.perf_counter()
+        manifest = plan.split.splits(dataset, plan.config.seed)
+        network, splits = _start(plan, dataset, manifest, shared or folder.checkpoints)
+        start = [plan.network, plan.weights_hash, plan.new_head, plan.freeze]
+        fitted = fit_method(
+            plan.record,
+            network,
+            splits.train,
+            config=plan.config,
+            validation=splits.validation,
+            checkpoints=folder.checkpoints,
+            shared=shared,
+            identity=content_hash([manifest.hash, plan.image_size, *start]),
+            classes=splits.classes,
+            progress=progress,
+        )
+        write_run(folder, plan, splits, manifest, fitted, started=started)
     return RunFolder(path)
 
 
-def _execute(
-    plan: RunPlan,
-    dataset: ImageDataset,
-    folder: RunFolder,
-    shared: Path | None,
-    progress: ProgressCallback | None,
-) -> None:
-    started = time.perf_counter()
-    manifest = plan.split.splits(dataset, plan.config.seed)
+def _start(
+    plan: RunPlan, dataset: ImageDataset, manifest: SplitManifest, checkpoints: Path
+) -> tuple[Network, ImageDataset]:
+    """Return the initial network and the splits, with embeddings where the network is frozen whole."""
     splits = manifest.apply(dataset)
     network = make_network(plan, splits)
     if plan.freeze == "all":
-        cache = Path(plan.cache) if plan.cache else (shared or folder.checkpoints).parent / "cache"
-        device = find_device(plan.config.device)
-        splits = embedded_splits(
-            network, dataset, manifest, splits, cache, device=device, workers=plan.config.workers
-        )
-    fitted = fit_method(
-        plan.record,
-        network,
-        splits.train,
-        config=plan.config,
-        validation=splits.validation,
-        checkpoints=folder.checkpoints,
-        shared=shared,
-        identity=_network_identity(plan, manifest),
-        classes=splits.classes,
-        progress=progress,
-    )
-    write_run(folder, plan, splits, manifest, fitted, started=started)
-
-
-def _network_identity(plan: RunPlan, manifest: SplitManifest) -> str:
-    """Hash of the training images and the initial network."""
-    start = [plan.network, plan.weights_hash, plan.new_head, plan.freeze]
-    return content_hash([manifest.hash, plan.image_size, *start])
+        cache = Path(plan.cache) if plan.cache else checkpoints.parent / "cache"
+        device, workers = find_device(plan.config.device), plan.config.workers
+        splits = embedded_splits(network, dataset, manifest, splits, cache, device=device, workers=workers)
+    return network, splits
 
 
 def write_run(
@@ -112,18 +91,10 @@ def write_run(
     started: float,
     **changes: object,
 ) -> None:
-    """Score a trained network and write the run folder, ``run.json`` last.
+    """Score a trained network and write the run folder, ``run.json`` last; its checkpoints are removed.
 
-    Parameters
-    ----------
-    folder : RunFolder
-        Destination; its checkpoints are removed.
-    plan, splits, manifest, fitted
-        The run, its dataset split in three by the manifest, and the result of `fit_method`.
-    started : float
-        ``time.perf_counter()`` at the start of the run.
-    **changes
-        Entries of ``run.json`` that differ from those of the plan, or are added to them.
+    `manifest` splits the dataset into `splits`, and `started` is ``time.perf_counter()`` at the start of the run.
+    `changes` are entries of ``run.json`` that differ from those of the plan, or are added to them.
     """
     network, scored = fitted.network, time.perf_counter()
     device = next(network.parameters()).device
@@ -151,8 +122,8 @@ def _record(
     method = plan.record
     device = next(fitted.network.parameters()).device.type
     counts = {
-        name: split.class_counts(len(splits.classes)).tolist() if split is not None else None
-        for name, split in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
+        name: splits.splits[name].class_counts(splits.num_classes).tolist() if name in splits.splits else None
+        for name in ("train", "validation", "test")
     }
     return {
         "format": FORMAT,

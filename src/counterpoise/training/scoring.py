@@ -39,28 +39,10 @@ def write_scores(
     logits: Mapping[str, np.ndarray],
     adjustment: Adjustment | None,
 ) -> dict[str, Any]:
-    """Write ``metrics.json``, and ``predictions.csv`` and ``mistakes.json`` of the test images.
+    """Write ``metrics.json``, ``predictions.csv`` and ``mistakes.json`` (both of the test images); return the first.
 
-    Validation scores choose a winner, so an adjustment that was learned from the validation images is scored on them
-    by a cross-fit.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        Destination.
-    splits : ImageDataset
-        The dataset in its three splits.
-    minority : tuple of int
-        The minority classes.
-    logits : mapping of str to ndarray
-        From `held_out_logits`.
-    adjustment : Adjustment or None
-        Fitted; applied to the logits.
-
-    Returns
-    -------
-    dict
-        The content of ``metrics.json``.
+    `logits` are from `held_out_logits`. Validation scores choose a winner, so an adjustment, which was learned from the
+    validation images, is scored on them by a cross-fit.
     """
     metrics: dict[str, Any] = dict.fromkeys(SCORED)
     for name, adjusted in logits.items():
