@@ -20,8 +20,7 @@ from counterpoise.config.train import TrainConfig, make_config
 from counterpoise.datasets import ImageSplit, load_dataset
 from counterpoise.methods import get_method
 from counterpoise.networks import Network, create_network
-from counterpoise.training.fit import fit_method
-from counterpoise.training.loop import make_optimizer
+from counterpoise.training import fit_method, make_optimizer
 
 
 def new_network() -> Network:

@@ -14,10 +14,7 @@ from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.methods import Method, get_method
 from counterpoise.networks import create_network, default_network_name
-from counterpoise.training.fit import fit_method
-from counterpoise.training.predict import softmax
-from counterpoise.training.preparation import pixel_statistics
-from counterpoise.training.randomness import seed_for
+from counterpoise.training import fit_method, pixel_statistics, seed_for, softmax
 
 CHANNELS = (1, 3)
 

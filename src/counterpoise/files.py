@@ -67,6 +67,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file atomically."""
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
 def read_json(path: Path) -> Any:
     """Read JSON from `path`.
 

@@ -257,6 +257,7 @@ def test_evaluate_uses_the_test_split_of_other_data_or_all_of_it(cli, tmp_path, 
 def test_predict_writes_the_probabilities_of_the_network(cli, photos, trained):
     import torch
 
+    from counterpoise.inference import load_network
     from counterpoise.runs.folder import RunFolder
 
     result = cli("predict", trained, photos / "test", "--out", "deep/p.csv", "--json")
@@ -266,7 +267,7 @@ def test_predict_writes_the_probabilities_of_the_network(cli, photos, trained):
     assert len(rows) == 19
     pixels = np.stack([np.asarray(Image.open(row[0])) for row in rows])[:, None]
     with torch.no_grad():
-        logits = RunFolder.open(trained).load_network()(torch.from_numpy(pixels) / 255)
+        logits = load_network(RunFolder.open(trained))(torch.from_numpy(pixels) / 255)
     expected = torch.softmax(logits.double(), dim=1).numpy()
     np.testing.assert_allclose(
         np.array([row[2:] for row in rows], dtype=float), expected, rtol=1e-4, atol=1e-6

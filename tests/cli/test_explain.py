@@ -18,7 +18,8 @@ from scipy.stats import spearmanr
 from counterpoise.explain.grad_cam import GradCAM
 from counterpoise.explain.scores import score_maps
 from counterpoise.files import write_text
-from counterpoise.inference import explain as explaining
+from counterpoise.inference import explain_images, load_network
+from counterpoise.inference import explanation_pictures as pictures_module
 from counterpoise.report.kit.pictures import overlay
 from counterpoise.runs.folder import RunFolder
 
@@ -30,7 +31,7 @@ def pixels_of(record):
 
 
 def network_of(run):
-    return RunFolder.open(run).load_network()
+    return load_network(RunFolder.open(run))
 
 
 def captum_map(network, record, target):
@@ -43,9 +44,9 @@ def captum_map(network, record, target):
 def _no_drawing(request, monkeypatch):
     """Drawing takes most of the time, and has tests of its own."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(explaining, "explanation_figure", lambda *_, **__: None)
-        monkeypatch.setattr(explaining, "feature_map_figure", lambda *_, **__: None)
-        monkeypatch.setattr(explaining, "save_figure", lambda _, path: write_text(path, ""))
+        monkeypatch.setattr(pictures_module, "explanation_figure", lambda *_, **__: None)
+        monkeypatch.setattr(pictures_module, "feature_map_figure", lambda *_, **__: None)
+        monkeypatch.setattr(pictures_module, "save_figure", lambda _, path: write_text(path, ""))
 
 
 @pytest.fixture
@@ -290,7 +291,7 @@ def test_damaged_images_are_skipped_by_name(cli, refuses, damaged, trained):
         (("--method", "gradcam"), "unknown method of explaining 'gradcam'; did you mean 'grad-cam'?"),
         (("--target", "cta"), "did you mean 'cat'?"),
         (("--layer", "backbone.9"), "unknown layer with a spatial map 'backbone.9'; did you mean 'backbone"),
-        (("--layer", "backbone.0", "--method", "lime"), "lime looks at no layer; leave it out"),
+        (("--layer", "backbone.0", "--method", "lime"), "lime uses no layer; leave it out"),
         (("--same-from", "0.5"), "name the second with --against"),
         (("--device", "cuda"), "no CUDA device"),
         (("--against", "nowhere"), "nowhere is not a folder"),
@@ -337,7 +338,7 @@ def test_an_earlier_explanation_is_replaced_whole_or_not_at_all(
             raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(explaining, "save_figure", fail_late)
+        patch.setattr(pictures_module, "save_figure", fail_late)
         result = cli("explain", trained, photos / "test/dog", "--out", "out")
     assert (result.code, len(result.complaints)) == (code, 1)
     assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == before
@@ -349,8 +350,8 @@ def test_an_earlier_explanation_is_replaced_whole_or_not_at_all(
 
 
 def test_memory_stays_flat_over_many_images(trained, tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr(explaining, "_write_png", lambda *_: None)
-    monkeypatch.setattr(explaining, "save_figure", lambda *_: None)
+    monkeypatch.setattr(pictures_module, "_write_png", lambda *_: None)
+    monkeypatch.setattr(pictures_module, "save_figure", lambda *_: None)
     files = sorted(pictures(tmp_path / "many", {"cat": 192}).glob("cat/*.png"))
     peaks, tensors = [], []
 
@@ -361,7 +362,7 @@ def test_memory_stays_flat_over_many_images(trained, tmp_path, pictures, monkeyp
     for number in (64, 192):
         gc.collect()
         tracemalloc.start()
-        found = explaining.explain_images(
+        found = explain_images(
             [RunFolder.open(trained)], files[:number], tmp_path / str(number), progress=count
         )
         peaks.append(tracemalloc.get_traced_memory()[1])

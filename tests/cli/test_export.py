@@ -9,8 +9,8 @@ import pytest
 
 from counterpoise.cli.main import run
 from counterpoise.datasets import load_dataset
+from counterpoise.inference import TrainedModel, load_adjustment
 from counterpoise.inference import export as exporting
-from counterpoise.inference.model import predict_probabilities
 from counterpoise.runs.folder import RunFolder
 
 QUICK = ("--epochs", "2", "--batch-size", "16", "--threads", "1")
@@ -55,13 +55,13 @@ def test_onnxruntime_gives_our_probabilities(cli, photos, tmp_path, onnxruntime,
     test = load_dataset(str(photos)).test
     found, metadata = outputs(onnxruntime, path, np.asarray(test.images))
     ours = RunFolder.open(folder)
-    expected = predict_probabilities(ours, test, device="cpu")
+    expected = TrainedModel.open(ours, device="cpu").probabilities(test)
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
     odds = np.log(expected) - np.log(expected).max(axis=1, keepdims=True)
     logits = found["logits"] - found["logits"].max(axis=1, keepdims=True)
     np.testing.assert_allclose(logits, odds, atol=1e-4)
     assert json.loads(metadata["classes"]) == ["cat", "dog", "owl"]
-    assert metadata["adjustment"] == type(ours.load_adjustment()).__name__
+    assert metadata["adjustment"] == type(load_adjustment(ours)).__name__
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "run", "work"]
 
 
@@ -73,7 +73,7 @@ def test_a_unet_before_the_network_is_inside(cli, photos, tmp_path, onnxruntime)
     assert json.loads(result.out)["input_shape"] == ["batch", 1, 8, 8]
     test = load_dataset(str(photos)).test
     found, metadata = outputs(onnxruntime, tmp_path / "model.onnx", np.asarray(test.images))
-    expected = predict_probabilities(RunFolder.open(folder), test, device="cpu")
+    expected = TrainedModel.open(RunFolder.open(folder), device="cpu").probabilities(test)
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
     assert (metadata["network"], metadata["adjustment"]) == ("enhanced", "")
 

@@ -9,12 +9,9 @@ from counterpoise.balance.adjust import ClassThresholds, adjustment_from_state
 from counterpoise.config.train import make_config
 from counterpoise.datasets import StepImbalance, dataset_from_arrays
 from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
-from counterpoise.inference.adjust import adjust_run, plan_adjustment
-from counterpoise.inference.model import predict_probabilities
+from counterpoise.inference import TrainedModel, adjust_run, load_adjustment, load_network, plan_adjustment
 from counterpoise.runs.folder import RunFolder
-from counterpoise.training.plan import RunPlan, SplitPlan
-from counterpoise.training.predict import predict_logits
-from counterpoise.training.run import execute_run
+from counterpoise.training import RunPlan, SplitPlan, execute_run, predict_logits
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -88,17 +85,17 @@ def test_before_and_after_are_the_scores_of_the_two_runs(base, dataset, tmp_path
     assert found.after == found.folder.metrics["test"]
     matrix = np.array([[0, 1, 1], [1, 0, 1], [7, 7, 0]])
     for folder, cost in ((base, found.cost_before), (found.folder, found.cost_after)):
-        predicted = predict_probabilities(folder, dataset.test, device="cpu").argmax(axis=1)
+        predicted = TrainedModel.open(folder, device="cpu").probabilities(dataset.test).argmax(axis=1)
         assert cost == pytest.approx(matrix[dataset.test.labels, predicted].mean())
 
 
 def test_it_is_learned_from_validation_images_alone(base, dataset, tmp_path):
     found = adjust(base, dataset, "class-thresholds", tmp_path / "adjusted").folder
     splits = plan_adjustment(base, "class-thresholds", out=tmp_path / "x").manifest.apply(dataset)
-    logits = predict_logits(base.load_network(), splits.validation, device="cpu")
+    logits = predict_logits(load_network(base), splits.validation, device="cpu")
     counts = splits.train.class_counts(3)
     expected = ClassThresholds().fit(logits, splits.validation.labels, counts)
-    np.testing.assert_array_equal(found.load_adjustment().offset_, expected.offset_)
+    np.testing.assert_array_equal(load_adjustment(found).offset_, expected.offset_)
     # Their scores are of a cross-fit, as a winner may be chosen by them.
     crossed = expected.cross_fit(logits, splits.validation.labels, counts).argmax(axis=1)
     accuracy = found.metrics["validation"]["all"]["accuracy"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,16 @@ import pytest
 from PIL import Image
 
 from counterpoise.datasets import SkippedFile
+from counterpoise.inference import (
+    Attention,
+    ExplainedImage,
+    Explanation,
+    ModelFacts,
+    View,
+    build_explanation_page,
+)
 from counterpoise.inference import explanation_page as explain_page
-from counterpoise.inference.explanation import ExplainedImage, Explanation, ModelFacts, View
-from counterpoise.inference.explanation_page import build_explanation_page, groups_of
+from counterpoise.inference.explanation_page import groups_of
 
 ATTACK = '<img src=x onerror="window.hacked=1">'
 
@@ -30,24 +36,46 @@ def write_pictures(folder: Path, count: int, *, side: int = 12) -> None:
 
 def image(number: int, *, predicted: str = "cat", true: str | None = "cat", **options: Any) -> ExplainedImage:
     views = tuple(
-        View(predicted, 0.75, predicted, 0.75, False, f"parts/{number}-{letter}.png")
+        View(
+            predicted=predicted,
+            probability=0.75,
+            target=predicted,
+            target_probability=0.75,
+            blank=False,
+            overlay=f"parts/{number}-{letter}.png",
+        )
         for letter in "ab"[: 2 if "similarity" in options else 1]
     )
     return ExplainedImage(
-        f"photos/{number}.png",
-        true,
-        f"images/{number}.png",
-        f"parts/{number}-input.png",
-        (),
-        views,
+        path=f"photos/{number}.png",
+        true=true,
+        figure=f"images/{number}.png",
+        input=f"parts/{number}-input.png",
+        feature_maps=(),
+        views=views,
         **options,
     )
 
 
 def explanation(folder: Path, images: list[ExplainedImage], *, models: int = 1) -> Explanation:
-    facts = ModelFacts("runs/best", "ados", "lenet", "backbone", (5, 5), (28, 28))
-    words = ("Grad-CAM", "how strongly the features at a place raise the score of the class")
-    return Explanation(folder, *words, False, (facts,) * models, tuple(images), (), 0.5)
+    facts = ModelFacts(
+        run="runs/best",
+        method="ados",
+        network="lenet",
+        layer="backbone",
+        places=(5, 5),
+        image_size=(28, 28),
+    )
+    return Explanation(
+        folder=folder,
+        method="Grad-CAM",
+        meaning="how strongly the features at a place raise the score of the class",
+        signed=False,
+        models=(facts,) * models,
+        attention=Attention.of(images, 0.5) if models > 1 else None,
+        images=tuple(images),
+        skipped=(),
+    )
 
 
 def test_one_model_is_sorted_by_right_and_wrong(tmp_path: Path) -> None:
@@ -97,16 +125,32 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, similarity in enumerate((-0.25, 0.75)):
         plain = image(number, similarity=similarity, same=similarity > 0.5)
         views = tuple(
-            replace(view, predicted=ATTACK, target=ATTACK, deletion=0.125, insertion=0.5, blank=True)
+            view.model_copy(
+                update={
+                    "predicted": ATTACK,
+                    "target": ATTACK,
+                    "deletion": 0.125,
+                    "insertion": 0.5,
+                    "blank": True,
+                }
+            )
             for view in plain.views
         )
-        images.append(replace(plain, path=f"photos/{ATTACK}.png", true=f"{ATTACK}!", views=views))
-    scored = ModelFacts(ATTACK, ATTACK, ATTACK, ATTACK, (1, 2), (3, 4), True, 0.25, 0.375)
-    made = replace(
-        explanation(folder, images, models=2),
-        models=(scored, scored),
-        skipped=(SkippedFile(ATTACK, ATTACK),),
+        changes = {"path": f"photos/{ATTACK}.png", "true": f"{ATTACK}!", "views": views}
+        images.append(plain.model_copy(update=changes))
+    scored = ModelFacts(
+        run=ATTACK,
+        method=ATTACK,
+        network=ATTACK,
+        layer=ATTACK,
+        places=(1, 2),
+        image_size=(3, 4),
+        adjusted=True,
+        random_deletion=0.25,
+        random_insertion=0.375,
     )
+    changes = {"models": (scored, scored), "skipped": (SkippedFile(ATTACK, ATTACK),)}
+    made = explanation(folder, images, models=2).model_copy(update=changes)
     return build_explanation_page(made, folder / "explain.html")
 
 

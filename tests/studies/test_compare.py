@@ -22,8 +22,7 @@ from counterpoise.methods import parse_methods
 from counterpoise.runs.folder import RunFolder
 from counterpoise.studies.compare.study import run_comparison
 from counterpoise.studies.engine.grid import RunGrid
-from counterpoise.training.plan import SplitPlan
-from counterpoise.training.run import execute_run
+from counterpoise.training import SplitPlan, execute_run
 
 
 @pytest.fixture(scope="module")

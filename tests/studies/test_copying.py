@@ -8,8 +8,7 @@ from counterpoise.config.train import make_config
 from counterpoise.datasets import dataset_from_arrays, make_splits
 from counterpoise.networks import UNet
 from counterpoise.studies.enhance.copying import CopyLoss, copy_scores, train_copier
-from counterpoise.training.batches import Batch
-from counterpoise.training.progress import ProgressCallback
+from counterpoise.training import Batch, ProgressCallback
 
 
 @pytest.fixture(scope="module")

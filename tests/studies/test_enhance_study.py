@@ -25,8 +25,7 @@ from counterpoise.evaluation import class_recalls, confusion_matrix, geometric_m
 from counterpoise.exceptions import InputError, RunFolderError, TrainingError
 from counterpoise.explain import SAME_FROM, GradCAM, feature_maps, find_convolutions, map_similarity
 from counterpoise.files import read_json, write_json
-from counterpoise.inference.evaluate import evaluate_run
-from counterpoise.inference.explained_model import ExplainedModel
+from counterpoise.inference import ExplainedModel, TrainedModel, evaluate_run, load_network
 from counterpoise.networks.enhanced import Enhancer
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.records import RunPredictions
@@ -38,11 +37,14 @@ from counterpoise.studies.enhance.reading import read_predictions
 from counterpoise.studies.enhance.study import first_pair, run_enhance, show_images
 from counterpoise.studies.enhance.summary import summarize
 from counterpoise.studies.enhance.variants import execute_variant
-from counterpoise.training.fit import fit_method
-from counterpoise.training.predict import embed_images, predict_logits
-from counterpoise.training.progress import ProgressCallback
-from counterpoise.training.randomness import seed_for
-from counterpoise.training.run import execute_run
+from counterpoise.training import (
+    ProgressCallback,
+    embed_images,
+    execute_run,
+    fit_method,
+    predict_logits,
+    seed_for,
+)
 
 CPU = torch.device("cpu")
 NEW_HEAD = "bl:head=new-head:head_loss=balanced-softmax"
@@ -127,7 +129,7 @@ def test_accuracies_are_those_of_the_saved_networks_counted_by_hand(finished, ru
     assert list(runs) == ["bl", NEW_HEAD, "fresh-classifier", "trained-on", "enhanced"]
     for name, folder in runs.items():
         test = splits_of(folder, dataset).test
-        right = answers(folder.load_network(), test) == test.labels
+        right = answers(load_network(folder), test) == test.labels
         assert values[name, "all", "accuracy"] == pytest.approx(right.mean())
         assert [row["true"] == row["predicted"] for row in rows_of(folder.path / "predictions.csv")] == list(
             right
@@ -146,7 +148,7 @@ def test_the_full_scores_are_those_of_training_and_test_images_together(finished
     true = np.concatenate([splits.train.labels, splits.test.labels])
     rare = runs["bl"].record["dataset"]["minority"]
     for name in ("bl", "enhanced"):
-        network = runs[name].load_network()
+        network = load_network(runs[name])
         predicted = np.concatenate([answers(network, split) for split in (splits.train, splits.test)])
         recalls = class_recalls(confusion_matrix(true, predicted, num_classes=3))
         assert values[name, "all", "accuracy"] == pytest.approx((predicted == true).mean())
@@ -215,7 +217,7 @@ def test_the_control_with_a_fresh_classifier_may_be_shorter_and_no_other_arm_is_
 
 
 def test_trained_on_is_the_classifier_trained_on(runs, dataset):
-    splits, network = splits_of(runs["bl"], dataset), runs["bl"].load_network()
+    splits, network = splits_of(runs["bl"], dataset), load_network(runs["bl"])
     study = study_of(dataset)
     config = study.classifiers.config.model_copy(update={"seed": seed_for(0, "enhance")})
     fit_method(study.method, network, splits.train, config=config)
@@ -225,7 +227,7 @@ def test_trained_on_is_the_classifier_trained_on(runs, dataset):
 
 def test_the_new_head_stands_on_the_classifiers_own_features(runs, dataset):
     test = splits_of(runs["bl"], dataset).test
-    one, other = (embed_images(runs[name].load_network(), test, device=CPU) for name in ("bl", NEW_HEAD))
+    one, other = (embed_images(load_network(runs[name]), test, device=CPU) for name in ("bl", NEW_HEAD))
     assert np.array_equal(one, other)
 
 
@@ -250,8 +252,8 @@ def test_an_enhanced_run_is_a_run_like_any_other_and_its_enhancer_works_alone(ru
     enhancer = Enhancer.load(folder.path / "enhancer.safetensors")
     images = torch.from_numpy(np.array(test.images)).float() / 255
     with torch.no_grad():
-        logits = runs["bl"].load_network()(enhancer(images)).numpy()
-    np.testing.assert_allclose(logits, predict_logits(folder.load_network(), test, device=CPU), atol=1e-5)
+        logits = load_network(runs["bl"])(enhancer(images)).numpy()
+    np.testing.assert_allclose(logits, predict_logits(load_network(folder), test, device=CPU), atol=1e-5)
 
 
 def test_every_arm_has_the_map_of_its_embedding_for_the_report(runs, dataset):
@@ -262,14 +264,14 @@ def test_every_arm_has_the_map_of_its_embedding_for_the_report(runs, dataset):
 
 def test_feature_maps_behind_an_enhancer_are_the_classifiers_of_the_changed_image(runs, dataset):
     folder = RunFolder.open(runs["enhanced"].path)
-    model = ExplainedModel(folder, "grad-cam", device=CPU, with_feature_maps=True)
+    model = ExplainedModel(TrainedModel.open(folder, device="cpu"), "grad-cam", with_feature_maps=True)
     pixels = np.array(splits_of(folder, dataset).test.images[:2])
-    found = model.look(pixels).features
-    classifier = runs["bl"].load_network()
+    found = model.view(pixels).features
+    classifier = load_network(runs["bl"])
     layers = find_convolutions(classifier, (1, 8, 8))[:2]
     assert list(found) == [f"network.{layer}" for layer in layers]
     with torch.no_grad():
-        changed = folder.load_network().enhancer(torch.from_numpy(pixels).float() / 255)
+        changed = load_network(folder).enhancer(torch.from_numpy(pixels).float() / 255)
     for layer in layers:
         expected = feature_maps(classifier, changed, layer).numpy()
         np.testing.assert_allclose(found[f"network.{layer}"], expected, atol=1e-5)
@@ -506,7 +508,7 @@ def test_the_page_holds_every_figure_and_groups_grad_cam_by_its_similarity(finis
     assert set(shown["figures"]) == {"pixels", "grad-cam", "conv1", "conv2"}
     for name in shown["figures"].values():
         assert base64.b64encode((out / "figures" / name).read_bytes()).decode() in page
-    network = runs["enhanced"].load_network()
+    network = load_network(runs["enhanced"])
     test = splits_of(runs["enhanced"], dataset).test
     old = torch.from_numpy(np.array(test.images[shown["image"]["index"]]))[None].float() / 255
     with torch.no_grad():

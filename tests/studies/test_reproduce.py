@@ -26,7 +26,7 @@ from counterpoise.studies.reproduce.plan import plan_table
 from counterpoise.studies.reproduce.sources import fewer_images, find_source
 from counterpoise.studies.reproduce.study import ReproductionStudy, publish, reproduce_table
 from counterpoise.studies.reproduce.tables import Setting, Table, get_table
-from counterpoise.training.run import execute_run
+from counterpoise.training import execute_run
 
 DIGITS = {"data": "mnist", "imbalance": "step", "minority": "4", "network": "tinynet", "epochs": 1}
 TABLE = Table(

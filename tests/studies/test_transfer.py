@@ -29,7 +29,7 @@ from counterpoise.studies.transfer import execute as cells_module
 from counterpoise.studies.transfer.execute import copy_layers, run_training, starting_network
 from counterpoise.studies.transfer.plan import Training, make_transfer_plan
 from counterpoise.studies.transfer.study import run_transfer
-from counterpoise.training.device import cpu_threads
+from counterpoise.training import cpu_threads
 
 
 def patterns(counts, seed):
@@ -159,7 +159,7 @@ def test_training_on_outputs_computed_once_is_training_through_the_frozen_layers
 
 
 def _by_hand(plan, cell, dataset, out):
-    from counterpoise.training.randomness import seed_for
+    from counterpoise.training import seed_for
 
     images = plan.images(dataset, cell.draw, "B")
     network = starting_network(plan, cell, dataset, images, out).train()
@@ -371,7 +371,7 @@ def test_a_killed_study_resumes_to_the_same_table(dataset, finished, tmp_path, j
 
 
 def test_a_training_killed_between_epochs_goes_on_to_the_same_bits(dataset, finished, tmp_path, monkeypatch):
-    from counterpoise.training.progress import ProgressCallback
+    from counterpoise.training import ProgressCallback
 
     class Killed(Exception):
         pass

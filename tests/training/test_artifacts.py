@@ -6,8 +6,8 @@ import torch
 from counterpoise.config.train import make_config
 from counterpoise.datasets import dataset_from_arrays
 from counterpoise.networks import create_network
-from counterpoise.training.artifacts import MAP_POINTS, embedding_map, training_map
-from counterpoise.training.fit import ResampledSet
+from counterpoise.training import ResampledSet
+from counterpoise.training.artifacts import MAP_POINTS, embedded_sample, embedding_map
 
 
 def first_two_components(rows, axes_of):
@@ -28,7 +28,7 @@ def assert_same_map(found, expected):
         np.testing.assert_allclose(sign * found[:, axis], expected[:, axis], atol=1e-3)
 
 
-def grown_set(counts, synthetic, dimensions=5, seed=0):
+def resampled_set(counts, synthetic, dimensions=5, seed=0):
     generator = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(counts)), counts)
     labels = np.concatenate([labels, np.repeat(np.arange(len(synthetic)), synthetic)])
@@ -39,17 +39,17 @@ def grown_set(counts, synthetic, dimensions=5, seed=0):
 
 
 def test_the_axes_are_the_principal_components_of_the_originals():
-    grown = grown_set([30, 12], [0, 18])
-    found = embedding_map(grown, np.random.default_rng(1))
-    order = np.argsort(grown.labels, kind="stable")  # class by class, originals first
-    expected = first_two_components(grown.embeddings, grown.embeddings[:42])[order]
-    assert found["label"] == grown.labels[order].tolist()
+    resampled = resampled_set([30, 12], [0, 18])
+    found = embedding_map(resampled, np.random.default_rng(1))
+    order = np.argsort(resampled.labels, kind="stable")  # class by class, originals first
+    expected = first_two_components(resampled.embeddings, resampled.embeddings[:42])[order]
+    assert found["label"] == resampled.labels[order].tolist()
     assert found["kind"] == ["synthetic" if i >= 42 else "original" for i in order]
     assert_same_map(points_of(found), expected)
 
 
 def test_a_rare_class_is_on_the_map_of_many():
-    found = embedding_map(grown_set([5000, 7], [0, 3]), np.random.default_rng(0))
+    found = embedding_map(resampled_set([5000, 7], [0, 3]), np.random.default_rng(0))
     assert len(found["label"]) <= MAP_POINTS
     assert found["label"].count(1) == 10
     assert found["kind"].count("synthetic") == 3
@@ -59,7 +59,8 @@ def test_a_network_is_mapped_by_its_own_embedding_of_the_training_images(make_im
     images, labels = make_images([20, 8, 5])
     train = dataset_from_arrays(images, labels, name="blobs").train
     network = create_network("tinynet", num_classes=3, in_channels=1, image_size=(8, 8), seed=0)
-    found = training_map(network, train, make_config(device="cpu"))
+    sample = embedded_sample(network, train, make_config(device="cpu"))
+    found = embedding_map(sample, np.random.default_rng(0))
     order = np.argsort(train.labels, kind="stable")
     with torch.no_grad():
         rows = network.eval().embed(torch.from_numpy(images[order]).float() / 255).numpy()

@@ -11,9 +11,8 @@ from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.methods import all_methods, get_method
 from counterpoise.networks import create_network, cut, freeze
-from counterpoise.training.fit import fit_method
-from counterpoise.training.frozen import PassedBatches, frozen_batches
-from counterpoise.training.predict import EmbeddedSplit, embed_images, predict_logits
+from counterpoise.training import EmbeddedSplit, embed_images, fit_method, predict_logits
+from counterpoise.training.frozen import RecomputedBatches, frozen_batches
 
 CPU = torch.device("cpu")
 
@@ -178,9 +177,9 @@ def test_outputs_of_frozen_layers_are_computed_once_or_for_each_batch(name):
         return np.random.default_rng(epoch).permutation(21)
 
     once = frozen_batches(bottom, split, order, batch_size=8, device=CPU)
-    each = frozen_batches(bottom, split, order, batch_size=8, device=CPU, most_bytes=1)
-    assert isinstance(each, PassedBatches)
-    assert not isinstance(once, PassedBatches)
+    each = frozen_batches(bottom, split, order, batch_size=8, device=CPU, max_bytes=1)
+    assert isinstance(each, RecomputedBatches)
+    assert not isinstance(once, RecomputedBatches)
     expected = bottom(torch.from_numpy(images).float() / 255)
     for epoch in range(2):
         for a, b in zip(once.epoch(epoch), each.epoch(epoch), strict=True):

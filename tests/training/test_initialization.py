@@ -13,15 +13,14 @@ from safetensors.torch import load_file, save_file
 
 from counterpoise.datasets import dataset_from_arrays, make_splits
 from counterpoise.exceptions import InputError, RunFolderError
-from counterpoise.inference.evaluate import evaluate_run
+from counterpoise.inference import evaluate_run, load_network
 from counterpoise.methods import parse_methods
 from counterpoise.networks import create_network, freeze, learned_layers
 from counterpoise.studies.compare.study import run_comparison
 from counterpoise.studies.engine.grid import check_grid, make_grid
-from counterpoise.training import embedding_cache
+from counterpoise.training import embedding_cache, execute_run
 from counterpoise.training.embedding_cache import body_hash, embedded_splits
 from counterpoise.training.initialization import choose_freeze, read_freeze
-from counterpoise.training.run import execute_run
 
 QUICK = {"epochs": 2, "batch_size": 16, "device": "cpu"}
 
@@ -145,7 +144,7 @@ def test_the_lectures_rule():
 
 def test_auto_counts_training_images_and_parameters_below_the_head(first, others):
     study = study_of(others, weights=first.path, freeze="auto")
-    network = first.load_network()
+    network = load_network(first)
     below = sum(p.numel() for layer in learned_layers(network) for p in layer.parameters)
     train_images = 68 - round(0.1 * 20) * 2 - 1 - 2
     assert study.freeze is None
@@ -303,7 +302,7 @@ def test_a_damaged_cache_is_said_so(dataset, tmp_path):
     embed(dataset, tmp_path)
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(RunFolderError, match="delete it to make it anew"):
+    with pytest.raises(RunFolderError, match="delete it to recompute it"):
         embed(dataset, tmp_path)
     with pytest.raises(RunFolderError, match=r"cannot write .*choose another `cache`"):
         embed(dataset, path)

@@ -15,10 +15,7 @@ from counterpoise.datasets import ImageSplit, load_dataset
 from counterpoise.exceptions import InputError, TrainingError
 from counterpoise.methods import get_method
 from counterpoise.networks import create_network
-from counterpoise.training.fit import fit_method
-from counterpoise.training.predict import embed_images
-from counterpoise.training.progress import ProgressCallback
-from counterpoise.training.randomness import seed_for
+from counterpoise.training import ProgressCallback, embed_images, fit_method, seed_for
 
 
 def split_of(images, labels):
@@ -255,7 +252,7 @@ def test_wrong_settings_are_all_named_at_once():
     with (
         pytest.raises(InputError, match="no CUDA device") if not torch.cuda.is_available() else pytest.warns()
     ):
-        from counterpoise.training.device import make_fabric
+        from counterpoise.training import make_fabric
 
         make_fabric(make_config(device="cuda"))
 
@@ -314,7 +311,7 @@ def test_an_objective_embeds_what_it_looks_at(train, monkeypatch, spec, passed):
         found.append(len(split))
         return embed_images(network, split, **settings)
 
-    monkeypatch.setattr("counterpoise.training.fit.embed_images", embed)
+    monkeypatch.setattr("counterpoise.training.context.embed_images", embed)
     fit(train, f"{spec}:objective.defer_epochs=0")
     assert found == passed
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from counterpoise.studies.engine.events import Event
-    from counterpoise.training.progress import Step
+    from counterpoise.training import Step
 
 
 class _Rate(ProgressColumn):

@@ -19,7 +19,7 @@ from counterpoise.runs.folder import RunFolder
 from counterpoise.studies.compare.study import ComparisonResult, run_comparison
 from counterpoise.studies.engine.events import ThrottledProgress
 from counterpoise.studies.engine.grid import RunGrid, check_grid
-from counterpoise.training.run import execute_run
+from counterpoise.training import execute_run
 
 if TYPE_CHECKING:
     from counterpoise.datasets import SkippedFile

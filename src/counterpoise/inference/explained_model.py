@@ -1,4 +1,4 @@
-"""One trained model looking at images: probabilities, and the maps that explain them."""
+"""A trained model with an explaining method: probabilities of images, and the maps that explain them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import torch
 from counterpoise.exceptions import UnknownNameError
 from counterpoise.explain import GradCAM, create_explainer, feature_maps, find_convolutions, score_maps
 from counterpoise.inference.explanation import ModelFacts
+from counterpoise.inference.model import TrainedModel
 from counterpoise.networks import EnhancedNetwork
-from counterpoise.runs.folder import RunFolder
-from counterpoise.training.predict import softmax
+from counterpoise.training import softmax
 
 _FIRST_CONVOLUTIONS = 2
 
 
 @dataclass(frozen=True)
 class ModelView:
-    """What a model makes of a batch of N images.
+    """A batch of N images under a model.
 
     Attributes
     ----------
     maps : ndarray of float32, shape (N, H, W)
-        What explains the target classes.
+        Explanations of the target classes.
     probabilities : ndarray of float64, shape (N, C)
-        In [0, 1], after what the run does to its logits.
+        After the run's adjustment.
     targets : ndarray of int64, shape (N,)
         The explained classes.
     scores : ndarray of float64, shape (N, 2), or None
@@ -43,22 +43,7 @@ class ModelView:
 
 
 class ExplainedModel:
-    """A trained model and what explains it.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        The trained model.
-    method : str
-        One of `counterpoise.explain.EXPLAINERS`.
-    device : torch.device
-        Where it computes.
-    target : str, optional
-        The class to explain. Default: the predicted one.
-    layer : str, optional
-        The layer of Grad-CAM and of the feature maps.
-    with_scores, with_feature_maps : bool
-        What is computed besides the maps.
+    """A trained model with an explaining method; for the options see `explain_images`.
 
     Raises
     ------
@@ -68,30 +53,22 @@ class ExplainedModel:
 
     def __init__(
         self,
-        folder: RunFolder,
+        model: TrainedModel,
         method: str,
         *,
-        device: torch.device,
         target: str | None = None,
         layer: str | None = None,
         with_scores: bool = False,
         with_feature_maps: bool = False,
     ) -> None:
-        self.folder = folder
-        self.classes: tuple[str, ...] = tuple(folder.record["dataset"]["classes"])
-        if target is not None and target not in self.classes:
-            raise UnknownNameError(f"class of {folder.path}", target, self.classes)
-        self.target = None if target is None else self.classes.index(target)
-        network = folder.record["network"]
-        self.channels: int = network["in_channels"]
-        self.size: tuple[int, int] = (network["image_size"][0], network["image_size"][1])
-        self.device = device
-        self.network = folder.load_network().to(device)
-        self.adjustment = folder.load_adjustment()
+        if target is not None and target not in model.classes:
+            raise UnknownNameError(f"class of {model.run.path}", target, model.classes)
+        self.model = model
+        self.target = None if target is None else model.classes.index(target)
         self.explainer = create_explainer(
-            method, self.network, **({"layer": layer} if method == GradCAM.name else {})
+            method, model.network, **({"layer": layer} if method == GradCAM.name else {})
         )
-        shape = (self.channels, *self.size)
+        shape = (model.channels, *model.image_size)
         self.map_layer = self.explainer.layer_for(shape) if isinstance(self.explainer, GradCAM) else None
         self.layers: list[str] = []
         if with_feature_maps:
@@ -101,45 +78,47 @@ class ExplainedModel:
         self._generator = torch.Generator().manual_seed(0)
 
     def _first_convolutions(self, shape: tuple[int, int, int]) -> list[str]:
-        """Return the first convolutions of the classifier: behind an enhancer, those that see what it changed."""
-        found = find_convolutions(self.network, shape)
-        if isinstance(self.network, EnhancedNetwork):
+        """Return the first convolutions of the classifier; behind an enhancer, they receive its output."""
+        network = self.model.network
+        found = find_convolutions(network, shape)
+        if isinstance(network, EnhancedNetwork):
             found = [name for name in found if name.startswith("network.")]
         return found[:_FIRST_CONVOLUTIONS]
 
-    def look(self, pixels: np.ndarray) -> ModelView:
-        """Return the view of images, uint8 of shape (N, C, H, W)."""
-        images = torch.from_numpy(pixels).to(self.device).float() / 255
+    def view(self, pixels: np.ndarray) -> ModelView:
+        """Return probabilities and maps of images, uint8 of shape (N, C, H, W)."""
+        network, device = self.model.network, self.model.device
+        images = torch.from_numpy(pixels).to(device).float() / 255
         with torch.no_grad():
-            logits = self.network(images).float().cpu().numpy()
-        probabilities = softmax(logits if self.adjustment is None else self.adjustment.transform(logits))
+            logits = network(images).float().cpu().numpy()
+        probabilities = softmax(self.model.adjust(logits))
         chosen = probabilities.argmax(axis=1) if self.target is None else np.full(len(pixels), self.target)
-        targets = torch.from_numpy(chosen).to(self.device)
+        targets = torch.from_numpy(chosen).to(device)
         maps = self.explainer.explain(images, targets)
         scores = None
         if self.with_scores:
             scores = self._score(images, maps, targets)
             random = torch.rand(maps.shape, generator=self._generator)
             self._random_scores.append(self._score(images, random, targets).sum(axis=0, keepdims=True))
-        features = {name: feature_maps(self.network, images, name).cpu().numpy() for name in self.layers}
+        features = {name: feature_maps(network, images, name).cpu().numpy() for name in self.layers}
         return ModelView(maps.cpu().numpy(), probabilities, chosen, scores, features)
 
     def _score(self, images: torch.Tensor, maps: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
-        found = score_maps(self.network, images, maps, targets)
+        found = score_maps(self.model.network, images, maps, targets)
         return np.column_stack([found.deletion, found.insertion])
 
     def facts(self, images: int) -> ModelFacts:
-        """Return what is known of the model after looking at so many images."""
-        layer = self.map_layer
+        """Return the record of the model after `view` has processed so many images."""
+        layer, record = self.map_layer, self.model.run.record
         random = np.concatenate(self._random_scores).sum(axis=0) / images if self._random_scores else None
         return ModelFacts(
-            run=str(self.folder.path),
-            method=str(self.folder.record.get("method", "")),
-            network=str(self.folder.record["network"]["name"]),
+            run=str(self.model.run.path),
+            method=str(record.get("method", "")),
+            network=str(record["network"]["name"]),
             layer=None if layer is None else layer.name,
             places=None if layer is None else (layer.height, layer.width),
-            image_size=self.size,
-            adjusted=self.adjustment is not None,
+            image_size=self.model.image_size,
+            adjusted=self.model.adjustment is not None,
             random_deletion=None if random is None else float(random[0]),
             random_insertion=None if random is None else float(random[1]),
         )

@@ -1,34 +1,24 @@
-"""What is known of explained images: the records that the page and the JSON show."""
+"""Records of explained images, as the page and the JSON show them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from counterpoise.datasets import SkippedFile
 
 
-@dataclass(frozen=True)
-class View:
-    """What one model makes of one image.
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    Attributes
-    ----------
-    predicted : str
-        The class with the highest probability.
-    probability : float
-        Its probability, in [0, 1].
-    target : str
-        The class that is explained.
-    target_probability : float
-        Its probability.
-    blank : bool
-        Whether the map is zero everywhere: no place speaks for the class.
-    overlay : str
-        The map over the image: a PNG, relative to the folder.
-    deletion, insertion : float or None
-        See `counterpoise.explain.score_maps`.
+
+class View(_Record):
+    """One image under one model.
+
+    The map explains `target`, which is the class `predicted` unless another was asked for. It is `blank` where it is
+    zero everywhere: no region supports the class. `overlay` is a PNG of the map over the image, relative to the
+    folder. For `deletion` and `insertion` see `counterpoise.explain.score_maps`.
     """
 
     predicted: str
@@ -41,22 +31,15 @@ class View:
     insertion: float | None = None
 
 
-@dataclass(frozen=True)
-class ExplainedImage:
-    """One image and what the models make of it.
+class ExplainedImage(_Record):
+    """One image under one or two models.
 
     Attributes
     ----------
-    path : str
-        The image.
     true : str or None
-        Its class, where the folder that it lies in is called like one.
-    figure, input : str
-        PNGs, relative to the folder: all of it with legend; the image as the model gets it.
-    feature_maps : tuple of str
-        PNGs of feature maps.
-    views : tuple of View
-        One for each model.
+        Its class, where its folder has the name of one.
+    figure, input, feature_maps
+        PNGs, relative to the folder: the complete figure with legend; the image as the model receives it; feature maps.
     similarity : float or None
         Rank correlation of the two models' maps, in [-1, 1].
     same : bool or None
@@ -73,24 +56,17 @@ class ExplainedImage:
     same: bool | None = None
 
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """A model that is explained.
+class ModelFacts(_Record):
+    """An explained model.
 
     Attributes
     ----------
-    run : str
-        Its folder.
-    method, network : str
-        How it was trained, and what.
-    layer : str or None
-        The layer whose map is shown.
-    places : (int, int) or None
-        Height and width of that map.
-    image_size : (int, int)
-        Height and width of the images, in pixels.
+    run, method, network : str
+        Its folder, training method and network.
+    layer, places
+        The layer whose map is shown, and height and width of that map; None where the method uses no layer.
     adjusted : bool
-        Whether the run adjusts its logits after training: probabilities are after that, maps before.
+        Whether the run adjusts its logits: probabilities are after the adjustment, maps before it.
     random_deletion, random_insertion : float or None
         Mean scores of random maps.
     """
@@ -106,51 +82,43 @@ class ModelFacts:
     random_insertion: float | None = None
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """What `explain_images` wrote.
+class Attention(_Record):
+    """Agreement of two models: maps whose similarity is `same_from` or more count as the same attention."""
+
+    measure: str = "Spearman's rank correlation of the maps"
+    same_from: float
+    same: int
+    different: int
+
+    @classmethod
+    def of(cls, images: list[ExplainedImage], same_from: float) -> Attention:
+        """Count the images."""
+        same = sum(bool(image.same) for image in images)
+        return cls(same_from=same_from, same=same, different=len(images) - same)
+
+
+class Explanation(_Record):
+    """Result of `explain_images`; its dump is the content of ``explain.json``.
 
     Attributes
     ----------
+    method, meaning, signed
+        Title of the explaining method, meaning of a value of its maps, and whether values can be below zero.
+    attention : Attention or None
+        Agreement of two models.
     folder : Path
-        Where.
-    title, meaning : str
-        The method in words, and what a value of its maps says.
-    signed : bool
-        Whether the maps have values below zero.
-    models : tuple of ModelFacts
-        One, or two to be compared.
-    images : tuple of ExplainedImage
-        In the order given.
-    skipped : tuple of SkippedFile
-        Images that could not be read.
-    same_from : float
-        From this similarity on, two maps count as the same attention.
+        The folder of the pictures.
     """
 
-    folder: Path
-    title: str
-    meaning: str
-    signed: bool
+    method: str
     models: tuple[ModelFacts, ...]
+    attention: Attention | None
     images: tuple[ExplainedImage, ...]
     skipped: tuple[SkippedFile, ...]
-    same_from: float
+    folder: Path = Field(exclude=True)
+    meaning: str = Field(exclude=True)
+    signed: bool = Field(exclude=True)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return all of it but the folder as plain values."""
-        images = [asdict(image) for image in self.images]
-        counted = [image.same for image in self.images if image.same is not None]
-        attention = {
-            "measure": "Spearman's rank correlation of the maps",
-            "same_from": self.same_from,
-            "same": sum(counted),
-            "different": len(counted) - sum(counted),
-        }
-        return {
-            "method": self.title,
-            "models": [asdict(model) for model in self.models],
-            "attention": attention if len(self.models) > 1 else None,
-            "images": images,
-            "skipped": [{"path": file.path, "reason": file.reason} for file in self.skipped],
-        }
+    @field_serializer("skipped")
+    def _named(self, skipped: tuple[SkippedFile, ...]) -> list[dict[str, str]]:
+        return [{"path": file.path, "reason": file.reason} for file in skipped]

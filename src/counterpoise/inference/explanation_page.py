@@ -100,9 +100,9 @@ def groups_of(explanation: Explanation) -> list[Group]:
         Without empty ones. Of two models, the images whose maps differ most come first.
     """
     images = explanation.images
-    if len(explanation.models) > 1:
+    if explanation.attention is not None:
         by_similarity = sorted(images, key=lambda image: image.similarity or 0.0)
-        threshold = f"{explanation.same_from:.2f}"
+        threshold = f"{explanation.attention.same_from:.2f}"
         sorted_images = [
             (
                 "Different attention",
@@ -148,7 +148,7 @@ def _title(explanation: Explanation) -> str:
 def _subtitle(explanation: Explanation) -> str:
     count = len(explanation.images)
     known = [image for image in explanation.images if image.true is not None]
-    parts = [f"{count:,} image{'s' if count != 1 else ''}", explanation.title]
+    parts = [f"{count:,} image{'s' if count != 1 else ''}", explanation.method]
     for letter, index in zip("AB", range(len(explanation.models)), strict=False):
         if known:
             right = sum(image.views[index].predicted == image.true for image in known)
@@ -176,15 +176,14 @@ def _sentences(explanation: Explanation) -> list[str]:
             "A run here adjusts the logits after training: the probabilities are those after it, the maps explain the"
             " network before it."
         )
-    if len(explanation.models) > 1:
-        a, b = explanation.models
-        same = sum(bool(image.same) for image in explanation.images)
+    if explanation.attention is not None:
+        (a, b), attention = explanation.models, explanation.attention
         sentences += [
             f"A is {a.run}, B is {b.run}. Each map is for the class written below it.",
             "Two maps count as the same attention if the rank correlation of their pixels (Spearman) is"
-            f" {explanation.same_from:.2f} or more, that is, if they put the places of the image in much the same"
-            f" order, however strong they are. 1 is the same order, 0 no relation. Same: {same:,},"
-            f" different: {len(explanation.images) - same:,}.",
+            f" {attention.same_from:.2f} or more, that is, if they put the places of the image in much the same"
+            f" order, however strong they are. 1 is the same order, 0 no relation. Same: {attention.same:,},"
+            f" different: {attention.different:,}.",
         ]
     return sentences
 
@@ -207,7 +206,7 @@ def _scores(explanation: Explanation) -> list[tuple[str, float, float, float, fl
 
 
 def _facts(explanation: Explanation) -> list[tuple[str, str]]:
-    facts = [("Method", explanation.title)]
+    facts = [("Method", explanation.method)]
     for letter, model in zip("AB", explanation.models, strict=False):
         name = f"Model {letter}" if len(explanation.models) > 1 else "Model"
         facts.append((name, f"{model.run} ({model.network}, trained by {model.method})"))

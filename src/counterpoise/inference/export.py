@@ -1,4 +1,4 @@
-"""A finished run as one ONNX file: images in, adjusted logits and probabilities out."""
+"""Export of a finished run to one ONNX file: images in, adjusted logits and probabilities out."""
 
 from __future__ import annotations
 
@@ -20,34 +20,32 @@ from counterpoise._version import __version__
 from counterpoise.balance.adjust import Adjustment
 from counterpoise.exceptions import CounterpoiseError, InputError
 from counterpoise.files import atomic_path
+from counterpoise.inference.model import TrainedModel
 from counterpoise.networks import Network
 from counterpoise.runs.folder import RunFolder
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 INPUT, OUTPUTS = "images", ("logits", "probabilities")
-#: The probabilities of the file may be so far from ours.
-TOLERANCE = 1e-4
+TOLERANCE = 1e-4  # of the probabilities of the file
 
 _OPSET = 18
-_CHECKED = 3  # images
+_CHECKED_IMAGES = 3
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export_run` wrote.
+    """Result of `export_run`.
 
     Attributes
     ----------
-    path : Path
-        The file.
     input_shape : tuple
         ``("batch", channels, height, width)``.
     classes : tuple of str
         In the order of the outputs.
     adjustment : str or None
-        What the file does to the logits.
+        Class name of the adjustment inside the file.
     difference : float
-        The largest difference between the file's probabilities and ours, on random images.
+        Largest difference between the probabilities of the file and of the run, on random images.
     """
 
     path: Path
@@ -58,15 +56,7 @@ class Exported:
 
 
 class ExportedModel(nn.Module):
-    """What is exported: the network with its normalisation, then the run's adjustment, then the softmax.
-
-    Parameters
-    ----------
-    network : Network
-        In evaluation mode.
-    adjustment : Adjustment, optional
-        What the run does to its logits.
-    """
+    """Exported graph: the network with its normalization, the adjustment, and a softmax."""
 
     def __init__(self, network: Network, adjustment: Adjustment | None = None) -> None:
         super().__init__()
@@ -82,55 +72,37 @@ class ExportedModel(nn.Module):
 
 
 def export_run(folder: RunFolder, path: Path) -> Exported:
-    """Write a run's model to an ONNX file and compare its probabilities with ours.
+    """Write the model of a run to an ONNX file and compare its probabilities with those of the run.
 
-    The input ``images`` is float32 (batch, C, H, W) in [0, 1], RGB or grey, of the run's image size; normalisation is
-    inside. The outputs are ``logits``, after the run's adjustment, and ``probabilities``, their softmax. The metadata
-    hold ``classes`` as a JSON list, ``image_size``, ``method``, ``network`` and ``adjustment``.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        The finished run.
-    path : Path
-        The file; it is replaced only once the new one is whole and right.
-
-    Returns
-    -------
-    Exported
+    The input ``images`` is float32 (batch, C, H, W) in [0, 1], RGB or grayscale, of the run's image size; the graph
+    normalizes it. The outputs are ``logits``, after the run's adjustment, and ``probabilities``, their softmax. The
+    metadata hold ``classes`` as a JSON list, ``image_size``, ``method``, ``network`` and ``adjustment``. An existing
+    file is replaced only by a complete and verified one.
 
     Raises
     ------
     InputError
         If the extra ``onnx`` is not installed, or `path` is a folder.
     CounterpoiseError
-        If torch cannot export the network, or the file computes something else.
+        If torch cannot export the network, or the probabilities differ.
     """
     check_export(path)
-    model = ExportedModel(folder.load_network(), folder.load_adjustment()).eval()
-    network = model.network
-    shape = (network.in_channels, *network.image_size)
-    content = _with_metadata(_exported(model, shape), _metadata(folder, model))
+    trained = TrainedModel.open(folder, device="cpu")
+    model = ExportedModel(trained.network, trained.adjustment).eval()
+    shape = (trained.channels, *trained.image_size)
+    content = _with_metadata(_exported(model, shape), _metadata(trained))
     difference = _difference(content, model, shape)
     if not difference <= TOLERANCE:
         raise CounterpoiseError(
-            f"the exported {network.name} gives probabilities that differ by {difference:.2g}; nothing was written"
+            f"the probabilities of the exported {trained.network.name} differ by {difference:.2g}; nothing was written"
         )
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-    adjustment = None if model.adjustment is None else type(model.adjustment).__name__
-    classes = tuple(folder.record["dataset"]["classes"])
-    return Exported(path, ("batch", *shape), classes, adjustment, difference)
+    return Exported(path, ("batch", *shape), trained.classes, _adjustment_name(trained) or None, difference)
 
 
 def check_export(path: Path) -> None:
-    """Make sure that a model can be exported to `path`, before anything heavy is done.
-
-    Raises
-    ------
-    InputError
-        If not.
-    """
+    """Raise `InputError` if the extra ``onnx`` is not installed, or `path` is a folder."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(
@@ -143,10 +115,10 @@ def check_export(path: Path) -> None:
 
 def _exported(model: ExportedModel, shape: tuple[int, int, int]) -> Any:
     """Return the model as an ONNX ModelProto."""
-    # Two images: with one, the batch would be taken for a constant.
+    # Two images: the exporter treats a batch of one as a constant.
     images = torch.zeros(2, *shape)
     with torch.no_grad():
-        model(images)  # what cannot be computed says so itself
+        model(images)  # raises its own error where the model cannot be computed
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
@@ -168,16 +140,19 @@ def _exported(model: ExportedModel, shape: tuple[int, int, int]) -> Any:
     return program.model_proto
 
 
-def _metadata(folder: RunFolder, model: ExportedModel) -> dict[str, str]:
-    record = folder.record
+def _metadata(model: TrainedModel) -> dict[str, str]:
     return {
-        "classes": json.dumps(record["dataset"]["classes"], ensure_ascii=False),
-        "image_size": json.dumps(list(model.network.image_size)),
+        "classes": json.dumps(model.classes, ensure_ascii=False),
+        "image_size": json.dumps(model.image_size),
         "network": model.network.name,
-        "method": str(record.get("method", "")),
-        "adjustment": "" if model.adjustment is None else type(model.adjustment).__name__,
+        "method": str(model.run.record.get("method", "")),
+        "adjustment": _adjustment_name(model),
         "counterpoise": __version__,
     }
+
+
+def _adjustment_name(model: TrainedModel) -> str:
+    return "" if model.adjustment is None else type(model.adjustment).__name__
 
 
 def _with_metadata(proto: Any, metadata: dict[str, str]) -> bytes:
@@ -190,10 +165,10 @@ def _with_metadata(proto: Any, metadata: dict[str, str]) -> bytes:
 
 
 def _difference(content: bytes, model: ExportedModel, shape: tuple[int, int, int]) -> float:
-    """Return the largest difference of probabilities on random images, of another number than was exported with."""
+    """Return the largest difference of probabilities on random images; their number is not that of the export."""
     from onnxruntime import InferenceSession
 
-    images = np.random.default_rng(0).random((_CHECKED, *shape), dtype=np.float32)
+    images = np.random.default_rng(0).random((_CHECKED_IMAGES, *shape), dtype=np.float32)
     session = InferenceSession(content, providers=["CPUExecutionProvider"])
     _, found = session.run(list(OUTPUTS), {INPUT: images})
     with torch.inference_mode():
@@ -203,7 +178,7 @@ def _difference(content: bytes, model: ExportedModel, shape: tuple[int, int, int
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of its own inner workings."""
+    """Suppress the exporter's warnings about its own internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,32 +1,83 @@
-"""Load the model of a finished run."""
+"""The model of a finished run."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from counterpoise.datasets import (
-    ImageDataset,
-    ImageSplit,
-    load_dataset,
-)
+from counterpoise import networks
+from counterpoise.balance.adjust import Adjustment, adjustment_from_state
+from counterpoise.datasets import ImageDataset, ImageSplit, load_dataset
 from counterpoise.exceptions import InputError
+from counterpoise.networks import Network
 from counterpoise.runs.folder import RunFolder
-from counterpoise.training.device import find_device
-from counterpoise.training.predict import predict_logits, softmax
+from counterpoise.training import find_device, predict_logits, softmax
 
 
-def predict_probabilities(folder: RunFolder, split: ImageSplit, *, device: str = "auto") -> np.ndarray:
-    """Return the class probabilities, float64 of shape (N, C), that a run's model gives the images of `split`."""
-    target = find_device(device)
-    logits = predict_logits(folder.load_network(), split, device=target)
-    adjustment = folder.load_adjustment()
-    return softmax(logits if adjustment is None else adjustment.transform(logits))
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """Model of a finished run: its network, in evaluation mode on `device`, and the adjustment of its logits."""
+
+    run: RunFolder
+    network: Network
+    adjustment: Adjustment | None
+    device: torch.device
+
+    @classmethod
+    def open(cls, run: RunFolder, *, device: str = "auto") -> TrainedModel:
+        """Load the model of `run` onto a device: ``"auto"``, ``"cpu"`` or ``"cuda"``."""
+        target = find_device(device)
+        return cls(run, load_network(run).to(target), load_adjustment(run), target)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the logits."""
+        return tuple(self.run.record["dataset"]["classes"])
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images: 1 or 3."""
+        return self.network.in_channels
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images, in pixels."""
+        height, width = self.network.image_size
+        return height, width
+
+    def adjust(self, logits: np.ndarray) -> np.ndarray:
+        """Return the adjusted logits (N, C) for logits (N, C) of the network."""
+        return logits if self.adjustment is None else self.adjustment.transform(logits)
+
+    def logits(self, split: ImageSplit) -> np.ndarray:
+        """Return the adjusted logits, of shape (N, C), of the images of `split`."""
+        return self.adjust(predict_logits(self.network, split, device=self.device))
+
+    def probabilities(self, split: ImageSplit) -> np.ndarray:
+        """Return the class probabilities, float64 of shape (N, C), of the images of `split`."""
+        return softmax(self.logits(split))
+
+    def predict(self, split: ImageSplit) -> np.ndarray:
+        """Return the predicted class indices, int64 of shape (N,), of the images of `split`."""
+        return self.logits(split).argmax(axis=1)
+
+
+def load_network(run: RunFolder) -> Network:
+    """Load the network of a finished run, in evaluation mode on the CPU."""
+    return networks.load_network(run.record["network"], run.path / "model.safetensors").eval()
+
+
+def load_adjustment(run: RunFolder) -> Adjustment | None:
+    """Load the adjustment of a finished run, if it has one."""
+    state = run.record.get("adjust")
+    return None if state is None else adjustment_from_state(state)
 
 
 def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset:
-    """Load a data set the way a run's model expects its images.
+    """Load a dataset with the image size of a run's model; `options` are those of `load_dataset`.
 
     Raises
     ------
@@ -36,10 +87,11 @@ def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset
     network = folder.record["network"]
     dataset = load_dataset(source, image_size=tuple(network["image_size"]), **options)
     expected = folder.record["dataset"]["classes"]
-    strangers = [name for name in dataset.classes if name not in expected]
-    if strangers:
+    unknown = [name for name in dataset.classes if name not in expected]
+    if unknown:
         raise InputError(
-            f"{source} has a class {strangers[0]!r} that the model does not know (it knows: {', '.join(expected)})"
+            f"{source} has a class {unknown[0]!r} that the model was not trained on; "
+            f"its classes are {', '.join(expected)}"
         )
     if dataset.channels != network["in_channels"]:
         raise InputError(
@@ -50,4 +102,4 @@ def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset
 
 
 def _kind(channels: int) -> str:
-    return "grey" if channels == 1 else "colour"
+    return "grayscale" if channels == 1 else "color"

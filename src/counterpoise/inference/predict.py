@@ -1,40 +1,25 @@
-"""Predict the classes of new images."""
+"""Prediction of the classes of new images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from counterpoise.datasets import (
-    ImageFiles,
-    ImageSplit,
-    SkippedFile,
-    read_images,
-)
+from counterpoise.datasets import ImageFiles, ImageSplit, SkippedFile, read_images
 from counterpoise.exceptions import DataError
-from counterpoise.inference.model import predict_probabilities
+from counterpoise.inference.model import TrainedModel
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.records import write_predictions
+
+BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of new images.
-
-    Attributes
-    ----------
-    paths : tuple of str
-        The images.
-    predicted : tuple of str
-        The class of each.
-    probabilities : ndarray of shape (N, C)
-        In [0, 1].
-    skipped : tuple of SkippedFile
-        Images that could not be read.
-    """
+    """Predictions for new images: predicted class and probabilities (N, C) of each, and unreadable files."""
 
     paths: tuple[str, ...]
     predicted: tuple[str, ...]
@@ -55,14 +40,10 @@ def predict_images(
 
     Parameters
     ----------
-    folder : RunFolder
-        The trained model.
     images : sequence of Path
         Image files, folders or zips.
     out : Path
         The CSV file: path, predicted, one probability column per class.
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
     strict : bool
         Whether an unreadable image is an error.
     progress : callable, optional
@@ -73,37 +54,47 @@ def predict_images(
     DataError
         If there is no readable image, or (with `strict`) an unreadable one.
     """
-    network = folder.record["network"]
-    classes = tuple(folder.record["dataset"]["classes"])
-    size = (network["image_size"][0], network["image_size"][1])
+    model = TrainedModel.open(folder, device=device)
     files, paths, skipped = read_images(
-        images, channels=network["in_channels"], image_size=size, strict=strict, progress=progress
+        images, channels=model.channels, image_size=model.image_size, strict=strict, progress=progress
     )
-    readable, unreadable = _readable(files, paths, strict, progress)
+    # A file with a valid header can be truncated, which would stop the model half-way: decode every image once.
+    readable: list[int] = []
+    unreadable: list[SkippedFile] = []
+    for indices, _ in decoded_batches([files], paths, unreadable, strict=strict):
+        readable += indices
+        if progress is not None:
+            progress(len(readable) + len(unreadable), len(paths))
     if not readable:
         raise DataError(f"no readable image in {', '.join(map(str, images))} ({unreadable[0].reason})")
     kept = tuple(paths[i] for i in readable)
     split = ImageSplit(files.subset(readable), np.zeros(len(kept), dtype=np.int64), kept)
-    probabilities = predict_probabilities(folder, split, device=device)
-    write_predictions(out, kept, classes, None, probabilities)
-    predicted = tuple(classes[i] for i in probabilities.argmax(axis=1))
+    probabilities = model.probabilities(split)
+    write_predictions(out, kept, model.classes, None, probabilities)
+    predicted = tuple(model.classes[i] for i in probabilities.argmax(axis=1))
     return Prediction(kept, predicted, probabilities, (*skipped, *unreadable))
 
 
-def _readable(
-    files: ImageFiles, paths: Sequence[str], strict: bool, progress: Callable[[int, int], None] | None
-) -> tuple[list[int], list[SkippedFile]]:
-    """Decode every image once: a whole header does not promise a whole image, and a model should not stop half-way."""
-    readable, unreadable = [], []
-    for index, path in enumerate(paths):
-        try:
-            files[index]
-        except DataError as error:
-            if strict:
-                raise
-            unreadable.append(SkippedFile(path, str(error)))
-        else:
-            readable.append(index)
-        if progress is not None:
-            progress(index + 1, len(paths))
-    return readable, unreadable
+def decoded_batches(
+    sources: Sequence[ImageFiles], paths: Sequence[str], unreadable: list[SkippedFile], *, strict: bool
+) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+    """Yield indices and, for each source, decoded images (N, C, H, W); failed ones are added to `unreadable`.
+
+    Raises
+    ------
+    DataError
+        If an image cannot be decoded, with `strict`.
+    """
+    for start in range(0, len(paths), BATCH_SIZE):
+        indices, decoded = [], []
+        for index in range(start, min(start + BATCH_SIZE, len(paths))):
+            try:
+                decoded.append([source[index] for source in sources])
+            except DataError as error:
+                if strict:
+                    raise
+                unreadable.append(SkippedFile(paths[index], str(error)))
+            else:
+                indices.append(index)
+        if indices:
+            yield indices, [np.stack(each) for each in zip(*decoded, strict=True)]

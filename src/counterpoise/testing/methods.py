@@ -21,11 +21,10 @@ import numpy as np
 
 from counterpoise.config.train import make_config
 from counterpoise.datasets import ImageDataset, ImageSplit, StepImbalance, dataset_from_arrays
-from counterpoise.inference.model import predict_probabilities
+from counterpoise.inference import TrainedModel
 from counterpoise.methods import METHODS, get_method
 from counterpoise.runs.folder import RunFolder
-from counterpoise.training.plan import RunPlan, SplitPlan
-from counterpoise.training.run import execute_run
+from counterpoise.training import RunPlan, SplitPlan, execute_run
 
 CLASSES = ("cat", "dog", "owl")
 RARE = 2
@@ -116,7 +115,7 @@ class MethodBattery:
         _require(
             RunFolder.open(run.path).record["method"] == method, f"{method}: run.json names another method"
         )
-        again = predict_probabilities(RunFolder.open(run.path), self._test, device="cpu")
+        again = TrainedModel.open(RunFolder.open(run.path), device="cpu").probabilities(self._test)
         np.testing.assert_allclose(stored_probabilities(run), again, rtol=1e-5, atol=1e-9)
         rows = _rows(run)
         predicted = [CLASSES[index] for index in again.argmax(axis=1)]

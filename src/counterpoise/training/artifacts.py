@@ -1,53 +1,48 @@
-"""What a run keeps besides its numbers: predictions, a map of the embedding, the worst mistakes."""
+"""Artifacts of a run besides its scores: a map of the embedding, and the worst mistakes."""
 
 from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.networks import Network
-from counterpoise.training.fit import ResampledSet
+from counterpoise.training.head_stage import ResampledSet
 from counterpoise.training.predict import embed_images
 from counterpoise.training.randomness import generator_for
 
 MAP_POINTS = 2000
-
-
 MAP_SAMPLE = 400  # images of each class
-
-
 MISTAKES = 24
+THUMBNAIL = 112  # pixels
 
 
-THUMBNAIL = 112
+class EmbeddingMap(TypedDict):
+    """Points of the training set in two dimensions: coordinates, class, and ``"original"`` or ``"synthetic"``."""
+
+    projection: str
+    x: list[float]
+    y: list[float]
+    label: list[int]
+    kind: list[str]
 
 
-def training_map(
-    network: Network, train: ImageSplit, config: TrainConfig, grown: ResampledSet | None = None
-) -> dict[str, Any]:
-    """Return the map of a trained network's embedding, see `embedding_map`.
+class Mistake(TypedDict):
+    """A misclassified image: true and predicted class, probability of the latter, and a PNG as data URI."""
 
-    Parameters
-    ----------
-    network : Network
-        Trained.
-    train : ImageSplit
-        The training images; a sample of each class is embedded.
-    config : TrainConfig
-        Its seed draws the samples.
-    grown : ResampledSet, optional
-        What the method has embedded and made already: then nothing is embedded here.
-    """
-    grown = grown or _embedded_sample(network, train, config)
-    return embedding_map(grown, generator_for(config.seed, "map"))
+    path: str
+    true: int
+    predicted: int
+    probability: float
+    image: str
 
 
-def _embedded_sample(network: Network, train: ImageSplit, config: TrainConfig) -> ResampledSet:
+def embedded_sample(network: Network, train: ImageSplit, config: TrainConfig) -> ResampledSet:
+    """Return the embeddings of at most 400 training images of each class, drawn by the seed of `config`."""
     generator = generator_for(config.seed, "map sample")
     per_class = [np.flatnonzero(train.labels == c) for c in np.unique(train.labels)]
     kept = np.concatenate([np.sort(generator.permutation(members)[:MAP_SAMPLE]) for members in per_class])
@@ -57,37 +52,37 @@ def _embedded_sample(network: Network, train: ImageSplit, config: TrainConfig) -
     return ResampledSet(embeddings, sample.labels, np.ones(len(kept), dtype=np.float32), originals=len(kept))
 
 
-def embedding_map(grown: ResampledSet, generator: np.random.Generator) -> dict[str, Any]:
-    """Return the first two principal components of a sample of the training set, originals and synthetic points.
+def embedding_map(resampled: ResampledSet, generator: np.random.Generator) -> EmbeddingMap:
+    """Return the first two principal components of a sample of the training set, originals and synthetic samples.
 
-    At most 2000 points, drawn class by class and kind by kind so that the rare ones are there; the axes
-    are those of the originals.
+    The sample holds at most 2000 points, as many of each class and kind, so that rare classes are visible. The
+    axes are those of the originals.
     """
     from sklearn.decomposition import PCA
 
-    synthetic = np.arange(len(grown.labels)) >= grown.originals
+    synthetic = np.arange(len(resampled.labels)) >= resampled.originals
     groups = [
-        np.flatnonzero((grown.labels == c) & (synthetic == s))
-        for c in np.unique(grown.labels)
+        np.flatnonzero((resampled.labels == c) & (synthetic == s))
+        for c in np.unique(resampled.labels)
         for s in (0, 1)
     ]
     groups = [group for group in groups if len(group)]
     share = max(1, MAP_POINTS // len(groups))
     kept = np.concatenate([np.sort(generator.permutation(group)[:share]) for group in groups])
     originals = kept[~synthetic[kept]]
-    projection = PCA(n_components=2, svd_solver="full").fit(grown.embeddings[originals])
-    points = projection.transform(grown.embeddings[kept])
+    projection = PCA(n_components=2, svd_solver="full").fit(resampled.embeddings[originals])
+    points = projection.transform(resampled.embeddings[kept])
     return {
         "projection": "PCA",
         "x": [round(float(v), 4) for v in points[:, 0]],
         "y": [round(float(v), 4) for v in points[:, 1]],
-        "label": grown.labels[kept].tolist(),
+        "label": resampled.labels[kept].tolist(),
         "kind": ["synthetic" if s else "original" for s in synthetic[kept]],
     }
 
 
-def worst_mistakes(split: ImageSplit, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """Return the images that are wrong with the greatest confidence, the worst first, each with a small PNG."""
+def worst_mistakes(split: ImageSplit, probabilities: np.ndarray) -> list[Mistake]:
+    """Return the 24 most confident wrong predictions, the most confident first, each with a small PNG."""
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != split.labels)
@@ -98,13 +93,13 @@ def worst_mistakes(split: ImageSplit, probabilities: np.ndarray) -> list[dict[st
             "true": int(split.labels[i]),
             "predicted": int(predicted[i]),
             "probability": round(float(confidence[i]), 6),
-            "image": png_data_uri(np.asarray(split.images[int(i)])),
+            "image": _png_data_uri(np.asarray(split.images[int(i)])),
         }
         for i in worst
     ]
 
 
-def png_data_uri(image: np.ndarray) -> str:
+def _png_data_uri(image: np.ndarray) -> str:
     """Return an image (C, H, W), uint8, as a PNG data URI, at most 112 pixels wide or high."""
     from PIL import Image
 

@@ -1,9 +1,10 @@
-"""The scalar that one step of the loop minimises."""
+"""Loss of a training step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -17,7 +18,7 @@ from counterpoise.training.randomness import generator_for, seed_for
 
 
 class BatchLoss(Protocol):
-    """Gives the scalar that a step minimises."""
+    """Scalar loss of a batch."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch `epoch`, counted from 0."""
@@ -26,37 +27,28 @@ class BatchLoss(Protocol):
         """Return the loss of a batch under `module`, which maps inputs to logits."""
 
 
+@dataclass(eq=False)
 class LogitLoss:
-    """The loss of the batch's logits, its images perturbed before.
+    """Loss of a batch's logits, after its images were perturbed.
 
     Parameters
     ----------
     loss : ClassificationLoss
         On the training device.
     perturbations : sequence of Perturbation
-        Applied one after the other.
-    seed : int
-        What is random in them follows from it and the epoch.
-    device : torch.device
-        Where the images are.
+        Applied in order; seeded by `seed` and the epoch, on `device`.
     """
 
-    def __init__(
-        self,
-        loss: ClassificationLoss,
-        perturbations: Sequence[Perturbation] = (),
-        *,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.loss = loss
-        self.perturbations = perturbations
-        self.seed = seed
-        self.device = device
-        self.generator = torch.Generator(device)
+    loss: ClassificationLoss
+    perturbations: Sequence[Perturbation] = ()
+    seed: int = 0
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator(self.device)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Tell the loss and the perturbations, and seed what they draw."""
+        """Set the epoch of the loss and the perturbations, and seed the perturbations."""
         self.loss.set_epoch(epoch)
         for perturbation in self.perturbations:
             perturbation.set_epoch(epoch)
@@ -75,50 +67,38 @@ class LogitLoss:
         return perturbed.loss(self.loss, module(images), batch.weights)
 
 
+@dataclass(eq=False, kw_only=True)
 class ObjectiveLoss:
-    """A method's own objective.
+    """Objective of a method that replaces the loss of the logits.
 
     Parameters
     ----------
     objective : Objective
-        Of the method.
-    loss : ClassificationLoss
-        Handed to it.
+        Receives `loss`.
     embed : callable
         Returns the embeddings of the training images at the given rows, or of all.
     labels : Tensor of shape (N,), int64
         Their classes, on the training device.
-    seed : int
-        What is random in it follows from it and the epoch.
     augment : sequence of Perturbation
-        Applied to the images before.
-    autocast : callable, optional
-        Returns the context of the chosen precision. Fabric's wrapper has it for `forward` only, and objectives call
+        Applied to the images first; seeded by `seed` and the epoch, as is the objective.
+    autocast : callable
+        Returns the context of the chosen precision. Fabric's wrapper applies it to `forward` only, and objectives call
         ``embed`` and ``head``.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        loss: ClassificationLoss,
-        embed: Embedder,
-        labels: Tensor,
-        *,
-        seed: int,
-        augment: Sequence[Perturbation] = (),
-        autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
-    ) -> None:
-        self.objective = objective
-        self.loss = loss
-        self.embed = embed
-        self.labels = labels
-        self.seed = seed
-        self.augment = augment
-        self.autocast = autocast
-        self.generator = torch.Generator(labels.device)
+    objective: Objective
+    loss: ClassificationLoss
+    embed: Embedder
+    labels: Tensor
+    seed: int
+    augment: Sequence[Perturbation] = ()
+    autocast: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator(self.labels.device)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Tell the loss and the objective."""
+        """Set the epoch of the loss and begin that of the objective."""
         self.loss.set_epoch(epoch)
         self.generator.manual_seed(seed_for(self.seed, "perturb", epoch))
         generator = generator_for(self.seed, "objective", epoch)

@@ -1,13 +1,14 @@
 """Batches of an epoch: gathered from memory by index, or decoded by worker processes.
 
-Small images live as one uint8 tensor on the training device and a batch is one gather; there is no
-per-image Python. Large ones go through a DataLoader.
+Small images are one uint8 tensor on the training device and a batch is one gather, without per-image Python.
+Large ones go through a DataLoader.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from counterpoise.datasets import ImageSplit
+
+#: Returns the indices that an epoch (0-based) visits, in order.
+Order = Callable[[int], np.ndarray]
 
 
 class Batch(NamedTuple):
@@ -28,33 +32,24 @@ class Batch(NamedTuple):
 
 
 class Batches(Protocol):
-    """Gives the batches of each epoch: inputs, targets, where they stand in the set and, perhaps, their weights."""
+    """The batches of each epoch: inputs, targets, indices into the set and optional sample weights."""
 
-    def epoch_size(self, epoch: int) -> int:
-        """Return the number of samples of an epoch."""
+    @property
+    def order(self) -> Order:
+        """Return the order of an epoch's samples."""
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch (0-based) on the training device; inputs are float32."""
 
 
-def pixels(images: Tensor) -> Tensor:
-    """Return uint8 images as float32 in [0, 1], laid out as `memory_format` says."""
-    layout = memory_format(images.shape[1])
-    return images.to(torch.float32, memory_format=layout).div_(255)
-
-
 def memory_format(channels: int) -> torch.memory_format:
-    """Return the layout that convolutions are fastest in: channels last for colour, on CPU and GPU alike."""
+    """Return the fastest layout for convolutions: channels last for color, on CPU and GPU alike."""
     return torch.channels_last if channels > 1 else torch.contiguous_format
 
 
-def same(inputs: Tensor) -> Tensor:
-    """Return embeddings as they are."""
-    return inputs
-
-
+@dataclass(eq=False)
 class TensorBatches:
-    """Batches of tensors that lie on the training device.
+    """Batches of tensors that are on the training device.
 
     Parameters
     ----------
@@ -68,75 +63,37 @@ class TensorBatches:
         Samples per batch. A single left-over sample joins the batch before it: batch norm needs two.
     weights : Tensor of shape (N,), optional
         Sample weights.
-    prepare : callable
-        Makes float32 inputs of what is gathered: `pixels` or `same`.
+    prepare : callable, optional
+        Turns gathered inputs into float32 ones. Default: they are used unchanged.
     """
 
-    def __init__(
-        self,
-        inputs: Tensor,
-        targets: Tensor,
-        order: Callable[[int], np.ndarray],
-        *,
-        batch_size: int,
-        weights: Tensor | None = None,
-        prepare: Callable[[Tensor], Tensor] = same,
-    ) -> None:
-        self.inputs = inputs
-        self.targets = targets
-        self.order = order
-        self.batch_size = batch_size
-        self.weights = weights
-        self.prepare = prepare
-
-    def epoch_size(self, epoch: int) -> int:
-        """Return the number of samples of an epoch."""
-        return len(self.order(epoch))
+    inputs: Tensor
+    targets: Tensor
+    order: Order
+    batch_size: int
+    weights: Tensor | None = None
+    prepare: Callable[[Tensor], Tensor] | None = None
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch."""
         order = torch.from_numpy(self.order(epoch)).to(self.inputs.device)
         for indices in split_batches(order, self.batch_size):
             weights = None if self.weights is None else self.weights[indices]
-            inputs = self.prepare(self.inputs.index_select(0, indices))
+            inputs = self.inputs.index_select(0, indices)
+            if self.prepare is not None:
+                inputs = self.prepare(inputs)
             yield Batch(inputs, self.targets[indices], indices, weights)
 
 
+@dataclass(eq=False)
 class LoaderBatches:
-    """Batches of images that are decoded when they are needed.
+    """Batches of images that are decoded by `workers` processes (0: this one) when they are needed."""
 
-    Parameters
-    ----------
-    split : ImageSplit
-        The images and labels.
-    order : callable
-        ``order(epoch)`` returns the indices that an epoch visits, in order.
-    batch_size : int
-        Images per batch.
-    device : torch.device
-        Where the batches go.
-    workers : int
-        Decoding processes; 0 decodes in this one.
-    """
-
-    def __init__(
-        self,
-        split: ImageSplit,
-        order: Callable[[int], np.ndarray],
-        *,
-        batch_size: int,
-        device: torch.device,
-        workers: int = 0,
-    ) -> None:
-        self.split = split
-        self.order = order
-        self.batch_size = batch_size
-        self.device = device
-        self.workers = workers
-
-    def epoch_size(self, epoch: int) -> int:
-        """Return the number of samples of an epoch."""
-        return len(self.order(epoch))
+    split: ImageSplit
+    order: Order
+    batch_size: int
+    device: torch.device
+    workers: int = 0
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch."""
@@ -149,13 +106,13 @@ class LoaderBatches:
             pin_memory=self.device.type == "cuda",
         )
         for indices, (images, targets) in zip(parts, loader, strict=True):
-            inputs = pixels(images.to(self.device, non_blocking=True))
+            inputs = _as_float(images.to(self.device, non_blocking=True))
             yield Batch(inputs, targets.to(self.device), indices.to(self.device))
 
 
+@dataclass(eq=False)
 class _SplitDataset(Dataset):
-    def __init__(self, split: ImageSplit) -> None:
-        self.split = split
+    split: ImageSplit
 
     def __len__(self) -> int:
         return len(self.split)
@@ -165,27 +122,23 @@ class _SplitDataset(Dataset):
 
 
 def image_batches(
-    split: ImageSplit,
-    order: Callable[[int], np.ndarray],
-    *,
-    batch_size: int,
-    device: torch.device,
-    workers: int = 0,
+    split: ImageSplit, order: Order, *, batch_size: int, device: torch.device, workers: int = 0
 ) -> Batches:
-    """Return the fitting batches for a split: from memory where its images are, else through a DataLoader."""
+    """Return batches of a split: from memory where its images are there, else through a DataLoader."""
     if split.in_memory:
-        images = device_images(split, device)
+        images = _device_images(split, device)
         targets = torch.from_numpy(split.labels).to(device)
-        return TensorBatches(images, targets, order, batch_size=batch_size, prepare=pixels)
-    return LoaderBatches(split, order, batch_size=batch_size, device=device, workers=workers)
+        return TensorBatches(images, targets, order, batch_size=batch_size, prepare=_as_float)
+    return LoaderBatches(split, order, batch_size, device, workers)
 
 
-def device_images(split: ImageSplit, device: torch.device) -> Tensor:
-    """Return the images of a split that is in memory as one uint8 tensor (N, C, H, W) on `device`."""
-    with warnings.catch_warnings():
-        # Memory-mapped images are read-only; torch cannot say so of a tensor, and nothing here writes to it.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(split.images)).to(device)
+def ordered_batches(
+    split: ImageSplit, *, batch_size: int, device: torch.device, workers: int = 0
+) -> Iterator[Batch]:
+    """Return batches of all images of a split, each once, in their order."""
+    order = np.arange(len(split))
+    batches = image_batches(split, lambda epoch: order, batch_size=batch_size, device=device, workers=workers)
+    return batches.epoch(0)
 
 
 def split_batches(order: Tensor, batch_size: int) -> list[Tensor]:
@@ -200,3 +153,15 @@ def split_batches(order: Tensor, batch_size: int) -> list[Tensor]:
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
+
+
+def _as_float(images: Tensor) -> Tensor:
+    """Return uint8 images as float32 in [0, 1], in their `memory_format`."""
+    return images.to(torch.float32, memory_format=memory_format(images.shape[1])).div_(255)
+
+
+def _device_images(split: ImageSplit, device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # Memory-mapped images are read-only, which a torch tensor cannot be; nothing here writes to it.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(split.images)).to(device)

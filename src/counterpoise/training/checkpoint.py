@@ -1,6 +1,6 @@
 """Checkpoints: one safetensors file with everything that the next epoch depends on.
 
-Nothing is pickled: tensors are stored as such, and the rest as JSON in the file's metadata.
+Nothing is pickled: the file holds tensors, and everything else as JSON in its metadata.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,43 +17,22 @@ from torch.optim import Optimizer
 
 from counterpoise.exceptions import RunFolderError
 from counterpoise.files import atomic_path
+from counterpoise.training.progress import HistoryEntry
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a stage has come.
-
-    Attributes
-    ----------
-    epoch : int
-        Finished epochs.
-    step : int
-        Finished steps.
-    history : list of dict
-        One entry per finished epoch.
-    """
+    """Position of a stage: finished epochs and steps, and one history entry per finished epoch."""
 
     epoch: int
     step: int
-    history: list[dict[str, Any]]
+    history: list[HistoryEntry]
 
 
 def save_checkpoint(
     path: Path, module: nn.Module, optimizer: Optimizer, position: Position, identity: str
 ) -> None:
-    """Write a checkpoint atomically.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    module, optimizer
-        What is saved.
-    position : Position
-        How far the stage has come.
-    identity : str
-        Hash of everything that the stage depends on; a checkpoint is only resumed under the same one.
-    """
+    """Write a checkpoint atomically; `identity` hashes everything that the stage depends on."""
     tensors = {f"module/{name}": tensor for name, tensor in module.state_dict().items()}
     state = optimizer.state_dict()
     for index, values in state["state"].items():
@@ -73,12 +51,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, module: nn.Module, optimizer: Optimizer, identity: str) -> Position | None:
-    """Restore `module` and `optimizer` from `path` and return how far they had come.
-
-    Returns
-    -------
-    Position or None
-        None where there is no checkpoint, or one of another configuration.
+    """Restore `module` and `optimizer` and return their position; None without a checkpoint of this `identity`.
 
     Raises
     ------

@@ -12,19 +12,17 @@ from counterpoise.config.train import TrainConfig
 from counterpoise.exceptions import InputError
 
 
-def make_fabric(config: TrainConfig) -> Fabric:
-    """Return Lightning Fabric on the device and at the precision of `config`.
-
-    Raises
-    ------
-    InputError
-        If a GPU is asked for and there is none.
-    """
+def find_device(device: str) -> torch.device:
+    """Return the device for ``"auto"``, ``"cpu"`` or ``"cuda"``; raise `InputError` where ``"cuda"`` finds no GPU."""
     has_cuda = torch.cuda.is_available()
-    if config.device == "cuda" and not has_cuda:
+    if device == "cuda" and not has_cuda:
         raise InputError("`device` cuda: no CUDA device found on this machine; use `device` cpu or auto")
-    accelerator = "cuda" if has_cuda and config.device != "cpu" else "cpu"
-    return Fabric(accelerator=accelerator, devices=1, precision=config.precision)
+    return torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Return Lightning Fabric on the device and at the precision of `config`; see `find_device`."""
+    return Fabric(accelerator=find_device(config.device).type, devices=1, precision=config.precision)
 
 
 @contextmanager
@@ -36,17 +34,3 @@ def cpu_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def find_device(device: str) -> torch.device:
-    """Return the device that a user means by ``"auto"``, ``"cpu"`` or ``"cuda"``.
-
-    Raises
-    ------
-    InputError
-        If there is no such device.
-    """
-    has_cuda = torch.cuda.is_available()
-    if device == "cuda" and not has_cuda:
-        raise InputError("`device` cuda: no CUDA device found on this machine; use `device` cpu or auto")
-    return torch.device("cuda" if has_cuda and device != "cpu" else "cpu")

@@ -1,11 +1,10 @@
-"""Embeddings of a frozen network, kept on disk."""
+"""Embeddings of a frozen network, cached on disk."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
@@ -32,26 +31,9 @@ def embedded_splits(
 ) -> ImageDataset:
     """Return the three splits of a run with the embeddings of a network that is frozen whole.
 
-    All images of the data set are embedded once, with every core, and kept on disk; whoever needs the same waits
-    until they are there. A file is named by the content hash of all that it depends on: images, their size,
-    and the network's weights with its normalisation.
-
-    Parameters
-    ----------
-    network : Network
-        Frozen whole; its head does not matter.
-    dataset : ImageDataset
-        The loaded data set.
-    manifest : SplitManifest
-        How it is split.
-    splits : ImageDataset
-        The data set so split.
-    cache : Path
-        Folder for the embeddings.
-    device : torch.device
-        Where the network is to be.
-    workers : int
-        Processes that decode images.
+    All images of `dataset` are embedded once, with all cores, and stored in the folder `cache`; concurrent users wait
+    for the file. Its name is the content hash of everything it depends on: images, their size, and the network's
+    weights with its normalization. `splits` is `dataset` split by `manifest`.
 
     Raises
     ------
@@ -68,13 +50,20 @@ def embedded_splits(
         if not path.exists():
             with cpu_threads(cpu_count()):
                 embeddings = {
-                    name: np.ascontiguousarray(
-                        embed_images(network, split, device=device, workers=workers), dtype=np.float32
-                    )
+                    name: embed_images(network, split, device=device, workers=workers)
                     for name, split in dataset.splits.items()
                 }
-            _write(path, embeddings)
-    embeddings = _read(path)
+            try:
+                with atomic_path(path) as temporary:
+                    save_file(embeddings, temporary)
+            except SafetensorError as error:
+                raise RunFolderError(
+                    f"cannot write {path}: {error}; free some space or choose another `cache`"
+                ) from error
+    try:
+        embeddings = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RunFolderError(f"cannot read {path} ({error}); delete it to recompute it") from error
     embedded = {
         name: EmbeddedSplit.of(split, embeddings[manifest.sources[name]][getattr(manifest, name)])
         for name, split in splits.splits.items()
@@ -85,27 +74,10 @@ def embedded_splits(
 
 
 def body_hash(network: Network) -> str:
-    """Return 64 hex digits that change with any weight or buffer below the head, or their names."""
+    """Return the SHA-256 of all weights and buffers below the head, with their names."""
     digest = hashlib.sha256(f"{network.name}{sorted(network.options.items())}".encode())
     for name, tensor in sorted(network.state_dict().items()):
         if not name.startswith("classifier."):
             digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _write(path: Path, embeddings: dict[str, np.ndarray]) -> None:
-    try:
-        with atomic_path(path) as temporary:
-            save_file(embeddings, temporary)
-    except SafetensorError as error:
-        raise RunFolderError(
-            f"cannot write {path}: {error}; free some space or choose another `cache`"
-        ) from error
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise RunFolderError(f"cannot read {path} ({error}); delete it to make it anew") from error

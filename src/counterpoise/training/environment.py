@@ -1,9 +1,10 @@
-"""What a run was made with and on."""
+"""Versions, hardware and time of a run."""
 
 from __future__ import annotations
 
 import os
 import platform
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,8 +19,13 @@ def versions() -> dict[str, str]:
     return {"counterpoise": __version__, "python": platform.python_version(), **found}
 
 
+def timestamp() -> str:
+    """Return the time now, UTC, in ISO format to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
 def hardware(device: str) -> dict[str, str | int]:
-    """Return the processor, its cores, and the device that was trained on."""
+    """Return the processor, its cores, and the name of the training device (``"cpu"`` or ``"cuda"``)."""
     import torch
 
     name = torch.cuda.get_device_name() if device == "cuda" else _processor()
@@ -33,12 +39,6 @@ def cpu_count() -> int:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip()
-            for line in info.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

@@ -1,4 +1,4 @@
-"""The one training loop."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -21,37 +21,29 @@ from counterpoise.exceptions import TrainingError
 from counterpoise.training.batch_loss import BatchLoss
 from counterpoise.training.batches import Batch, Batches
 from counterpoise.training.checkpoint import Position, load_checkpoint, save_checkpoint
-from counterpoise.training.progress import ProgressCallback, Step
+from counterpoise.training.progress import HistoryEntry, ProgressCallback, Step, ValidationScores
 from counterpoise.training.randomness import seed_for, torch_seed
 
-# Reading a loss waits for the device, so losses are looked at a few dozen steps at a time.
-STEPS_PER_CHECK = 25
-
-
-# No higher rate is worth trying after one that broke the weights.
-HIGHEST_ADVICE = 0.01
+# Reading a loss synchronizes the device, so losses are read and reported every 25 steps.
+LOG_INTERVAL = 25
+# Largest learning rate that the message about a diverged training suggests.
+HIGHEST_SUGGESTED_RATE = 0.01
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What one pass of the loop trains, on what, and for how long.
+    """One training: a module, its loss, its data and the number of epochs.
 
     Attributes
     ----------
     name : str
-        ``"train"``, ``"representation"`` or ``"head"``.
+        ``"train"``, ``"representation"``, ``"head"`` or ``"copy"``. It seeds dropout.
     module : nn.Module
         Maps the inputs of a batch to logits (N, C); trained in place.
-    batch_loss : BatchLoss
-        What a step minimises.
-    batches : Batches
-        The data.
-    epochs : int
-        How often the data is passed.
     validate : callable, optional
         Called after each epoch with the module in evaluation mode; returns entries for the history.
     checkpoint : Path, optional
-        Where the state is saved after each epoch, and resumed from.
+        File for the state after each epoch; an existing one with the same `identity` is resumed.
     identity : str
         Hash of everything the stage depends on.
     """
@@ -61,26 +53,20 @@ class Stage:
     batch_loss: BatchLoss
     batches: Batches
     epochs: int
-    validate: Callable[[], dict[str, Any]] | None = None
+    validate: Callable[[], ValidationScores] | None = None
     checkpoint: Path | None = None
     identity: str = ""
 
 
 def train_stage(
     stage: Stage, config: TrainConfig, fabric: Fabric, progress: ProgressCallback
-) -> list[dict[str, Any]]:
-    """Train ``stage.module`` in place, going on from its checkpoint where there is one.
-
-    Returns
-    -------
-    list of dict
-        The history: one entry per epoch with ``stage``, ``epoch`` (from 1), mean ``loss``,
-        ``seconds``, ``images_per_second``, and what ``stage.validate`` gives.
+) -> list[HistoryEntry]:
+    """Train ``stage.module`` in place, resuming from its checkpoint where there is one, and return the history.
 
     Raises
     ------
     TrainingError
-        If the loss is no longer finite; the last checkpoint is kept.
+        If the loss is no longer finite; the last checkpoint remains.
     """
     return _StageRun(stage, config, fabric, progress).run()
 
@@ -92,58 +78,71 @@ class _StageRun:
         self.progress = progress
         self.fabric = fabric
         self.raw_optimizer = make_optimizer(stage.module.parameters(), config)
-        self.sizes = [stage.batches.epoch_size(epoch) for epoch in range(stage.epochs)]
+        self.sizes = [len(stage.batches.order(epoch)) for epoch in range(stage.epochs)]
         self.total_steps = sum(math.ceil(size / config.batch_size) for size in self.sizes)
-        self.position = self._resume()
+        stage.module.to(fabric.device)
+        self.start = self._resume() or Position(0, 0, [])
+        self.step = self.start.step
         # Fabric wraps after the checkpoint is loaded, so that what is saved does not depend on the wrapper.
         self.module, self.optimizer = fabric.setup(stage.module, self.raw_optimizer)
 
-    def run(self) -> list[dict[str, Any]]:
-        history = list(self.position.history)
-        step = self.position.step
-        for epoch in range(self.position.epoch, self.stage.epochs):
+    def run(self) -> list[HistoryEntry]:
+        history = list(self.start.history)
+        for epoch in range(self.start.epoch, self.stage.epochs):
             with torch_seed(seed_for(self.config.seed, "torch", self.stage.name, epoch)):
-                entry, step = self._epoch(epoch, step)
-            history.append(entry)
-            self._save(Position(epoch + 1, step, history))
+                history.append(self._epoch(epoch))
+            self._save(Position(epoch + 1, self.step, history))
         return history
 
-    def _epoch(self, epoch: int, step: int) -> tuple[dict[str, Any], int]:
+    def _epoch(self, epoch: int) -> HistoryEntry:
         stage, start = self.stage, time.perf_counter()
         stage.batch_loss.begin_epoch(epoch)
         stage.module.train()
-        seen, total, recent, sizes = 0, 0.0, [], []
-        for batch in stage.batches.epoch(epoch):
-            self._set_rate(step)
-            recent.append(self._step(batch))
-            sizes.append(len(batch.targets))
-            step += 1
-            if len(recent) == STEPS_PER_CHECK:
-                total += self._look(recent, sizes, epoch, step)
-                seen += sum(sizes)
-                recent, sizes = [], []
-                self._report(epoch, seen, total)
-        if recent:
-            total += self._look(recent, sizes, epoch, step)
+        seen, total = 0, 0.0
+        batches = stage.batches.epoch(epoch)
+        while steps := [self._train_step(batch) for batch in islice(batches, LOG_INTERVAL)]:
+            losses, sizes = zip(*steps, strict=True)
+            total += self._summed_loss(losses, sizes, epoch)
             seen += sum(sizes)
-            self._report(epoch, seen, total)
+            done = sum(self.sizes[:epoch]) + seen
+            self.progress.update(
+                Step(stage.name, done, sum(self.sizes), epoch + 1, stage.epochs, total / seen)
+            )
         seconds = time.perf_counter() - start
-        entry = {"stage": stage.name, "epoch": epoch + 1, "loss": total / seen, "seconds": seconds}
-        entry["images_per_second"] = seen / seconds
-        return entry | self._validate(), step
+        entry: HistoryEntry = {
+            "stage": stage.name,
+            "epoch": epoch + 1,
+            "loss": total / seen,
+            "seconds": seconds,
+            "images_per_second": seen / seconds,
+        }
+        if stage.validate is not None:
+            stage.module.eval()
+            entry.update(stage.validate())
+        return entry
 
-    def _step(self, batch: Batch) -> Tensor:
+    def _train_step(self, batch: Batch) -> tuple[Tensor, int]:
+        self._set_rate()
         loss = self.stage.batch_loss(self.module, batch)
         self.fabric.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return loss.detach()
+        self.step += 1
+        return loss.detach(), len(batch.targets)
 
-    def _look(self, recent: list[Tensor], sizes: list[int], epoch: int, step: int) -> float:
-        values = torch.stack(recent).tolist()
-        for back, value in enumerate(reversed(values)):
-            if not math.isfinite(value) and all(math.isfinite(v) for v in values[: len(values) - back - 1]):
-                raise TrainingError(self._cause(value, epoch, step - back))
+    def _set_rate(self) -> None:
+        if self.config.schedule in (None, "constant"):
+            return
+        factor = rate_factor(self.config.schedule, min(1.0, self.step / max(1, self.total_steps - 1)))
+        for group in self.raw_optimizer.param_groups:
+            group["lr"] = self.config.lr * factor
+
+    def _summed_loss(self, losses: tuple[Tensor, ...], sizes: tuple[int, ...], epoch: int) -> float:
+        """Return the sum over samples; raise at the first step whose loss is not finite."""
+        values = torch.stack(losses).tolist()
+        for index, value in enumerate(values):
+            if not math.isfinite(value):
+                raise TrainingError(self._cause(value, epoch, self.step - len(values) + index + 1))
         return sum(value * size for value, size in zip(values, sizes, strict=True))
 
     def _is_finite(self) -> bool:
@@ -152,49 +151,27 @@ class _StageRun:
     def _cause(self, value: float, epoch: int, step: int) -> str:
         where = f"the {self.stage.name} loss became {value} at step {step} (epoch {epoch + 1})"
         why = (
-            "the inputs or the loss itself are not finite; look at the images and sample weights"
+            "the inputs or the loss itself are not finite; check the images and sample weights"
             if self._is_finite()
             else f"the network's weights are no longer finite: `lr` {self.config.lr:g} is probably too high, "
-            f"try `lr` {min(self.config.lr / 10, HIGHEST_ADVICE):g}"
+            f"try `lr` {min(self.config.lr / 10, HIGHEST_SUGGESTED_RATE):g}"
         )
         kept = self.stage.checkpoint
         return f"{where}: {why}" + (f"; last good checkpoint: {kept}" if kept and kept.exists() else "")
 
-    def _set_rate(self, step: int) -> None:
-        if self.config.schedule in (None, "constant"):
-            return
-        factor = rate_factor(self.config.schedule, min(1.0, step / max(1, self.total_steps - 1)))
-        for group in self.raw_optimizer.param_groups:
-            group["lr"] = self.config.lr * factor
-
-    def _report(self, epoch: int, seen: int, total: float) -> None:
-        done = sum(self.sizes[:epoch]) + seen
-        state = Step(self.stage.name, done, sum(self.sizes), epoch + 1, self.stage.epochs, total / seen)
-        self.progress.update(state)
-
-    def _validate(self) -> dict[str, Any]:
-        if self.stage.validate is None:
-            return {}
-        self.stage.module.eval()
-        return self.stage.validate()
-
-    def _resume(self) -> Position:
-        self.stage.module.to(self.fabric.device)
-        found = None
-        if self.stage.checkpoint is not None:
-            found = load_checkpoint(
-                self.stage.checkpoint, self.stage.module, self.raw_optimizer, self.stage.identity
-            )
-        return found or Position(0, 0, [])
+    def _resume(self) -> Position | None:
+        path, stage = self.stage.checkpoint, self.stage
+        if path is None:
+            return None
+        return load_checkpoint(path, stage.module, self.raw_optimizer, stage.identity)
 
     def _save(self, position: Position) -> None:
         # The last step of an epoch can break the weights after its loss was still finite.
         if not self._is_finite():
             raise TrainingError(self._cause(math.nan, position.epoch - 1, position.step))
-        if self.stage.checkpoint is not None:
-            save_checkpoint(
-                self.stage.checkpoint, self.stage.module, self.raw_optimizer, position, self.stage.identity
-            )
+        path, stage = self.stage.checkpoint, self.stage
+        if path is not None:
+            save_checkpoint(path, stage.module, self.raw_optimizer, position, stage.identity)
 
 
 def make_optimizer(parameters: Iterable[Parameter], config: TrainConfig) -> Optimizer:

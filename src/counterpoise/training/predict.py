@@ -1,23 +1,25 @@
-"""Passing images through a trained network: logits and embeddings."""
+"""Logits and embeddings of images under a trained network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.evaluation import accuracy, class_recalls, confusion_matrix, geometric_mean
 from counterpoise.exceptions import InputError
 from counterpoise.networks import Network
-from counterpoise.training.batches import image_batches
+from counterpoise.training.batches import ordered_batches
+from counterpoise.training.progress import ValidationScores
 
 BATCH_SIZE = 512
+
+Validate = Callable[[], ValidationScores]
 
 
 def embed_images(
@@ -26,16 +28,18 @@ def embed_images(
     """Return the embeddings of a split, float32 of shape (N, d), with the network in evaluation mode."""
     if isinstance(split, EmbeddedSplit):
         return split.rows
-    return _pass(network, network.embed, split, device, workers)
+    return _outputs(network, network.embed, split, device, workers)
 
 
 def predict_logits(
     network: Network, split: ImageSplit, *, device: torch.device, workers: int = 0
 ) -> np.ndarray:
     """Return the logits of a split, float32 of shape (N, C), with the network in evaluation mode."""
-    if isinstance(split, EmbeddedSplit):
-        return _head_logits(network, split.rows, device)
-    return _pass(network, network, split, device, workers)
+    if not isinstance(split, EmbeddedSplit):
+        return _outputs(network, network, split, device, workers)
+    with _inference(network, device):
+        parts = torch.from_numpy(split.rows).to(device).split(BATCH_SIZE)
+        return torch.cat([network.head(part).float().cpu() for part in parts]).numpy()
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -51,64 +55,46 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return stable_softmax(np.asarray(logits, dtype=np.float64), axis=1)
 
 
-def _pass(
+def _outputs(
     network: Network,
     function: Callable[[Tensor], Tensor],
     split: ImageSplit,
     device: torch.device,
     workers: int,
 ) -> np.ndarray:
-    was_training = network.training
-    network.to(device).eval()
-    order = np.arange(len(split))
-    batches = image_batches(split, lambda epoch: order, batch_size=BATCH_SIZE, device=device, workers=workers)
-    try:
-        with torch.inference_mode():
-            parts = [function(batch.inputs).float().cpu() for batch in batches.epoch(0)]
-    finally:
-        network.train(was_training)
+    with _inference(network, device):
+        batches = ordered_batches(split, batch_size=BATCH_SIZE, device=device, workers=workers)
+        parts = [function(batch.inputs).float().cpu() for batch in batches]
     if not parts:
         return np.empty((0, network.num_classes), dtype=np.float32)
     return torch.cat(parts).numpy()
 
 
-def _head_logits(network: Network, embeddings: np.ndarray, device: torch.device) -> np.ndarray:
+@contextmanager
+def _inference(network: Network, device: torch.device) -> Iterator[None]:
+    """Move the network to the device; inside the block it is in evaluation mode without gradients."""
     was_training = network.training
     network.to(device).eval()
     try:
         with torch.inference_mode():
-            parts = torch.from_numpy(embeddings).to(device).split(BATCH_SIZE)
-            return torch.cat([network.head(part).float().cpu() for part in parts]).numpy()
+            yield
     finally:
         network.train(was_training)
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedSplit(ImageSplit):
-    """Images together with their embeddings under a network whose layers below the head are all frozen.
+    """Images with their embeddings, float32 of shape (N, d), under a network that is frozen below the head.
 
-    Embeddings and logits of such a split are not computed from its pixels: the network has to be the one that
-    `embeddings` come from, whatever its head.
-
-    Parameters
-    ----------
-    embeddings : ndarray of shape (N, d), float32
-        One row for each image.
-    **others
-        As for :class:`counterpoise.datasets.ImageSplit`.
+    Embeddings and logits of such a split are not computed from its pixels, so the network must be the one of
+    `embeddings`, with any head.
     """
 
     embeddings: np.ndarray | None = None
 
     @classmethod
     def of(cls, split: ImageSplit, embeddings: np.ndarray) -> EmbeddedSplit:
-        """Return `split` with its embeddings.
-
-        Raises
-        ------
-        InputError
-            If they are not one row for each image.
-        """
+        """Return `split` with its embeddings; `InputError` unless they are one row for each image."""
         if embeddings.ndim != 2 or len(embeddings) != len(split):
             raise InputError(
                 f"found embeddings of shape {embeddings.shape} for {len(split)} images; expected one row for each"
@@ -126,35 +112,20 @@ class EmbeddedSplit(ImageSplit):
         return self.embeddings
 
 
-Validate = Callable[[], dict[str, Any]]
-
-
-def network_validation(network: Network, split: ImageSplit | None, config: TrainConfig) -> Validate | None:
-    """Return what validates the whole network on `split`, or None without one."""
-    if split is None:
-        return None
-
-    def validate() -> dict[str, Any]:
-        device = next(network.parameters()).device
-        return learning_curve_scores(
-            predict_logits(network, split, device=device, workers=config.workers), split.labels
-        )
-
-    return validate
-
-
-def head_validation(
-    network: Network, head: nn.Module, split: ImageSplit | None, config: TrainConfig
-) -> Validate | None:
-    """Return what validates a head under training: the images are embedded once, not once per epoch."""
-    if split is None:
-        return None
+def network_validation(network: Network, split: ImageSplit, *, workers: int) -> Validate:
+    """Return a function that scores the network on `split`."""
     device = next(network.parameters()).device
-    embeddings = torch.from_numpy(embed_images(network, split, device=device, workers=config.workers)).to(
-        device
+    return lambda: learning_curve_scores(
+        predict_logits(network, split, device=device, workers=workers), split.labels
     )
 
-    def validate() -> dict[str, Any]:
+
+def head_validation(network: Network, head: nn.Module, split: ImageSplit, *, workers: int) -> Validate:
+    """Return a function that scores a head during its training; the images are embedded once, not every epoch."""
+    device = next(network.parameters()).device
+    embeddings = torch.from_numpy(embed_images(network, split, device=device, workers=workers)).to(device)
+
+    def validate() -> ValidationScores:
         with torch.inference_mode():
             logits = head(embeddings).float().cpu().numpy()
         return learning_curve_scores(logits, split.labels)
@@ -162,7 +133,7 @@ def head_validation(
     return validate
 
 
-def learning_curve_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def learning_curve_scores(logits: np.ndarray, labels: np.ndarray) -> ValidationScores:
     """Return cross entropy (nats), accuracy and G-mean of logits (N, C) under the true labels (N,)."""
     loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
     matrix = confusion_matrix(labels, logits.argmax(axis=1), num_classes=logits.shape[1])

@@ -1,25 +1,34 @@
-"""What a training run tells whoever watches it."""
+"""Progress and history of a training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypedDict
+
+
+class ValidationScores(TypedDict, total=False):
+    """Scores on the validation images after an epoch; the last two are those of a network that copies images."""
+
+    validation_loss: float
+    validation_accuracy: float
+    validation_gmean: float
+    validation_entropy: float
+    validation_error: float
+
+
+class HistoryEntry(ValidationScores):
+    """One epoch of one stage: mean loss, wall time, throughput, and validation scores where there are any."""
+
+    stage: str
+    epoch: int
+    loss: float
+    seconds: float
+    images_per_second: float
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where a stage stands.
-
-    Attributes
-    ----------
-    stage : str
-        ``"train"``, ``"representation"`` or ``"head"``.
-    done, total : int
-        Samples seen, and to be seen, over all epochs of the stage.
-    epoch, epochs : int
-        The current epoch, from 1, and their number.
-    loss : float
-        Mean loss over the last steps.
-    """
+    """Progress of a stage: samples processed over all its epochs, current epoch (from 1), its mean loss so far."""
 
     stage: str
     done: int
@@ -30,27 +39,19 @@ class Step:
 
 
 class ProgressCallback:
-    """Hears of every few steps; this one ignores them. The command line draws bars instead."""
+    """Progress callback, called every few steps; no-op by default."""
 
     def update(self, step: Step) -> None:
-        """Take note of a step."""
+        """Receive the progress of a stage."""
 
 
-class Named(ProgressCallback):
-    """Passes steps on under another name of the stage.
+@dataclass
+class RenamedStage(ProgressCallback):
+    """Forwards progress to another callback, under another name of the stage."""
 
-    Parameters
-    ----------
-    progress : ProgressCallback
-        Hears of them.
-    name : str
-        The name.
-    """
-
-    def __init__(self, progress: ProgressCallback, name: str) -> None:
-        self.progress = progress
-        self.name = name
+    progress: ProgressCallback
+    name: str
 
     def update(self, step: Step) -> None:
-        """Pass a step on."""
+        """Forward a step."""
         self.progress.update(replace(step, stage=self.name))

@@ -1,7 +1,7 @@
-"""All that is random in a run follows from its seed and the name of what is drawn.
+"""Random generators, each derived from the seed of the run and the name of its purpose.
 
-A draw for epoch 7 does not depend on whether epochs 0-6 ran in this process, which is what lets a killed
-run resume to the same bits.
+The draws of epoch 7 do not depend on whether epochs 0-6 ran in this process, so an interrupted run resumes to the
+same bits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def seed_for(seed: int, *names: str | int) -> int:
 
 @contextmanager
 def torch_seed(seed: int) -> Iterator[None]:
-    """Seed torch's own generators (dropout, initial weights) inside the block and restore them after it."""
+    """Seed torch's global generators (dropout, initial weights) inside the block and restore them afterwards."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)

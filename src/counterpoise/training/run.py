@@ -1,26 +1,26 @@
-"""Carrying out one run, from the split to the finished folder."""
+"""Execution of one run, from the split to the finished folder."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from datetime import datetime, timezone
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from counterpoise._version import __version__
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.files import content_hash, write_json
-from counterpoise.networks import save_network
+from counterpoise.networks import Network, save_network
 from counterpoise.runs.folder import FORMAT, RunFolder
-from counterpoise.training.artifacts import training_map
-from counterpoise.training.device import make_fabric
+from counterpoise.training.artifacts import embedded_sample, embedding_map
+from counterpoise.training.device import find_device
 from counterpoise.training.embedding_cache import embedded_splits
-from counterpoise.training.environment import hardware, versions
+from counterpoise.training.environment import hardware, timestamp, versions
 from counterpoise.training.fit import Fitted, fit_method
 from counterpoise.training.plan import RunPlan
 from counterpoise.training.preparation import make_network
 from counterpoise.training.progress import ProgressCallback
+from counterpoise.training.randomness import generator_for
 from counterpoise.training.scoring import held_out_logits, write_scores
 
 
@@ -32,27 +32,10 @@ def execute_run(
     shared: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> RunFolder:
-    """Train and evaluate what `plan` says and write it to the folder `path`.
+    """Train and evaluate a network by `plan` and write the run folder `path`.
 
-    A folder that already holds this run, finished, is returned as it is; an unfinished one is gone on with
-    from its last checkpoint. ``run.json`` says ``complete`` only once everything else is written.
-
-    Parameters
-    ----------
-    plan : RunPlan
-        What to do.
-    dataset : ImageDataset
-        The loaded data set that the plan names.
-    path : Path
-        The run folder.
-    shared : Path, optional
-        Folder where runs that train the same network share it.
-    progress : ProgressCallback, optional
-        Hears of every few steps.
-
-    Returns
-    -------
-    RunFolder
+    A finished run is returned unchanged, an interrupted one resumes from its last checkpoint. ``run.json`` has status
+    ``complete`` only once everything else is written. Runs with the same `shared` folder share equal networks.
 
     Raises
     ------
@@ -65,77 +48,88 @@ def execute_run(
     if folder.is_complete(plan.hash):
         return folder
     with folder.claimed(plan.hash):
-        _execute(plan, dataset, folder, shared, progress)
+        started = time.perf_counter()
+        manifest = plan.split.splits(dataset, plan.config.seed)
+        network, splits = _start(plan, dataset, manifest, shared or folder.checkpoints)
+        start = [plan.network, plan.weights_hash, plan.new_head, plan.freeze]
+        fitted = fit_method(
+            plan.record,
+            network,
+            splits.train,
+            config=plan.config,
+            validation=splits.validation,
+            checkpoints=folder.checkpoints,
+            shared=shared,
+            identity=content_hash([manifest.hash, plan.image_size, *start]),
+            classes=splits.classes,
+            progress=progress,
+        )
+        write_run(folder, plan, splits, manifest, fitted, started=started)
     return RunFolder(path)
 
 
-def _execute(
-    plan: RunPlan,
-    dataset: ImageDataset,
-    folder: RunFolder,
-    shared: Path | None,
-    progress: ProgressCallback | None,
-) -> None:
-    start = time.perf_counter()
-    manifest = plan.split.splits(dataset, plan.config.seed)
+def _start(
+    plan: RunPlan, dataset: ImageDataset, manifest: SplitManifest, checkpoints: Path
+) -> tuple[Network, ImageDataset]:
+    """Return the initial network and the splits, with embeddings where the network is frozen whole."""
     splits = manifest.apply(dataset)
     network = make_network(plan, splits)
     if plan.freeze == "all":
-        cache = Path(plan.cache) if plan.cache else (shared or folder.checkpoints).parent / "cache"
-        device = make_fabric(plan.config).device
-        splits = embedded_splits(
-            network, dataset, manifest, splits, cache, device=device, workers=plan.config.workers
-        )
-    fitted = fit_method(
-        plan.record,
-        network,
-        splits.train,
-        config=plan.config,
-        validation=splits.validation,
-        checkpoints=folder.checkpoints,
-        shared=shared,
-        identity=_network_identity(plan, manifest),
-        classes=splits.classes,
-        progress=progress,
-    )
+        cache = Path(plan.cache) if plan.cache else checkpoints.parent / "cache"
+        device, workers = find_device(plan.config.device), plan.config.workers
+        splits = embedded_splits(network, dataset, manifest, splits, cache, device=device, workers=workers)
+    return network, splits
+
+
+def write_run(
+    folder: RunFolder,
+    plan: RunPlan,
+    splits: ImageDataset,
+    manifest: SplitManifest,
+    fitted: Fitted,
+    *,
+    started: float,
+    **changes: object,
+) -> None:
+    """Score a trained network and write the run folder, ``run.json`` last; its checkpoints are removed.
+
+    `manifest` splits the dataset into `splits`, and `started` is ``time.perf_counter()`` at the start of the run.
+    `changes` are entries of ``run.json`` that differ from those of the plan, or are added to them.
+    """
+    network, scored = fitted.network, time.perf_counter()
+    device = next(network.parameters()).device
     manifest.save(folder.path / "manifest.json")
-    scored = time.perf_counter()
-    device = next(fitted.network.parameters()).device
-    logits = held_out_logits(fitted.network, splits, device=device, workers=plan.config.workers)
+    logits = held_out_logits(network, splits, device=device, workers=plan.config.workers)
     write_scores(folder, splits, manifest.minority, logits, fitted.adjustment)
-    write_json(
-        folder.path / "embedding.json",
-        training_map(fitted.network, splits.train, plan.config, fitted.grown),
-    )
+    points = fitted.resampled or embedded_sample(network, splits.train, plan.config)
+    write_json(folder.path / "embedding.json", embedding_map(points, generator_for(plan.config.seed, "map")))
     write_json(folder.path / "history.json", fitted.history)
-    save_network(fitted.network, folder.path / "model.safetensors")
+    save_network(network, folder.path / "model.safetensors")
     finished = time.perf_counter()
-    timings = fitted.seconds | {"evaluate": finished - scored, "total": finished - start}
-    write_json(folder.record_path, _record(plan, splits, manifest, fitted, timings))
-    # Three times the size of the model, and of no more use: a finished run is never gone on with.
+    timings = fitted.seconds | {"evaluate": finished - scored, "total": finished - started}
+    write_json(folder.record_path, _record(plan, splits, manifest, fitted, timings) | changes)
+    # Three times the size of the model, and a finished run never resumes.
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
 
 
-def _network_identity(plan: RunPlan, manifest: SplitManifest) -> str:
-    """Hash of the images that a network is trained on and of what it starts as."""
-    start = [plan.network, plan.weights_hash, plan.new_head, plan.freeze]
-    return content_hash([manifest.hash, plan.image_size, *start])
-
-
 def _record(
-    plan: RunPlan, splits: ImageDataset, manifest: SplitManifest, fitted: Fitted, timings: dict[str, float]
-) -> dict[str, Any]:
+    plan: RunPlan,
+    splits: ImageDataset,
+    manifest: SplitManifest,
+    fitted: Fitted,
+    timings: Mapping[str, float],
+) -> dict[str, object]:
     method = plan.record
     device = next(fitted.network.parameters()).device.type
     counts = {
-        name: split.class_counts(len(splits.classes)).tolist() if split is not None else None
-        for name, split in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
+        name: splits.splits[name].class_counts(splits.num_classes).tolist() if name in splits.splits else None
+        for name in ("train", "validation", "test")
     }
     return {
         "format": FORMAT,
         "status": "complete",
         "version": __version__,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": timestamp(),
         "dataset": {
             "name": splits.name,
             "source": plan.source,

@@ -1,4 +1,4 @@
-"""From a trained network's logits to the scores that a run folder keeps."""
+"""Scores of a run, from the logits of its network."""
 
 from __future__ import annotations
 
@@ -39,38 +39,19 @@ def write_scores(
     logits: Mapping[str, np.ndarray],
     adjustment: Adjustment | None,
 ) -> dict[str, Any]:
-    """Write ``metrics.json``, and ``predictions.csv`` and ``mistakes.json`` of the test images.
+    """Write ``metrics.json``, ``predictions.csv`` and ``mistakes.json`` (both of the test images); return the first.
 
-    Where an adjustment was learned from the validation images, their scores are those of a cross-fit: a winner is
-    chosen by them.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        Where to.
-    splits : ImageDataset
-        The data set in its three splits.
-    minority : tuple of int
-        The rare classes.
-    logits : mapping of str to ndarray
-        The network's own logits of the test and validation images.
-    adjustment : Adjustment or None
-        What is done to them, fitted.
-
-    Returns
-    -------
-    dict
-        What was written to ``metrics.json``.
+    `logits` are from `held_out_logits`. Validation scores choose a winner, so an adjustment, which was learned from the
+    validation images, is scored on them by a cross-fit.
     """
     metrics: dict[str, Any] = dict.fromkeys(SCORED)
-    for name, own in logits.items():
+    for name, adjusted in logits.items():
         split = splits.splits[name]
-        adjusted = own
         if adjustment is not None and name == "validation":
             counts = splits.train.class_counts(splits.num_classes)
-            adjusted = adjustment.cross_fit(own, split.labels, counts)
+            adjusted = adjustment.cross_fit(adjusted, split.labels, counts)
         elif adjustment is not None:
-            adjusted = adjustment.transform(own)
+            adjusted = adjustment.transform(adjusted)
         probabilities = softmax(adjusted)
         metrics[name] = evaluate(split.labels, probabilities, classes=splits.classes, minority=minority)
         if name == "test":

@@ -12,7 +12,7 @@ from counterpoise.cli import options as o
 from counterpoise.cli.printing import advise, print_json, print_table, say, score
 
 if TYPE_CHECKING:
-    from counterpoise.inference.adjust import AdjustedRun, AdjustmentPlan
+    from counterpoise.inference import AdjustedRun, AdjustmentPlan
 
 PANEL = "Use a model"
 FEW_IMAGES = 10
@@ -71,8 +71,7 @@ def command(
     """
     from counterpoise.cli.progress import counting
     from counterpoise.cli.running import report_skipped
-    from counterpoise.inference.adjust import adjust_run, plan_adjustment
-    from counterpoise.inference.model import load_for_run
+    from counterpoise.inference import adjust_run, load_for_run, plan_adjustment
     from counterpoise.runs.folder import RunFolder
 
     plan = plan_adjustment(RunFolder.open(run), adjustment, score=tuned_score, costs=costs, out=out)

@@ -24,8 +24,7 @@ def command(
     """
     from counterpoise.cli.progress import counting
     from counterpoise.cli.running import report_skipped
-    from counterpoise.inference.evaluate import evaluate_run
-    from counterpoise.inference.model import load_for_run
+    from counterpoise.inference import evaluate_run, load_for_run
     from counterpoise.runs.folder import RunFolder
 
     folder = RunFolder.open(run)

@@ -11,7 +11,7 @@ from counterpoise.cli import options as o
 from counterpoise.cli.printing import print_json, say
 
 if TYPE_CHECKING:
-    from counterpoise.inference.explanation import Explanation
+    from counterpoise.inference import Explanation
 
 PANEL = "Use a model"
 
@@ -67,15 +67,14 @@ def command(
     from counterpoise.exceptions import InputError
     from counterpoise.explain.attention import SAME_FROM
     from counterpoise.files import replacing_folder
-    from counterpoise.inference.explain import CONTENTS, explain_images
-    from counterpoise.inference.explanation_page import build_explanation_page
+    from counterpoise.inference import EXPLANATION_CONTENTS, build_explanation_page, explain_images
     from counterpoise.runs.folder import RunFolder
 
     if same_from is not None and against is None:
         raise InputError("--same-from compares two models; name the second with --against, or leave it out")
     folders = [RunFolder.open(path) for path in (run, against) if path is not None]
     target_folder = out or run / ("explain" if against is None else "explain-against")
-    with replacing_folder(target_folder, CONTENTS, kind="explanation") as folder:
+    with replacing_folder(target_folder, EXPLANATION_CONTENTS, kind="explanation") as folder:
         with counting("explaining images", "img") as update:
             explanation = explain_images(
                 folders,
@@ -95,7 +94,7 @@ def command(
     report_skipped(explanation.skipped)
     page = target_folder / "explain.html"
     if as_json:
-        print_json({"out": str(target_folder), "page": str(page), **explanation.as_json()})
+        print_json({"out": str(target_folder), "page": str(page), **explanation.model_dump(mode="json")})
     else:
         _show(explanation, page)
 
@@ -104,13 +103,12 @@ def _show(explanation: Explanation, page: Path) -> None:
     """Print what was found in a few lines."""
     count = len(explanation.images)
     known = [image for image in explanation.images if image.true is not None]
-    say(f"images: {count:,}, explained by {explanation.title}")
+    say(f"images: {count:,}, explained by {explanation.method}")
     for index, model in enumerate(explanation.models):
         right = sum(image.views[index].predicted == image.true for image in known)
         if known:
             say(f"right: {right:,} of the {len(known):,} whose folder names their class, by {model.run}")
-    if len(explanation.models) > 1:
-        same = sum(bool(image.same) for image in explanation.images)
-        rule = f"rank correlation of the maps {explanation.same_from:g} or more"
-        say(f"attention: same on {same:,} ({rule}), different on {count - same:,}")
+    if (attention := explanation.attention) is not None:
+        rule = f"rank correlation of the maps {attention.same_from:g} or more"
+        say(f"attention: same on {attention.same:,} ({rule}), different on {attention.different:,}")
     say(f"page: {page}")

@@ -23,7 +23,7 @@ def command(
     Normalisation, a U-Net before the network and what the run does to its logits are inside; any number of images
     goes through at once. Needs the extra: pip install "counterpoise[onnx]".
     """
-    from counterpoise.inference.export import OUTPUTS, check_export, export_run
+    from counterpoise.inference import ONNX_OUTPUTS, check_export, export_run
     from counterpoise.runs.folder import RunFolder
 
     check_export(file)
@@ -34,7 +34,7 @@ def command(
             {
                 "out": str(exported.path),
                 "input_shape": list(exported.input_shape),
-                "outputs": list(OUTPUTS),
+                "outputs": list(ONNX_OUTPUTS),
                 "classes": list(exported.classes),
                 "adjustment": exported.adjustment,
                 "difference": exported.difference,

@@ -14,7 +14,7 @@ from counterpoise.cli.printing import print_json, say
 from counterpoise.exceptions import InputError
 
 if TYPE_CHECKING:
-    from counterpoise.inference.predict import Prediction
+    from counterpoise.inference import Prediction
 
 PANEL = "Use a model"
 STDOUT = Path("-")
@@ -59,7 +59,7 @@ def command(
 
 def _predict(run: Path, images: list[Path], out: Path, device: str, strict: bool) -> Prediction:
     from counterpoise.cli.progress import counting
-    from counterpoise.inference.predict import predict_images
+    from counterpoise.inference import predict_images
     from counterpoise.runs.folder import RunFolder
 
     folder = RunFolder.open(run)

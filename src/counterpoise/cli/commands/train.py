@@ -41,7 +41,7 @@ def command(
     from counterpoise.cli.printing import show_scores
     from counterpoise.cli.running import folder_for, show_next, train_one
     from counterpoise.studies.engine.grid import make_grid
-    from counterpoise.training.environment import cpu_count
+    from counterpoise.training import cpu_count
 
     study = make_grid(
         dataset,

@@ -19,7 +19,7 @@ from counterpoise.networks import default_network_name
 from counterpoise.runs.identity import (
     comparison_identity,
 )
-from counterpoise.training.frozen import refuse_pixel_methods
+from counterpoise.training import RunPlan, SplitPlan, refuse_pixel_methods
 from counterpoise.training.initialization import (
     body_parameters,
     check_freeze,
@@ -28,7 +28,6 @@ from counterpoise.training.initialization import (
     find_weights,
     read_freeze,
 )
-from counterpoise.training.plan import RunPlan, SplitPlan
 from counterpoise.training.preparation import _check_method, check_machine, make_network, read_split_plan
 
 

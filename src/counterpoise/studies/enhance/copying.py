@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,14 +16,22 @@ from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.files import content_hash
 from counterpoise.networks import UNet
-from counterpoise.runs.identity import (
-    network_payload,
+from counterpoise.runs.identity import network_payload
+from counterpoise.training import (
+    Batch,
+    HistoryEntry,
+    ProgressCallback,
+    Stage,
+    ValidationScores,
+    cpu_threads,
+    image_batches,
+    make_fabric,
+    memory_format,
+    ordered_batches,
+    seed_for,
+    torch_seed,
+    train_stage,
 )
-from counterpoise.training.batches import Batch, image_batches, memory_format
-from counterpoise.training.device import cpu_threads, make_fabric
-from counterpoise.training.loop import Stage, train_stage
-from counterpoise.training.progress import ProgressCallback
-from counterpoise.training.randomness import seed_for, torch_seed
 
 BATCH_SIZE = 256
 
@@ -34,7 +41,7 @@ class Copier:
     """U-Net that has learned to copy images, on the training device, and one history entry per epoch."""
 
     unet: UNet
-    history: list[dict[str, Any]]
+    history: list[HistoryEntry]
 
 
 class CopyLoss:
@@ -115,7 +122,7 @@ def train_copier(
     return Copier(unet.eval(), history)
 
 
-def copy_scores(unet: UNet, split: ImageSplit, *, workers: int = 0) -> dict[str, float]:
+def copy_scores(unet: UNet, split: ImageSplit, *, workers: int = 0) -> ValidationScores:
     """Return how well images are copied.
 
     Returns
@@ -125,12 +132,9 @@ def copy_scores(unet: UNet, split: ImageSplit, *, workers: int = 0) -> dict[str,
         copy. ``validation_error``: mean absolute difference of the pixels in units of [0, 1].
     """
     device = next(unet.parameters()).device
-    batches = image_batches(
-        split, lambda epoch: np.arange(len(split)), batch_size=BATCH_SIZE, device=device, workers=workers
-    )
     sums = np.zeros(3)
     with torch.inference_mode():
-        for batch in batches.epoch(0):
+        for batch in ordered_batches(split, batch_size=BATCH_SIZE, device=device, workers=workers):
             images, copies = batch.inputs, unet(batch.inputs)
             values = (
                 F.binary_cross_entropy(copies, images),

@@ -12,6 +12,7 @@ import torch
 
 from counterpoise.datasets import ImageDataset
 from counterpoise.explain import SAME_FROM, GradCAM, feature_maps, find_convolutions, map_similarity
+from counterpoise.inference import load_network
 from counterpoise.networks import EnhancedNetwork, Network
 from counterpoise.report.kit.pictures import (
     Panel,
@@ -163,10 +164,10 @@ def draw_figures(
     progress : callable, optional
         Called with (done, total).
     """
-    network = enhanced.load_network()
+    network = load_network(enhanced)
     assert isinstance(network, EnhancedNetwork)
     assert splits.test is not None
-    drawing = _Drawing(classifier.load_network(), network, splits.classes, folder)
+    drawing = _Drawing(load_network(classifier), network, splits.classes, folder)
     shown = []
     for number, item in enumerate(chosen):
         shown.append(drawing.draw(number, item, np.asarray(splits.test.images[item.index])))

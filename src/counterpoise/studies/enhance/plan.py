@@ -15,7 +15,7 @@ from counterpoise.runs.identity import (
     variant_payload,
 )
 from counterpoise.studies.engine.grid import RunGrid, check_grid, make_grid
-from counterpoise.training.plan import RunPlan
+from counterpoise.training import RunPlan
 
 ENHANCED, TRAINED_ON, FRESH = "enhanced", "trained-on", "fresh-classifier"
 VARIANTS = (FRESH, TRAINED_ON, ENHANCED)

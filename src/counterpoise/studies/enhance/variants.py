@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
-from counterpoise._version import __version__
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.evaluation import confusion_matrix
-from counterpoise.files import content_hash, write_json
-from counterpoise.networks import EnhancedNetwork, Enhancer, Network, freeze, save_network
+from counterpoise.files import content_hash
+from counterpoise.inference import load_network
+from counterpoise.networks import EnhancedNetwork, Enhancer, Network, freeze
 from counterpoise.runs.folder import RunFolder
 from counterpoise.studies.enhance.copying import train_copier
 from counterpoise.studies.enhance.plan import ENHANCED, FRESH, TRAINED_ON, VariantPlan
-from counterpoise.training.artifacts import training_map
-from counterpoise.training.environment import hardware, versions
-from counterpoise.training.fit import Fitted, fit_method
-from counterpoise.training.predict import predict_logits
-from counterpoise.training.preparation import make_network
-from counterpoise.training.progress import Named, ProgressCallback
-from counterpoise.training.randomness import seed_for
-from counterpoise.training.scoring import held_out_logits, write_scores
+from counterpoise.training import (
+    Fitted,
+    HistoryEntry,
+    ProgressCallback,
+    RenamedStage,
+    fit_method,
+    make_network,
+    predict_logits,
+    seed_for,
+    write_run,
+)
 
 
 def variant_title(plan: VariantPlan) -> str:
@@ -96,7 +95,7 @@ class _Variant:
         self.on_progress = on_progress
         self.manifest = SplitManifest.load(classifier.path / "manifest.json")
         self.splits = self.manifest.apply(dataset)
-        self.copy_history: list[dict[str, Any]] = []
+        self.copy_history: list[HistoryEntry] = []
         # Other batches than those of the classifier's first epochs.
         seed = seed_for(plan.config.seed, "enhance")
         self.config = plan.config.model_copy(update={"epochs": plan.epochs, "seed": seed})
@@ -115,7 +114,7 @@ class _Variant:
             checkpoints=self.folder.checkpoints,
             identity=content_hash([self.plan.hash, self.manifest.hash]),
             classes=self.splits.classes,
-            progress=Named(self.on_progress, self.plan.arm),
+            progress=RenamedStage(self.on_progress, self.plan.arm),
         )
         fitted.seconds |= {"start": trained - start}
         self._write(fitted, start)
@@ -141,34 +140,40 @@ class _Variant:
 
     def _classifier(self) -> Network:
         """Return the classifier of the second step, with its frozen layers."""
-        network = self.classifier.load_network()
+        network = load_network(self.classifier)
         if self.plan.freeze is not None:
             freeze(network, self.plan.freeze)  # type: ignore[arg-type]
         return network
 
-    def _write(self, fitted: Fitted, start: float) -> None:
-        folder, network = self.folder, fitted.network
-        device = next(network.parameters()).device
-        scored = time.perf_counter()
-        self.manifest.save(folder.path / "manifest.json")
-        logits = held_out_logits(network, self.splits, device=device, workers=self.config.workers)
-        write_scores(folder, self.splits, self.manifest.minority, logits, None)
-        train = self._confusion_on_train(network, device) if self.plan.arm == ENHANCED else None
-        # Of the same images as the classifier's.
-        points = training_map(network, self.splits.train, self.plan.config)
-        write_json(folder.path / "embedding.json", points)
-        write_json(folder.path / "history.json", fitted.history)
-        save_network(network, folder.path / "model.safetensors")
+    def _write(self, fitted: Fitted, started: float) -> None:
+        plan, network = self.plan, fitted.network
+        train = self._confusion_on_train(network) if plan.arm == ENHANCED else None
         if isinstance(network, EnhancedNetwork):
-            network.enhancer.save(folder.path / "enhancer.safetensors")
-        finished = time.perf_counter()
-        timings = fitted.seconds | {"evaluate": finished - scored, "total": finished - start}
-        write_json(folder.record_path, self._record(network, device, train, timings))
-        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+            network.enhancer.save(self.folder.path / "enhancer.safetensors")
+        write_run(
+            self.folder,
+            plan,
+            self.splits,
+            self.manifest,
+            fitted,
+            started=started,
+            method=plan.arm,
+            method_title=variant_title(plan),
+            training=self.config.model_dump(),
+            enhance={
+                "method": plan.method,
+                "classifier": plan.classifier,
+                "classifier_run": self.classifier.path.name,
+                "frozen": plan.frozen if plan.arm == ENHANCED else False,
+                "copy": self.copy_history,
+                "train_confusion": train,
+            },
+        )
 
-    def _confusion_on_train(self, network: Network, device: torch.device) -> dict[str, list[list[int]]]:
+    def _confusion_on_train(self, network: Network) -> dict[str, list[list[int]]]:
         """Return the confusion matrices, on the training images, of the classifier alone and behind the U-Net."""
-        networks = {self.plan.classifier: self.classifier.load_network(), self.plan.arm: network}
+        device = next(network.parameters()).device
+        networks = {self.plan.classifier: load_network(self.classifier), self.plan.arm: network}
         split, classes = self.splits.train, self.splits.num_classes
         found = {}
         for name, module in networks.items():
@@ -177,34 +182,3 @@ class _Variant:
             )
             found[name] = np.asarray(confusion_matrix(split.labels, predicted, num_classes=classes)).tolist()
         return found
-
-    def _record(
-        self,
-        network: Network,
-        device: torch.device,
-        train: dict[str, list[list[int]]] | None,
-        timings: dict[str, float],
-    ) -> dict[str, Any]:
-        """Return the record: the classifier's, with the differences."""
-        plan = self.plan
-        return self.classifier.record | {
-            "version": __version__,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "method": plan.arm,
-            "method_title": variant_title(plan),
-            "method_options": plan.record.options(),
-            "network": network.config,
-            "training": self.config.model_dump(),
-            "config_hash": plan.hash,
-            "enhance": {
-                "method": plan.method,
-                "classifier": plan.classifier,
-                "classifier_run": self.classifier.path.name,
-                "frozen": plan.frozen if plan.arm == ENHANCED else False,
-                "copy": self.copy_history,
-                "train_confusion": train,
-            },
-            "versions": versions(),
-            "hardware": hardware(device.type) | {"threads": plan.config.threads},
-            "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
-        }

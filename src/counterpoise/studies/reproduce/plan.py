@@ -14,9 +14,7 @@ from counterpoise.methods import Method, get_method
 from counterpoise.studies.engine.grid import RunGrid, check_grid, make_grid
 from counterpoise.studies.reproduce.sources import load_images
 from counterpoise.studies.reproduce.tables import Setting, Table
-from counterpoise.training.fit import NETWORK_PLACES
-from counterpoise.training.plan import RunPlan
-from counterpoise.training.preparation import read_minority
+from counterpoise.training import NETWORK_SLOTS, RunPlan, read_minority
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class TablePlan:
 
 
 def _network_key(method: Method) -> str:
-    components = {s: c.identity() for s, c in method.components.items() if s in NETWORK_PLACES}
+    components = {s: c.identity() for s, c in method.components.items() if s in NETWORK_SLOTS}
     return content_hash([components, method.head_layer, method.schedule])
 
 

@@ -128,7 +128,7 @@ def rehearsal(plan: TablePlan) -> list[str]:
     reasons = []
     if plan.subset is not None:
         reasons.append(f"{plan.subset} training images of each class at most")
-    known = all_tables()[plan.table.name] if plan.table.name in all_tables() else plan.table
+    known = all_tables().get(plan.table.name, plan.table)
     if known != plan.table:
         pairs = zip(known.settings, plan.table.settings, strict=False)
         changed = {

@@ -28,16 +28,25 @@ from counterpoise.networks import (
 )
 from counterpoise.studies.transfer.plan import Training, TransferPlan
 from counterpoise.studies.transfer.tasks import TaskImages
-from counterpoise.training.batch_loss import LogitLoss
-from counterpoise.training.batches import Batches, image_batches, memory_format
-from counterpoise.training.device import cpu_threads, make_fabric
-from counterpoise.training.environment import hardware, versions
-from counterpoise.training.frozen import frozen_batches
-from counterpoise.training.loop import Stage, train_stage
-from counterpoise.training.predict import predict_logits, softmax
-from counterpoise.training.preparation import pixel_statistics
-from counterpoise.training.progress import ProgressCallback
-from counterpoise.training.randomness import seed_for
+from counterpoise.training import (
+    Batches,
+    HistoryEntry,
+    LogitLoss,
+    ProgressCallback,
+    Stage,
+    cpu_threads,
+    frozen_batches,
+    hardware,
+    image_batches,
+    make_fabric,
+    memory_format,
+    pixel_statistics,
+    predict_logits,
+    seed_for,
+    softmax,
+    train_stage,
+    versions,
+)
 
 FORMAT = 1
 
@@ -56,7 +65,7 @@ class TrainingRecord(TypedDict):
     images: dict[str, int]
     network: NetworkConfig
     scores: ScoresDict
-    history: list[dict[str, Any]]
+    history: list[HistoryEntry]
     seconds: float
     versions: dict[str, str]
     hardware: dict[str, Any]

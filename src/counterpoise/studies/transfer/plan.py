@@ -15,7 +15,7 @@ from counterpoise.runs.identity import (
     transfer_identity,
 )
 from counterpoise.studies.transfer.tasks import TaskImages, Tasks, draw_tasks, read_layers, task_images
-from counterpoise.training.preparation import check_machine
+from counterpoise.training import check_machine
 
 #: The lecture's names, in the order of its text: layers of B or A, frozen or (+) fine-tuned, then trained on B.
 TREATMENTS = ("BnB", "BnB+", "AnB", "AnB+")

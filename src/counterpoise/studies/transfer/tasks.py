@@ -10,7 +10,7 @@ import numpy as np
 
 from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest, make_splits
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
-from counterpoise.training.randomness import generator_for
+from counterpoise.training import generator_for
 
 #: CIFAR-10's classes as the lecture divides them: man-made (source A) and natural (target B).
 MAN_MADE = ("airplane", "automobile", "ship", "truck")

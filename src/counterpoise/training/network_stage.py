@@ -1,0 +1,163 @@
+"""Stage that trains the network of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from counterpoise.balance.losses import ClassificationLoss
+from counterpoise.balance.objectives import Objective
+from counterpoise.balance.samplers import ImageSampler, epoch_indices
+from counterpoise.datasets import ImageSplit
+from counterpoise.exceptions import InputError
+from counterpoise.files import content_hash
+from counterpoise.methods import CROSS_ENTROPY
+from counterpoise.runs.identity import network_payload
+from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
+from counterpoise.training.batches import Batches, Order, TensorBatches, image_batches
+from counterpoise.training.context import FitContext
+from counterpoise.training.loop import Stage, train_stage
+from counterpoise.training.predict import EmbeddedSplit, Validate, network_validation
+from counterpoise.training.progress import HistoryEntry
+from counterpoise.training.randomness import generator_for, seed_for
+
+#: Slots of the components that the trained network depends on, whatever becomes of its head afterwards.
+NETWORK_SLOTS = ("sampler", "augment", "perturb", "loss", "objective")
+
+
+def train_network(context: FitContext) -> list[HistoryEntry]:
+    """Train the network (or, of a network that is frozen whole, its head) and return the history."""
+    method, config = context.method, context.config
+    name = "train" if method.head is None else "representation"
+    train, sampler = _sampled_images(context)
+    order_seed = seed_for(config.seed, "order")
+
+    def order(epoch: int) -> np.ndarray:
+        return epoch_indices(sampler, train.labels, seed=order_seed, epoch=epoch)
+
+    module, batches, validate = _trained_part(context, train, order)
+    objective: Objective | None = context.build(method.objective)
+    by_distance = objective is not None and objective.classifies_by_distance
+    stage = Stage(
+        name=name,
+        module=module,
+        batch_loss=_batch_loss(context, train, objective),
+        batches=batches,
+        epochs=config.epochs,
+        # A head that is not in use yet has no learning curve.
+        validate=None if by_distance else validate,
+        identity=_network_identity(context),
+    )
+    with context.timed(name), _with_checkpoint(context, stage) as stage:
+        history = train_stage(stage, config, context.fabric, context.progress)
+    if objective is not None and by_distance:
+        _set_prototypes(context, objective)
+    # The network may come from the checkpoint of another method, with that method's name of the stage.
+    return [{**entry, "stage": name} for entry in history]
+
+
+def _trained_part(
+    context: FitContext, train: ImageSplit, order: Order
+) -> tuple[nn.Module, Batches, Validate | None]:
+    """Return the network and batches of images (of a network frozen whole: head and embeddings), and its scorer."""
+    network, device = context.network, context.device
+    size, workers = context.config.batch_size, context.config.workers
+    if isinstance(train, EmbeddedSplit):
+        rows, labels = torch.from_numpy(train.rows).to(device), torch.from_numpy(train.labels).to(device)
+        batches = TensorBatches(rows, labels, order, size)
+        return network.classifier, batches, context.head_validation(network.classifier)
+    split = context.validation
+    validate = None if split is None else network_validation(network, split, workers=workers)
+    return network, image_batches(train, order, batch_size=size, device=device, workers=workers), validate
+
+
+def _sampled_images(context: FitContext) -> tuple[ImageSplit, ImageSampler | None]:
+    """Return the training images, and the sampler of each epoch where it does not make images in advance."""
+    method, train = context.method, context.train
+    sampler: ImageSampler | None = context.build(method.sampler)
+    if sampler is None or not sampler.makes_images:
+        return train, sampler
+    if not train.in_memory:
+        raise InputError(
+            f"{method.label} makes new images of those in memory, and these are read when they are needed; "
+            "use smaller images or another method"
+        )
+    with context.timed("oversample"):
+        images, labels = sampler.fit_resample(train.images, train.labels)
+    names = (*train.paths, *(f"new/{i:06d}" for i in range(len(labels) - len(train))))
+    return ImageSplit(images, labels, names), None
+
+
+def _batch_loss(context: FitContext, train: ImageSplit, objective: Objective | None) -> BatchLoss:
+    method, device, seed = context.method, context.device, context.config.seed
+    loss = context.build(method.loss).to(device)
+    augment = [] if method.augment is None else [context.build(method.augment)]
+    perturb = [] if method.perturb is None else [context.build(method.perturb)]
+    if any(component.mixes_classes for component in augment) and (perturb or objective is not None):
+        raise InputError(f"{method.label}: images of mixed classes must come last; mix them as perturb=")
+    if objective is None:
+        return LogitLoss(loss, [*augment, *perturb], seed=seed, device=device)
+    if perturb:
+        raise InputError(
+            f"{method.label}: an objective and a perturbation cannot act together; leave one out"
+        )
+    _refuse_unused_loss(context, objective, loss)
+    return ObjectiveLoss(
+        objective=objective,
+        loss=loss,
+        embed=partial(_embed_rows, context, train),
+        labels=torch.from_numpy(train.labels).to(device),
+        seed=seed,
+        augment=augment,
+        autocast=context.fabric.autocast,
+    )
+
+
+def _refuse_unused_loss(context: FitContext, objective: Objective, loss: ClassificationLoss) -> None:
+    default = context.method.loss.identity() == CROSS_ENTROPY.identity()
+    if default or objective.loss_epochs is None or loss.first_epoch < objective.loss_epochs:
+        return
+    raise InputError(
+        f"{context.method.label}: the loss would change nothing, as only the first {objective.loss_epochs} of "
+        f"{context.config.epochs} epochs use it; leave it out, or raise objective.defer_epochs"
+    )
+
+
+def _embed_rows(context: FitContext, train: ImageSplit, rows: Tensor | None = None) -> Tensor:
+    return context.embed(train if rows is None else train.subset(rows.cpu().numpy()))
+
+
+def _set_prototypes(context: FitContext, objective: Objective) -> None:
+    embeddings = context.embed(context.train)
+    labels = torch.from_numpy(context.train.labels).to(embeddings.device)
+    found = objective.prototypes(embeddings, labels, generator_for(context.config.seed, "prototypes"))
+    if found is not None:
+        context.network.set_prototypes(*found)
+
+
+def _network_identity(context: FitContext) -> str:
+    """Hash of everything that the trained network depends on; how a head is trained afterwards is not part of it."""
+    method = context.method
+    components = {
+        slot: component.identity() for slot, component in method.components.items() if slot in NETWORK_SLOTS
+    }
+    return content_hash([context.identity, components, method.head_layer, network_payload(context.config)])
+
+
+@contextmanager
+def _with_checkpoint(context: FitContext, stage: Stage) -> Iterator[Stage]:
+    """Give a stage its checkpoint; concurrent users of the same network wait until this one has trained it."""
+    if context.shared is None:
+        yield stage
+        return
+    path = context.shared / f"network-{stage.identity[:16]}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        yield replace(stage, checkpoint=path)
