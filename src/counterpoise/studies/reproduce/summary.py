@@ -128,8 +128,8 @@ def rehearsal(plan: TablePlan) -> list[str]:
     reasons = []
     if plan.subset is not None:
         reasons.append(f"{plan.subset} training images of each class at most")
-    known = all_tables().get(plan.table.name, plan.table)
-    if known != plan.table:
+    tables = all_tables()
+    if plan.table.name in tables and (known := tables[plan.table.name]) != plan.table:
         pairs = zip(known.settings, plan.table.settings, strict=False)
         changed = {
             name for a, b in pairs for name in type(a).model_fields if getattr(a, name) != getattr(b, name)
