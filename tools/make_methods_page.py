@@ -52,7 +52,7 @@ def distinguishing(method: Method) -> Component:
     """Return the component by which the method differs from the others."""
     for slot in DISTINGUISHING:
         component = getattr(method, slot)
-        if component is not None and component != CROSS_ENTROPY:
+        if component is not None and component.name != CROSS_ENTROPY.name:
             return component
     return method.loss
 
