@@ -21,9 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import CompareConfig, TrainConfig
 from counterpoise.datasets import ImageDataset, load_dataset
-from counterpoise.methods import get_method
 from counterpoise.studies.compare.study import run_comparison
 from counterpoise.studies.engine.grid import make_grid
 
@@ -73,11 +72,10 @@ def main() -> None:
     options = parser.parse_args()
     dataset = share_of(load_dataset(options.data), options.share)
     names = options.methods.split(",")
-    study = make_grid(
-        dataset,
+    config = CompareConfig.of(
         source=options.data,
-        methods=[get_method(name + SHIFTS) for name in names],
-        draws=options.repeats,
+        methods=[name + SHIFTS for name in names],
+        repeats=options.repeats,
         metric="accuracy",
         imbalance="long-tail",
         ratio=100,
@@ -92,6 +90,7 @@ def main() -> None:
         schedule="cosine",
         threads=options.threads,
     )
+    study = make_grid(dataset, config)
     result = run_comparison(study, dataset, options.out, jobs=1)
     for outcome in result.outcomes:
         if outcome.error is not None:

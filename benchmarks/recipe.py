@@ -15,6 +15,7 @@ import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from counterpoise.config import CompareConfig
 from counterpoise.datasets import ImageDataset, load_dataset
 from counterpoise.evaluation import MeanInterval, mean_interval
 from counterpoise.methods import get_method
@@ -68,10 +69,9 @@ def study_of(
 ) -> tuple[RunGrid, ImageDataset]:
     source = str(data_dir / setting.data) if setting.data.endswith(".zip") else setting.data
     dataset = load_dataset(source, data_dir=data_dir)
-    study = make_grid(
-        dataset,
+    config = CompareConfig.of(
         source=source,
-        methods=[get_method(spec) for spec in methods.split(",")],
+        methods=methods,
         metric=setting.metric,
         imbalance="step" if setting.ratio else "natural",
         ratio=setting.ratio,
@@ -80,6 +80,7 @@ def study_of(
         epochs=setting.epochs,
         validation_fraction=validation,
     )
+    study = make_grid(dataset, config)
     return replace(study, draws=tuple(draws)), dataset
 
 

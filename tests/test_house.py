@@ -16,6 +16,7 @@ FLOORS = {
     5: ["inference"],
     6: ["studies", "estimator", "testing"],
     7: ["cli"],
+    8: ["__main__"],
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from counterpoise.config.train import TrainConfig, make_config
+from counterpoise.config import TrainConfig, make_config
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.methods import Method, get_method

@@ -22,7 +22,7 @@ def _plain_terminal(monkeypatch):
 def digits_run(tmp_path_factory):
     """A run on real digits, four of them rare, too short to find these."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    imbalance = ("--imbalance", "step", "--ratio", "20", "--minority", "4", "--validation", "0.2")
+    imbalance = ("--imbalance", "step", "--ratio", "20", "--minority", "4", "--val-fraction", "0.2")
     assert run(["train", "digits", "--method", "bl", *imbalance, *QUICK, "--out", str(folder)]) == 0
     return folder
 
@@ -47,7 +47,7 @@ def columns_of(scores):
 
 
 def test_the_table_is_what_evaluate_gives(cli, digits_run):
-    result = cli("adjust", digits_run, "--score", "gmean", "--out", "adjusted")
+    result = cli("adjust", digits_run, "--target", "gmean", "--out", "adjusted")
     assert (result.code, result.err) == (0, "")
     for folder, name in ((digits_run, "before"), ("adjusted", "after")):
         scores = json.loads(cli("evaluate", folder, "digits", "--json").out)["scores"]
@@ -70,7 +70,7 @@ def test_the_network_is_left_as_it_is(cli, digits_run):
 
 
 def test_temperature_scaling_changes_no_decision(cli, digits_run):
-    result = cli("adjust", digits_run, "--with", "temperature-scaling", "--out", "adjusted", "--json")
+    result = cli("adjust", digits_run, "--adjustment", "temperature-scaling", "--out", "adjusted", "--json")
     assert (result.code, result.err) == (0, "")
     found = json.loads(result.out)
     assert found["run"] == "adjusted"
@@ -78,7 +78,7 @@ def test_temperature_scaling_changes_no_decision(cli, digits_run):
     assert found["before"]["confusion_matrix"] == found["after"]["confusion_matrix"]
     assert found["before"]["calibration_error"] != found["after"]["calibration_error"]
     assert found["adjust"] == json.loads(Path("adjusted/run.json").read_text())["adjust"]
-    printed = cli("adjust", digits_run, "--with", "temperature-scaling", "--out", "adjusted")
+    printed = cli("adjust", digits_run, "--adjustment", "temperature-scaling", "--out", "adjusted")
     assert f"temperature: {found['adjust']['learned']['temperature_']:.4g}\n" in printed.out
 
 
@@ -96,7 +96,9 @@ def test_costs_are_read_by_the_names_of_classes_and_shown(cli, photos, trained):
         scores = json.loads(cli("evaluate", folder, photos, "--json").out)["scores"]
         cost = (np.array(scores["confusion_matrix"]) * matrix).sum() / 19
         assert table_row(result.out, name)[-1] == f"{cost:.4g}"
-    assert re.search(r"^- only 1 validation image of owl: what was learned of it", result.out, re.MULTILINE)
+    assert re.search(
+        r"^- only 1 validation image of owl: its adjustment may not generalize", result.out, re.MULTILINE
+    )
 
 
 def test_what_it_prints_next_works(cli, photos, trained):
@@ -105,7 +107,7 @@ def test_what_it_prints_next_works(cli, photos, trained):
     assert line == f"next: counterpoise evaluate 'my adjusted run' '{photos}'"
     assert cli("evaluate", "my adjusted run", photos).code == 0
     assert cli("predict", "my adjusted run", photos / "test/owl").code == 0
-    again = cli("adjust", "my adjusted run", "--with", "logit-adjustment")
+    again = cli("adjust", "my adjusted run", "--adjustment", "logit-adjustment")
     assert again.code == 0
     assert Path("my adjusted run-adjusted-logit-adjustment/run.json").exists()
 
@@ -116,35 +118,36 @@ def test_the_help_names_every_adjustment_and_score(cli):
 
     text = " ".join(cli("adjust", "--help").out.replace("│", " ").split())
     assert [name for name in SLOT_CATALOGS["adjust"].names if f" {name}: " not in text] == []
-    listed = text[text.index("makes highest:") :].partition(".")[0]
+    listed = text[text.index("maximizes:") :].partition(".")[0]
     assert sorted(re.findall(r"\w+", listed.partition(":")[2])) == sorted(CLASS_SCORES)
 
 
 def test_bad_input_is_one_line(refuses, trained, photos, tmp_path):
-    assert "did you mean 'class-thresholds'" in refuses("adjust", trained, "--with", "class-treshold")
-    assert "did you mean 'gmean'" in refuses("adjust", trained, "--score", "gmeans")
+    assert "did you mean 'class-thresholds'" in refuses("adjust", trained, "--adjustment", "class-treshold")
+    assert "did you mean 'gmean'" in refuses("adjust", trained, "--target", "gmeans")
     assert "cannot read the cost matrix" in refuses("adjust", trained, "--costs", "nowhere.csv")
-    assert "needs a cost matrix" in refuses("adjust", trained, "--with", "expected-cost")
+    assert "needs a cost matrix" in refuses("adjust", trained, "--adjustment", "expected-cost")
     assert "no such file or folder" in refuses("adjust", trained, "nowhere/pictures")
     assert "holds no run.json" in refuses("adjust", photos)
     assert "holds another run" in refuses("adjust", trained, "--out", trained)
     (tmp_path / "costs.csv").write_text("0,1\n1,0\n")
     assert "is 2 x 2; expected 3 x 3" in refuses("adjust", trained, "--costs", tmp_path / "costs.csv")
-    twice = ("--with", "expected-cost:costs=a.csv", "--costs", "b.csv")
+    twice = ("--adjustment", "expected-cost:costs=a.csv", "--costs", "b.csv")
     assert "costs are given twice" in refuses("adjust", trained, *twice)
     assert "made for dataset" in refuses("adjust", trained, photos / "test")
 
 
 def test_a_run_without_validation_images(cli, refuses, photos):
-    assert cli("train", photos, *QUICK, "--method", "bl", "--validation", "0", "--out", "run").code == 0
+    assert cli("train", photos, *QUICK, "--method", "bl", "--val-fraction", "0", "--out", "run").code == 0
     message = refuses("adjust", "run")
     assert message.startswith("run kept no validation images, and class-thresholds learns from them")
-    assert cli("adjust", "run", "--with", "logit-adjustment").code == 0
+    assert cli("adjust", "run", "--adjustment", "logit-adjustment").code == 0
 
 
 def test_methods_that_learn_from_validation_images_are_refused_without_any(refuses, photos):
     for command, option in (("train", "--method"), ("compare", "--methods")):
-        message = refuses(command, photos, option, "thresholds", *QUICK, "--validation", "0")
+        message = refuses(command, photos, option, "thresholds", *QUICK, "--val-fraction", "0")
         assert (
-            message == "thresholds learns from validation images, and none are kept; use --validation above 0"
+            message
+            == "thresholds learns from validation images, and none are kept; use --val-fraction above 0"
         )

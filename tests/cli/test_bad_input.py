@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 QUICK = ("--epochs", "1", "--batch-size", "16", "--threads", "1")
-COMPARE = ("--methods", "bl,bl-cw", "--draws", "1", "--jobs", "1", "--epochs", "1", "--batch-size", "16")
+COMPARE = ("--methods", "bl,bl-cw", "--repeats", "1", "--jobs", "1", "--epochs", "1", "--batch-size", "16")
 
 
 @pytest.fixture(autouse=True)
@@ -214,23 +214,26 @@ STEP = ("--imbalance", "step")
         (("--backbone", "resnt18"), "unknown network 'resnt18'; did you mean 'resnet18'?"),
         (("--backbone", "lenet"), "lenet needs images of at least 12x12, found 8x8"),
         (("--weights", "none.pt"), "cannot read none.pt: No such file"),
-        (("--epochs", "0"), "epochs=0: input should be greater than or equal to 1"),
-        (("--threads", "0"), "threads=0: input should be"),
-        (("--workers", "-1"), "workers=-1: input should be"),
-        (("--batch-size", "1"), "batch_size=1: input should be"),
-        (("--seed", "-1"), "seed=-1: input should be"),
-        (("--lr", "-1"), "lr=-1.0: input should be greater than 0"),
-        (("--lr", "fast"), "Invalid value for '--lr'"),
-        (("--optimizer", "adm"), "optimizer='adm': input should be 'adam', 'adamw' or 'sgd'"),
-        (("--schedule", "cos"), "schedule='cos': input should be 'constant', 'cosine' or 'one-cycle'"),
-        (("--precision", "8"), "precision='8': input should be"),
-        (("--device", "tpu"), "device='tpu': input should be 'auto', 'cpu' or 'cuda'"),
-        (("--validation", "1.5"), "--validation is 1.5; expected a share from 0 to below 1"),
-        (("--test", "0.5"), "has test images of its own; leave --test out"),
+        (("--epochs", "0"), "--epochs 0: expected at least 1"),
+        (("--threads", "0"), "--threads 0: expected at least"),
+        (("--workers", "-1"), "--workers -1: expected at least"),
+        (("--batch-size", "1"), "--batch-size 1: expected at least"),
+        (("--seed", "-1"), "--seed -1: expected at least"),
+        (("--lr", "-1"), "--lr -1: expected more than 0"),
+        (("--lr", "fast"), "--lr fast: expected a number"),
+        (("--optimizer", "adm"), "--optimizer adm: expected 'adam', 'adamw' or 'sgd'"),
+        (
+            ("--schedule", "cos"),
+            "--schedule: unknown schedule 'cos'; did you mean 'cosine'?",
+        ),
+        (("--precision", "8"), "--precision 8: expected"),
+        (("--device", "tpu"), "--device tpu: expected 'auto', 'cpu' or 'cuda'"),
+        (("--val-fraction", "1.5"), "--val-fraction is 1.5; expected a share from 0 to below 1"),
+        (("--test-fraction", "0.5"), "has test images of its own; leave --test-fraction out"),
         (("--minority-ratio", "0.5"), "--minority-ratio is 0.5; expected a number of at least 1"),
         (("--image-size", "0"), "--image-size is 0; expected"),
-        (("--split", "none.json"), "cannot read none.json"),
-        (("--epoch", "3"), "No such option: --epoch"),
+        (("--split-file", "none.json"), "cannot read none.json"),
+        (("--epoch", "3"), "unknown option --epoch; did you mean --epochs?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -266,12 +269,12 @@ def test_a_method_that_cannot_be(refuses, photos, method, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--draws", "0"), "--draws 0: at least one draw is needed"),
-        (("--jobs", "0"), "--jobs 0: at least one run at a time is needed"),
+        (("--repeats", "0"), "--repeats 0: expected at least 1"),
+        (("--jobs", "0"), "--jobs 0: expected at least 1"),
         (("--metric", "nonsense"), "unknown metric 'nonsense' (known: accuracy, auc, f1, gmean"),
         (("--methods", ""), "no method given; name at least one, e.g. --methods bl,bl-cw"),
         (("--methods", "bl,bl"), "method 'bl' is named twice"),
-        (("--head-epochs", "0"), "head_epochs=0: input should be greater than or equal to 1"),
+        (("--head-epochs", "0"), "--head-epochs 0: expected at least 1"),
         (
             ("--methods", "bl,ros", "--head-epochs", "3"),
             "train no separate head; leave it out",
@@ -302,9 +305,9 @@ def test_what_needs_a_gpu_without_one(refuses, photos, trained, monkeypatch, opt
 
 
 def test_commands_and_arguments_that_do_not_exist(refuses):
-    assert "No such command 'trian'" in refuses("trian", "digits")
-    assert "Missing argument 'DATA'" in refuses("train")
-    assert "unexpected extra argument" in refuses("audit", "digits", "more")
+    assert "unknown command 'trian'; did you mean 'train'?" in refuses("trian", "digits")
+    assert "DATA is missing" in refuses("train")
+    assert "unexpected argument 'more'" in refuses("audit", "digits", "more")
 
 
 # --- where results go ---------------------------------------------------------------------------------------
@@ -322,7 +325,7 @@ def test_a_folder_that_holds_something_else(cli, refuses, photos, trained):
     message = refuses("train", photos, *QUICK, "--out", "study")
     assert message == "study is not empty (best is in it) and holds no run; choose another --out"
     assert "run is not empty" in refuses("compare", photos, *COMPARE, "--out", "run")
-    for command in (("compare", photos, *COMPARE), ("train", photos, *QUICK), ("demo", "--draws", "1")):
+    for command in (("compare", photos, *COMPARE), ("train", photos, *QUICK), ("demo", "--repeats", "1")):
         assert "foreign is not empty (thesis.txt is in it)" in refuses(*command, "--out", "foreign")
 
 
@@ -430,7 +433,7 @@ def test_a_comparison_goes_on_past_a_method_that_fails(cli, photos, monkeypatch)
     assert result.code == 1
     assert "winner by gmean on validation images: bl-cw" in result.out
     assert result.complaints == [
-        "counterpoise: bl, draw 0, failed: the train loss became nan at step 3 (epoch 1): --lr is too high"
+        "counterpoise: bl, repeat 0, failed: the train loss became nan at step 3 (epoch 1): --lr is too high"
     ]
     summary = json.loads(Path("study/summary.json").read_text())
     assert [(item["method"], item["draw"]) for item in summary["failed"]] == [("bl", 0)]
@@ -546,13 +549,13 @@ def test_evaluating_where_nothing_was_kept_for_testing(cli, refuses, tmp_path, p
 def test_the_split_of_another_data_set(cli, refuses, tmp_path, trained, pictures, photos):
     folder = pictures(tmp_path / "others", {"cat": 9, "dog": 9})
     for command in ("compare", "train"):
-        message = refuses(command, folder, "--split", trained / "manifest.json")
+        message = refuses(command, folder, "--split-file", trained / "manifest.json")
         assert "this split was made for dataset 'my photos'" in message
-    message = refuses("train", photos, "--split", trained / "run.json")
+    message = refuses("train", photos, "--split-file", trained / "run.json")
     assert "run.json is not a split manifest" in message
-    for option in (("--ratio", "3"), ("--validation", "0.2"), ("--minority-ratio", "3")):
-        message = refuses("train", photos, "--split", trained / "manifest.json", *option)
-        assert "--split gives the whole split; leave out" in message
+    for option in (("--ratio", "3"), ("--val-fraction", "0.2"), ("--minority-ratio", "3")):
+        message = refuses("train", photos, "--split-file", trained / "manifest.json", *option)
+        assert "--split-file gives the whole split; leave out" in message
 
 
 def test_predicting_for_what_is_no_image(refuses, tmp_path, trained, photos):
@@ -577,17 +580,17 @@ def test_ctrl_c(cli, photos, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("counterpoise.cli.running.execute_run", interrupt)
+    monkeypatch.setattr("counterpoise.training.run.execute_run", interrupt)
     result = cli("train", photos, *QUICK, "--out", "run")
     assert (result.code, result.out) == (130, "")
-    assert result.complaints == ["counterpoise: interrupted; give the same command again to go on"]
+    assert result.complaints == ["counterpoise: interrupted; give the same command again to resume"]
 
 
 def test_out_of_memory(cli, photos, monkeypatch):
     def fill(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr("counterpoise.cli.running.execute_run", fill)
+    monkeypatch.setattr("counterpoise.training.run.execute_run", fill)
     result = cli("train", photos, *QUICK, "--out", "run")
     assert (result.code, len(result.complaints)) == (1, 1)
     assert "out of memory; try a smaller --batch-size" in result.err
@@ -635,7 +638,7 @@ def test_an_interrupted_process_goes_on_later(photos, tmp_path, cli):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert err == "counterpoise: interrupted; give the same command again to go on\n"
+    assert err == "counterpoise: interrupted; give the same command again to resume\n"
     assert "unfinished run" in cli("predict", tmp_path / "run", photos).err
 
 

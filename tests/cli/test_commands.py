@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 
 from counterpoise.cli import main
+from counterpoise.cli.names import Names
 
 QUICK = ("--epochs", "2", "--batch-size", "16", "--threads", "1")
 COMPARE = (
     "--methods",
     "bl,bl-cw",
-    "--draws",
+    "--repeats",
     "2",
     "--epochs",
     "2",
@@ -49,7 +50,7 @@ COMMANDS = (
 @pytest.fixture(autouse=True)
 def _one_process(monkeypatch):
     """Starting workers takes longer than these runs; what --jobs gives is tested with the experiments."""
-    monkeypatch.setattr("counterpoise.cli.running.default_jobs", lambda *_: 1)
+    monkeypatch.setattr("counterpoise.studies.engine.workers.default_jobs", lambda *_: 1)
     monkeypatch.delenv("COUNTERPOISE_DATA", raising=False)
 
 
@@ -157,14 +158,14 @@ def test_audit_shows_it_and_its_next_command_works(cli, planted, monkeypatch):
     assert re.search(r"^ owl +8 +5 +rare *$", result.out, re.MULTILINE)
     words = next_command(result.out)
     assert str(planted) in words
-    compared = cli(*words, "--epochs", "1", "--draws", "1")
+    compared = cli(*words, "--epochs", "1", "--repeats", "1")
     assert compared.code == 0
     assert load(Path(words[words.index("--out") + 1]) / "summary.json")["winner"]
 
 
 def test_audit_proposes_a_comparison_in_flags(cli, planted):
     found = json.loads(cli("audit", planted, "--data-dir", "my sets", "--json").out)
-    methods = "--methods bl,bl-cw,balanced-softmax,ados --draws 3"
+    methods = "--methods bl,bl-cw,balanced-softmax,ados --repeats 3"
     assert found["next_command"] == (
         f"counterpoise compare '{planted}' --data-dir 'my sets' {methods} --out out/planted-photos"
     )
@@ -338,7 +339,7 @@ def test_compare_goes_on_with_more_methods_and_draws(cli, photos):
     assert cli("compare", photos, *COMPARE).code == 0
     before = {path: path.stat().st_mtime_ns for path in Path("my study/runs").glob("*/run.json")}
     assert len(before) == 4
-    result = cli("compare", photos, *COMPARE, "--methods", "bl,bl-cw,ros", "--draws", "3", "--json")
+    result = cli("compare", photos, *COMPARE, "--methods", "bl,bl-cw,ros", "--repeats", "3", "--json")
     assert [(m["method"], m["n"]) for m in json.loads(result.out)["methods"]] == [
         ("bl", 3),
         ("bl-cw", 3),
@@ -354,13 +355,13 @@ def test_the_metric_decides_who_wins(cli, photos):
         options = (
             "--methods",
             "bl,rus",
-            "--draws",
+            "--repeats",
             "1",
             "--epochs",
             "6",
             "--batch-size",
             "16",
-            "--validation",
+            "--val-fraction",
             "0.3",
         )
         result = cli("compare", photos, *options, "--metric", metric, "--out", metric, "--json")
@@ -372,7 +373,7 @@ def test_the_metric_decides_who_wins(cli, photos):
 
 
 def test_without_validation_images_there_is_no_winner(cli, photos):
-    result = cli("compare", photos, *COMPARE, "--validation", "0")
+    result = cli("compare", photos, *COMPARE, "--val-fraction", "0")
     assert result.code == 0
     assert "no winner: without validation images there is nothing to choose by" in result.out
     assert "next:" not in result.out
@@ -381,11 +382,11 @@ def test_without_validation_images_there_is_no_winner(cli, photos):
 
 def test_demo(cli, monkeypatch):
     monkeypatch.setattr("counterpoise.cli.commands.demo.METHODS", "bl,bl-cw")
-    result = cli("demo", "--draws", "1")
+    result = cli("demo", "--repeats", "1")
     assert (result.code, result.err) == (0, "")
     summary = load("out/demo/summary.json")
     assert summary["imbalance"]["ratio"] == 20
-    assert summary["command"] == "counterpoise demo --draws 1"
+    assert summary["command"] == "counterpoise demo --repeats 1"
     means = {entry["method"]: entry["scores"]["all"]["gmean"]["mean"] for entry in summary["methods"]}
     assert min(means.values()) > 0.7
     assert "report: out/demo/report.html" in result.out
@@ -488,7 +489,7 @@ def test_options_of_the_split(cli, tmp_path, pictures):
 
     counts = record()["dataset"]["counts"]
     assert counts == {"train": [29, 14, 7], "validation": [3, 2, 1], "test": [8, 4, 2]}
-    counts = record("--validation", "0.25", "--test", "0.5")["dataset"]["counts"]
+    counts = record("--val-fraction", "0.25", "--test-fraction", "0.5")["dataset"]["counts"]
     assert counts == {"train": [15, 7, 4], "validation": [5, 3, 1], "test": [20, 10, 5]}
     assert record()["dataset"]["minority"] == [1, 2]
     assert record("--minority-ratio", "4")["dataset"]["minority"] == [2]
@@ -499,7 +500,7 @@ def test_options_of_the_split(cli, tmp_path, pictures):
 
 def test_a_split_can_be_used_again(cli, photos, plain):
     options = ("--method", "ros", *QUICK, "--seed", "5", "--out", "run")
-    assert cli("train", photos, *options, "--split", plain / "manifest.json").code == 0
+    assert cli("train", photos, *options, "--split-file", plain / "manifest.json").code == 0
     assert load("run/run.json")["manifest_hash"] == load(plain / "run.json")["manifest_hash"]
     assert Path("run/manifest.json").read_bytes() == (plain / "manifest.json").read_bytes()
 
@@ -603,7 +604,7 @@ def test_no_bars_where_nobody_looks(capsys):
 
 
 def test_what_every_run_has_to_say_is_said_once(capsys):
-    with main._warnings_in_one_line():
+    with main._warnings_in_one_line(Names()):
         for text in ("the head starts untrained", "the head starts untrained", "one more"):
             with warnings.catch_warnings():
                 warnings.warn(text, UserWarning, stacklevel=1)

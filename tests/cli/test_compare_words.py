@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from counterpoise.cli.running import conclude
+from counterpoise.cli.comparison import show
+from counterpoise.config import CompareConfig
 from counterpoise.runs.results import verdict
 from counterpoise.studies.compare.study import ComparisonResult
 
@@ -48,7 +49,7 @@ def test_the_table_of_compare_names_in_words_each_method_that_loses(capsys, tmp_
         "methods": entries,
         "failed": [],
     }
-    conclude(ComparisonResult(TABLE, summary, []), None, tmp_path)
+    show(ComparisonResult(TABLE, summary, []), CompareConfig(), tmp_path)
     shown = " ".join(capsys.readouterr().out.split())
     assert "ros: worse than plain training by 0.050 gmean (mean of 2 draws): do not use it here" in shown
     assert "rus: no better than plain training" in shown

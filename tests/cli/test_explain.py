@@ -139,7 +139,7 @@ def test_right_ones_are_counted(explained, cli, photos, trained):
 
 
 def test_a_class_to_explain(explained, trained):
-    found = explained("--target", "owl")
+    found = explained("--target-class", "owl")
     network = network_of(trained)
     for record in found["images"][::6]:
         (view,) = record["views"]
@@ -154,7 +154,7 @@ def test_a_class_to_explain(explained, trained):
 
 @pytest.mark.parametrize(
     "options",
-    [("--method", "lime"), ("--method", "occlusion"), ("--layer", "backbone.0"), ("--target", "dog")],
+    [("--method", "lime"), ("--method", "occlusion"), ("--layer", "backbone.0"), ("--target-class", "dog")],
 )
 def test_an_option_changes_the_pictures(explained, photos, options):
     images = photos / "test/cat"
@@ -167,7 +167,7 @@ def test_an_option_changes_the_pictures(explained, photos, options):
 
 
 def test_scores_are_those_of_the_maps(explained, trained, photos):
-    found = explained("--scores", images=photos / "test/dog")
+    found = explained("--map-scores", images=photos / "test/dog")
     network = network_of(trained)
     images = torch.from_numpy(np.stack([pixels_of(record) for record in found["images"]])) / 255
     targets = network(images).argmax(dim=1)
@@ -206,7 +206,7 @@ def test_the_page_points_to_the_map_of_the_embedding_where_there_is_one(explaine
 
 
 def test_two_models_are_sorted_by_the_correlation_of_their_maps(explained, trained, second):
-    found = explained("--against", second, "--same-from", "0.3")
+    found = explained("--compare-with", second, "--same-from", "0.3")
     networks = [network_of(trained), network_of(second)]
     classes = ["cat", "dog", "owl"]
     for record in found["images"]:
@@ -236,7 +236,7 @@ def test_two_models_are_sorted_by_the_correlation_of_their_maps(explained, train
 
 
 def test_a_model_beside_itself_looks_at_the_same(cli, photos, trained):
-    result = cli("explain", trained, photos / "test", "--against", trained, "--out", "out")
+    result = cli("explain", trained, photos / "test", "--compare-with", trained, "--out", "out")
     assert (result.code, result.err) == (0, "")
     assert "attention: same on 19 (rank correlation of the maps 0.5 or more), different on 0" in result.out
 
@@ -244,7 +244,7 @@ def test_a_model_beside_itself_looks_at_the_same(cli, photos, trained):
 def test_models_of_other_image_sizes_can_be_compared(explained, cli, photos):
     options = ("--method", "bl", "--image-size", "16", *QUICK, "--out", "large")
     assert cli("train", photos, *options).code == 0
-    found = explained("--against", "large", images=photos / "test/owl")
+    found = explained("--compare-with", "large", images=photos / "test/owl")
     assert [model["image_size"] for model in found["models"]] == [[8, 8], [16, 16]]
     for record in found["images"]:
         for view in record["views"]:
@@ -289,12 +289,12 @@ def test_damaged_images_are_skipped_by_name(cli, refuses, damaged, trained):
     ("options", "words"),
     [
         (("--method", "gradcam"), "unknown method of explaining 'gradcam'; did you mean 'grad-cam'?"),
-        (("--target", "cta"), "did you mean 'cat'?"),
+        (("--target-class", "cta"), "did you mean 'cat'?"),
         (("--layer", "backbone.9"), "unknown layer with a spatial map 'backbone.9'; did you mean 'backbone"),
         (("--layer", "backbone.0", "--method", "lime"), "lime uses no layer; leave it out"),
-        (("--same-from", "0.5"), "name the second with --against"),
+        (("--same-from", "0.5"), "name the second with --compare-with"),
         (("--device", "cuda"), "no CUDA device"),
-        (("--against", "nowhere"), "nowhere is not a folder"),
+        (("--compare-with", "nowhere"), "nowhere is not a folder"),
     ],
 )
 def test_options_that_do_not_fit(refuses, trained, photos, options, words):
@@ -304,7 +304,9 @@ def test_options_that_do_not_fit(refuses, trained, photos, options, words):
 
 
 def test_more_that_does_not_fit(refuses, trained, photos, tmp_path):
-    message = refuses("explain", trained, photos, "--against", trained, "--same-from", "2", "--out", "out")
+    message = refuses(
+        "explain", trained, photos, "--compare-with", trained, "--same-from", "2", "--out", "out"
+    )
     assert "--same-from is 2.0; expected a rank correlation from -1 to 1" in message
     assert "no such file" in refuses("explain", trained, "nowhere.png", "--out", "out")
     (tmp_path / "file").touch()
@@ -379,12 +381,12 @@ def test_help_explains_every_option(cli, monkeypatch):
     assert (result.code, result.err) == (0, "")
     assert max(len(line) for line in result.out.splitlines()) <= 80
     for option in (
-        "--against",
+        "--compare-with",
         "--method",
-        "--target",
+        "--target-class",
         "--layer",
         "--same-from",
-        "--scores",
+        "--map-scores",
         "--out",
         "--json",
     ):

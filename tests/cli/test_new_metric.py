@@ -31,7 +31,7 @@ def misses(monkeypatch):
 
 
 def test_a_new_metric_is_written_shown_and_chosen_by(cli, photos, misses):
-    options = ("--methods", "bl,ros", "--draws", "2", "--jobs", "1", *QUICK)
+    options = ("--methods", "bl,ros", "--repeats", "2", "--jobs", "1", *QUICK)
     found = cli("compare", photos, *options, "--metric", "misses", "--out", "study")
     assert (found.code, found.err) == (0, "")
     stored = [json.loads(path.read_text())["test"] for path in Path("study/runs").glob("*/metrics.json")]
@@ -60,7 +60,7 @@ def test_a_new_metric_is_written_shown_and_chosen_by(cli, photos, misses):
 
 
 def test_a_report_by_an_unknown_metric_is_refused(cli, photos, misses):
-    options = ("--methods", "bl", "--draws", "1", *QUICK)
+    options = ("--methods", "bl", "--repeats", "1", *QUICK)
     assert cli("compare", photos, *options, "--metric", "misses", "--out", "study").code == 0
     metric = METRICS._entries.pop("misses")
     try:

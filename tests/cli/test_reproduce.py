@@ -6,9 +6,8 @@ import shlex
 
 import numpy as np
 import pytest
-import typer
 
-from counterpoise.cli.main import app
+from counterpoise.cli.main import load_command
 from counterpoise.datasets import load_dataset
 from counterpoise.files import read_json
 from counterpoise.studies.reproduce.sources import fewer_images
@@ -51,8 +50,8 @@ def test_results_are_gone_on_from_on_another_machine(cli, tmp_path, monkeypatch)
     )
     there, results, here = (str(tmp_path / name) for name in ("there", "results", "here"))
     common = ("reproduce", "thesis-test", "--device", "cpu", "--jobs", "1")
-    assert cli(*common, "--draws", "1", "--out", there, "--publish", results).code == 0
-    found = cli(*common, "--earlier", results, "--out", here)
+    assert cli(*common, "--repeats", "1", "--out", there, "--export-to", results).code == 0
+    found = cli(*common, "--resume-from", results, "--out", here)
     assert found.code == 0
     assert "4 of 4 runs done, 2 of them earlier" in " ".join(found.out.split())
     assert sorted(p.name[:7] for p in (tmp_path / "here").glob("*/runs/*")) == ["draw001", "draw001"]
@@ -63,20 +62,27 @@ def test_results_are_gone_on_from_on_another_machine(cli, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("table", "count"), [("lecture-transfer", 2), ("slides-accuracy", 2)])
-def test_studies_of_their_own_are_named_by_commands_that_can_be_given(cli, tmp_path, table, count):
+def test_studies_of_their_own_are_named_by_commands_that_can_be_given(
+    cli, tmp_path, monkeypatch, table, count
+):
     result = cli("reproduce", table, "--data-dir", str(tmp_path))
     assert result.code == 2
     (words,) = result.complaints
     commands = words.partition(" give ")[2].partition("; ")[0].split(" and ")
     assert len(commands) == count
-    study = typer.main.get_command(app)
     for line in commands:
         program, name, *arguments = shlex.split(line)
         assert program == "counterpoise"
-        given = study.commands[name].make_context(name, arguments).params
-        assert given["data"] in ("cifar10", "stl10")
-        assert given["data_dir"] == tmp_path
-        assert (given["backbone"], given["epochs"]) in (("alexnet8", 15), ("vgg16", 5))
+        seen = []
+        monkeypatch.setattr(
+            load_command(name), "function", lambda config, call, seen=seen: seen.append(config)
+        )
+        assert cli(name, *arguments).code == 0
+        [given] = seen
+        assert given.data.source in ("cifar10", "stl10")
+        assert given.data.data_dir == tmp_path
+        backbone = given.backbone if name == "transfer" else given.model.backbone
+        assert (backbone, given.train.epochs) in (("alexnet8", 15), ("vgg16", 5))
     if table == "slides-accuracy":
         assert "put intel.zip, or a folder intel/" in words
 

@@ -8,11 +8,11 @@ import pytest
 
 QUICK = ("--epochs", "1", "--batch-size", "16", "--threads", "1")
 STUDY = (
-    "--split",
+    "--task-split",
     "A=cat,dog;B=owl,yak",
     "--layers",
     "1,3",
-    "--draws",
+    "--repeats",
     "2",
     "--jobs",
     "1",
@@ -56,7 +56,7 @@ def test_a_study_shows_its_table_and_leaves_its_files(cli, zoo):
 
 
 def test_images_per_class_are_as_many_as_asked_for(cli, zoo):
-    options = ("--images-per-class", "5", "--source-images-per-class", "0", "--layers", "1", "--draws", "1")
+    options = ("--images-per-class", "5", "--source-images-per-class", "0", "--layers", "1", "--repeats", "1")
     result = cli("transfer", zoo, *STUDY[:2], *STUDY[-4:], *options, *QUICK, "--out", "out", "--json")
     images = json.loads(result.out)["tasks"][0]["images"]
     assert {task: images[task]["train"] for task in "AB"} == {"A": 26, "B": 10}
@@ -74,20 +74,20 @@ def test_images_per_class_are_as_many_as_asked_for(cli, zoo):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--split", "natural"), "known for CIFAR-10 alone; name them as --split"),
-        (("--split", "half"), "expected random, natural, or classes as"),
-        (("--split", "A=cat,dog;B=owl,yack"), "did you mean 'yak'?"),
-        (("--split", "A=cat,dog;B=dog,yak"), "class 'dog' is in both tasks"),
+        (("--task-split", "natural"), "known for CIFAR-10 alone; name them as --task-split"),
+        (("--task-split", "half"), "expected random, natural, or classes as"),
+        (("--task-split", "A=cat,dog;B=owl,yack"), "did you mean 'yak'?"),
+        (("--task-split", "A=cat,dog;B=dog,yak"), "class 'dog' is in both tasks"),
         (("--layers", "0..3"), "no rising range from 1"),
         (("--layers", "one"), "expected numbers and ranges"),
         (("--layers", "8"), "alexnet8 has 7 learned layers below its head"),
-        (("--draws", "0"), "at least one draw"),
-        (("--jobs", "0"), "at least one training at a time"),
+        (("--repeats", "0"), "--repeats 0: expected at least 1"),
+        (("--jobs", "0"), "--jobs 0: expected at least 1"),
         (("--images-per-class", "1"), "at least 2 images of each class"),
         (("--backbone", "resnet32"), "no chain of layers"),
-        (("--test", "0.3"), "has test images of its own"),
-        (("--epochs", "0"), "epochs=0"),
-        (("--schedule", "linear"), "schedule='linear'"),
+        (("--test-fraction", "0.3"), "has test images of its own"),
+        (("--epochs", "0"), "--epochs 0: expected at least 1"),
+        (("--schedule", "linear"), "--schedule: unknown schedule 'linear'"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(refuses, zoo, options, words):
@@ -137,7 +137,7 @@ def test_auto_says_why(cli, zoo, trained):
 def test_compare_frozen_whole_shares_a_cache_with_train(cli, zoo, trained):
     shared = ("--weights", trained, "--freeze", "all", "--cache", "cache")
     result = cli(
-        "compare", zoo, *shared, "--methods", "bl,ados,tau-norm", "--draws", "2", "--jobs", "1", *QUICK
+        "compare", zoo, *shared, "--methods", "bl,ados,tau-norm", "--repeats", "2", "--jobs", "1", *QUICK
     )
     assert result.code == 0
     assert cli("train", zoo, *shared, "--method", "fs-smote", *QUICK, "--out", "run").code == 0
@@ -172,4 +172,4 @@ def test_methods_on_pixels_are_refused_where_all_is_frozen(refuses, zoo, trained
 def test_weights_that_know_the_held_out_images_are_refused(refuses, photos, trained):
     message = refuses("train", photos, "--weights", trained, "--seed", "1")
     assert "learned from" in message
-    assert "of the validation images of draw 0" in message
+    assert "of the validation images of repeat 0" in message

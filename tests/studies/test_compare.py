@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterpoise.config.train import make_config
+from counterpoise.config import CompareConfig, make_config
 from counterpoise.datasets import StepImbalance, dataset_from_arrays
 from counterpoise.evaluation import mean_interval
 from counterpoise.exceptions import InputError, RunFolderError, TrainingError
@@ -21,8 +21,8 @@ from counterpoise.files import read_json, write_json
 from counterpoise.methods import parse_methods
 from counterpoise.runs.folder import RunFolder
 from counterpoise.studies.compare.study import run_comparison
-from counterpoise.studies.engine.grid import RunGrid
-from counterpoise.training import SplitPlan, execute_run
+from counterpoise.studies.engine.grid import RunGrid, make_grid
+from counterpoise.training import RunPlan, SplitPlan, execute_run
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +42,10 @@ def dataset(make_images):
 def study_of(methods="bl,bl-cw,ados", draws=2, **changes):
     settings = {"epochs": 1, "batch_size": 16, "device": "cpu"} | changes.pop("settings", {})
     split = SplitPlan(profile=StepImbalance(6, minority=1).to_dict(), validation_fraction=0.2)
-    plan = {"split": split, "network": "tinynet", "source": "blobs", "command": "test"} | changes
-    return RunGrid(
-        methods=tuple(parse_methods(methods)),
-        draws=tuple(range(draws)),
-        config=make_config(**settings),
-        **plan,
-    )
+    chosen = tuple(parse_methods(methods))
+    plan = {"split": split, "network": "tinynet", "source": "blobs", "draw": 0, "method": chosen[0].label}
+    plan |= {"fingerprint": "", "image_size": (8, 8), "config": make_config(**settings)} | changes
+    return RunGrid(template=RunPlan(**plan), methods=chosen, draws=tuple(range(draws)), command="test")
 
 
 @pytest.fixture(scope="module")
@@ -266,17 +263,20 @@ def test_a_saved_split_is_used_as_it_is(dataset, finished, tmp_path):
     assert result.outcomes[0].result.record["manifest_hash"] == split.manifest_hash
 
 
-def test_a_wrong_study_is_refused_before_anything_is_written(dataset, tmp_path):
-    from counterpoise.studies.engine.grid import check_grid
-
-    with pytest.raises(InputError, match="lenet"):
-        check_grid(study_of(network="lenet"), dataset)
-    with pytest.raises(InputError, match="power"):
-        check_grid(study_of("bl-cw:power=7"), dataset)
-    with pytest.raises(InputError):
-        check_grid(
-            study_of(split=SplitPlan(profile={"profile": "step", "ratio": 1e9, "minority": 1})), dataset
-        )
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"backbone": "lenet"}, "lenet"),
+        ({"methods": "bl-cw:power=7"}, "power"),
+        ({"imbalance": "step", "ratio": 1e9, "minority": "1"}, "ratio"),
+        ({"metric": "gmaen"}, "did you mean 'gmean'"),
+        ({"methods": "bl", "head_epochs": 2}, "`head_epochs`: bl train no separate head"),
+        ({"methods": "bl", "head_batch_size": 2}, "`head_batch_size`: bl train no separate head"),
+    ],
+)
+def test_a_wrong_study_is_refused_before_anything_is_written(dataset, tmp_path, settings, words):
+    with pytest.raises(InputError, match=words):
+        make_grid(dataset, CompareConfig.of(**settings))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 from scipy.stats import binomtest
 
+from counterpoise.config import EnhanceConfig
 from counterpoise.datasets import SplitManifest, dataset_from_arrays
 from counterpoise.evaluation import class_recalls, confusion_matrix, geometric_mean
 from counterpoise.exceptions import InputError, RunFolderError, TrainingError
@@ -84,7 +85,7 @@ def study_of(dataset, **options):
         "ratio": 6,
         "minority": "1",
     }
-    return make_enhance_study(dataset, **defaults | options)
+    return make_enhance_study(dataset, EnhanceConfig.of(**defaults | options))
 
 
 @pytest.fixture(scope="module")
@@ -386,7 +387,7 @@ def test_variants_of_a_failed_classifier_are_failures_of_their_own(dataset, tmp_
 @pytest.mark.slow
 def test_two_jobs_and_two_draws_give_the_numbers_of_one_and_one(dataset, finished, tmp_path):
     out, _ = finished
-    run_enhance(study_of(dataset, draws=2), dataset, tmp_path / "out", jobs=2)
+    run_enhance(study_of(dataset, repeats=2), dataset, tmp_path / "out", jobs=2)
     both = (tmp_path / "out/results.csv").read_text().splitlines()
     assert set((out / "results.csv").read_text().splitlines()) < set(both)
 
@@ -449,7 +450,7 @@ def test_a_folder_belongs_to_one_study(dataset, finished, tmp_path):
         ({"copy_epochs": 0}, "`copy_epochs` 0"),
         ({"enhance_epochs": -1}, "`enhance_epochs` -1"),
         ({"fresh_epochs": 0}, "`fresh_epochs` 0"),
-        ({"draws": 0}, "`draws` 0"),
+        ({"repeats": 0}, "`repeats` 0"),
         ({"backbone": "lenet"}, "lenet needs images of at least 12x12"),
         ({"imbalance": "natural", "ratio": None, "minority": None, "head_epochs": 2}, "no class is rare"),
     ],

@@ -97,6 +97,10 @@ def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, t
     assert contents(out) == before
 
 
+def of_ada(study):
+    return replace(study, template=replace(study.template, source="/home/ada/digits.zip"))
+
+
 KILLED = """
     import os
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -141,7 +145,7 @@ def complete_runs(out):
 def test_results_made_elsewhere_count_as_done(plan, tmp_path):
     whole = reproduce_table(plan, tmp_path / "whole")
     lines = plan.with_draws(1)
-    cells = [replace(cell, study=replace(cell.study, source="/home/ada/digits.zip")) for cell in lines.cells]
+    cells = [replace(cell, study=of_ada(cell.study)) for cell in lines.cells]
     reproduce_table(replace(lines, cells=tuple(cells)), tmp_path / "elsewhere", jobs=2)
     publish(tmp_path / "elsewhere", tmp_path / "published")
     shutil.rmtree(tmp_path / "elsewhere")

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from counterpoise.config import TransferConfig
 from counterpoise.datasets import dataset_from_arrays
 from counterpoise.evaluation import mean_interval
 from counterpoise.exceptions import InputError, RunFolderError
@@ -57,14 +58,16 @@ def dataset():
 
 
 def plan_of(dataset, **changes):
-    settings = {"split": "A=a,c,e;B=b,d,f", "layers": "2,7", "draws": 2, "epochs": 2, "batch_size": 16}
+    settings = {"task_split": "A=a,c,e;B=b,d,f", "layers": "2,7", "repeats": 2, "epochs": 2, "batch_size": 16}
     settings |= {
         "images_per_class": 12,
+        "source_images_per_class": 0,
+        "schedule": None,
         "source": "bars",
         "device": "cpu",
-        "command": "counterpoise transfer bars",
     }
-    return make_transfer_plan(dataset, **settings | changes)
+    config = TransferConfig.of(**settings | changes)
+    return make_transfer_plan(dataset, config, command="counterpoise transfer bars")
 
 
 @pytest.fixture(scope="module")
@@ -317,11 +320,11 @@ def stamps(out):
 
 def test_finished_trainings_are_not_run_again_and_layers_and_draws_can_be_added(dataset, tmp_path):
     out = tmp_path / "out"
-    run_transfer(plan_of(dataset, draws=1, layers="2"), dataset, out)
+    run_transfer(plan_of(dataset, repeats=1, layers="2"), dataset, out)
     before = stamps(out)
     assert len(before) == 2 + 4 + 2
     assert not (out / "checkpoints").exists()
-    run_transfer(plan_of(dataset, draws=2, layers="2,7"), dataset, out)
+    run_transfer(plan_of(dataset, repeats=2, layers="2,7"), dataset, out)
     after = stamps(out)
     assert len(after) == 20 + 4
     assert {path: after[path] for path in before} == before
@@ -329,7 +332,7 @@ def test_finished_trainings_are_not_run_again_and_layers_and_draws_can_be_added(
 
 def test_what_was_added_later_is_what_comes_at_once(dataset, finished, tmp_path):
     out = tmp_path / "out"
-    run_transfer(plan_of(dataset, draws=1, layers="7"), dataset, out)
+    run_transfer(plan_of(dataset, repeats=1, layers="7"), dataset, out)
     run_transfer(plan_of(dataset), dataset, out)
     assert (out / "results.csv").read_bytes() == (finished[0] / "results.csv").read_bytes()
 
@@ -435,7 +438,7 @@ def test_a_folder_belongs_to_one_study(dataset, finished, tmp_path):
     changes = [
         {"epochs": 3},
         {"images_per_class": 8},
-        {"split": "A=a,b;B=c,d"},
+        {"task_split": "A=a,b;B=c,d"},
         {"backbone": "tinynet", "layers": "1"},
     ]
     for change in changes:
@@ -454,13 +457,13 @@ def test_a_folder_belongs_to_one_study(dataset, finished, tmp_path):
         ({"backbone": "convnet", "layers": "1"}, "convnet needs images of at least 16x16"),
         ({"backbone": "resnet18", "layers": "1"}, "resnet18 is no chain of layers"),
         ({"backbone": "alexnett"}, "did you mean 'alexnet'"),
-        ({"draws": 0}, "`draws` 0"),
+        ({"repeats": 0}, "`repeats` 0"),
         ({"images_per_class": 1}, "`images_per_class` 1: at least 2"),
         ({"source_images_per_class": -2}, "`source_images_per_class` -2"),
         ({"test_fraction": 0.3}, "has test images of its own"),
-        ({"epochs": 0}, "epochs=0"),
+        ({"epochs": 0}, "`epochs` 0: expected at least 1"),
         ({"precision": "16-mixed"}, "16-mixed needs a GPU"),
-        ({"split": "natural"}, "known for CIFAR-10 alone"),
+        ({"task_split": "natural"}, "known for CIFAR-10 alone"),
     ],
 )
 def test_a_wrong_plan_is_refused(dataset, changes, words):

@@ -11,13 +11,13 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+from counterpoise.config import CompareConfig
 from counterpoise.datasets import dataset_from_arrays, make_splits
 from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.inference import evaluate_run, load_network
-from counterpoise.methods import parse_methods
 from counterpoise.networks import create_network, freeze, learned_layers
 from counterpoise.studies.compare.study import run_comparison
-from counterpoise.studies.engine.grid import check_grid, make_grid
+from counterpoise.studies.engine.grid import make_grid
 from counterpoise.training import embedding_cache, execute_run
 from counterpoise.training.embedding_cache import body_hash, embedded_splits
 from counterpoise.training.initialization import choose_freeze, read_freeze
@@ -44,12 +44,12 @@ def others(make_images):
 
 
 def study_of(dataset, methods="bl", **options):
-    return make_grid(dataset, source="blobs", methods=parse_methods(methods), **QUICK | options)
+    settings = {"source": "blobs", "methods": methods, "repeats": 1} | QUICK | options
+    return make_grid(dataset, CompareConfig.of(**settings))
 
 
 def train(dataset, folder, methods="bl", **options):
     study = study_of(dataset, methods, **options)
-    check_grid(study, dataset)
     return execute_run(study.plans(dataset)[0], dataset, folder)
 
 
@@ -147,14 +147,14 @@ def test_auto_counts_training_images_and_parameters_below_the_head(first, others
     network = load_network(first)
     below = sum(p.numel() for layer in learned_layers(network) for p in layer.parameters)
     train_images = 68 - round(0.1 * 20) * 2 - 1 - 2
-    assert study.freeze is None
+    assert study.template.freeze is None
     assert f"{train_images} training images for {below:,} transferred parameters" in study.notes[-1]
 
 
 def test_auto_freezes_for_few_images(first, make_images):
     few = blobs(make_images, [4, 4], 3, ["ant", "bee"])
     study = study_of(few, weights=first.path, freeze="auto", validation_fraction=0)
-    assert study.freeze == "all"
+    assert study.template.freeze == "all"
     assert study.notes[-1].startswith("frozen: 8 training images")
 
 
@@ -206,9 +206,8 @@ def test_a_comparison_embeds_every_image_once(colours, timm_file, tmp_path, monk
         return real(network, split, **options)
 
     monkeypatch.setattr(embedding_cache, "embed_images", count)
-    options = {"backbone": "test_resnet", "weights": timm_file, "freeze": "all", "draws": 2}
+    options = {"backbone": "test_resnet", "weights": timm_file, "freeze": "all", "repeats": 2}
     study = study_of(colours, METHODS, **options)
-    check_grid(study, colours)
     result = run_comparison(study, colours, tmp_path / "out")
     assert result.summary["failed"] == []
     assert calls == [80, 24]
@@ -336,21 +335,20 @@ def test_what_freeze_can_say():
 )
 def test_what_does_not_fit_is_refused(first, others, methods, options, words):
     with pytest.raises(InputError, match=words):
-        check_grid(study_of(others, methods, weights=first.path, **options), others)
+        study_of(others, methods, weights=first.path, **options)
 
 
 def test_a_run_that_learned_from_held_out_images_is_refused(dataset, first, make_images, tmp_path):
     with pytest.raises(
-        InputError, match=r"learned from \d+ of the validation images of draw 1, and .*`split`"
+        InputError, match=r"learned from \d+ of the validation images of repeat 1, and .*`split_file`"
     ):
-        study_of(dataset, weights=first.path, draws=2)
-    again = study_of(dataset, weights=first.path, manifest=first.path / "manifest.json")
-    check_grid(again, dataset)
+        study_of(dataset, weights=first.path, repeats=2)
+    study_of(dataset, weights=first.path, split_file=first.path / "manifest.json")
     whole = dataset_from_arrays(dataset.train.images, dataset.train.labels, name="whole")
     run = train(whole, tmp_path / "run")
-    with pytest.raises(InputError, match="of the test images of draw 0"):
+    with pytest.raises(InputError, match="of the test images of repeat 0"):
         study_of(whole, weights=run.path, seed=1)
-    check_grid(study_of(whole, weights=run.path), whole)
+    study_of(whole, weights=run.path)
 
 
 @pytest.mark.filterwarnings("ignore:.*start untrained")
@@ -362,8 +360,8 @@ def test_layers_that_would_stay_random_are_not_frozen(others, tmp_path):
     with pytest.raises(
         InputError, match=r"holds nothing for top\.1\.0\.weight, which would stay random; give `freeze` 2"
     ):
-        check_grid(study_of(others, backbone="tinynet", weights=path, freeze="all"), others)
-    check_grid(study_of(others, backbone="tinynet", weights=path, freeze="2"), others)
+        study_of(others, backbone="tinynet", weights=path, freeze="all")
+    study_of(others, backbone="tinynet", weights=path, freeze="2")
 
 
 def test_weights_that_are_no_run_and_no_file(others, tmp_path):

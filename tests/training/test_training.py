@@ -247,7 +247,7 @@ def test_the_rate_follows_its_schedule():
 
 
 def test_wrong_settings_are_all_named_at_once():
-    with pytest.raises(InputError, match=r"epochs=0: .*; lr=-1: .*; optimizer='adm': "):
+    with pytest.raises(InputError, match=r"`epochs` 0: .*; `lr` -1: .*; `optimizer` adm: "):
         make_config(epochs=0, lr=-1, optimizer="adm")
     with (
         pytest.raises(InputError, match="no CUDA device") if not torch.cuda.is_available() else pytest.warns()

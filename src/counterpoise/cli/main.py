@@ -2,92 +2,91 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
-
-import typer
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from counterpoise._version import __version__
-from counterpoise.cli.commands import (
-    adjust,
-    audit,
-    compare,
-    datasets,
-    demo,
-    enhance,
-    evaluate,
-    explain,
-    export,
-    methods,
-    predict,
-    report,
-    reproduce,
-    train,
-    transfer,
-)
-from counterpoise.cli.printing import complain
-from counterpoise.exceptions import CounterpoiseError, InputError
+from counterpoise.cli.names import Names, nearest
+from counterpoise.cli.printing import command_line, complain
+from counterpoise.exceptions import CounterpoiseError, InputError, UnknownNameError
 
-# typer carries its own copy of click or uses the installed one, depending on its version.
-UsageError: type[Exception] = next(
-    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
-)
+if TYPE_CHECKING:
+    from cyclopts import App, CycloptsError
+
+    from counterpoise.cli.options import Command
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-# Parameters whose flag has another name.
-FLAGS = {"validation_fraction": "validation", "test_fraction": "test", "adjustment": "with"}
-
-app = typer.Typer(
-    name="counterpoise",
-    help="Imbalanced image classification: from a folder of pictures to a model you can trust on its rare classes.",
-    epilog="Begin with `counterpoise demo`, or with `counterpoise audit FOLDER` on your own images.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+ABOUT = (
+    "Imbalanced image classification: from a folder of pictures to a model you can trust on its rare classes."
 )
-
-MODULES = (
-    demo,
-    audit,
-    compare,
-    train,
-    evaluate,
-    predict,
-    explain,
-    export,
-    adjust,
-    report,
-    transfer,
-    enhance,
-    reproduce,
-    methods,
-    datasets,
-)
-COMMANDS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
-for name, module in COMMANDS.items():
-    app.command(name=name, rich_help_panel=module.PANEL)(module.command)
+BEGIN = "Begin with `counterpoise demo`, or with `counterpoise audit FOLDER` on your own images."
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"counterpoise {__version__}")
-        raise typer.Exit
+@dataclass(frozen=True)
+class Listing:
+    """Place and text of a command in the help, read from its file without importing it."""
+
+    name: str
+    panel: str
+    order: int
+    help: str
 
 
-@app.callback()
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
-    ] = False,
-) -> None:
-    pass
+@cache
+def listings() -> dict[str, Listing]:
+    """Return every command of ``cli/commands`` by name, in order."""
+    found = []
+    for path in (Path(__file__).parent / "commands").glob("[!_]*.py"):
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        constants = {
+            node.targets[0].id: node.value.value
+            for node in module.body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value, ast.Constant)
+        }
+        text = ast.get_docstring(module) or ""
+        found.append(Listing(path.stem, str(constants["PANEL"]), int(str(constants["ORDER"])), text))
+    return {listing.name: listing for listing in sorted(found, key=lambda listing: listing.order)}
+
+
+def load_command(name: str) -> Command:
+    """Import a command."""
+    return import_module(f"counterpoise.cli.commands.{name}").command
+
+
+def make_app(name: str = "", usage: str | None = None) -> App:
+    """Return the application; its commands are imported on use, `usage` is the first line of the help of one."""
+    from cyclopts import App, Group
+
+    version = f"counterpoise {__version__}"
+    app = App(name="counterpoise", help=ABOUT, help_epilogue=BEGIN, help_format="plaintext", version=version)
+    panels = dict.fromkeys(listing.panel for listing in listings().values())
+    groups = {panel: Group(panel, sort_key=place) for place, panel in enumerate(panels)}
+    options = Group("Options", sort_key=len(groups))
+    for flag in (*app.help_flags, *app.version_flags):
+        app[flag].group = options
+    for listing in listings().values():
+        app.command(
+            f"counterpoise.cli.commands.{listing.name}:command",
+            name=listing.name,
+            help=listing.help,
+            group=groups[listing.panel],
+            sort_key=listing.order,
+            help_epilogue="",
+            usage=usage if listing.name == name else None,
+        )
+    return app
 
 
 def main() -> None:
@@ -109,21 +108,23 @@ def run(arguments: Sequence[str]) -> int:
     counterpoise ...
     0
     """
-    command = typer.main.get_command(app)
     given = list(arguments) or ["--help"]
-    # Lightning says in what precision it computes; run.json says it, too.
+    # Lightning logs the precision, which run.json has, too.
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
+    names, usage = Names(), None
     try:
-        with _warnings_in_one_line():
-            code = command.main(given, prog_name="counterpoise", standalone_mode=False, obj=given) or 0
-    except UsageError as error:
-        return _fail(error.format_message(), BAD_INPUT)  # type: ignore[attr-defined]
-    except InputError as error:
-        return _fail(str(error), BAD_INPUT)
+        if not given[0].startswith("-"):
+            if given[0] not in listings():
+                raise UnknownNameError("command", given[0], listings())
+            command = load_command(given[0])
+            names, usage = command.names, command.usage
+        with _warnings_in_one_line(names):
+            return _execute(make_app(given[0], usage), given, names)
     except CounterpoiseError as error:
-        return _fail(str(error), FAILED)
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+        code = BAD_INPUT if isinstance(error, InputError) else FAILED
+        return _fail(names.translate(str(error), listings()), code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; give the same command again to resume", INTERRUPTED)
     except BrokenPipeError:
         _close_stdout()
         return FAILED
@@ -134,50 +135,51 @@ def run(arguments: Sequence[str]) -> int:
         if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
             raise
         return _fail("out of memory; try a smaller --batch-size, --image-size or --jobs", FAILED)
-    if code == INTERRUPTED:
-        return _fail("interrupted; give the same command again to go on", INTERRUPTED)
-    return code
+
+
+def _execute(app: App, given: Sequence[str], names: Names) -> int:
+    from cyclopts import CycloptsError
+
+    try:
+        command, bound, _ = app.parse_args(names.current(given), print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        raise InputError(_usage(error, names)) from None
+    if hasattr(command, "settings"):
+        return command(*bound.args, **bound.kwargs, line=command_line(*given))
+    command(*bound.args, **bound.kwargs)  # the help, or the version
+    return 0
+
+
+def _usage(error: CycloptsError, names: Names) -> str:
+    from cyclopts import UnknownOptionError, UnusedCliTokensError
+
+    if isinstance(error, UnknownOptionError):
+        option = error.token.keyword or error.token.value
+        return f"unknown option {option}{nearest(option, names.flags)}"
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"unexpected argument {error.unused_tokens[0]!r}"
+    return str(error)
 
 
 def _fail(message: str, code: int) -> int:
-    complain(with_flags(message))
+    complain(message)
     return code
 
 
-def with_flags(message: str) -> str:
-    """Return a message of the library with the flags of the command line in place of Python's parameters.
-
-    Examples
-    --------
-    >>> with_flags("cannot write x; choose another `out`, or a larger `validation_fraction`")
-    'cannot write x; choose another --out, or a larger --validation'
-    """
-
-    def flag(match: re.Match[str]) -> str:
-        name = match[1]
-        return (
-            match[0]
-            if name in COMMANDS and name != "methods"
-            else "--" + FLAGS.get(name, name.replace("_", "-"))
-        )
-
-    return re.sub(r"`([a-z_]+)`", flag, message)
-
-
 def _close_stdout() -> None:
-    """Whoever read our output has gone (``| head``): there is nobody left to write to, not even at exit."""
+    """Send the rest of stdout nowhere: its reader has gone (``| head``), and Python flushes it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
+def _warnings_in_one_line(names: Names) -> Iterator[None]:
     said: set[str] = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        # Every run of a comparison may have the same to say.
+        # Every run of a comparison may warn of the same.
         if str(message) not in said:
             said.add(str(message))
-            complain(with_flags(f"note: {message}"))
+            complain(names.translate(f"note: {message}", listings()))
 
     with warnings.catch_warnings():
         warnings.showwarning = show

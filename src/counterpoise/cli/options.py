@@ -1,239 +1,123 @@
-"""Options that several commands share, each written once.
+"""Options of a command, derived from its settings; the command line only parses tokens."""
 
-The dataclasses are groups of options: a command that takes one, under `collects_options`, has all its fields
-as options, and hands it on with ``**vars(group)``.
-"""
-
-from __future__ import annotations
-
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin, get_type_hints
 
-import typer
+from cyclopts import Group, Parameter
 
-DATA = "Data"
-SPLIT = "Split and imbalance"
-TRAINING = "Training"
-MACHINE = "Machine"
+from counterpoise.cli.names import Names
+from counterpoise.cli.printing import say
+from counterpoise.config import Setting, dump_config, load_config, settings_of
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        show_default=False,
-        help="A built-in name (see `counterpoise datasets`), a folder of class folders, a zip of one, "
-        "or a CSV with path,label[,split].",
-    ),
-]
-Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A folder that `train` wrote, or a comparison's OUT/best.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
-Draws = Annotated[int, typer.Option(metavar="N", help="How often to draw the split and train anew.")]
-MinorityRatio = Annotated[
-    float | None,
-    typer.Option(
-        metavar="R",
-        show_default="2",
-        help="A class is rare with at most 1/R of the largest class's images.",
-        rich_help_panel=SPLIT,
-    ),
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Where built-in data sets lie (~/.cache/counterpoise if not given).",
-        envvar="COUNTERPOISE_DATA",
-        rich_help_panel=DATA,
-    ),
-]
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="Stop at unreadable images instead of skipping them.", rich_help_panel=DATA
-    ),
-]
-Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.", rich_help_panel=MACHINE)]
+OPTIONS, OUTPUT = "Options", "Output"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How images are read."""
+class Call:
+    """How a command was called, beside its settings.
 
-    data_dir: DataDir = None
-    image_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Height and width that images are brought to; chosen by the images if not given.",
-            rich_help_panel=DATA,
-        ),
-    ] = None
-    strict: Strict = False
+    Attributes
+    ----------
+    line : str
+        The command line as typed, for records.
+    as_json : bool
+        Whether stdout is for JSON alone.
+    """
 
-
-@dataclass(frozen=True)
-class Splitting:
-    """How a data set is split and thinned; the field names are those of `read_split_plan`."""
-
-    imbalance: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Thin the training images: natural (not), step, linear, long-tail.",
-            rich_help_panel=SPLIT,
-        ),
-    ] = "natural"
-    ratio: Annotated[
-        float | None,
-        typer.Option(
-            metavar="R", help="Largest class over smallest, for a made imbalance.", rich_help_panel=SPLIT
-        ),
-    ] = None
-    minority: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHICH",
-            help="Rare classes of step imbalance: how many (4), what share (0.4), or which (cat,dog).",
-            rich_help_panel=SPLIT,
-        ),
-    ] = None
-    minority_ratio: MinorityRatio = None
-    validation_fraction: Annotated[
-        float | None,
-        typer.Option(
-            "--validation",
-            metavar="SHARE",
-            show_default="0.1",
-            help="Share of the training images held out to choose by.",
-            rich_help_panel=SPLIT,
-        ),
-    ] = None
-    test_fraction: Annotated[
-        float | None,
-        typer.Option(
-            "--test",
-            metavar="SHARE",
-            show_default="0.2",
-            help="Share held out as test images, where there is no test split.",
-            rich_help_panel=SPLIT,
-        ),
-    ] = None
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            "--split",
-            metavar="FILE",
-            help="Use the split of another run: its manifest.json.",
-            rich_help_panel=SPLIT,
-        ),
-    ] = None
+    line: str
+    as_json: bool
 
 
-@dataclass(frozen=True)
-class Training:
-    """How a network is trained; the field names are those of `make_grid` and `TrainConfig`."""
+class Command:
+    """A command in the form that cyclopts reads: one parameter for each field of its settings.
 
-    backbone: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="lenet, convnet, tinynet, resnet32, vgg16, or any timm name; chosen by image size if not given.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN|FILE",
-            help="Start from another run's network, or from a file of weights (safetensors, or a PyTorch state dict).",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None
-    freeze: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|auto|all",
-            help="Layers of the --weights that stay as they are: the first N, all below the head (each image is then "
-            "embedded once), or auto: all for few images, else none.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            show_default="OUT/cache",
-            help="Where --freeze all keeps its embeddings, for other runs to use.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None
-    epochs: Annotated[
-        int, typer.Option(metavar="N", help="Passes over the training images.", rich_help_panel=TRAINING)
-    ] = 5
-    head_epochs: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            show_default="as --epochs",
-            help="Epochs of the new head of feature-space methods.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None
-    batch_size: Annotated[
-        int, typer.Option(metavar="N", help="Images per step.", rich_help_panel=TRAINING)
-    ] = 64
-    lr: Annotated[
-        float, typer.Option("--lr", metavar="RATE", help="Learning rate.", rich_help_panel=TRAINING)
-    ] = 1e-3
-    schedule: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            show_default="the method's own, mostly constant",
-            help="Course of the learning rate: constant, cosine, one-cycle.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None
-    optimizer: Annotated[
-        str, typer.Option(metavar="NAME", help="adam, adamw or sgd.", rich_help_panel=TRAINING)
-    ] = "adam"
-    weight_decay: Annotated[
-        float, typer.Option(metavar="X", help="Weight decay.", rich_help_panel=TRAINING)
-    ] = 0.0
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="All that is random follows from it.", rich_help_panel=TRAINING)
-    ] = 0
+    Attributes
+    ----------
+    settings : tuple of Setting
+        Every field, flat.
+    """
+
+    def __init__(self, function: Callable[[Any, Call], int | None]) -> None:
+        self.function = function
+        self.model = get_type_hints(function)["config"]
+        self.settings = tuple(settings_of(self.model))
+        self.names = Names(self.settings)
+        self.name = self.__name__ = function.__module__.rpartition(".")[2]
+        parameters = list(self._parameters())
+        self.__signature__ = inspect.Signature(parameters)
+        self.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+
+    @property
+    def usage(self) -> str:
+        """First line of the help."""
+        words = (f"{s.metavar}..." if _takes_many(s) else s.metavar for s in self.settings if s.positional)
+        return " ".join(["Usage: counterpoise", self.name, *words, "[OPTIONS]"])
+
+    def __call__(
+        self,
+        *arguments: Any,
+        line: str = "",
+        json: bool = False,
+        config: str | None = None,
+        print_config: bool = False,
+        **values: Any,
+    ) -> int:
+        """Validate the settings and run the command; return its exit code."""
+        positional = (setting for setting in self.settings if setting.positional)
+        given = {setting.path: value for setting, value in zip(positional, arguments, strict=False)}
+        given |= {setting.path: values[setting.name] for setting in self.settings if setting.name in values}
+        given = {path: value for path, value in given.items() if value is not None}
+        settings = load_config(self.model, None if config is None else Path(config), given)
+        if print_config:
+            for text in dump_config(settings).splitlines():
+                say(text)
+            return 0
+        return self.function(settings, Call(line, json)) or 0
+
+    def _parameters(self) -> Iterator[inspect.Parameter]:
+        panels = dict.fromkeys([OPTIONS, *(setting.panel or OPTIONS for setting in self.settings), OUTPUT])
+        groups = {panel: Group(panel, sort_key=place) for place, panel in enumerate(panels)}
+        for setting in sorted(self.settings, key=lambda setting: not setting.positional):
+            # cyclopts has a group of its own for arguments.
+            grouped: Any = {} if setting.positional else {"group": groups[setting.panel or OPTIONS]}
+            yield self._parameter(setting, grouped)
+        for name, kind, text in (
+            ("config", str | None, "YAML file of settings; flags come first."),
+            ("print_config", bool, "Print the settings as YAML, with a description of each, and stop."),
+            ("json", bool, "Print JSON, and nothing else, on stdout."),
+        ):
+            if self.settings or name == "json":
+                yield _keyword(name, kind, None if name == "config" else False, text, groups[OUTPUT])
+
+    def _parameter(self, setting: Setting, grouped: Any) -> inspect.Parameter:
+        kind: Any = list[str] if _takes_many(setting) else bool if setting.annotation is bool else str
+        option = Parameter(
+            name=(setting.metavar,) if setting.positional else (f"--{setting.flag}",),
+            help=self.names.translate(setting.description),
+            metavar=setting.metavar,
+            negative=(),
+            show_default=self.names.translate(shown_default(setting) or "") or False,
+            **grouped,
+        )
+        place = inspect.Parameter.POSITIONAL_ONLY if setting.positional else inspect.Parameter.KEYWORD_ONLY
+        return inspect.Parameter(setting.name, place, default=None, annotation=Annotated[kind | None, option])
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What trains."""
+def _keyword(name: str, kind: Any, default: Any, text: str, group: Group) -> inspect.Parameter:
+    option = Parameter(help=text, group=group, negative=(), metavar="FILE", show_default=False)
+    annotation = Annotated[kind, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
-    device: Device = "auto"
-    precision: Annotated[
-        str, typer.Option(metavar="NAME", help="32-true, bf16-mixed or 16-mixed.", rich_help_panel=MACHINE)
-    ] = "32-true"
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            show_default="train: one per core; compare: 1",
-            help="CPU threads of a run; sums of floats depend on them.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None
-    workers: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Processes that decode images, where they are too many for memory.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = 0
 
-    def settings(self, *, threads: int) -> dict[str, Any]:
-        """Return the fields; `threads` stands in where the user gave none."""
-        return vars(self) | {"threads": threads if self.threads is None else self.threads}
+def _takes_many(setting: Setting) -> bool:
+    return get_origin(setting.annotation) is tuple
+
+
+def shown_default(setting: Setting) -> str | None:
+    """Return the default in words, or None where there is none to show."""
+    if setting.shown is not None or setting.default is None or isinstance(setting.default, bool):
+        return setting.shown
+    return str(setting.default)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
@@ -20,7 +20,7 @@ LONGEST_NAME = 24
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on stdout."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def print_table(
@@ -52,7 +52,7 @@ def _justify(column: int, rows: Sequence[Sequence[str]]) -> JustifyMethod:
 
 def say(text: str = "") -> None:
     """Print a line on stdout as it is: commands and paths stay in one piece."""
-    typer.echo(printable(text))
+    print(printable(text))
 
 
 def advise(text: str) -> None:
@@ -64,12 +64,12 @@ def advise(text: str) -> None:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    typer.echo(wrapper.fill(printable(text)))
+    print(wrapper.fill(printable(text)))
 
 
 def complain(text: str) -> None:
     """Print a line on stderr, as ``counterpoise: text``."""
-    typer.echo(f"counterpoise: {printable(' '.join(text.split()))}", err=True)
+    print(f"counterpoise: {printable(' '.join(text.split()))}", file=sys.stderr)
 
 
 def printable(text: str) -> str:

@@ -1,152 +1,61 @@
-"""What ``compare``, ``demo`` and ``train`` have in common: running with bars, showing the table, what to do next."""
+"""Steps that several commands share: loading images, running with bars, showing results, exit codes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
-
-from counterpoise.cli.options import Reading
-from counterpoise.cli.printing import advise, command_line, complain, interval, print_json, print_table, say
+from counterpoise.cli.printing import advise, command_line, complain, print_json, say
 from counterpoise.cli.progress import counting, watching
-from counterpoise.datasets import ImageDataset
+from counterpoise.config import DataConfig
 from counterpoise.exceptions import InputError
-from counterpoise.report.kit.wording import describe_imbalance
-from counterpoise.runs.folder import RunFolder
-from counterpoise.studies.compare.study import ComparisonResult, run_comparison
-from counterpoise.studies.engine.events import ThrottledProgress
-from counterpoise.studies.engine.grid import RunGrid, check_grid
-from counterpoise.training import execute_run
 
 if TYPE_CHECKING:
-    from counterpoise.datasets import SkippedFile
+    from counterpoise.config import CompareConfig, EnhanceConfig, ReproduceConfig, TransferConfig
+    from counterpoise.datasets import ImageDataset, SkippedFile
+    from counterpoise.runs.folder import RunFolder
+    from counterpoise.studies.engine.study import Conclusion, Study
+    from counterpoise.training import Preparation
 
-
-def folder_for(dataset: ImageDataset, *more: str) -> Path:
-    """Return the folder that results go to where the user names none.
-
-    Parameters
-    ----------
-    dataset : ImageDataset
-        Its name may be any text.
-    *more : str
-        What else is part of the folder's name.
-    """
-    words = [re.sub(r"[^\w.=-]+", "-", word).strip("-.") for word in (dataset.name, *more)]
-    return Path("out") / "-".join(word or "data" for word in words)
-
-
-def carry_out(
-    study: RunGrid, dataset: ImageDataset, folder: Path, *, jobs: int | None, quiet: bool = False
-) -> ComparisonResult:
-    """Check a study, run what is missing of it with progress bars, and write its report."""
-    from counterpoise.report.comparison_page import build_report
-
-    if jobs is not None and jobs < 1:
-        raise InputError(
-            f"--jobs {jobs}: at least one run at a time is needed; leave it out for one per core"
-        )
-    check_grid(study, dataset)
-    if not quiet:
-        show_notes(study)
-    with watching(len(study.methods) * len(study.draws)) as on_event:
-        result = run_comparison(study, dataset, folder, jobs=jobs, on_event=on_event)
-    if len(result.table):
-        build_report([folder], folder / "report.html")
-    return result
-
-
-def conclude(
-    result: ComparisonResult,
-    study: RunGrid,
-    folder: Path,
-    *,
-    data_dir: Path | None = None,
-    as_json: bool = False,
-) -> None:
-    """Show a finished study; end with exit code 1 where runs failed."""
-    if as_json:
-        print_json(result.summary)
-    elif len(result.table):
-        _show_table(result)
-        _show_next(result, study, folder, data_dir)
-    elif not result.summary["failed"]:
-        say(f"{result.summary['dataset']} has too few images to keep any for testing: there are no scores")
-    for failure in result.summary["failed"]:
-        complain(f"{failure['method']}, draw {failure['draw']}, failed: {failure['error']}")
-    if result.summary["failed"]:
-        raise typer.Exit(1)
-
-
-def _show_table(result: ComparisonResult) -> None:
-    """Print the methods' scores on test images, and the verdicts in words."""
-    from counterpoise.evaluation import column_title, compact_columns
-
-    summary = result.summary
-    columns = [(metric.name, group.name) for metric, group in compact_columns()]
-    rows = [
-        [
-            entry["method"],
-            *(interval(entry["scores"].get(group, {}).get(metric)) for metric, group in columns),
-        ]
-        for entry in summary["methods"]
-    ]
-    best = next((i for i, entry in enumerate(summary["methods"]) if entry["best"]), None)
-    draws = f"{summary['draws']} draw{'s' if summary['draws'] != 1 else ''}"
-    say(f"{summary['dataset']}, {describe_imbalance(summary['imbalance'])}")
-    title = (
-        f"scores on test images: {'mean ± 95 % interval' if summary['draws'] > 1 else 'values'} of {draws}"
-    )
-    print_table(["method", *(column_title(*column) for column in columns)], rows, title=title, best=best)
-    for entry in summary["methods"]:
-        if entry["beats_baseline"] is False:
-            advise(f"{entry['method']}: {entry['note']}")
-
-
-def _show_next(result: ComparisonResult, study: RunGrid, folder: Path, data_dir: Path | None) -> None:
-    summary = result.summary
-    if summary["winner"] is None:
-        say("no winner: without validation images there is nothing to choose by")
-    else:
-        say(
-            f"winner by {summary['metric']} on validation images: {summary['winner']}, kept as {folder / 'best'}"
-        )
-        where = () if data_dir is None else ("--data-dir", data_dir)
-        show_next(folder / "best", "evaluate", folder / "best", study.source, *where)
-    say(f"report: {folder / 'report.html'}")
-
-
-def show_next(run: Path, *words: object) -> None:
-    """Print what to type next: the command of `words`, which can be pasted as it is, and how to use the model."""
-    say(f"next: {command_line(*words)}")
-    say(f"      {command_line('predict', run)} PHOTOS   (files, folders or zips of new images)")
-
-
-def train_one(study: RunGrid, dataset: ImageDataset, folder: Path, *, quiet: bool = False) -> RunFolder:
-    """Check a study of one run and carry it out into `folder`, with a progress bar."""
-    check_grid(study, dataset)
-    if not quiet:
-        show_notes(study)
-    plan = study.plans(dataset)[0]
-    with watching(1) as on_event:
-        progress = ThrottledProgress(plan.folder_name, f"{plan.draw}: {plan.method}", on_event)
-        return execute_run(plan, dataset, folder, progress=progress)
-
+    StudyConfig = CompareConfig | EnhanceConfig | ReproduceConfig | TransferConfig
 
 NAMED = 10
+Plan = TypeVar("Plan")
+Result = TypeVar("Result")
+Summary = TypeVar("Summary", bound=Mapping[str, Any])
 
 
-def load(source: str, *, quiet: bool = False, **settings: Any) -> ImageDataset:
-    """Load a data set with a progress bar; images that were skipped are named on stderr unless `quiet`."""
+def load(data: DataConfig, *, weights: Path | None = None, quiet: bool = False) -> ImageDataset:
+    """Load a dataset with a progress bar; images that were skipped are named on stderr unless `quiet`.
+
+    Images are read at the size that the network of the run `weights` is used to, unless a size is given.
+    """
     from counterpoise.datasets import load_dataset
 
+    settings = data.model_dump(exclude={"source"})
+    if data.source is None:
+        raise InputError("`source` is missing; give a dataset: a name, a folder, a zip or a CSV")
+    if weights is not None and weights.is_dir() and data.image_size is None:
+        from counterpoise.runs.folder import RunFolder
+
+        settings["image_size"] = tuple(RunFolder.open(weights).record["network"]["image_size"])
     with counting("reading images", "img") as update:
-        dataset = load_dataset(source, progress=update, **settings)
+        dataset = load_dataset(data.source, progress=update, **settings)
     if not quiet:
         report_skipped(dataset.skipped)
+    return dataset
+
+
+def load_for(run: RunFolder, source: str | None, *, data_dir: Path | None, strict: bool) -> ImageDataset:
+    """Load a dataset as a finished run reads it."""
+    from counterpoise.inference import load_for_run
+
+    name = source or run.record["dataset"]["source"]
+    with counting("reading images", "img") as update:
+        dataset = load_for_run(run, name, data_dir=data_dir, strict=strict, progress=update)
+    report_skipped(dataset.skipped)
     return dataset
 
 
@@ -158,28 +67,62 @@ def report_skipped(skipped: Sequence[SkippedFile]) -> None:
         complain(f"... and {len(skipped) - NAMED} more; `counterpoise audit DATA --json` names them all")
 
 
-def reading_settings(reading: Reading, weights: Path | None) -> dict[str, Any]:
-    """Return how images are to be read: at the size that another run's network is used to, if it starts from one."""
-    settings = dict(vars(reading))
-    if weights is None or not weights.is_dir() or reading.image_size is not None:
-        return settings
-    from counterpoise.runs.folder import RunFolder
-
-    height, width = RunFolder.open(weights).record["network"]["image_size"]
-    return settings | {"image_size": (height, width)}
+def folder_for(dataset: ImageDataset, *more: str) -> Path:
+    """Return the folder that results go to where the user names none; names of datasets may be any text."""
+    words = [re.sub(r"[^\w.=-]+", "-", word).strip("-.") for word in (dataset.name, *more)]
+    return Path("out") / "-".join(word or "data" for word in words)
 
 
-def show_notes(study: RunGrid) -> None:
+def train_one(prepared: Preparation, dataset: ImageDataset, folder: Path) -> RunFolder:
+    """Execute a prepared run into `folder`, with a progress bar."""
+    from counterpoise.studies.engine.events import ThrottledProgress
+    from counterpoise.training import execute_run
+
+    plan = prepared.plan
+    with watching(1) as on_event:
+        progress = ThrottledProgress(plan.folder_name, f"{plan.draw}: {plan.method}", on_event)
+        return execute_run(plan, dataset, folder, progress=progress)
+
+
+def run_with_bars(
+    study: Study[Any, Plan, Result, Summary],
+    dataset: ImageDataset | None,
+    folder: Path,
+    config: StudyConfig,
+    *,
+    tasks: int,
+) -> Conclusion[Plan, Result, Summary]:
+    """Run the unfinished tasks of a study, with one bar for all and one for each under way."""
+    from counterpoise.studies.engine.study import run_study
+
+    with watching(tasks) as on_event:
+        return run_study(study, dataset, folder, jobs=config.jobs, backend=config.backend, on_event=on_event)
+
+
+def finish(summary: Mapping[str, Any], show: Callable[[], None], *, as_json: bool) -> int:
+    """Show a finished study, as JSON or in words, and what failed on stderr; return the exit code."""
+    if as_json:
+        print_json(summary)
+    else:
+        show()
+    for failure in summary["failed"]:
+        name = failure["method"] if "method" in failure else failure["name"]
+        complain(f"{name}, repeat {failure['draw']}, failed: {failure['error']}")
+    return 1 if summary["failed"] else 0
+
+
+def show_notes(notes: Sequence[str], *, as_json: bool) -> None:
     """Print what was decided for the user."""
-    for note in study.notes:
+    for note in () if as_json else notes:
         advise(note)
 
 
-def show_frozen(folder: RunFolder) -> None:
-    """Say how much of a finished run's network was trained, where some of it was not."""
-    frozen = folder.record["start"]["freeze"]
-    if frozen is not None:
-        first = "the first layer" if frozen == 1 else f"the first {frozen} layers"
-        what = "everything below the head" if frozen == "all" else first
-        trained = folder.record["network"]["parameters"]
-        advise(f"{what} stayed frozen; {trained:,} parameters were trained")
+def show_next(run: Path, *words: object) -> None:
+    """Print what to type next: the command of `words`, which can be pasted as it is, and how to use the model."""
+    say(f"next: {command_line(*words)}")
+    say(f"      {command_line('predict', run)} PHOTOS   (files, folders or zips of new images)")
+
+
+def in_data_dir(data_dir: Path | None) -> tuple[object, ...]:
+    """Return the words that name the folder of the built-in datasets in a command."""
+    return () if data_dir is None else ("--data-dir", data_dir)

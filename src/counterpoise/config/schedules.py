@@ -1,28 +1,75 @@
-"""Learning-rate schedules."""
-
-from __future__ import annotations
+"""Learning-rate schedules: an entry here is all that a new one needs."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from counterpoise.catalogs import Catalog
 
 WARM_UP = 0.3
-
-
 FIRST_FACTOR = 1 / 25
-
-
 LAST_FACTOR = 1e-4
 
 
-def rate_factor(schedule: str, progress: float) -> float:
-    """Return what the learning rate is multiplied with.
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Course of the learning rate over a stage.
 
     Parameters
     ----------
-    schedule : {"constant", "cosine", "one-cycle"}
-        ``"one-cycle"`` (Smith and Topin 2018) rises from 1/25 to 1 over the first 30 % of the steps and falls
-        to 0.0001, both along a cosine.
-    progress : float
-        Share of the steps that are done, in [0, 1].
+    name : str
+        Name as typed by users.
+    title : str
+        Name in tables.
+    summary : str
+        One sentence.
+    factor : callable
+        Maps the share of the steps done, in [0, 1], to the factor on the learning rate.
+    """
+
+    name: str
+    title: str
+    summary: str
+    factor: Callable[[float], float]
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _one_cycle(progress: float) -> float:
+    if progress < WARM_UP:
+        return _cosine(FIRST_FACTOR, 1.0, progress / WARM_UP)
+    return _cosine(1.0, LAST_FACTOR, (progress - WARM_UP) / (1 - WARM_UP))
+
+
+SCHEDULES: Catalog[Schedule] = Catalog(
+    "schedule",
+    [
+        Schedule(
+            name="constant",
+            title="Constant",
+            summary="The learning rate stays as it is.",
+            factor=lambda progress: 1.0,
+        ),
+        Schedule(
+            name="cosine",
+            title="Cosine",
+            summary="Falls to 0 along half a cosine (Loshchilov and Hutter 2017).",
+            factor=lambda progress: _cosine(1.0, 0.0, progress),
+        ),
+        Schedule(
+            name="one-cycle",
+            title="One cycle",
+            summary="Rises from 1/25 to 1 over the first 30 % of the steps, then falls to 0 (Smith and Topin 2018).",
+            factor=_one_cycle,
+        ),
+    ],
+)
+
+
+def rate_factor(schedule: str, progress: float) -> float:
+    """Return the factor on the learning rate of a schedule at `progress`, the share of the steps done, in [0, 1].
 
     Examples
     --------
@@ -31,14 +78,4 @@ def rate_factor(schedule: str, progress: float) -> float:
     >>> rate_factor("one-cycle", 0.3)
     1.0
     """
-    if schedule == "constant":
-        return 1.0
-    if schedule == "cosine":
-        return _cosine(1.0, 0.0, progress)
-    if progress < WARM_UP:
-        return _cosine(FIRST_FACTOR, 1.0, progress / WARM_UP)
-    return _cosine(1.0, LAST_FACTOR, (progress - WARM_UP) / (1 - WARM_UP))
-
-
-def _cosine(start: float, end: float, progress: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+    return SCHEDULES[schedule].factor(progress)

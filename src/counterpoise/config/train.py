@@ -1,48 +1,80 @@
-"""Every setting of a training run, checked when it is made."""
+"""Settings of the training of a network."""
 
-from __future__ import annotations
+from typing import Annotated, Any, Literal
 
-from typing import Any, Literal
+from pydantic import AfterValidator, ConfigDict
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from counterpoise.config.base import Config, option, validated
+from counterpoise.config.schedules import SCHEDULES
 
-from counterpoise.exceptions import InputError
+MACHINE = "Machine"
 
 
-class TrainConfig(BaseModel):
+def _known_schedule(name: str | None) -> str | None:
+    return None if name is None else SCHEDULES.get(name).name
+
+
+Device = Literal["auto", "cpu", "cuda"]
+Schedule = Annotated[str | None, AfterValidator(_known_schedule)]
+DEVICE = option("auto", "Device: auto (the GPU if there is one), cpu or cuda.", metavar="NAME", panel=MACHINE)
+
+
+def epochs_field(default: int) -> Any:
+    """Return the field of the number of epochs."""
+    return option(default, "Passes over the training images.", ge=1)
+
+
+def schedule_field(default: str | None) -> Any:
+    """Return the field of the schedule."""
+    text = f"Learning-rate schedule: {', '.join(SCHEDULES.names)}."
+    shown = "the method's own, mostly constant" if default is None else None
+    return option(default, text, metavar="NAME", aliases=("sched",), shown=shown)
+
+
+def _threads(default: int | None) -> Any:
+    text = "CPU threads of a run; results depend on it, since floating-point sums do."
+    return option(default, text, panel=MACHINE, shown="train: all cores; studies: 1", ge=1)
+
+
+class TrainOptions(Config):
+    """Training settings as asked for: `threads` may be left open."""
+
+    model_config = ConfigDict(title="Training")
+
+    epochs: int = epochs_field(5)
+    batch_size: int = option(64, "Images per step.", ge=2)
+    lr: float = option(
+        1e-3, "Learning rate; the largest one of a schedule.", metavar="RATE", gt=0, allow_inf_nan=False
+    )
+    optimizer: Literal["adam", "adamw", "sgd"] = option(
+        "adam", "Optimizer: adam, adamw or sgd (with momentum 0.9).", metavar="NAME", aliases=("opt",)
+    )
+    weight_decay: float = option(
+        0.0, "Weight decay, as the optimizer defines it.", metavar="X", ge=0, allow_inf_nan=False
+    )
+    schedule: Schedule = schedule_field(None)
+    head_epochs: int | None = option(
+        None, "Epochs of a head that is trained in a stage of its own.", shown="as `epochs`", ge=1
+    )
+    head_batch_size: int = option(64, "Embeddings per step of that stage.", ge=1)
+    seed: int = option(0, "Random seed.", ge=0)
+    device: Device = DEVICE
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = option(
+        "32-true", "Precision: 32-true, bf16-mixed or 16-mixed.", metavar="NAME", panel=MACHINE
+    )
+    threads: int | None = _threads(None)
+    workers: int = option(0, "Processes that decode images that do not fit in memory.", panel=MACHINE, ge=0)
+
+    def resolved(self, *, threads: int = 1) -> "TrainConfig":
+        """Return the settings with `threads` where the user left them open."""
+        return TrainConfig(**(self.model_dump() | {"threads": self.threads or threads}))
+
+
+class TrainConfig(TrainOptions):
     """The settings of one training run.
 
     Two runs with the same configuration, data and machine give the same numbers, bit for bit on a CPU. `threads`
-    belongs to the configuration because sums of floats depend on how they are split over threads.
-
-    Attributes
-    ----------
-    epochs : int
-        Passes over what the sampler draws.
-    batch_size : int
-        Images per step.
-    lr : float
-        Learning rate; the largest one where `schedule` changes it.
-    optimizer : {"adam", "adamw", "sgd"}
-        SGD has momentum 0.9.
-    weight_decay : float
-        As the optimizer defines it.
-    schedule : {"constant", "cosine", "one-cycle"} or None
-        The course of the learning rate over all steps of a stage. None: as the method's record says.
-    head_epochs : int or None
-        Epochs of the head stage of the feature-space methods; as `epochs` by default.
-    head_batch_size : int
-        Embeddings per step of the head stage.
-    seed : int
-        All that is random in a run follows from it.
-    device : {"auto", "cpu", "cuda"}
-        ``"auto"`` is the GPU where there is one.
-    precision : {"32-true", "bf16-mixed", "16-mixed"}
-        As Lightning Fabric names them.
-    threads : int
-        CPU threads of the run.
-    workers : int
-        Processes that decode images, where they are not held in memory.
+    is part of the configuration because floating-point sums depend on how they are split over threads.
 
     Examples
     --------
@@ -50,21 +82,7 @@ class TrainConfig(BaseModel):
     0.001
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epochs: int = Field(default=5, ge=1)
-    batch_size: int = Field(default=64, ge=2)
-    lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    schedule: Literal["constant", "cosine", "one-cycle"] | None = None
-    head_epochs: int | None = Field(default=None, ge=1)
-    head_batch_size: int = Field(default=64, ge=1)
-    seed: int = Field(default=0, ge=0)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    threads: int = Field(default=1, ge=1)
-    workers: int = Field(default=0, ge=0)
+    threads: int = _threads(1)
 
 
 def make_config(**settings: Any) -> TrainConfig:
@@ -80,13 +98,6 @@ def make_config(**settings: Any) -> TrainConfig:
     >>> make_config(epochs=0)
     Traceback (most recent call last):
     ...
-    counterpoise.exceptions.InputError: epochs=0: input should be greater than or equal to 1
+    counterpoise.exceptions.InputError: `epochs` 0: expected at least 1
     """
-    try:
-        return TrainConfig(**settings)
-    except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
-            for e in error.errors()
-        )
-        raise InputError("; ".join(problems)) from None
+    return validated(TrainConfig, settings)

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 from counterpoise.balance.catalog import SLOT_CATALOGS
+from counterpoise.config import SCHEDULES
 from counterpoise.exceptions import InputError, UnknownNameError
 from counterpoise.methods.component import Component
 
@@ -27,7 +28,7 @@ SLOTS: dict[str, str] = {
 # Settings of a method besides its components, and their values.
 CHOICES: dict[str, tuple[str, ...]] = {
     "head_layer": ("linear", "one-vs-rest", "cosine"),
-    "schedule": ("constant", "cosine", "one-cycle"),
+    "schedule": SCHEDULES.names,
 }
 
 # Slots that are never empty.

@@ -64,8 +64,8 @@ def write_archive(path: Path, runs: Iterable[RunFolder]) -> None:
 
 
 def _without_path(record: dict[str, Any]) -> dict[str, Any]:
-    dataset = record["dataset"]
-    return record | {"dataset": dataset | {"source": Path(dataset["source"]).name}}
+    dataset = record["dataset"] | {"source": Path(record["dataset"]["source"]).name}
+    return {key: value for key, value in record.items() if key != "config"} | {"dataset": dataset}
 
 
 def read_archive(path: Path) -> dict[str, dict[str, Any]]:

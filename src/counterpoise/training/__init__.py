@@ -6,18 +6,20 @@ from counterpoise.training.device import cpu_threads, find_device, make_fabric
 from counterpoise.training.embedding_cache import embedded_splits
 from counterpoise.training.environment import cpu_count, hardware, timestamp, versions
 from counterpoise.training.fit import Fitted, fit_method
-from counterpoise.training.frozen import frozen_batches, refuse_pixel_methods
+from counterpoise.training.frozen import frozen_batches
 from counterpoise.training.head_stage import ResampledSet
 from counterpoise.training.loop import Stage, make_optimizer, train_stage
 from counterpoise.training.network_stage import NETWORK_SLOTS
 from counterpoise.training.plan import RunPlan, SplitPlan
 from counterpoise.training.predict import EmbeddedSplit, embed_images, predict_logits, softmax
 from counterpoise.training.preparation import (
+    Preparation,
     check_machine,
     make_network,
     pixel_statistics,
+    prepare_run,
     read_minority,
-    read_split_plan,
+    resolve_split,
 )
 from counterpoise.training.progress import (
     HistoryEntry,

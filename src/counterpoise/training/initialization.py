@@ -1,4 +1,4 @@
-"""What a network starts from (nothing, another run, a file), and what of it stays as it is."""
+"""Initial weights of a network (random, another run's, a file's) and its frozen layers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from counterpoise.config import ModelConfig
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.exceptions import InputError
 from counterpoise.networks import Network, create_network, learned_layers, load_weights
@@ -21,49 +22,95 @@ MOST_PARAMETERS_PER_IMAGE = 1000
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights to start from.
+    """Pretrained weights.
 
     Attributes
     ----------
     file : Path
-        Where they are.
+        File of the weights.
+    run : Path or None
+        Folder of the run that trained them, if a run was named.
     network : str or None
-        The network that they are of, where they are another run's.
+        Name of that run's network.
     new_head : bool
-        Whether the head is drawn anew, because the other run's classes are not these.
+        Whether the head is reinitialized, because that run has other classes.
     """
 
     file: Path
+    run: Path | None = None
     network: str | None = None
     new_head: bool = False
 
 
-def find_weights(path: Path, classes: Sequence[str]) -> Weights:
-    """Return the weights that a user names: a file, or another run's folder.
+def find_weights(model: ModelConfig, classes: Sequence[str]) -> Weights | None:
+    """Return the weights that a user names, a file or another run's folder; None for a network from scratch.
 
     Parameters
     ----------
-    path : Path
-        As typed.
+    model : ModelConfig
+        As asked for.
     classes : sequence of str
-        Those to be told apart; the head of a run with others is not taken over.
+        Classes of the new network.
 
     Raises
     ------
     RunFolderError
-        If `path` is a folder but no finished run.
+        If a folder is named that is no finished run.
+    InputError
+        If another network than that run's is asked for.
     """
-    if not path.is_dir():
-        return Weights(path)
+    path = model.weights
+    if path is None or not path.is_dir():
+        return None if path is None else Weights(path)
     record = RunFolder.open(path).record
-    return Weights(
-        path / "model.safetensors",
-        network=record["network"]["name"],
-        new_head=list(record["dataset"]["classes"]) != list(classes),
-    )
+    network = record["network"]["name"]
+    if model.backbone not in (None, network):
+        raise InputError(
+            f"`backbone` {model.backbone}: the weights are of a run of {network}; leave `backbone` out"
+        )
+    new_head = list(record["dataset"]["classes"]) != list(classes)
+    return Weights(path / "model.safetensors", path, network, new_head)
 
 
-def read_freeze(text: str | None, weights: Path | None) -> int | str | None:
+def resolve_freeze(
+    text: str | None, plan: RunPlan, dataset: ImageDataset, images: int
+) -> tuple[int | str | None, str | None]:
+    """Return the frozen layers (a number, ``"all"`` or None) and, where the choice was left open, the reason.
+
+    Parameters
+    ----------
+    text : str or None
+        As asked for.
+    plan : RunPlan
+        The run; nothing is frozen in it yet.
+    dataset : ImageDataset
+        The loaded dataset.
+    images : int
+        Number of training images.
+
+    Raises
+    ------
+    InputError
+        If there are no such layers, or frozen layers would stay random.
+    """
+    freeze, reason = read_freeze(text, plan.weights), None
+    if freeze is not None:
+        network = create_network(
+            plan.network,
+            num_classes=dataset.num_classes,
+            in_channels=dataset.channels,
+            image_size=dataset.image_size,
+            seed=0,
+        )
+        if freeze == "auto":
+            freeze, reason = choose_freeze(_body_parameters(network), images)
+        _check_freeze(freeze, plan, network)
+    if plan.cache is not None and freeze != "all":
+        raise InputError("`cache` keeps the embeddings of a network frozen whole; give `freeze` all with it")
+    return freeze, reason
+
+
+def read_freeze(text: str | None, weights: str | Path | None) -> int | str | None:
     """Return what `freeze` says: a number of layers, ``"all"``, ``"auto"``, or None.
 
     Raises
@@ -73,7 +120,7 @@ def read_freeze(text: str | None, weights: Path | None) -> int | str | None:
 
     Examples
     --------
-    >>> read_freeze("3", Path("run")), read_freeze("all", Path("run")), read_freeze(None, None)
+    >>> read_freeze("3", "run"), read_freeze("all", "run"), read_freeze(None, None)
     (3, 'all', None)
     """
     if text is None:
@@ -98,7 +145,7 @@ def choose_freeze(parameters: int, images: int) -> tuple[str | None, str]:
     Parameters
     ----------
     parameters : int
-        Of the layers that would be frozen.
+        Parameters of the layers that would be frozen.
     images : int
         Training images.
 
@@ -122,11 +169,11 @@ def check_unseen(run: Path, dataset: ImageDataset, manifests: Iterable[SplitMani
     Parameters
     ----------
     run : Path
-        The folder of the other run.
+        Folder of the other run.
     dataset : ImageDataset
-        The loaded data set.
+        The loaded dataset.
     manifests : iterable of SplitManifest
-        How it is split, in each draw.
+        Its split in each repeat.
 
     Raises
     ------
@@ -137,62 +184,42 @@ def check_unseen(run: Path, dataset: ImageDataset, manifests: Iterable[SplitMani
     if record["dataset"]["fingerprint"] != dataset.fingerprint:
         return
     seen = SplitManifest.load(run / "manifest.json")
-    for draw, manifest in enumerate(manifests):
+    for repeat, manifest in enumerate(manifests):
         for name in ("test", "validation"):
             if manifest.sources[name] != seen.sources["train"]:
                 continue
             shared = np.intersect1d(getattr(manifest, name), seen.train).size
             if shared:
                 raise InputError(
-                    f"{run} learned from {shared:,} of the {name} images of draw {draw}, and scores on them would be "
-                    f"too good; use its split (`split` {run / 'manifest.json'}) or other images"
+                    f"{run} learned from {shared:,} of the {name} images of repeat {repeat}, and scores on them would "
+                    f"be too good; use its split (`split_file` {run / 'manifest.json'}) or other images"
                 )
 
 
-def body_parameters(name: str, dataset: ImageDataset) -> int:
-    """Return how many parameters a network has below its head for these images."""
-    network = _untrained(name, dataset)
+def _body_parameters(network: Network) -> int:
     head = sum(parameter.numel() for parameter in network.classifier.parameters())
     return sum(parameter.numel() for parameter in network.parameters()) - head
 
 
-def check_freeze(plan: RunPlan, dataset: ImageDataset) -> None:
-    """Make sure that what is to be frozen exists, and was trained.
-
-    Raises
-    ------
-    InputError
-        If the network has fewer layers, or the weights leave some of these layers untrained.
-    """
-    if plan.freeze is None or plan.weights is None:
+def _check_freeze(freeze: int | str | None, plan: RunPlan, network: Network) -> None:
+    """Refuse to freeze layers that the network has not, or that the weights leave random."""
+    if freeze is None or plan.weights is None:
         return
-    network = _untrained(plan.network, dataset)
     layers = learned_layers(network)
-    if plan.freeze != "all" and int(plan.freeze) > len(layers):
+    if freeze != "all" and int(freeze) > len(layers):
         raise InputError(
-            f"`freeze` {plan.freeze}: {plan.network} has {len(layers)} learned layers below its head; "
+            f"`freeze` {freeze}: {plan.network} has {len(layers)} learned layers below its head; "
             f"give 1 to {len(layers)}, or all"
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said once the network is made in earnest
+        warnings.simplefilter("ignore")  # the network that is trained warns of them
         untrained = load_weights(network, plan.weights)
     random = {id(network.get_parameter(name)): name for name in untrained}
-    frozen = layers if plan.freeze == "all" else layers[: int(plan.freeze)]
-    for number, layer in enumerate(frozen):
+    for number, layer in enumerate(layers if freeze == "all" else layers[: int(freeze)]):
         for parameter in layer.parameters:
             if id(parameter) in random:
                 most = f"; give `freeze` {number} or less" if number else ""
                 raise InputError(
-                    f"`freeze` {plan.freeze}: {plan.weights} holds nothing for {random[id(parameter)]}, which would "
-                    f"stay random{most}"
+                    f"`freeze` {freeze}: {plan.weights} holds nothing for {random[id(parameter)]}, which would stay "
+                    f"random{most}"
                 )
-
-
-def _untrained(name: str, dataset: ImageDataset) -> Network:
-    return create_network(
-        name,
-        num_classes=dataset.num_classes,
-        in_channels=dataset.channels,
-        image_size=dataset.image_size,
-        seed=0,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -103,6 +103,8 @@ class RunPlan:
         Folder for the embeddings of a network that is frozen whole.
     config : TrainConfig
         All settings of the training.
+    asked : dict or None
+        The settings as the user gave them, for the record; no number depends on them.
     """
 
     source: str
@@ -118,6 +120,7 @@ class RunPlan:
     new_head: bool = False
     freeze: int | str | None = None
     cache: str | None = None
+    asked: dict[str, Any] | None = None
 
     @cached_property
     def record(self) -> Method:
@@ -157,3 +160,8 @@ class RunPlan:
         """A readable and unique name for the run folder."""
         method = re.sub(r"[^A-Za-z0-9_.=-]+", "-", self.method)[:80]
         return f"draw{self.draw:03d}-{method}-{self.hash[:10]}"
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as ``run.json`` keeps them: as asked for, and as resolved."""
+        resolved = asdict(self) | {"config": self.config.model_dump()}
+        return {"asked": resolved.pop("asked"), "resolved": resolved}

@@ -1,82 +1,149 @@
-"""From what a user types to a plan; everything wrong is found before anything is written."""
+"""Settings as asked for become the plan of a run; whatever cannot work is refused before anything is written."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from counterpoise.balance.samplers import epoch_indices
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import RunSettings, SplitConfig, TrainConfig
 from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest, create_profile
 from counterpoise.exceptions import CounterpoiseError, InputError, UnknownNameError
+from counterpoise.files import file_hash
 from counterpoise.methods import Method
-from counterpoise.networks import Network, create_network, freeze
+from counterpoise.networks import Network, create_network, default_network_name, freeze
 from counterpoise.training.device import make_fabric
+from counterpoise.training.frozen import refuse_pixel_methods
+from counterpoise.training.initialization import check_unseen, find_weights, resolve_freeze
 from counterpoise.training.plan import RunPlan, SplitPlan
 from counterpoise.training.randomness import seed_for
 
+Methods = Sequence[Method] | Callable[[SplitManifest], Sequence[Method]]
 
-def read_split_plan(
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """A run that can start.
+
+    Attributes
+    ----------
+    plan : RunPlan
+        The first method on the first repeat.
+    methods : tuple of Method
+        Every method that was asked for.
+    manifest : SplitManifest
+        Split of the first repeat.
+    notes : tuple of str
+        Decisions made for the user, in words.
+    """
+
+    plan: RunPlan
+    methods: tuple[Method, ...]
+    manifest: SplitManifest
+    notes: tuple[str, ...]
+
+
+def prepare_run(
     dataset: ImageDataset,
+    settings: RunSettings,
+    methods: Methods,
     *,
-    imbalance: str = "natural",
-    ratio: float | None = None,
-    minority: str | None = None,
-    minority_ratio: float | None = None,
-    validation_fraction: float | None = None,
-    test_fraction: float | None = None,
-    manifest: Path | None = None,
-) -> SplitPlan:
-    """Return how `dataset` is to be split, from options as typed.
+    repeats: int = 1,
+    threads: int = 1,
+    also: Sequence[Method] = (),
+) -> Preparation:
+    """Resolve settings on a dataset; whatever cannot work is refused here, and nothing is written.
 
     Parameters
     ----------
     dataset : ImageDataset
-        Its class names may be used in `minority`.
-    imbalance : {"natural", "step", "linear", "long-tail"}
-        The profile.
-    ratio : float, optional
-        Largest class over smallest.
-    minority : str, optional
-        ``"4"`` (so many random classes), ``"0.4"`` (that share), or class names separated by commas.
-    minority_ratio : float, optional
-        Thesis Def. 1.3; 2 if not given. A step imbalance names its own minority classes.
-    validation_fraction, test_fraction : float, optional
-        Shares held out where the data set brings no such split; 0.1 and 0.2 if not given.
-    manifest : Path, optional
-        A saved split, used as it is.
+        The loaded dataset.
+    settings : RunSettings
+        As asked for.
+    methods : sequence of Method, or callable
+        Methods to run, or a function that chooses them by the split of the first repeat.
+    repeats : int
+        Number of repeats; repeat r has the seed ``seed + r``.
+    threads : int
+        CPU threads of a run, if the settings leave them open.
+    also : sequence of Method
+        Further methods that must work on the dataset.
 
     Raises
     ------
     InputError
-        If an option does not fit the data set or the other options.
+        If the dataset cannot be split so, or a method, a network, weights or a setting is refused.
     """
-    settings = {
-        "validation_fraction": validation_fraction,
-        "test_fraction": test_fraction,
-        "minority_ratio": minority_ratio,
-    }
-    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
-    if manifest is not None:
-        if imbalance != "natural" or ratio is not None or minority is not None or given:
+    split = resolve_split(settings.split, dataset)
+    config = settings.train.resolved(threads=threads)
+    manifest = split.splits(dataset, config.seed)
+    chosen = tuple(methods(manifest) if callable(methods) else methods)
+    _check_head(config, chosen)
+    weights = find_weights(settings.model, dataset.classes)
+    name = settings.model.backbone or (weights and weights.network)
+    plan = RunPlan(
+        source=settings.data.source or dataset.name,
+        fingerprint=dataset.fingerprint,
+        image_size=dataset.image_size,
+        split=split,
+        draw=0,
+        method=chosen[0].label,
+        network=name or default_network_name(dataset.channels, dataset.image_size),
+        config=config,
+        weights=None if weights is None else str(weights.file),
+        weights_hash=None if weights is None else file_hash(weights.file),
+        new_head=weights is not None and weights.new_head,
+        cache=None if settings.model.cache is None else str(settings.model.cache),
+        asked=settings.model_dump(mode="json"),
+    )
+    if weights is not None and weights.run is not None:
+        manifests = (split.splits(dataset, config.seed + repeat) for repeat in range(repeats))
+        check_unseen(weights.run, dataset, manifests)
+    frozen, reason = resolve_freeze(settings.model.freeze, plan, dataset, len(manifest.train))
+    plan = replace(plan, freeze=frozen)
+    check_machine(config)
+    splits = manifest.apply(dataset)
+    for method in (*chosen, *also) if frozen == "all" else ():
+        refuse_pixel_methods(method)
+    make_network(plan, splits)
+    for method in (*chosen, *also):
+        _check_method(method, splits, config.epochs)
+    head = "the other run's classes are not these: the head is new" if plan.new_head else None
+    notes = tuple(note for note in (head, reason) if note is not None)
+    return Preparation(plan=plan, methods=chosen, manifest=manifest, notes=notes)
+
+
+def resolve_split(split: SplitConfig, dataset: ImageDataset) -> SplitPlan:
+    """Return how `dataset` is to be split.
+
+    Raises
+    ------
+    InputError
+        If a setting does not fit the dataset or the other settings.
+    """
+    own = ("validation_fraction", "test_fraction", "minority_ratio")
+    given: dict[str, Any] = {name: value for name in own if (value := getattr(split, name)) is not None}
+    if split.split_file is not None:
+        if split != SplitConfig(split_file=split.split_file):
             raise InputError(
-                "`split` gives the whole split; leave out `imbalance`, `ratio`, `minority`, `minority_ratio`, "
+                "`split_file` gives the whole split; leave out `imbalance`, `ratio`, `minority`, `minority_ratio`, "
                 "`validation_fraction` and `test_fraction`"
             )
-        return SplitPlan(manifest=str(manifest), manifest_hash=SplitManifest.load(manifest).hash)
+        saved = SplitManifest.load(split.split_file)
+        return SplitPlan(manifest=str(split.split_file), manifest_hash=saved.hash)
     for name in ("validation", "test"):
         if f"{name}_fraction" in given and getattr(dataset, name) is not None:
             raise InputError(
                 f"`{name}_fraction`: {dataset.name} has {name} images of its own; leave `{name}_fraction` out"
             )
-    classes = None if minority is None else read_minority(minority, dataset.classes)
-    profile = create_profile(imbalance, ratio=ratio, minority=classes)
-    if minority is not None and minority_ratio is not None:
+    classes = None if split.minority is None else read_minority(split.minority, dataset.classes)
+    profile = create_profile(split.imbalance, ratio=split.ratio, minority=classes)
+    if split.minority is not None and split.minority_ratio is not None:
         raise InputError("`minority` says which classes are rare; leave `minority_ratio` out")
     return SplitPlan(profile=profile.to_dict(), **given)
 
@@ -109,23 +176,31 @@ def read_minority(text: str, classes: Sequence[str]) -> int | float | list[int]:
     return [classes.index(name) for name in names]
 
 
+def _check_head(config: TrainConfig, methods: Sequence[Method]) -> None:
+    for name in ("head_epochs", "head_batch_size"):
+        if getattr(config, name) != TrainConfig.model_fields[name].default and not any(
+            method.trains_head for method in methods
+        ):
+            names = ", ".join(method.label for method in methods)
+            raise InputError(f"`{name}`: {names} train no separate head; leave it out")
+
+
 def check_machine(config: TrainConfig) -> None:
-    """Make sure that this machine has the device, and computes in the precision, of a configuration.
+    """Make sure that this machine has the device and computes in the precision of a configuration.
 
     Raises
     ------
     InputError
         If it has not, or does not.
     """
-    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
-    if config.precision == "16-mixed" and on_cpu:
+    if config.precision == "16-mixed" and (config.device == "cpu" or not torch.cuda.is_available()):
         # Fabric would quietly take bf16-mixed instead.
         raise InputError("`precision` 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
     make_fabric(config)
 
 
 def _check_method(method: Method, splits: ImageDataset, epochs: int) -> None:
-    """Build every component of a method and try it on these classes, with made-up values for a network's."""
+    """Build every component of a method and fit it to these classes, with made-up values in place of a network's."""
     generator = np.random.default_rng(0)
     labels, counts = splits.train.labels, splits.train.class_counts(len(splits.classes))
     for place, component in method.components.items():
@@ -147,18 +222,22 @@ def _check_method(method: Method, splits: ImageDataset, epochs: int) -> None:
             raise
         except (TypeError, ValueError) as error:
             raise InputError(f"method {method.label!r} cannot be used on these classes: {error}") from error
+    if method.adjust is not None and not splits.validation and method.adjust.build().needs_logits:
+        raise InputError(
+            f"{method.label} learns from validation images, and none are kept; use `validation_fraction` above 0"
+        )
 
 
 def make_network(plan: RunPlan, splits: ImageDataset) -> Network:
-    """Return the freshly initialised (or pretrained) network of a plan, normalised by the training images.
+    """Return the freshly initialized (or pretrained) network of a plan, normalized by the training images.
 
     What the plan freezes is frozen.
     """
-    # Pretrained weights bring the normalisation that they were trained with.
+    # Pretrained weights bring the normalization that they were trained with.
     mean, std = (None, None) if plan.weights else pixel_statistics(splits.train)
     with warnings.catch_warnings():
         if plan.new_head:
-            # It is known, and said, that the head is drawn anew.
+            # The reinitialized head is intended, and noted.
             warnings.filterwarnings(
                 "ignore", r"weights .* tensors for (classifier\.\w+(, )?)+; they start untrained"
             )

@@ -153,6 +153,7 @@ def _record(
         "adjust": None if fitted.adjustment is None else fitted.adjustment.get_state(),
         "training": plan.config.model_dump(),
         "config_hash": plan.hash,
+        "config": plan.settings(),
         "versions": versions(),
         "hardware": hardware(device) | {"threads": plan.config.threads},
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},

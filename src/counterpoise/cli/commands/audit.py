@@ -1,43 +1,38 @@
-"""``counterpoise audit``."""
-
-from __future__ import annotations
+"""Check a dataset before training: counts, rare classes, damaged, duplicate and odd images, what to do next."""
 
 from typing import TYPE_CHECKING
 
-from counterpoise.cli import options as o
+from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import advise, command_line, print_json, print_table, say
+from counterpoise.cli.progress import counting
+from counterpoise.cli.running import load
+from counterpoise.config import AuditConfig, DataConfig
 
 if TYPE_CHECKING:
     from counterpoise.datasets import Audit, Proposal
 
 PANEL = "Start here"
+ORDER = 20
 NAMED = 5
 
 
-def command(
-    data: o.Source,
-    minority_ratio: o.MinorityRatio = None,
-    data_dir: o.DataDir = None,
-    as_json: o.AsJson = False,
-) -> None:
-    """Look at a dataset before training: counts, rare classes, damaged, doubled and odd images, what to do next."""
-    from counterpoise.cli.main import with_flags
-    from counterpoise.cli.progress import counting
-    from counterpoise.cli.running import load
+@Command
+def command(config: AuditConfig, call: Call) -> None:
+    """Check a dataset."""
     from counterpoise.datasets import audit
 
-    dataset = load(data, data_dir=data_dir, quiet=True)
-    with counting("looking at images", "img") as update:
+    dataset = load(DataConfig(source=config.source, data_dir=config.data_dir), quiet=True)
+    with counting("checking images", "img") as update:
         found = audit(
             dataset,
-            source=data,
-            data_dir=None if data_dir is None else str(data_dir),
-            minority_ratio=2.0 if minority_ratio is None else minority_ratio,
+            source=config.source,
+            data_dir=None if config.data_dir is None else str(config.data_dir),
+            minority_ratio=2.0 if config.minority_ratio is None else config.minority_ratio,
             progress=update,
         )
-    advice = tuple(map(with_flags, found.recommendations))
+    advice = [command.names.translate(sentence) for sentence in found.recommendations]
     next_command = _next_command(found.proposal)
-    if as_json:
+    if call.as_json:
         print_json({**found.to_dict(), "recommendations": advice, "next_command": next_command})
         return
     _show(found)
@@ -48,7 +43,7 @@ def command(
     say(f"next: {next_command}")
 
 
-def _next_command(proposal: Proposal) -> str:
+def _next_command(proposal: "Proposal") -> str:
     """Return the command that runs the proposed comparison."""
     words = ["compare", proposal.source]
     if proposal.data_dir is not None:
@@ -56,18 +51,11 @@ def _next_command(proposal: Proposal) -> str:
     if proposal.imbalance is not None:
         words += ["--imbalance", proposal.imbalance, "--ratio", f"{proposal.ratio:g}"]
         words += ["--minority", str(proposal.minority)]
-    words += [
-        "--methods",
-        ",".join(proposal.methods),
-        "--draws",
-        str(proposal.repeats),
-        "--out",
-        proposal.out,
-    ]
-    return command_line(*words)
+    words += ["--methods", ",".join(proposal.methods), "--repeats", str(proposal.repeats)]
+    return command_line(*words, "--out", proposal.out)
 
 
-def _show(found: Audit) -> None:
+def _show(found: "Audit") -> None:
     height, width = found.image_size
     splits = list(found.counts)
     rows = [
@@ -75,7 +63,7 @@ def _show(found: Audit) -> None:
         for index, name in enumerate(found.classes)
     ]
     rows.append(["all", *(f"{sum(found.counts[split]):,}" for split in splits), ""])
-    kind = "grey" if found.channels == 1 else "colour"
+    kind = "grayscale" if found.channels == 1 else "color"
     title = f"{found.name}: {len(found.classes)} classes of {kind} images, {height}x{width} pixels"
     print_table(["class", *splits, ""], rows, title=title, best=len(rows) - 1)
     say(f"imbalance ratio: {found.imbalance_ratio:.3g} (largest over smallest training class)")

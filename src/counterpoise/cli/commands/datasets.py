@@ -1,30 +1,22 @@
-"""``counterpoise datasets``."""
+"""List the built-in datasets; a folder, a zip or a CSV of your own images works as well."""
 
-from __future__ import annotations
-
-from counterpoise.cli.options import AsJson
+from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import print_json, print_table, say
+from counterpoise.config import NoConfig
 
 PANEL = "What there is"
+ORDER = 150
+FIELDS = ("name", "title", "num_classes", "channels", "image_size", "train_size", "test_size", "where")
 
 
-def command(as_json: AsJson = False) -> None:
-    """List the built-in data sets; a folder, a zip or a CSV of your own images works as well."""
+@Command
+def command(config: NoConfig, call: Call) -> None:
+    """List the built-in datasets."""
     from counterpoise.datasets import DATASETS
 
     records = list(DATASETS)
-    if as_json:
-        fields = (
-            "name",
-            "title",
-            "num_classes",
-            "channels",
-            "image_size",
-            "train_size",
-            "test_size",
-            "where",
-        )
-        print_json([{field: getattr(record, field) for field in fields} for record in records])
+    if call.as_json:
+        print_json([{field: getattr(record, field) for field in FIELDS} for record in records])
         return
     rows = [
         [
@@ -36,5 +28,5 @@ def command(as_json: AsJson = False) -> None:
         ]
         for record in records
     ]
-    print_table(["data set", "classes", "train", "test", "what it shows"], rows)
-    say("They lie in --data-dir, or are downloaded to it; --json says where below it.")
+    print_table(["dataset", "classes", "train", "test", "images"], rows)
+    say("They are read from --data-dir, or downloaded to it; --json says where below it.")

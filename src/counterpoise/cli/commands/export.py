@@ -1,35 +1,26 @@
-"""``counterpoise export``."""
+"""Write a model as one ONNX file: images in [0, 1] go in, logits and probabilities come out.
 
-from __future__ import annotations
+Normalization, a U-Net before the network and the adjustment of the logits are inside; any number of images goes
+through at once. Needs the extra: pip install "counterpoise[onnx]".
+"""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from counterpoise.cli import options as o
+from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import print_json, say
+from counterpoise.config import ExportConfig
 
 PANEL = "Use a model"
+ORDER = 80
 
 
-def command(
-    run: o.Run,
-    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="The file to write.")],
-    as_json: o.AsJson = False,
-) -> None:
-    """Write a model as one ONNX file: images in [0, 1] go in, logits and probabilities come out.
-
-    Normalisation, a U-Net before the network and what the run does to its logits are inside; any number of images
-    goes through at once. Needs the extra: pip install "counterpoise[onnx]".
-    """
+@Command
+def command(config: ExportConfig, call: Call) -> None:
+    """Export a model."""
     from counterpoise.inference import ONNX_OUTPUTS, check_export, export_run
     from counterpoise.runs.folder import RunFolder
 
-    check_export(file)
-    exported = export_run(RunFolder.open(run), file)
-    shape = f"({', '.join(map(str, exported.input_shape))})"
-    if as_json:
+    check_export(config.file)
+    exported = export_run(RunFolder.open(config.run), config.file)
+    if call.as_json:
         print_json(
             {
                 "out": str(exported.path),
@@ -41,6 +32,7 @@ def command(
             }
         )
         return
+    shape = f"({', '.join(map(str, exported.input_shape))})"
     say(
         f"model: {exported.path}, images {shape} in [0, 1], {len(exported.classes):,} classes in its metadata"
     )

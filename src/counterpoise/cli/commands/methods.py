@@ -1,31 +1,27 @@
-"""``counterpoise methods``."""
+"""List the methods; `--json` also lists their options."""
 
-from __future__ import annotations
-
-from counterpoise.cli.options import AsJson
+from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import print_json, print_table, say
+from counterpoise.config import NoConfig
 
 PANEL = "What there is"
+ORDER = 140
+FIELDS = ("name", "title", "summary", "paper")
 
 
-def command(as_json: AsJson = False) -> None:
-    """List the methods; `--json` also lists their options."""
+@Command
+def command(config: NoConfig, call: Call) -> None:
+    """List the methods."""
     from counterpoise.methods import all_methods
 
-    records = all_methods().values()
-    if as_json:
+    methods = all_methods().values()
+    if call.as_json:
         print_json(
             [
-                {
-                    "name": m.name,
-                    "title": m.title,
-                    "summary": m.summary,
-                    "paper": m.paper,
-                    "options": m.options(),
-                }
-                for m in records
+                {field: getattr(method, field) for field in FIELDS} | {"options": method.options()}
+                for method in methods
             ]
         )
         return
-    print_table(["method", "what it does", "from"], [[m.name, m.summary, m.paper] for m in records])
+    print_table(["method", "what it does", "from"], [[m.name, m.summary, m.paper] for m in methods])
     say("Options stand behind a name, as in ados:nu_max=30; --json lists them.")

@@ -1,65 +1,49 @@
-"""``counterpoise train``."""
+"""Train one model into a run folder; give the command again to resume after an interruption."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from pathlib import Path
-from typing import Annotated
+from counterpoise.cli.options import Call, Command
+from counterpoise.cli.printing import advise, print_json, say, show_scores
+from counterpoise.cli.running import folder_for, load, show_next, show_notes, train_one
+from counterpoise.config import TrainRunConfig
 
-import typer
-
-from counterpoise.cli import options as o
-from counterpoise.cli.collecting import collects_options
-from counterpoise.cli.printing import print_json, say
+if TYPE_CHECKING:
+    from counterpoise.runs.folder import RunFolder
 
 PANEL = "Train"
+ORDER = 40
 
 
-@collects_options
-def command(
-    data: o.Source,
-    *,
-    method: Annotated[
-        str, typer.Option(metavar="NAME", help="See `counterpoise methods`; with options: ados:nu_max=30.")
-    ] = "balanced-softmax",
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", show_default="out/NAME-METHOD", help="The run folder.")
-    ] = None,
-    as_json: o.AsJson = False,
-    reading: o.Reading,
-    splitting: o.Splitting,
-    training: o.Training,
-    machine: o.Machine,
-) -> None:
-    """Train one model into a run folder; give the command again to go on after an interruption."""
-    from counterpoise.cli.running import load, reading_settings, show_frozen
+@Command
+def command(config: TrainRunConfig, call: Call) -> None:
+    """Train one model."""
     from counterpoise.methods import get_method
 
-    # What is wrong with these is said before torch is imported, which takes seconds.
-    chosen = get_method(method)
-    dataset = load(data, **reading_settings(reading, training.weights))
+    method = get_method(config.method)  # refused before torch is imported, which takes seconds
+    dataset = load(config.data, weights=config.model.weights)
 
-    from counterpoise.cli.printing import show_scores
-    from counterpoise.cli.running import folder_for, show_next, train_one
-    from counterpoise.studies.engine.grid import make_grid
-    from counterpoise.training import cpu_count
+    from counterpoise.training import cpu_count, prepare_run
 
-    study = make_grid(
-        dataset,
-        source=data,
-        methods=[chosen],
-        **vars(splitting),
-        **vars(training),
-        **machine.settings(threads=cpu_count()),
-    )
-    folder = train_one(study, dataset, out or folder_for(dataset, method), quiet=as_json)
-    if as_json:
+    prepared = prepare_run(dataset, config, [method], threads=cpu_count())
+    show_notes(prepared.notes, as_json=call.as_json)
+    folder = train_one(prepared, dataset, config.out or folder_for(dataset, config.method))
+    if call.as_json:
         print_json({"run": str(folder.path), "metrics": folder.metrics})
         return
-    show_frozen(folder)
+    _show_frozen(folder)
     scores = folder.metrics["test"]
     if scores is None:
         say(f"{dataset.name} has too few images to keep any for testing: there are no scores")
     else:
-        show_scores(scores, f"{method} on the {scores['n']:,} test images of {dataset.name}")
+        show_scores(scores, f"{config.method} on the {scores['n']:,} test images of {dataset.name}")
     say(f"run: {folder.path}")
     show_next(folder.path, "report", folder.path)
+
+
+def _show_frozen(folder: "RunFolder") -> None:
+    frozen = folder.record["start"]["freeze"]
+    if frozen is not None:
+        first = "the first layer" if frozen == 1 else f"the first {frozen} layers"
+        what = "everything below the head" if frozen == "all" else first
+        trained = folder.record["network"]["parameters"]
+        advise(f"{what} stayed frozen; {trained:,} parameters were trained")

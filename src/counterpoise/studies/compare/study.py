@@ -119,8 +119,8 @@ def _summary(
         methods.append(entry if entry["n"] else entry | {"note": "no run finished"})
     return {
         "format": 1,
-        "dataset": folders[0].record["dataset"]["name"] if folders else grid.source,
-        "imbalance": folders[0].record["imbalance"] if folders else grid.split.profile,
+        "dataset": folders[0].record["dataset"]["name"] if folders else grid.template.source,
+        "imbalance": folders[0].record["imbalance"] if folders else grid.template.split.profile,
         "draws": len(grid.draws),
         "metric": grid.metric,
         "methods": methods,

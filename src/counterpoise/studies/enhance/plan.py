@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
-from counterpoise.datasets import ImageDataset
+from counterpoise.config import EnhanceConfig
+from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import Method, get_method
 from counterpoise.runs.identity import (
     variant_payload,
 )
-from counterpoise.studies.engine.grid import RunGrid, check_grid, make_grid
-from counterpoise.training import RunPlan
+from counterpoise.studies.engine.grid import RunGrid
+from counterpoise.training import RunPlan, prepare_run
 
 ENHANCED, TRAINED_ON, FRESH = "enhanced", "trained-on", "fresh-classifier"
 VARIANTS = (FRESH, TRAINED_ON, ENHANCED)
@@ -140,95 +141,57 @@ class EnhanceStudy:
         return content_hash([self.classifiers.identity(dataset), own, methods])
 
 
-def make_enhance_study(
-    dataset: ImageDataset,
-    *,
-    source: str,
-    method: str = "bl",
-    classifier_method: str = "bl",
-    draws: int = 1,
-    width: int = 16,
-    copy_epochs: int | None = None,
-    enhance_epochs: int = 3,
-    fresh_epochs: int | None = None,
-    train_classifier: bool = False,
-    head_epochs: int | None = None,
-    **options: Any,
-) -> EnhanceStudy:
-    """Return a study from options as typed; everything wrong is found before anything is written.
+def make_enhance_study(dataset: ImageDataset, config: EnhanceConfig, *, command: str = "") -> EnhanceStudy:
+    """Resolve the settings of an enhancement study; whatever cannot work is refused before anything is written.
+
+    Without `copy_epochs` the U-Net copies for 250 steps, after which a copy is about 0.02 off. Without
+    `fresh_epochs` the fresh classifier has as many epochs as the classifier and the U-Net in total, so that all
+    variants see the labeled images equally often.
 
     Parameters
     ----------
     dataset : ImageDataset
-        The loaded data set.
-    source : str
-        How the user named it.
-    method : str
-        What the U-Net is trained with before the classifier: a method that acts on the images or by its loss.
-    classifier_method : str
-        What the classifier is trained with.
-    draws : int
-        How many draws.
-    width, enhance_epochs : int
-        As in `EnhanceStudy`.
-    copy_epochs : int, optional
-        As in `EnhanceStudy`. Default: as many as give 250 steps, after which a copy is about 0.02 off.
-    fresh_epochs : int, optional
-        As in `EnhanceStudy`. Default: as many as the classifier and the U-Net had one after the other, so that all
-        arms have seen the labelled images equally often.
-    train_classifier : bool
-        Whether the third step trains the classifier on, too.
-    head_epochs : int, optional
-        Epochs of a head that is trained anew.
-    **options
-        As in `make_grid`.
+        The loaded dataset.
+    config : EnhanceConfig
+        As asked for.
+    command : str
+        The command line, for the record.
 
     Raises
     ------
     InputError
-        If an option is refused.
+        If a setting is refused.
     """
-    for name, value in (
-        ("width", width),
-        ("copy_epochs", copy_epochs),
-        ("enhance_epochs", enhance_epochs),
-        ("fresh_epochs", fresh_epochs),
-    ):
-        if value is not None and value < 1:
-            raise InputError(f"`{name}` {value}: at least 1 is needed")
-    chosen, classifier = get_method(method), get_method(classifier_method)
-    _check_methods(chosen, classifier)
-    classifiers = make_grid(
-        dataset, source=source, methods=[classifier], draws=draws, metric="accuracy", **options
+    method, classifier = get_method(config.method), get_method(config.classifier_method)
+    _check_methods(method, classifier)
+
+    def with_control(manifest: SplitManifest) -> list[Method]:
+        if not len(manifest.test):
+            raise InputError(
+                f"{dataset.name} has too few images to keep any for testing, and enhancing is measured on them; "
+                "add images"
+            )
+        if manifest.minority:
+            return [classifier, with_new_head(classifier)]
+        if config.train.head_epochs is not None and not classifier.trains_head:
+            raise InputError(
+                "`head_epochs`: no class is rare, so no head is retrained; leave it out, or make some rare with "
+                "`imbalance` step"
+            )
+        return [classifier]
+
+    prepared = prepare_run(dataset, config, with_control, repeats=config.repeats, also=[method])
+    epochs, batch_size = prepared.plan.config.epochs, prepared.plan.config.batch_size
+    steps = math.ceil(len(prepared.manifest.train) / batch_size)
+    return EnhanceStudy(
+        classifiers=RunGrid.of(prepared, repeats=config.repeats, metric="accuracy", command=command),
+        method=method,
+        width=config.width,
+        copy_epochs=config.copy_epochs or math.ceil(COPY_STEPS / steps),
+        enhance_epochs=config.enhance_epochs,
+        frozen=not config.train_classifier,
+        fresh_epochs=config.fresh_epochs or epochs + config.enhance_epochs,
     )
-    splits = classifiers.split.splits(dataset, classifiers.config.seed)
-    if not len(splits.test):
-        raise InputError(
-            f"{dataset.name} has too few images to keep any for testing, and enhancing is measured on them; "
-            "add images"
-        )
-    methods: Sequence[Method] = [classifier]
-    if splits.minority:
-        methods = [classifier, with_new_head(classifier)]
-    elif head_epochs is not None and not classifier.trains_head:
-        raise InputError(
-            "`head_epochs`: no class is rare, so no head is trained anew; leave it out, or make some rare with "
-            "`imbalance` step"
-        )
-    config = classifiers.config.model_copy(update={"head_epochs": head_epochs})
-    steps = math.ceil(len(splits.train) / config.batch_size)
-    classifiers = replace(classifiers, methods=tuple(methods), config=config)
-    study = EnhanceStudy(
-        classifiers=classifiers,
-        method=chosen,
-        width=width,
-        copy_epochs=copy_epochs or math.ceil(COPY_STEPS / steps),
-        enhance_epochs=enhance_epochs,
-        frozen=not train_classifier,
-        fresh_epochs=fresh_epochs or config.epochs + enhance_epochs,
-    )
-    check_grid(replace(classifiers, methods=(*methods, chosen)), dataset)
-    return study
 
 
 def with_new_head(method: Method) -> Method:

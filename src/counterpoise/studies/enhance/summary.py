@@ -98,8 +98,8 @@ def summarize(
     minority = bool(any_record and any_record["dataset"]["minority"])
     metric = "gmean" if minority else "accuracy"
     base = study.classifiers
-    dataset = any_record["dataset"]["name"] if any_record else base.source
-    imbalance = any_record["imbalance"] if any_record else base.split.profile
+    dataset = any_record["dataset"]["name"] if any_record else base.template.source
+    imbalance = any_record["imbalance"] if any_record else base.template.split.profile
     return {
         "format": 1,
         "kind": "enhance",
@@ -108,7 +108,7 @@ def summarize(
         "rare": minority,
         "draws": len(base.draws),
         "metric": metric,
-        "network": base.network,
+        "network": base.template.network,
         "classifier": study.classifier.label,
         "method": study.method.label,
         "frozen": study.frozen,

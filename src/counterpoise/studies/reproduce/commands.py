@@ -61,11 +61,11 @@ def _options(table: Table, setting: Setting) -> list[str]:
         "batch-size": setting.batch_size,
         "lr": setting.lr,
         "image-size": setting.image_size,
-        "draws": table.draws,
+        "repeats": table.draws,
     }
     if table.study == "transfer":
         values |= {
-            "split": setting.split,
+            "task-split": setting.split,
             "layers": setting.layers,
             "images-per-class": setting.images_per_class,
             "source-images-per-class": setting.source_images_per_class,

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from counterpoise.config import CompareConfig
 from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 from counterpoise.files import content_hash
-from counterpoise.methods import Method, get_method
-from counterpoise.studies.engine.grid import RunGrid, check_grid, make_grid
+from counterpoise.methods import Method
+from counterpoise.studies.engine.grid import RunGrid, make_grid
 from counterpoise.studies.reproduce.sources import load_images
 from counterpoise.studies.reproduce.tables import Setting, Table
 from counterpoise.training import NETWORK_SLOTS, RunPlan, read_minority
@@ -159,23 +160,24 @@ def plan_table(
         _check_subset(setting, dataset, subset)
         study = make_grid(
             dataset,
-            source=source,
-            methods=[get_method(spec) for spec in setting.methods],
-            draws=count,
-            imbalance=setting.imbalance,
-            ratio=setting.ratio,
-            minority=setting.minority,
-            validation_fraction=0.0,  # the papers train on all training images
-            backbone=setting.network,
-            weights=_find_weights(setting, data_dir),
-            freeze=None if setting.freeze is None else str(setting.freeze),
-            epochs=setting.epochs,
-            batch_size=setting.batch_size,
-            lr=setting.lr,
-            device=device,
+            CompareConfig.of(
+                source=source,
+                methods=setting.methods,
+                repeats=count,
+                imbalance=setting.imbalance,
+                ratio=setting.ratio,
+                minority=setting.minority,
+                validation_fraction=0.0,  # the papers train on all training images
+                backbone=setting.network,
+                weights=_find_weights(setting, data_dir),
+                freeze=setting.freeze,
+                epochs=setting.epochs,
+                batch_size=setting.batch_size,
+                lr=setting.lr,
+                device=device,
+            ),
             command=command,
         )
-        check_grid(study, dataset)
         cells.append(TableLine(setting, study, dataset))
     return TablePlan(table, tuple(cells), count, subset, command)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from counterpoise.config.train import TrainConfig, make_config
+from counterpoise.config import SplitConfig, TrainConfig, TransferConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.exceptions import InputError
 from counterpoise.networks import create_network, is_chain, learned_layers
@@ -15,7 +15,7 @@ from counterpoise.runs.identity import (
     transfer_identity,
 )
 from counterpoise.studies.transfer.tasks import TaskImages, Tasks, draw_tasks, read_layers, task_images
-from counterpoise.training import check_machine
+from counterpoise.training import check_machine, resolve_split
 
 #: The lecture's names, in the order of its text: layers of B or A, frozen or (+) fine-tuned, then trained on B.
 TREATMENTS = ("BnB", "BnB+", "AnB", "AnB+")
@@ -147,73 +147,41 @@ class TransferPlan:
         )
 
 
-def make_transfer_plan(
-    dataset: ImageDataset,
-    *,
-    source: str,
-    split: str = "random",
-    layers: str = "1..7",
-    draws: int = 1,
-    backbone: str = "alexnet8",
-    images_per_class: int | None = None,
-    source_images_per_class: int | None = None,
-    test_fraction: float | None = None,
-    command: str = "",
-    **training: Any,
-) -> TransferPlan:
-    """Return a plan from options as typed; everything wrong is found before anything is written.
+def make_transfer_plan(dataset: ImageDataset, config: TransferConfig, *, command: str = "") -> TransferPlan:
+    """Resolve the settings of a transfer study; whatever cannot work is refused before anything is written.
 
     Parameters
     ----------
     dataset : ImageDataset
-        The loaded data set.
-    source : str
-        How the user named it.
-    split, layers : str
-        As in `draw_tasks` and `read_layers`.
-    draws : int
-        How many draws.
-    backbone : str
-        A network that is a chain of layers.
-    images_per_class, source_images_per_class : int, optional
-        Training images of each class of B, and of A. Default: all.
-    test_fraction : float, optional
-        Share held out where the data set has no test split; 0.2 if not given.
+        The loaded dataset.
+    config : TransferConfig
+        As asked for.
     command : str
         The command line, for the record.
-    **training
-        Fields of `TrainConfig`.
 
     Raises
     ------
     InputError
-        If an option is refused.
+        If a setting is refused.
     """
-    if draws < 1:
-        raise InputError(f"`draws` {draws}: at least one draw is needed, and two for an interval")
-    for name, value in (
-        ("`images_per_class`", images_per_class),
-        ("`source_images_per_class`", source_images_per_class),
-    ):
-        if value is not None and value < 2:
-            raise InputError(f"{name} {value}: at least 2 images of each class are needed")
-    if test_fraction is not None and dataset.test is not None:
-        raise InputError(
-            f"`test_fraction`: {dataset.name} has test images of its own; leave `test_fraction` out"
-        )
+    for name in ("images_per_class", "source_images_per_class"):
+        if getattr(config, name) == 1:
+            raise InputError(f"`{name}` 1: at least 2 images of each class are needed")
+    test_fraction = resolve_split(SplitConfig(test_fraction=config.test_fraction), dataset).test_fraction
+    split = config.task_split
     plan = TransferPlan(
-        source=source,
+        source=config.data.source or dataset.name,
         fingerprint=dataset.fingerprint,
         image_size=dataset.image_size,
         split="".join(split.split()) if split.strip() in ("random", "natural") else split,
-        layers=read_layers(layers),
-        draws=tuple(range(draws)),
-        network=backbone,
-        images_per_class=images_per_class,
-        source_images_per_class=source_images_per_class,
-        config=make_config(**training),
+        layers=read_layers(config.layers),
+        draws=tuple(range(config.repeats)),
+        network=config.backbone,
+        images_per_class=config.images_per_class or None,
+        source_images_per_class=config.source_images_per_class or None,
+        config=config.train.resolved(),
         command=command,
-        **({} if test_fraction is None else {"test_fraction": test_fraction}),
+        test_fraction=test_fraction,
     )
     _check(plan, dataset)
     return plan

@@ -56,7 +56,7 @@ def draw_tasks(split: str, classes: Sequence[str], *, seed: int) -> Tasks:
     if split == "random":
         if len(classes) < 4:
             raise InputError(
-                f"`split` random: {len(classes)} classes cannot be parted into two tasks; at least 4 are needed"
+                f"`task_split` random: {len(classes)} classes cannot be parted into two tasks; at least 4 are needed"
             )
         shuffled = generator_for(seed, "tasks").permutation(len(classes))
         half = (len(classes) + 1) // 2
@@ -146,8 +146,8 @@ def task_images(
 def _natural(classes: Sequence[str]) -> Tasks:
     if set(classes) != {*MAN_MADE, *NATURAL}:
         raise InputError(
-            "`split` natural: which classes are man-made is known for CIFAR-10 alone; name them as "
-            f'`split` "A={classes[0]},...;B={classes[-1]},..."'
+            "`task_split` natural: which classes are man-made is known for CIFAR-10 alone; name them as "
+            f'`task_split` "A={classes[0]},...;B={classes[-1]},..."'
         )
     return Tasks(
         tuple(i for i, name in enumerate(classes) if name in MAN_MADE),
@@ -159,18 +159,18 @@ def _named(split: str, classes: Sequence[str]) -> Tasks:
     match = re.fullmatch(r"\s*A\s*=(?P<A>[^;]*);\s*B\s*=(?P<B>[^;]*)", split)
     if match is None:
         raise InputError(
-            f'`split` {split!r}: expected random, natural, or classes as "A=cat,dog;B=ship,truck"'
+            f'`task_split` {split!r}: expected random, natural, or classes as "A=cat,dog;B=ship,truck"'
         )
     tasks = {task: [name.strip() for name in match[task].split(",") if name.strip()] for task in "AB"}
     for task, names in tasks.items():
         for name in names:
             if name not in classes:
-                raise UnknownNameError(f"class in task {task} of `split`", name, classes)
+                raise UnknownNameError(f"class in task {task} of `task_split`", name, classes)
         if len(set(names)) < 2:
-            raise InputError(f"`split`: task {task} has {len(set(names))} classes; name at least two")
+            raise InputError(f"`task_split`: task {task} has {len(set(names))} classes; name at least two")
     shared = sorted(set(tasks["A"]) & set(tasks["B"]))
     if shared:
-        raise InputError(f"`split`: class {shared[0]!r} is in both tasks; leave it out of one")
+        raise InputError(f"`task_split`: class {shared[0]!r} is in both tasks; leave it out of one")
     return Tasks(*(_ascending([classes.index(name) for name in set(tasks[task])]) for task in "AB"))
 
 

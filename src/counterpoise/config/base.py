@@ -1,0 +1,222 @@
+"""Fields of the settings, their flat view, and one list of all faults."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from counterpoise.exceptions import InputError
+
+
+class Config(BaseModel):
+    """Base class of all settings: immutable, unknown names are refused.
+
+    The title in ``model_config`` is the heading of the fields in the help. A subclass lists in `unused` the inherited
+    fields that have no effect in it; giving one is refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    unused: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def of(cls: type["C"], **values: Any) -> "C":
+        """Return settings from the names of fields at any depth, which are unique.
+
+        Examples
+        --------
+        >>> from counterpoise.config import CompareConfig
+        >>> CompareConfig.of(epochs=3, methods="bl").train.epochs
+        3
+        """
+        paths = {setting.name: setting.path for setting in settings_of(cls)}
+        return validated(cls, nested({paths.get(name, (name,)): value for name, value in values.items()}))
+
+    @model_validator(mode="after")
+    def _refuse_unused(self) -> "Config":
+        for name in self.unused:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"`{name}` has no effect here; leave it out")
+        return self
+
+
+def option(
+    default: Any,
+    description: str,
+    *,
+    metavar: str = "N",
+    panel: str | None = None,
+    flag: str | None = None,
+    aliases: tuple[str, ...] = (),
+    renamed: tuple[str, ...] = (),
+    shown: str | None = None,
+    positional: bool = False,
+    **bounds: Any,
+) -> Any:
+    """Return a pydantic field with everything that help, YAML and documents say about it.
+
+    Parameters
+    ----------
+    default : object
+        Value of a field that is not given; ``...`` for a field that must be given.
+    description : str
+        One sentence. Names of other fields stand in backticks.
+    metavar : str
+        Placeholder of the value; a switch has none.
+    panel : str, optional
+        Heading of the field in the help. Default: the title of its model.
+    flag : str, optional
+        Long option without its dashes. Default: the name with dashes.
+    aliases, renamed : tuple of str
+        Further accepted spellings that the help does not list, and former spellings, which are refused with the name
+        of the new one.
+    shown : str, optional
+        Default in words, where the value itself says nothing.
+    positional : bool
+        Whether the command line takes it without a flag.
+    **bounds
+        Of `pydantic.Field`: ``ge``, ``gt``.
+    """
+    extra: dict[str, Any] = {
+        "metavar": metavar,
+        "panel": panel,
+        "flag": flag,
+        "aliases": aliases,
+        "renamed": renamed,
+    }
+    extra |= {"shown": shown, "positional": positional}
+    return Field(default, description=description, json_schema_extra=extra, **bounds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A field of a tree of settings, as one flat list shows it; attributes as in `option`."""
+
+    path: tuple[str, ...]
+    default: Any
+    annotation: Any
+    description: str
+    metavar: str
+    panel: str | None
+    flag: str
+    aliases: tuple[str, ...]
+    renamed: tuple[str, ...]
+    shown: str | None
+    positional: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the field."""
+        return self.path[-1]
+
+
+def settings_of(model: type[Config], *, path: tuple[str, ...] = ()) -> Iterator[Setting]:
+    """Yield every field of `model` and of the models nested in it, in order."""
+    for name, field in model.model_fields.items():
+        if name in model.unused:
+            continue
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
+            yield from settings_of(field.annotation, path=(*path, name))
+            continue
+        extra: dict[str, Any] = {**(field.json_schema_extra or {})}  # type: ignore[dict-item]
+        yield Setting(
+            path=(*path, name),
+            default=None if field.is_required() else field.default,
+            annotation=field.annotation,
+            description=field.description or "",
+            panel=extra.pop("panel") or model.model_config.get("title"),
+            flag=extra.pop("flag") or name.replace("_", "-"),
+            **extra,
+        )
+
+
+C = TypeVar("C", bound=Config)
+
+
+def nested(given: Mapping[tuple[str, ...], Any], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return `values`, nested as a model is, with those at the paths of `given` put in their place.
+
+    Examples
+    --------
+    >>> nested({("train", "epochs"): 3}, {"train": {"lr": 1}, "out": "x"})
+    {'train': {'lr': 1, 'epochs': 3}, 'out': 'x'}
+    """
+    merged = dict(values or {})
+    for path, value in given.items():
+        section = merged
+        for part in path[:-1]:
+            inner = section.get(part)
+            section[part] = section = dict(inner) if isinstance(inner, Mapping) else {}
+        section[path[-1]] = value
+    return merged
+
+
+def validated(model: type[C], values: Mapping[str, Any], *, where: str = "", given: Any = ()) -> C:
+    """Return a model of `values`; everything that is wrong with them is named at once.
+
+    Parameters
+    ----------
+    model : type
+        The settings to make.
+    values : mapping
+        Nested as the model is.
+    where : str
+        File that values were read from.
+    given : collection of tuple
+        Paths of the values that do not come from that file.
+
+    Raises
+    ------
+    InputError
+        With every fault: setting, value found, value expected; for an unknown setting, the nearest name.
+
+    Examples
+    --------
+    >>> from counterpoise.config import TrainConfig
+    >>> validated(TrainConfig, {"epochs": 0, "lrate": 1, "optimizer": "adm"})
+    Traceback (most recent call last):
+    ...
+    counterpoise.exceptions.InputError: `epochs` 0: expected at least 1;
+    `optimizer` adm: expected 'adam', 'adamw' or 'sgd'; unknown setting lrate; did you mean lr?
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors(include_url=False):
+            path = tuple(str(part) for part in fault["loc"])
+            prefix = f"{where}: " if where and path not in given else ""
+            faults.append(prefix + _fault(model, path, fault, dotted=bool(prefix)))
+        raise InputError("; ".join(faults)) from None
+
+
+PLAIN_WORDS = {
+    "expected greater than or equal to": "expected at least",
+    "expected greater than": "expected more than",
+    "a valid integer": "an integer",
+    "a valid ": "a ",
+}
+
+
+def _fault(model: type[Config], path: tuple[str, ...], fault: Mapping[str, Any], *, dotted: bool) -> str:
+    kind, message = fault["type"], fault["msg"]
+    label = ".".join(path) if dotted else f"`{path[-1]}`" if path else ""
+    if kind == "extra_forbidden":
+        return _unknown(model, path)
+    if kind == "missing":
+        return f"{label} is missing"
+    if kind == "value_error":
+        message = str(fault["ctx"]["error"])
+        return message if message.startswith("`") or not path else f"{label}: {message}"
+    message = message.replace("Input should be ", "expected ").partition(", unable")[0]
+    for text, plain in PLAIN_WORDS.items():
+        message = message.replace(text, plain)
+    return f"{label} {fault['input']}: {message}"
+
+
+def _unknown(model: type[Config], path: tuple[str, ...]) -> str:
+    for part in path[:-1]:
+        model = model.model_fields[part].annotation  # type: ignore[assignment]
+    close = difflib.get_close_matches(path[-1], model.model_fields, n=1, cutoff=0.4)
+    return f"unknown setting {'.'.join(path)}" + (f"; did you mean {close[0]}?" if close else "")
