@@ -31,12 +31,8 @@ WeightFunction = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 _BLOCK = 128
 """New points per matrix product where the seed-seed distances are not kept."""
-_FIRST = 16
-"""After how many new points the choice between the lower bounds is looked at first."""
-_LOOKS = (_FIRST, 64, 128, 256, 512, 1024)
-_LOOKS_OF_FEW = (_FIRST, 128)
-"""When it is looked at, where points are many and where they are few: there a look costs as much as it could save."""
 _FEW = 128
+"""Below so many points the triangle bound costs less than the mixture bound, which rules out more seeds."""
 _THREADED = 2000
 """From how many points on their products with each other are worth several threads."""
 _NO_BLOCK = np.empty(0, dtype=np.int64)
@@ -82,11 +78,12 @@ def grow_class(
         Which lower bound to use, for tests and timings; the result does not depend on it.
     """
     n, m = points.shape[0], new.shape[0]
-    keep = bound in ("triangle", "mixture") or (bound == "auto" and 4 * n * n <= work_bytes / 2)
+    if bound == "auto":
+        fits = 4 * n * n <= work_bytes / 2 and (n + m) * n <= 0.65 * work_bytes
+        bound = ("triangle" if n < _FEW else "mixture") if fits else "product"
     # the byte rows of the mixture bound replace the distances in the same memory, for fresh memory costs time
-    rows_fit = bound == "mixture" or (n + m) * n <= 0.65 * work_bytes
-    store = np.empty(n * max(4 * n, (n + m) * rows_fit) if keep else 0, dtype=np.uint8)
-    between = store[: 4 * n * n if keep else 0].view(np.float32).reshape(-1, n)
+    store = np.empty({"product": 0, "triangle": 4 * n * n}.get(bound, n * max(4 * n, n + m)), dtype=np.uint8)
+    between = store[: 0 if bound == "product" else 4 * n * n].view(np.float32).reshape(-1, n)
     # small products on several threads only wait for each other, the longer the busier the machine is
     with one_blas_thread():
         step = _Step(
@@ -102,10 +99,12 @@ def grow_class(
             _start(step.state)
     if n >= _THREADED:
         _start(step.state)
-    if keep:
-        _with_distances(step, store if rows_fit else None, bound)
-    else:
+    if bound == "product":
         _with_products(step)
+        return
+    if bound == "mixture":
+        _replace_distances(step, store)
+    step(0, m)
 
 
 class _Step:
@@ -171,36 +170,8 @@ def _products(rough: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[n
     return out
 
 
-def _with_distances(step: _Step, store: NDArray[np.uint8] | None, bound: str) -> None:
-    """Grow by the triangle bound, and change to another one for good when that leaves too much to measure."""
-    n, m = step.state.points.shape[0], step.sources.size
-    end = 0
-    if bound == "mixture" and store is not None:
-        _with_rows(step, store, 0)
-        return
-    since = 0
-    for look in (*(_LOOKS_OF_FEW if n < _FEW else _LOOKS), m):
-        begin, end = end, min(m, look)
-        if begin != _FIRST:
-            since = begin
-            step.state.seen[:] = 0
-        step(begin, end)
-        if end == m:
-            return
-        triangle, mixture, product = _costs(step.state, end - since)
-        # the first points say less than the others, for the triangle gets better with them
-        cheap = triangle / (8 if end == _FIRST else 2)
-        if bound == "auto" and cheap > mixture and store is not None:
-            _with_rows(step, store, end)
-            return
-        if bound == "auto" and cheap > product:
-            step.state = step.state._replace(between=np.empty((0, n), dtype=np.float32))
-            _with_products(step, end)
-            return
-
-
-def _with_rows(step: _Step, store: NDArray[np.uint8], begin: int) -> None:
-    """Grow by the mixture bound from a number of new points on, with the points' rows in ``store``."""
+def _replace_distances(step: _Step, store: NDArray[np.uint8]) -> None:
+    """Replace the distances between the originals by the byte rows of the mixture bound."""
     n, m = step.state.points.shape[0], step.sources.size
     between = step.state.between
     step.state = step.state._replace(
@@ -209,26 +180,15 @@ def _with_rows(step: _Step, store: NDArray[np.uint8], begin: int) -> None:
         origin=np.concatenate([np.arange(n), step.sources]),
         between=np.empty((0, n), dtype=np.float32),
     )
-    fill_rows(step.state, between, begin)
-    step(begin, m)
+    fill_rows(step.state, between)
 
 
-def _costs(state: State, stretch: int) -> tuple[float, float, float]:
-    """What a new point has cost with the triangle bound, and would with the others, in rough processor cycles."""
-    n, d = state.points.shape
-    k = state.near2.shape[1]
-    measure = 20 + 0.3 * d
-    triangle = (5 * state.seen[0] + measure * state.seen[1]) / stretch
-    # the constants stand for what does not depend on n; a small product waits for its threads
-    return triangle, 500 + 0.3 * n * (k + 1) + measure * k, 10_000 + n * (d / 16 + 1)
-
-
-def _with_products(step: _Step, start: int = 0) -> None:
+def _with_products(step: _Step) -> None:
     """Grow block by block: inside a block only its own seeds learn of each point, all others after the block."""
     state, m = step.state, step.sources.size
     n = state.points.shape[0]
     product = np.empty((_BLOCK, n), dtype=np.float32)
-    for begin in range(start, m, _BLOCK):
+    for begin in range(0, m, _BLOCK):
         end = min(m, begin + _BLOCK)
         block = np.unique(step.sources[begin:end])
         block = block[block < n]

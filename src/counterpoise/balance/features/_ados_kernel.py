@@ -11,7 +11,6 @@ What makes it cheap, and exact:
 * a new point enters few seeds' lists. Which ones it cannot enter is known from one of three lower bounds:
 
   - *triangle*: its distance from its own seed, and that seed's distances from the others, known from the start;
-    on points with some structure it leaves a few per cent, and a projection on 16 directions most of the rest away;
   - *mixture*: for p = sum_j a_j y_j with sum_j a_j = 1, ``|p - t|^2 = sum_j a_j |y_j - t|^2 - V`` with one V for all
     t. With lower bounds of the parents' squared distances from all seeds, kept in one byte each, this is a lower
     bound of the new point's, whatever the number of features. On noise in many dimensions the triangle leaves
@@ -48,9 +47,6 @@ __all__ = [
 
 RULES = {"linear": 0, "printed": 1}
 KINDS = {"exp": 0, "uniform": 1, "rbf": 2, "wedge": 3}
-
-SKETCH = 16
-"""How many directions a point is projected on to rule out seeds cheaply; one cache line in single precision."""
 
 _WAIT = 64
 """For how many new points most seeds may wait to be told of them; one bit each."""
@@ -97,20 +93,15 @@ class State(NamedTuple):
     coarse, shift : (n, d), (d,), float32
         The coordinates for coarse distances, and what they lack: the originals themselves and 0 where these are of
         single precision, so that the exact distance finds them in the cache; else as ``rough``, and the centre.
-    basis, sketch, blur : (16, d), (n + m, 16), (n + m,), float32
-        Orthonormal directions, all points' projections on them, and bounds of these projections' rounding errors;
-        empty where not worth it.
     between : (n, n), float32
         Lower bounds of the distances between originals; empty where they are too many.
     rows, unit, origin : (n + m, n), uint8, (n + m, 2), float32, (n + m,)
         Lower bounds of the squared distances of all points from the originals, as so many steps above a least one;
         these two; and for each point the original whose column says nothing: a new point's seed, or itself. Empty
         unless the mixture bound is used.
-    slack : (6,)
-        Bounds of rounding errors: of a distance in rounded coordinates, of a projection, of a square in a product,
-        of a square in a mixture, relative of a square in rounded coordinates, and of a mixture of projections.
-    seen : (2,), int64
-        How many seeds the triangle has left, and how many of these the projections.
+    slack : (4,)
+        Bounds of rounding errors: of a distance in rounded coordinates, of a square in a product, of a square in a
+        mixture, and the relative one of a square in rounded coordinates.
     mixed, rounded, bound, left, flags, words : (d,), (d,), (n,), (n,), (n up to the next 8,), (n / 8,)
         Scratch of the point being made; ``words`` are the flags, eight in one.
     best, weights : (k_max,), float32, (k_max up to the next 8,)
@@ -139,15 +130,11 @@ class State(NamedTuple):
     coarse: NDArray[np.float32]
     shift: NDArray[np.float32]
     norm2: NDArray[np.float32]
-    basis: NDArray[np.float32]
-    sketch: NDArray[np.float32]
-    blur: NDArray[np.float32]
     between: NDArray[np.float32]
     rows: NDArray[np.uint8]
     unit: NDArray[np.float32]
     origin: NDArray[np.int64]
     slack: NDArray[np.float64]
-    seen: NDArray[np.int64]
     mixed: NDArray[np.float64]
     rounded: NDArray[np.float32]
     bound: NDArray[np.float32]
@@ -188,16 +175,11 @@ def make_state(
     rough = (points - centre).astype(np.float32, copy=False)
     norm2 = np.einsum("ij,ij->i", rough, rough)
     radius = float(np.sqrt(norm2.max()))
-    basis = _directions(rough, SKETCH if n >= 200 and d > 2 * SKETCH else min(2, d))
     axes = np.zeros((2, d))
-    axes[: min(2, d)] = basis[:, :2].T / (1 + 1e-6)
+    axes[: min(2, d)] = _directions(rough, min(2, d)).T / (1 + 1e-6)
     along = np.empty((n + m, 2))
     np.matmul(points, axes.T, out=along[:n])
     norm = float(np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64).max()))
-    basis = np.ascontiguousarray(basis.T) if basis.shape[1] == SKETCH else np.zeros((0, d), dtype=np.float32)
-    sketch = np.empty((n + m if basis.size else 0, SKETCH), dtype=np.float32)
-    if basis.size:
-        np.matmul(rough, basis.T, out=sketch[:n])
     reach = np.full(n, -1.0, dtype=np.float32)
     reach[seeds] = np.inf
     words = np.zeros((n + 7) // 8, dtype=np.uint64)
@@ -224,9 +206,6 @@ def make_state(
         coarse=points if points.dtype == np.float32 else rough,
         shift=np.zeros_like(centre) if points.dtype == np.float32 else centre,
         norm2=norm2,
-        basis=basis,
-        sketch=sketch,
-        blur=np.full(sketch.shape[0], 4 * (d + 4) * eps * radius, dtype=np.float32),
         between=between,
         rows=np.empty((0, n), dtype=np.uint8),
         unit=np.empty((0, 2), dtype=np.float32),
@@ -234,14 +213,11 @@ def make_state(
         slack=np.array(
             [
                 4 * eps * radius,
-                16 * (d + 4) * eps * radius,
                 8 * (d + 8) * eps * radius**2,
                 40 * (k_max + 4) * eps * radius**2 + 8 * off * (radius + off),
                 1e-6 + 2 * d * eps,
-                4 * (k_max + 4) * eps * radius + off,
             ]
         ),
-        seen=np.zeros(2, dtype=np.int64),
         mixed=np.empty(d),
         rounded=np.empty(d, dtype=np.float32),
         bound=np.empty(n, dtype=np.float32),
@@ -256,14 +232,12 @@ def make_state(
 
 
 def _directions(rough: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Orthonormal directions along which the points spread widely: power iterations from a fixed start."""
+    """Orthonormal directions along which the points spread widely: a power iteration from a fixed start."""
     d = rough.shape[1]
     sample = rough[:: max(1, rough.shape[0] // 2000)]
     axes = np.cos(np.arange(1, d + 1)[:, None] * np.arange(count) * 1.7).astype(np.float32)
-    for _ in range(3 if count == SKETCH else 1):  # two axes are rarely needed: they need not be the best
-        spread = sample.T @ (sample @ axes)
-        axes = np.linalg.qr(spread.astype(np.float64))[0].astype(np.float32)
-    return axes
+    spread = sample.T @ (sample @ axes)
+    return np.linalg.qr(spread.astype(np.float64))[0].astype(np.float32)
 
 
 @njit(fastmath=_FAST, **_INLINED)
@@ -304,7 +278,7 @@ def _offer(near2, near, filled, reach, reach2, slack, i, square, number):  # typ
     if filled[i] == near2.shape[1]:
         farthest = np.sqrt(near2[i, near2.shape[1] - 1])
         reach[i] = farthest * (1.0 + 1e-6)
-        rough = (farthest + slack[0] + slack[1]) * (1.0 + slack[4])
+        rough = (farthest + slack[0]) * (1.0 + slack[3])
         reach2[i] = rough * rough * (1.0 + 1e-6)
 
 
@@ -368,7 +342,7 @@ def start_rows(state, product, first):  # type: ignore[no-untyped-def]
     flags, words, left = state.flags, state.words, state.left
     n = points.shape[0]
     k_max = near2.shape[1]
-    error = np.float32(slack[2])
+    error = np.float32(slack[1])
     twice = np.float32(2.0 * slack[0])
     best = state.best
     for row in range(product.shape[0]):
@@ -652,60 +626,14 @@ def _rough_square_to(state, seed, made):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=_FAST, **_INLINED)
-def _project(state, number, source, weights, k, delta):  # type: ignore[no-untyped-def]
-    """Project a new point: as the mixture that it is, or afresh where rounding errors have added up."""
-    basis, sketch, blur, centre = state.basis, state.sketch, state.blur, state.centre
-    near, slack = state.near, state.slack
-    trace, part = sketch[number], sketch[source]
-    error = delta * blur[source]
-    for axis in range(trace.shape[0]):  # loops over a fixed number are unrolled instead of vectorised
-        trace[axis] = np.float32(delta) * part[axis]
-    for j in range(k):
-        share = np.float32((1.0 - delta) * weights[j])
-        part = sketch[near[source, j]]
-        error += share * blur[near[source, j]]
-        for axis in range(trace.shape[0]):
-            trace[axis] += share * part[axis]
-    error += slack[5]
-    # originals and projections made afresh are off by blur[0] at most; slack[1] allows for three times that more
-    if error <= slack[1] - blur[0]:
-        blur[number] = error
-        return
-    blur[number] = blur[0]
-    point = state.new[number - state.points.shape[0]]
-    for axis in range(trace.shape[0]):
-        direction = basis[axis]
-        total = np.float32(0.0)
-        for column in range(point.shape[0]):
-            total += direction[column] * np.float32(point[column] - centre[column])
-        trace[axis] = total
-
-
-@njit(fastmath=_FAST, **_INLINED)
-def _left_by_triangle(state, number, source, radius):  # type: ignore[no-untyped-def]
-    """Write to ``left`` the seeds that the triangle inequality and the projections cannot rule out."""
-    sketch, reach, reach2, flags, left = state.sketch, state.reach, state.reach2, state.flags, state.left
-    n = reach.shape[0]
+def _left_by_triangle(state, source, radius):  # type: ignore[no-untyped-def]
+    """Write to ``left`` the seeds that the triangle inequality cannot rule out, and return how many there are."""
+    reach, flags = state.reach, state.flags
     radius = np.float32(radius * (1.0 + 1e-6))
     apart = state.between[source]
-    for seed in range(n):
+    for seed in range(reach.shape[0]):
         flags[seed] = apart[seed] <= radius + reach[seed]
-    count = _collect(flags, state.words, left)
-    state.seen[0] += count
-    if sketch.shape[0] == 0:
-        return count
-    trace = sketch[number]
-    remaining = 0
-    for j in range(count):
-        seed = left[j]
-        place = sketch[seed]
-        total = np.float32(0.0)
-        for axis in range(trace.shape[0]):
-            difference = trace[axis] - place[axis]
-            total += difference * difference
-        left[remaining] = seed
-        remaining += total <= reach2[seed]
-    return remaining
+    return _collect(flags, state.words, state.left)
 
 
 @njit(**_INLINED)
@@ -753,7 +681,7 @@ def _left_by_mixture(state, source, radius2, number, weights, k, delta):  # type
         share = (1.0 - delta) * weights[j]
         spread += share * near2[source, j]
         low += share * unit[near[source, j], 0]
-    base = np.float32(low - (spread - radius2 + slack[3]))
+    base = np.float32(low - (spread - radius2 + slack[2]))
     for begin in range(0, n, 1024):
         end = min(begin + 1024, n)
         part = bound[begin:end]
@@ -776,7 +704,7 @@ def _left_by_mixture(state, source, radius2, number, weights, k, delta):  # type
     for j in range(k):
         seed = origin[near[source, j]]
         distance = np.sqrt(_rough_square(state.coarse, state.rounded, seed)) - slack[0]
-        bound[seed] = max(distance, 0.0) ** 2 * (1.0 - slack[4])
+        bound[seed] = max(distance, 0.0) ** 2 * (1.0 - slack[3])
     _pack(bound, source, rows, unit, number)
     origin[number] = source
     for j in range(n):
@@ -803,14 +731,11 @@ def add_point(state, made, source, delta, weights, k, block):  # type: ignore[no
         count = _left_by_mixture(state, source, radius2, number, weights, k, delta)
         count = _put_off(state, made, count)
     elif state.between.shape[0] > 0:
-        if state.sketch.shape[0] > 0:
-            _project(state, number, source, weights, k, delta)
-        count = _left_by_triangle(state, number, source, np.sqrt(radius2))
+        count = _left_by_triangle(state, source, np.sqrt(radius2))
     else:
         count = block.shape[0]
         for j in range(count):
             left[j] = block[j]
-    state.seen[1] += count
     for j in range(_left_by_measure(state, source, count)):
         seed = left[j]
         _offer(near2, near, filled, reach, reach2, slack, seed, _square(points, seed, new, made), number)
@@ -870,24 +795,19 @@ def grow(state, sources, deltas, begin, end, k_max, k_min, rule, kind, block):  
 
 
 @njit(fastmath=_FAST, **_JIT)
-def fill_rows(state, between, made):  # type: ignore[no-untyped-def]
-    """Fill the byte rows of the originals and of the points made so far, whose origins are known.
+def fill_rows(state, between):  # type: ignore[no-untyped-def]
+    """Fill the byte rows of the originals from the lower bounds of their distances.
 
     The rows may lie in the memory of ``between``: a row is written after all distances up to there have been read.
     """
-    points, new, bound = state.points, state.new, state.bound
-    n = points.shape[0]
-    below = np.float32(1.0 - 1e-6)
-    for number in range(n + made):
-        if number < n:
-            apart = between[number]
-            for j in range(n):
-                distance = max(apart[j], np.float32(0.0))
-                bound[j] = distance * distance * below
-        else:
-            for j in range(n):
-                bound[j] = np.float32(_square(points, j, new, number - n)) * below
-        _pack(bound, state.origin[number], state.rows, state.unit, number)
+    bound = state.bound
+    n = bound.shape[0]
+    for number in range(n):
+        apart = between[number]
+        for j in range(n):
+            distance = max(apart[j], np.float32(0.0))
+            bound[j] = distance * distance * np.float32(1.0 - 1e-6)
+        _pack(bound, number, state.rows, state.unit, number)
 
 
 @njit(fastmath=_FAST, **_JIT)
@@ -903,7 +823,7 @@ def absorb_block(state, product, made, block):  # type: ignore[no-untyped-def]
         member[block[j]] = True
     two = np.float32(2.0)
     for row in range(product.shape[0]):
-        own = np.float32(-state.slack[2])
+        own = np.float32(-state.slack[1])
         point, inner = new[made + row], product[row]
         for column in range(d):
             rounded[column] = point[column] - shift[column]
