@@ -502,10 +502,3 @@ def test_the_least_distance_is_that_of_all_pairs(monkeypatch, make, n, d, dtype,
         )
         least = squares[squares > 0].min()
         np.testing.assert_allclose(states[0].extreme[0], least, rtol=1e-12, atol=0)
-
-
-@pytest.mark.parametrize("n", [30, 2_050])
-def test_products_of_many_rows_with_each_other_are_those_of_few(n):
-    rows = np.random.default_rng(0).random((n, 3), dtype=np.float32)
-    found = _ados_grow._products(rows, np.full((n, n), np.nan, dtype=np.float32))
-    np.testing.assert_allclose(found, rows.astype(float) @ rows.T.astype(float), rtol=1e-6)

@@ -1,13 +1,14 @@
-"""How one class is grown: the kernel's pieces in order, and the choice between its lower bounds."""
+"""Growth of one class by the compiled kernel, and the choice between its lower bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import ssyrk
 
 from counterpoise.balance.features._ados_kernel import (
     KINDS,
@@ -15,11 +16,10 @@ from counterpoise.balance.features._ados_kernel import (
     State,
     absorb_block,
     add_point,
-    choose_neighbours,
+    choose_neighbors,
     fill_rows,
     grow,
     make_state,
-    mirror,
     start_rows,
 )
 from counterpoise.balance.features._growth import one_blas_thread
@@ -30,11 +30,11 @@ __all__ = ["WeightFunction", "grow_class"]
 WeightFunction = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 _BLOCK = 128
-"""New points per matrix product where the seed-seed distances are not kept."""
+"""Samples per matrix product where the distances between seeds are not kept."""
 _FEW = 128
 """Below so many points the triangle bound costs less than the mixture bound, which rules out more seeds."""
 _THREADED = 2000
-"""From how many points on their products with each other are worth several threads."""
+"""Products of so many points with each other are worth several threads."""
 _NO_BLOCK = np.empty(0, dtype=np.int64)
 
 
@@ -52,53 +52,45 @@ def grow_class(
     work_bytes: float = 200e6,
     bound: str = "auto",
 ) -> None:
-    """Write a class's new points into ``new``.
+    """Write a class's synthetic samples into ``new``.
 
     Parameters
     ----------
     points : ndarray of shape (n, d), float32 or float64
         The class's points, at least two.
     new : ndarray of shape (m, d), same dtype
-        Room for the new points.
+        Output.
     seeds : ndarray of shape (n_seeds,), int64
         Which of the points are seeds.
     sources : ndarray of shape (m,), int64
-        The seed of each new point; from n on, the new point number ``source - n``.
+        Seed of each sample; from n on, the sample number ``source - n``.
     deltas : ndarray of shape (m,), float64
-        The seed's share in each new point.
+        The seed's share in each sample.
     k_max, k_min : int
-        The most and the fewest neighbours of a seed.
+        Most and fewest neighbors of a seed.
     k_rule : str
         A name in ``RULES``.
     weights : str or callable
         A name in ``KINDS``, or a function from the distances to the weights.
     work_bytes : float
-        The most memory for distances that are kept to save work. The result does not depend on it.
+        Most memory for stored distances. The result does not depend on it.
     bound : {"auto", "triangle", "mixture", "product"}
-        Which lower bound to use, for tests and timings; the result does not depend on it.
+        Lower bound, for tests and timings. The result does not depend on it.
     """
     n, m = points.shape[0], new.shape[0]
-    if bound == "auto":
+    if bound == "auto" and n < _FEW:
+        bound = "triangle"
+    elif bound == "auto":
         fits = 4 * n * n <= work_bytes / 2 and (n + m) * n <= 0.65 * work_bytes
-        bound = ("triangle" if n < _FEW else "mixture") if fits else "product"
-    # the byte rows of the mixture bound replace the distances in the same memory, for fresh memory costs time
+        bound = "mixture" if fits else "product"
+    # the byte rows of the mixture bound reuse the memory of the distances, as fresh memory costs time
     store = np.empty({"product": 0, "triangle": 4 * n * n}.get(bound, n * max(4 * n, n + m)), dtype=np.uint8)
     between = store[: 0 if bound == "product" else 4 * n * n].view(np.float32).reshape(-1, n)
-    # small products on several threads only wait for each other, the longer the busier the machine is
-    with one_blas_thread():
-        step = _Step(
-            make_state(points, new, seeds, k_max, between),
-            sources,
-            deltas,
-            k_max,
-            k_min,
-            RULES[k_rule],
-            weights,
-        )
-        if n < _THREADED:
-            _start(step.state)
-    if n >= _THREADED:
-        _start(step.state)
+    # small products on several threads wait for each other, longer on a busy machine
+    with one_blas_thread() if n < _THREADED else nullcontext():
+        state = make_state(points, new, seeds, k_max, between)
+        _start(state)
+    step = _Step(state, sources, deltas, (k_max, k_min, RULES[k_rule]), weights)
     if bound == "product":
         _with_products(step)
         return
@@ -107,22 +99,15 @@ def grow_class(
     step(0, m)
 
 
+@dataclass
 class _Step:
-    """Grow from one number of new points to another, with built-in weights or a callable's."""
+    """Growth from one number of samples to another, with built-in weights or a callable's."""
 
-    def __init__(
-        self,
-        state: State,
-        sources: NDArray[np.int64],
-        deltas: NDArray[np.float64],
-        k_max: int,
-        k_min: int,
-        rule: int,
-        weights: str | WeightFunction,
-    ) -> None:
-        self.state, self.sources, self.deltas = state, sources, deltas
-        self.rule = (k_max, k_min, rule)
-        self.weights = weights
+    state: State
+    sources: NDArray[np.int64]
+    deltas: NDArray[np.float64]
+    rule: tuple[int, int, int]
+    weights: str | WeightFunction
 
     def __call__(self, begin: int, end: int, block: NDArray[np.int64] = _NO_BLOCK) -> None:
         if isinstance(self.weights, str):
@@ -130,7 +115,7 @@ class _Step:
             return
         for made in range(begin, end):
             source = int(self.sources[made])
-            k = choose_neighbours(self.state, made, source, *self.rule)
+            k = choose_neighbors(self.state, made, source, *self.rule)
             squares = self.state.near2[min(source, self.state.points.shape[0]), :k]
             self.state.weights[:k] = _checked(self.weights(np.sqrt(squares)), k)
             self.state.weights[k:] = 0.0
@@ -147,10 +132,10 @@ def _checked(weights: Any, k: int) -> NDArray[np.float64]:
 
 
 def _start(state: State) -> None:
-    """The first lists, from products of the originals with each other, in blocks where they are not kept."""
+    """Fill the first lists, from products of the originals with each other, in blocks where they are not kept."""
     n = state.points.shape[0]
     if state.between.shape[0]:
-        start_rows(state, _products(state.rough, state.between), 0)
+        start_rows(state, np.matmul(state.rough, state.rough.T, out=state.between), 0)
         return
     rows = max(1, min(n, int(16e6 / (4 * n))))
     product = np.empty((rows, n), dtype=np.float32)
@@ -158,16 +143,6 @@ def _start(state: State) -> None:
         part = product[: min(rows, n - first)]
         np.matmul(state.rough[first : first + part.shape[0]], state.rough.T, out=part)
         start_rows(state, part, first)
-
-
-def _products(rough: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All products of the rows with each other; where they are many half of them, the others copied tile by tile."""
-    if rough.shape[0] < _THREADED:
-        return np.matmul(rough, rough.T, out=out)
-    # Fortran's view of the same memory is the transpose, so this fills what is below the diagonal
-    ssyrk(1.0, rough.T, trans=1, lower=0, beta=0.0, c=out.T, overwrite_c=1)
-    mirror(out)
-    return out
 
 
 def _replace_distances(step: _Step, store: NDArray[np.uint8]) -> None:
@@ -184,7 +159,7 @@ def _replace_distances(step: _Step, store: NDArray[np.uint8]) -> None:
 
 
 def _with_products(step: _Step) -> None:
-    """Grow block by block: inside a block only its own seeds learn of each point, all others after the block."""
+    """Grow block by block: inside a block only its own seeds' lists are updated, all others after the block."""
     state, m = step.state, step.sources.size
     n = state.points.shape[0]
     product = np.empty((_BLOCK, n), dtype=np.float32)
@@ -194,6 +169,6 @@ def _with_products(step: _Step) -> None:
         block = block[block < n]
         step(begin, end, block)
         if block.size:  # otherwise no original is a seed any more
-            rough = (state.new[begin:end] - state.centre).astype(np.float32, copy=False)
+            rough = (state.new[begin:end] - state.center).astype(np.float32, copy=False)
             part = np.matmul(rough, state.rough.T, out=product[: end - begin])
             absorb_block(state, part, begin, block)
