@@ -1,13 +1,14 @@
-"""How one class is grown: the kernel's pieces in order, and the choice between its lower bounds."""
+"""Growth of one class by the compiled kernel, and the choice between its lower bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import ssyrk
 
 from counterpoise.balance.features._ados_kernel import (
     KINDS,
@@ -15,11 +16,10 @@ from counterpoise.balance.features._ados_kernel import (
     State,
     absorb_block,
     add_point,
-    choose_neighbours,
+    choose_neighbors,
     fill_rows,
     grow,
     make_state,
-    mirror,
     start_rows,
 )
 from counterpoise.balance.features._growth import one_blas_thread
@@ -30,15 +30,11 @@ __all__ = ["WeightFunction", "grow_class"]
 WeightFunction = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 _BLOCK = 128
-"""New points per matrix product where the seed-seed distances are not kept."""
-_FIRST = 16
-"""After how many new points the choice between the lower bounds is looked at first."""
-_LOOKS = (_FIRST, 64, 128, 256, 512, 1024)
-_LOOKS_OF_FEW = (_FIRST, 128)
-"""When it is looked at, where points are many and where they are few: there a look costs as much as it could save."""
+"""Samples per matrix product where the distances between seeds are not kept."""
 _FEW = 128
+"""Below so many points the triangle bound costs less than the mixture bound, which rules out more seeds."""
 _THREADED = 2000
-"""From how many points on their products with each other are worth several threads."""
+"""Products of so many points with each other are worth several threads."""
 _NO_BLOCK = np.empty(0, dtype=np.int64)
 
 
@@ -56,74 +52,62 @@ def grow_class(
     work_bytes: float = 200e6,
     bound: str = "auto",
 ) -> None:
-    """Write a class's new points into ``new``.
+    """Write a class's synthetic samples into ``new``.
 
     Parameters
     ----------
     points : ndarray of shape (n, d), float32 or float64
         The class's points, at least two.
     new : ndarray of shape (m, d), same dtype
-        Room for the new points.
+        Output.
     seeds : ndarray of shape (n_seeds,), int64
         Which of the points are seeds.
     sources : ndarray of shape (m,), int64
-        The seed of each new point; from n on, the new point number ``source - n``.
+        Seed of each sample; from n on, the sample number ``source - n``.
     deltas : ndarray of shape (m,), float64
-        The seed's share in each new point.
+        The seed's share in each sample.
     k_max, k_min : int
-        The most and the fewest neighbours of a seed.
+        Most and fewest neighbors of a seed.
     k_rule : str
         A name in ``RULES``.
     weights : str or callable
         A name in ``KINDS``, or a function from the distances to the weights.
     work_bytes : float
-        The most memory for distances that are kept to save work. The result does not depend on it.
+        Most memory for stored distances. The result does not depend on it.
     bound : {"auto", "triangle", "mixture", "product"}
-        Which lower bound to use, for tests and timings; the result does not depend on it.
+        Lower bound, for tests and timings. The result does not depend on it.
     """
     n, m = points.shape[0], new.shape[0]
-    keep = bound in ("triangle", "mixture") or (bound == "auto" and 4 * n * n <= work_bytes / 2)
-    # the byte rows of the mixture bound replace the distances in the same memory, for fresh memory costs time
-    rows_fit = bound == "mixture" or (n + m) * n <= 0.65 * work_bytes
-    store = np.empty(n * max(4 * n, (n + m) * rows_fit) if keep else 0, dtype=np.uint8)
-    between = store[: 4 * n * n if keep else 0].view(np.float32).reshape(-1, n)
-    # small products on several threads only wait for each other, the longer the busier the machine is
-    with one_blas_thread():
-        step = _Step(
-            make_state(points, new, seeds, k_max, between),
-            sources,
-            deltas,
-            k_max,
-            k_min,
-            RULES[k_rule],
-            weights,
-        )
-        if n < _THREADED:
-            _start(step.state)
-    if n >= _THREADED:
-        _start(step.state)
-    if keep:
-        _with_distances(step, store if rows_fit else None, bound)
-    else:
+    if bound == "auto" and n < _FEW:
+        bound = "triangle"
+    elif bound == "auto":
+        fits = 4 * n * n <= work_bytes / 2 and (n + m) * n <= 0.65 * work_bytes
+        bound = "mixture" if fits else "product"
+    # the byte rows of the mixture bound reuse the memory of the distances, as fresh memory costs time
+    store = np.empty({"product": 0, "triangle": 4 * n * n}.get(bound, n * max(4 * n, n + m)), dtype=np.uint8)
+    between = store[: 0 if bound == "product" else 4 * n * n].view(np.float32).reshape(-1, n)
+    # small products on several threads wait for each other, longer on a busy machine
+    with one_blas_thread() if n < _THREADED else nullcontext():
+        state = make_state(points, new, seeds, k_max, between)
+        _start(state)
+    step = _Step(state, sources, deltas, (k_max, k_min, RULES[k_rule]), weights)
+    if bound == "product":
         _with_products(step)
+        return
+    if bound == "mixture":
+        _replace_distances(step, store)
+    step(0, m)
 
 
+@dataclass
 class _Step:
-    """Grow from one number of new points to another, with built-in weights or a callable's."""
+    """Growth from one number of samples to another, with built-in weights or a callable's."""
 
-    def __init__(
-        self,
-        state: State,
-        sources: NDArray[np.int64],
-        deltas: NDArray[np.float64],
-        k_max: int,
-        k_min: int,
-        rule: int,
-        weights: str | WeightFunction,
-    ) -> None:
-        self.state, self.sources, self.deltas = state, sources, deltas
-        self.rule = (k_max, k_min, rule)
-        self.weights = weights
+    state: State
+    sources: NDArray[np.int64]
+    deltas: NDArray[np.float64]
+    rule: tuple[int, int, int]
+    weights: str | WeightFunction
 
     def __call__(self, begin: int, end: int, block: NDArray[np.int64] = _NO_BLOCK) -> None:
         if isinstance(self.weights, str):
@@ -131,7 +115,7 @@ class _Step:
             return
         for made in range(begin, end):
             source = int(self.sources[made])
-            k = choose_neighbours(self.state, made, source, *self.rule)
+            k = choose_neighbors(self.state, made, source, *self.rule)
             squares = self.state.near2[min(source, self.state.points.shape[0]), :k]
             self.state.weights[:k] = _checked(self.weights(np.sqrt(squares)), k)
             self.state.weights[k:] = 0.0
@@ -148,10 +132,10 @@ def _checked(weights: Any, k: int) -> NDArray[np.float64]:
 
 
 def _start(state: State) -> None:
-    """The first lists, from products of the originals with each other, in blocks where they are not kept."""
+    """Fill the first lists, from products of the originals with each other, in blocks where they are not kept."""
     n = state.points.shape[0]
     if state.between.shape[0]:
-        start_rows(state, _products(state.rough, state.between), 0)
+        start_rows(state, np.matmul(state.rough, state.rough.T, out=state.between), 0)
         return
     rows = max(1, min(n, int(16e6 / (4 * n))))
     product = np.empty((rows, n), dtype=np.float32)
@@ -161,46 +145,8 @@ def _start(state: State) -> None:
         start_rows(state, part, first)
 
 
-def _products(rough: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All products of the rows with each other; where they are many half of them, the others copied tile by tile."""
-    if rough.shape[0] < _THREADED:
-        return np.matmul(rough, rough.T, out=out)
-    # Fortran's view of the same memory is the transpose, so this fills what is below the diagonal
-    ssyrk(1.0, rough.T, trans=1, lower=0, beta=0.0, c=out.T, overwrite_c=1)
-    mirror(out)
-    return out
-
-
-def _with_distances(step: _Step, store: NDArray[np.uint8] | None, bound: str) -> None:
-    """Grow by the triangle bound, and change to another one for good when that leaves too much to measure."""
-    n, m = step.state.points.shape[0], step.sources.size
-    end = 0
-    if bound == "mixture" and store is not None:
-        _with_rows(step, store, 0)
-        return
-    since = 0
-    for look in (*(_LOOKS_OF_FEW if n < _FEW else _LOOKS), m):
-        begin, end = end, min(m, look)
-        if begin != _FIRST:
-            since = begin
-            step.state.seen[:] = 0
-        step(begin, end)
-        if end == m:
-            return
-        triangle, mixture, product = _costs(step.state, end - since)
-        # the first points say less than the others, for the triangle gets better with them
-        cheap = triangle / (8 if end == _FIRST else 2)
-        if bound == "auto" and cheap > mixture and store is not None:
-            _with_rows(step, store, end)
-            return
-        if bound == "auto" and cheap > product:
-            step.state = step.state._replace(between=np.empty((0, n), dtype=np.float32))
-            _with_products(step, end)
-            return
-
-
-def _with_rows(step: _Step, store: NDArray[np.uint8], begin: int) -> None:
-    """Grow by the mixture bound from a number of new points on, with the points' rows in ``store``."""
+def _replace_distances(step: _Step, store: NDArray[np.uint8]) -> None:
+    """Replace the distances between the originals by the byte rows of the mixture bound."""
     n, m = step.state.points.shape[0], step.sources.size
     between = step.state.between
     step.state = step.state._replace(
@@ -209,31 +155,20 @@ def _with_rows(step: _Step, store: NDArray[np.uint8], begin: int) -> None:
         origin=np.concatenate([np.arange(n), step.sources]),
         between=np.empty((0, n), dtype=np.float32),
     )
-    fill_rows(step.state, between, begin)
-    step(begin, m)
+    fill_rows(step.state, between)
 
 
-def _costs(state: State, stretch: int) -> tuple[float, float, float]:
-    """What a new point has cost with the triangle bound, and would with the others, in rough processor cycles."""
-    n, d = state.points.shape
-    k = state.near2.shape[1]
-    measure = 20 + 0.3 * d
-    triangle = (5 * state.seen[0] + measure * state.seen[1]) / stretch
-    # the constants stand for what does not depend on n; a small product waits for its threads
-    return triangle, 500 + 0.3 * n * (k + 1) + measure * k, 10_000 + n * (d / 16 + 1)
-
-
-def _with_products(step: _Step, start: int = 0) -> None:
-    """Grow block by block: inside a block only its own seeds learn of each point, all others after the block."""
+def _with_products(step: _Step) -> None:
+    """Grow block by block: inside a block only its own seeds' lists are updated, all others after the block."""
     state, m = step.state, step.sources.size
     n = state.points.shape[0]
     product = np.empty((_BLOCK, n), dtype=np.float32)
-    for begin in range(start, m, _BLOCK):
+    for begin in range(0, m, _BLOCK):
         end = min(m, begin + _BLOCK)
         block = np.unique(step.sources[begin:end])
         block = block[block < n]
         step(begin, end, block)
         if block.size:  # otherwise no original is a seed any more
-            rough = (state.new[begin:end] - state.centre).astype(np.float32, copy=False)
+            rough = (state.new[begin:end] - state.center).astype(np.float32, copy=False)
             part = np.matmul(rough, state.rough.T, out=product[: end - begin])
             absorb_block(state, part, begin, block)

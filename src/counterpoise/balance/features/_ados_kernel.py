@@ -1,26 +1,24 @@
-"""The compiled heart of ADOS: one class grown point by point, without a new distance matrix at every step.
+"""Compiled part of ADOS: one class grown sample by sample, without a new distance matrix at every step.
 
-What makes it cheap, and exact:
+It is exact, and fast for these reasons:
 
 * only points of the class itself are seeds, so only each seed's ``k_max`` nearest points are kept, sorted;
-* every new point is a convex combination of older ones, so the greatest distance never changes;
-* the least positive distance can only fall. A point closer than that to a new point is about as far from the new
-  point's seed as the new point is, so it stands in the seed's list, unless the new point is at the list's very end.
-  Then it is sought in the nearby cells of a grid over two directions, whose cells shrink with that distance, for the
-  projections on any direction are at most as far apart as the points;
-* a new point enters few seeds' lists. Which ones it cannot enter is known from one of three lower bounds:
+* every synthetic sample is a convex combination of older points, so the greatest distance never changes;
+* the least positive distance can only fall. A point closer than that to a new sample is about as far from the
+  sample's seed as the sample is, so it is in the seed's list, unless the sample is at the list's end. Then it is
+  searched among the points whose projections on two directions are near, for these are at most as far apart as the
+  points;
+* a sample enters few seeds' lists. Three lower bounds of its distances tell which ones it cannot enter:
 
-  - *triangle*: its distance from its own seed, and that seed's distances from the others, known from the start;
-    on points with some structure it leaves a few per cent, and a projection on 16 directions most of the rest away;
-  - *mixture*: for p = sum_j a_j y_j with sum_j a_j = 1, ``|p - t|^2 = sum_j a_j |y_j - t|^2 - V`` with one V for all
-    t. With lower bounds of the parents' squared distances from all seeds, kept in one byte each, this is a lower
-    bound of the new point's, whatever the number of features. On noise in many dimensions the triangle leaves
-    half, this some per thousand. Seeds whose turn is not near are told of the new points later, many at once;
-  - *product*: where classes are so large that no seed-seed distances can be kept, the new points of a block are
-    held against all seeds in one matrix product; only inside the block the seeds' lists are kept up to date at once.
+  - *triangle* (few points): its distance from its own seed, and that seed's distances from the others;
+  - *mixture* (many points): for p = sum_j a_j y_j with sum_j a_j = 1, ``|p - t|^2 = sum_j a_j |y_j - t|^2 - V`` with
+    one V for all t. Lower bounds of the parents' squared distances from all seeds, kept in one byte each, give one
+    for the sample. On noise in many dimensions the triangle leaves half of the seeds, this a few per thousand;
+  - *product* (points whose distances do not fit the memory): the samples of a block are compared with all seeds in
+    one matrix product after the block; inside it only the lists of the block's own seeds are kept up to date.
 
-* what these leave is measured in single precision with a margin for its rounding, and what that leaves in double
-  precision from the stored coordinates. Only the latter decides anything: order, extremes, how many neighbours.
+The bounds allow for rounding. Distances that they leave are measured in double precision from the stored coordinates,
+and only these decide: order, extremes, numbers of neighbors. All three give the same samples.
 """
 
 from __future__ import annotations
@@ -38,86 +36,72 @@ __all__ = [
     "State",
     "absorb_block",
     "add_point",
-    "choose_neighbours",
+    "choose_neighbors",
     "fill_rows",
     "grow",
     "make_state",
-    "mirror",
     "start_rows",
 ]
 
 RULES = {"linear": 0, "printed": 1}
 KINDS = {"exp": 0, "uniform": 1, "rbf": 2, "wedge": 3}
 
-SKETCH = 16
-"""How many directions a point is projected on to rule out seeds cheaply; one cache line in single precision."""
-
-_WAIT = 64
-"""For how many new points most seeds may wait to be told of them; one bit each."""
-_TILE = 64
-"""Rows and columns of a matrix that are copied at a time: 16 kB in single precision."""
 _LANES = 8
-"""Weights are computed in whole groups of so many, for loops over fewer are not vectorised."""
+"""Weights are computed in groups of so many: loops over fewer are not vectorized."""
 _SERIES = tuple(np.exp(-0.5) / math.factorial(power) for power in range(14, -1, -1))
-"""Of ``exp(x - 0.5)``, highest power first; the next term is below 1e-16 for x from -0.5 to 0.5."""
+"""Coefficients of ``exp(x - 0.5)``, highest power first; the next term is below 1e-16 for x from -0.5 to 0.5."""
 
 _FAST: Any = {"reassoc", "contract", "nsz"}
-# _nrt is not documented by numba, but with its reference counts, one for each array of a state, growth takes 2 to 3
-# times as long; the kernel makes no arrays, so there is nothing to count
+# _nrt is undocumented, but reference counts, one for each array of a state, make growth 2 to 3 times slower; the
+# kernel makes no arrays, so there is nothing to count
 _JIT: dict[str, Any] = {"nogil": True, "cache": True, "_nrt": False, "error_model": "numpy"}
-# a call passes every array of a state anew, in seven words each: more work than what most of these functions do
+# a call passes every array of a state in seven words, which is more work than most of these functions do
 _INLINED: dict[str, Any] = {**_JIT, "forceinline": True}
 
 
 class State(NamedTuple):
-    """All that a class's growth remembers between two points; the arrays are written in place.
+    """Arrays that a class's growth keeps between two samples; they are written in place.
 
-    Point number j is ``points[j]``, or ``new[j - n]`` from the n originals on.
+    n originals of d features grow by m samples. Point number j is ``points[j]``, or ``new[j - n]`` from n on.
 
     Attributes
     ----------
-    points, new : (n, d), (m, d)
-        The originals, and the room for the new points.
-    near2, near, filled : (n + 1, k_max), (n + 1, k_max), (n,)
-        For each seed its nearest points, ascending: squared distances and numbers, and how many there are. The
-        last row is for a seed that is not an original.
+    points, new : (n, d), (m, d), float32 or float64
+        The originals, and the output.
+    near2, near : (n + 1, k_max), float64 and int64
+        Squared distances and numbers of each seed's nearest points, ascending. The last row is for a seed that is
+        itself a synthetic sample.
+    filled : (n,), int64
+        Length of each seed's list.
     reach, reach2 : (n,), float32
-        For each seed upper bounds of the distance at which a point enters its list, and of its square in the
-        rounded coordinates; -1 for points that are no seeds, infinite while the list has room.
-    extreme : (2,)
-        The least positive and the greatest squared distance.
-    along, head, after, chained, grid : (n + m, 2), (cells,), (n + m,), (1,), (2,)
-        The points' projections on ``axes``; chains of the points in each cell of a hashed grid over them (-1 ends a
-        chain, -2 stands for a point in none, one that equals another); how many points have been put there, the rest
-        waits until it is needed; the width of a cell, and the rounding error of a projection.
-    axes : (2, d)
+        Upper bounds of the distance at which a point enters a seed's list, and of its square in rounded coordinates;
+        infinite while the list has room, -1 for points that are no seeds.
+    extreme : (2,), float64
+        Least positive and greatest squared distance of all points so far.
+    along : (2, n + m), float64
+        Projections of the points on ``axes``.
+    placed : (1,), int64
+        Number of samples whose projections are known; the others are projected when needed.
+    axes : (2, d), float64
         Two orthogonal directions, of length 1 at most.
-    centre, rough, norm2 : (d,), (n, d), (n,), float32
-        The originals relative to their centre, rounded, and their squared norms.
-    coarse, shift : (n, d), (d,), float32
-        The coordinates for coarse distances, and what they lack: the originals themselves and 0 where these are of
-        single precision, so that the exact distance finds them in the cache; else as ``rough``, and the centre.
-    basis, sketch, blur : (16, d), (n + m, 16), (n + m,), float32
-        Orthonormal directions, all points' projections on them, and bounds of these projections' rounding errors;
-        empty where not worth it.
-    between : (n, n), float32
-        Lower bounds of the distances between originals; empty where they are too many.
-    rows, unit, origin : (n + m, n), uint8, (n + m, 2), float32, (n + m,)
-        Lower bounds of the squared distances of all points from the originals, as so many steps above a least one;
-        these two; and for each point the original whose column says nothing: a new point's seed, or itself. Empty
-        unless the mixture bound is used.
-    slack : (6,)
-        Bounds of rounding errors: of a distance in rounded coordinates, of a projection, of a square in a product,
-        of a square in a mixture, relative of a square in rounded coordinates, and of a mixture of projections.
-    seen : (2,), int64
-        How many seeds the triangle has left, and how many of these the projections.
-    mixed, rounded, bound, left, flags, words : (d,), (d,), (n,), (n,), (n up to the next 8,), (n / 8,)
-        Scratch of the point being made; ``words`` are the flags, eight in one.
-    best, weights : (k_max,), float32, (k_max up to the next 8,)
-        Scratch for the least squares of a row, and for the neighbours' weights.
-    member, waiting : (n,), bool, (n,), uint64
-        Which seeds are told of a new point at once, and for the others the new points, one bit each, that they are to
-        be told of later.
+    center, rough, norm2 : (d,), (n, d), (n,), float32
+        Mean of the originals, the originals relative to it, and their squared norms.
+    between : (n, n) or (0, n), float32
+        Triangle bound: lower bounds of the distances between the originals.
+    rows, unit : (n + m, n) or (0, n), uint8; (n + m, 2), float32
+        Mixture bound: lower bounds of the squared distances of all points from the originals, as ``unit[0] + rows *
+        unit[1]``.
+    origin : (n + m,) or (0,), int64
+        Mixture bound: the column of each point's row that holds no bound: a sample's seed, or an original itself.
+    slack : (4,), float64
+        Bounds of rounding errors: of a distance in rounded coordinates, of a square in a product, of a square in a
+        mixture, of a projection.
+    mixed, bound, left, weights : (d,), (n,), (n + 8,), (k_max up to the next 8,)
+        Scratch of a sample: its coordinates, bounds of its squared distances, the seeds left by a bound, weights.
+    flags, words : (n up to the next 8,), uint8; (n / 8,), uint64
+        Scratch: whether a bound leaves a seed; the same memory as words, to skip eight flags at once.
+    member : (n,), bool
+        Product bound: whether a seed's list has been updated inside the block.
     """
 
     points: NDArray[Any]
@@ -129,35 +113,23 @@ class State(NamedTuple):
     reach2: NDArray[np.float32]
     extreme: NDArray[np.float64]
     along: NDArray[np.float64]
-    head: NDArray[np.int32]
-    after: NDArray[np.int32]
-    chained: NDArray[np.int64]
-    grid: NDArray[np.float64]
+    placed: NDArray[np.int64]
     axes: NDArray[np.float64]
-    centre: NDArray[np.float32]
+    center: NDArray[np.float32]
     rough: NDArray[np.float32]
-    coarse: NDArray[np.float32]
-    shift: NDArray[np.float32]
     norm2: NDArray[np.float32]
-    basis: NDArray[np.float32]
-    sketch: NDArray[np.float32]
-    blur: NDArray[np.float32]
     between: NDArray[np.float32]
     rows: NDArray[np.uint8]
     unit: NDArray[np.float32]
     origin: NDArray[np.int64]
     slack: NDArray[np.float64]
-    seen: NDArray[np.int64]
     mixed: NDArray[np.float64]
-    rounded: NDArray[np.float32]
     bound: NDArray[np.float32]
     left: NDArray[np.int64]
     flags: NDArray[np.uint8]
     words: NDArray[np.uint64]
-    best: NDArray[np.float32]
     weights: NDArray[np.float64]
     member: NDArray[np.bool_]
-    waiting: NDArray[np.uint64]
 
 
 def make_state(
@@ -167,42 +139,37 @@ def make_state(
     k_max: int,
     between: NDArray[np.float32],
 ) -> State:
-    """Room for the growth of one class, and everything that is fixed from the start but the first distances.
+    """Return the state of a class's growth before the first distances.
 
     Parameters
     ----------
     points : ndarray of shape (n, d), float32 or float64
         The class's points, at least two.
     new : ndarray of shape (m, d), same dtype
-        Where the new points go.
+        Output of the synthetic samples.
     seeds : ndarray of shape (n_seeds,), int64
         Which of the points are seeds.
     k_max : int
-        The most neighbours a seed can have.
+        Most neighbors of a seed.
     between : ndarray of shape (n, n) or (0, n), float32
-        Room for the distances between the originals, if they are to be kept.
+        Memory for the distances between the originals, if they are kept.
     """
     n, d = points.shape
     m = new.shape[0]
-    centre = points.mean(axis=0, dtype=np.float64).astype(np.float32)
-    rough = (points - centre).astype(np.float32, copy=False)
+    center = points.mean(axis=0, dtype=np.float64).astype(np.float32)
+    rough = (points - center).astype(np.float32, copy=False)
     norm2 = np.einsum("ij,ij->i", rough, rough)
     radius = float(np.sqrt(norm2.max()))
-    basis = _directions(rough, SKETCH if n >= 200 and d > 2 * SKETCH else min(2, d))
     axes = np.zeros((2, d))
-    axes[: min(2, d)] = basis[:, :2].T / (1 + 1e-6)
-    along = np.empty((n + m, 2))
-    np.matmul(points, axes.T, out=along[:n])
+    axes[: min(2, d)] = _directions(rough, min(2, d)).T / (1 + 1e-6)
+    along = np.empty((2, n + m))
+    np.matmul(axes, points.T, out=along[:, :n])
     norm = float(np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64).max()))
-    basis = np.ascontiguousarray(basis.T) if basis.shape[1] == SKETCH else np.zeros((0, d), dtype=np.float32)
-    sketch = np.empty((n + m if basis.size else 0, SKETCH), dtype=np.float32)
-    if basis.size:
-        np.matmul(rough, basis.T, out=sketch[:n])
     reach = np.full(n, -1.0, dtype=np.float32)
     reach[seeds] = np.inf
     words = np.zeros((n + 7) // 8, dtype=np.uint64)
     eps = 2.0**-24
-    # a new point's own rounding moves it off the mixture it is meant to be, by this much
+    # rounding moves a sample off its exact mixture by this much
     off = float(np.finfo(points.dtype).eps) * norm
     return State(
         points=points,
@@ -214,19 +181,11 @@ def make_state(
         reach2=reach.copy(),
         extreme=np.array([np.inf, 0.0]),
         along=along,
-        head=np.full(1 << int(2 * (n + m)).bit_length(), -1, dtype=np.int32),
-        after=np.full(n + m, -2, dtype=np.int32),
-        chained=np.array([n]),
-        grid=np.array([np.inf, max(4e-16 * (d + 4) * norm, np.finfo(float).tiny)]),
+        placed=np.zeros(1, dtype=np.int64),
         axes=axes,
-        centre=centre,
+        center=center,
         rough=rough,
-        coarse=points if points.dtype == np.float32 else rough,
-        shift=np.zeros_like(centre) if points.dtype == np.float32 else centre,
         norm2=norm2,
-        basis=basis,
-        sketch=sketch,
-        blur=np.full(sketch.shape[0], 4 * (d + 4) * eps * radius, dtype=np.float32),
         between=between,
         rows=np.empty((0, n), dtype=np.uint8),
         unit=np.empty((0, 2), dtype=np.float32),
@@ -234,43 +193,35 @@ def make_state(
         slack=np.array(
             [
                 4 * eps * radius,
-                16 * (d + 4) * eps * radius,
                 8 * (d + 8) * eps * radius**2,
                 40 * (k_max + 4) * eps * radius**2 + 8 * off * (radius + off),
-                1e-6 + 2 * d * eps,
-                4 * (k_max + 4) * eps * radius + off,
+                max(4e-16 * (d + 4) * norm, np.finfo(float).tiny),
             ]
         ),
-        seen=np.zeros(2, dtype=np.int64),
         mixed=np.empty(d),
-        rounded=np.empty(d, dtype=np.float32),
         bound=np.empty(n, dtype=np.float32),
         left=np.empty(n + 8, dtype=np.int64),
         flags=words.view(np.uint8),
         words=words,
-        best=np.empty(k_max, dtype=np.float32),
         weights=np.zeros(-(-k_max // _LANES) * _LANES),
         member=np.ones(n, dtype=np.bool_),
-        waiting=np.zeros(n, dtype=np.uint64),
     )
 
 
 def _directions(rough: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Orthonormal directions along which the points spread widely: power iterations from a fixed start."""
+    """Return orthonormal directions along which the points spread widely: one power iteration from a fixed start."""
     d = rough.shape[1]
     sample = rough[:: max(1, rough.shape[0] // 2000)]
     axes = np.cos(np.arange(1, d + 1)[:, None] * np.arange(count) * 1.7).astype(np.float32)
-    for _ in range(3 if count == SKETCH else 1):  # two axes are rarely needed: they need not be the best
-        spread = sample.T @ (sample @ axes)
-        axes = np.linalg.qr(spread.astype(np.float64))[0].astype(np.float32)
-    return axes
+    spread = sample.T @ (sample @ axes)
+    return np.linalg.qr(spread.astype(np.float64))[0].astype(np.float32)
 
 
 @njit(fastmath=_FAST, **_INLINED)
 def _square(a, i, b, j):  # type: ignore[no-untyped-def]
-    """Squared distance of row i of a from row j of b, in double precision."""
+    """Return the squared distance of row i of a from row j of b, in double precision."""
     total = 0.0
-    one, other = a[i], b[j]  # loops over rows are vectorised, loops over columns of a matrix are not
+    one, other = a[i], b[j]  # loops over rows are vectorized, over columns of a matrix not
     for column in range(one.shape[0]):
         difference = np.float64(one[column]) - np.float64(other[column])
         total += difference * difference
@@ -278,8 +229,17 @@ def _square(a, i, b, j):  # type: ignore[no-untyped-def]
 
 
 @njit(**_INLINED)
+def _square_to(state, made, other):  # type: ignore[no-untyped-def]
+    """Return the squared distance of a synthetic sample from any point."""
+    n = state.points.shape[0]
+    if other < n:
+        return _square(state.new, made, state.points, other)
+    return _square(state.new, made, state.new, other - n)
+
+
+@njit(**_INLINED)
 def _insert(near2, near, i, count, square, number):  # type: ignore[no-untyped-def]
-    """Put a point into the i-th sorted list, behind those equally near; return the list's new length."""
+    """Insert a point into the i-th sorted list, behind those equally near; return the list's new length."""
     room = near2.shape[1]
     if count < room:
         place = count
@@ -298,43 +258,20 @@ def _insert(near2, near, i, count, square, number):  # type: ignore[no-untyped-d
 
 
 @njit(**_INLINED)
-def _offer(near2, near, filled, reach, reach2, slack, i, square, number):  # type: ignore[no-untyped-def]
-    """Offer a point to a seed's list, and note how near the next one must be."""
-    filled[i] = _insert(near2, near, i, filled[i], square, number)
+def _offer(state, i, square, number):  # type: ignore[no-untyped-def]
+    """Offer a point to a seed's list, and update the distance at which the next one enters it."""
+    near2, reach, filled = state.near2, state.reach, state.filled
+    filled[i] = _insert(near2, state.near, i, filled[i], square, number)
     if filled[i] == near2.shape[1]:
         farthest = np.sqrt(near2[i, near2.shape[1] - 1])
         reach[i] = farthest * (1.0 + 1e-6)
-        rough = (farthest + slack[0] + slack[1]) * (1.0 + slack[4])
-        reach2[i] = rough * rough * (1.0 + 1e-6)
-
-
-@njit(**_JIT)
-def _cell(across, down, n_cells):  # type: ignore[no-untyped-def]
-    return (across * 73856093 ^ down * 19349663) & (n_cells - 1)
-
-
-@njit(**_JIT)
-def _chain(along, head, after, width, number):  # type: ignore[no-untyped-def]
-    """Put a point into its cell of the grid over the two projections."""
-    across, down = int(np.floor(along[number, 0] / width)), int(np.floor(along[number, 1] / width))
-    cell = _cell(across, down, head.shape[0])
-    after[number] = head[cell]
-    head[cell] = number
-
-
-@njit(**_JIT)
-def _refine(along, head, after, grid, reach, count):  # type: ignore[no-untyped-def]
-    """Make the cells narrower, now that closer points have been found, and chain all points anew."""
-    grid[0] = 2.0 * reach
-    head[:] = -1
-    for number in range(count):
-        if after[number] != -2:
-            _chain(along, head, after, grid[0], number)
+        rough = farthest + state.slack[0]
+        state.reach2[i] = rough * rough * (1.0 + 1e-6)
 
 
 @njit(**_INLINED)
 def _collect(flags, words, left):  # type: ignore[no-untyped-def]
-    """Write the places of the flags that are set to ``left``, and return how many there are."""
+    """Write the indices of the flags that are set to ``left``, and return their number."""
     count = 0
     for word in range(words.shape[0]):
         if words[word] != 0:
@@ -344,17 +281,6 @@ def _collect(flags, words, left):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(**_JIT)
-def mirror(square):  # type: ignore[no-untyped-def]
-    """Copy what is below the diagonal of a square matrix to above it, tile by tile, for columns are far apart."""
-    n = square.shape[0]
-    for top in range(0, n, _TILE):
-        for left in range(top, n, _TILE):
-            for row in range(top, min(top + _TILE, n)):
-                for column in range(max(row + 1, left), min(left + _TILE, n)):
-                    square[row, column] = square[column, row]
-
-
 @njit(fastmath=_FAST, **_JIT)
 def start_rows(state, product, first):  # type: ignore[no-untyped-def]
     """Fill the lists of some originals, and the extremes, from their products with all originals.
@@ -362,62 +288,28 @@ def start_rows(state, product, first):  # type: ignore[no-untyped-def]
     ``product`` holds the inner products of the rounded originals ``first``, ``first + 1``, ... with all rounded
     originals; it is overwritten by lower bounds of their distances.
     """
-    points, norm2, extreme = state.points, state.norm2, state.extreme
-    near2, near, filled, reach, reach2 = state.near2, state.near, state.filled, state.reach, state.reach2
-    slack, after = state.slack, state.after
-    flags, words, left = state.flags, state.words, state.left
+    points, norm2, extreme, reach2 = state.points, state.norm2, state.extreme, state.reach2
     n = points.shape[0]
-    k_max = near2.shape[1]
-    error = np.float32(slack[2])
-    twice = np.float32(2.0 * slack[0])
-    best = state.best
+    error = np.float32(state.slack[1])
+    twice = np.float32(2.0 * state.slack[0])
     for row in range(product.shape[0]):
         i = first + row
-        own = norm2[i]
         squares = product[row]
         for j in range(n):
-            squares[j] = own + norm2[j] - np.float32(2.0) * squares[j]
-        squares[i] = np.inf
-        after[i] = -1
-        # the k_max-th least of the rounded squares, block by block
-        edge = np.float32(-1.0)
-        if reach[i] >= 0:
-            best[:] = np.inf
-            last = best[k_max - 1]
-            for begin in range(0, n, 16):
-                end = min(begin + 16, n)
-                smaller = 0
-                for square in squares[begin:end]:
-                    smaller += square < last
-                if smaller > 0:
-                    for j in range(begin, end):
-                        square = squares[j]
-                        if square < last:
-                            place = k_max - 1
-                            while place > 0 and best[place - 1] > square:
-                                best[place] = best[place - 1]
-                                place -= 1
-                            best[place] = square
-                            last = best[k_max - 1]
-            edge = last + np.float32(2.0) * error
-        edge = max(edge, np.float32(extreme[0]) + error)
+            squares[j] = norm2[i] + norm2[j] - np.float32(2.0) * squares[j]
+        edge = max(reach2[i], np.float32(extreme[0])) + error
         rim = np.float32(extreme[1]) - error
         for j in range(n):
-            flags[j] = (squares[j] <= edge) | (squares[j] >= rim)
-        for count in range(_collect(flags, words, left)):
-            j = left[count]
             if j == i or not (squares[j] <= edge or squares[j] >= rim):
                 continue
             exact = _square(points, i, points, j)
             if exact > 0.0:
                 extreme[0] = min(extreme[0], exact)
-                if exact > extreme[1]:
-                    extreme[1] = exact
-                    rim = np.float32(exact) - error
-            elif j < i:
-                after[i] = -2
-            if reach[i] >= 0 and squares[j] <= edge:
-                _offer(near2, near, filled, reach, reach2, slack, i, exact, j)
+                extreme[1] = max(extreme[1], exact)
+                rim = np.float32(extreme[1]) - error
+            if reach2[i] >= 0:
+                _offer(state, i, exact, j)
+                edge = max(reach2[i], np.float32(extreme[0])) + error
         for j in range(n):
             below = max(squares[j] - error, np.float32(0.0))
             squares[j] = np.sqrt(below) * np.float32(1.0 - 1e-6) - twice
@@ -426,7 +318,7 @@ def start_rows(state, product, first):  # type: ignore[no-untyped-def]
 
 @njit(**_JIT)
 def _scan(points, new, near2, near, made, source):  # type: ignore[no-untyped-def]
-    """Fill the row behind the seeds' lists with the nearest points of a new point; return how many there are."""
+    """Fill the row behind the seeds' lists with the nearest points of a synthetic sample; return their number."""
     n = points.shape[0]
     count = 0
     for j in range(n):
@@ -439,7 +331,7 @@ def _scan(points, new, near2, near, made, source):  # type: ignore[no-untyped-de
 
 @njit(**_INLINED)
 def _how_many(square, extreme, k_max, k_min, rule):  # type: ignore[no-untyped-def]
-    """How many neighbours a seed gets, from the squared distance of its nearest (thesis Algorithm 4)."""
+    """Return a seed's number of neighbors, from the squared distance of its nearest (thesis Algorithm 4)."""
     nearest, least, greatest = np.sqrt(square), np.sqrt(extreme[0]), np.sqrt(extreme[1])
     if nearest <= least:
         return k_max if rule == 0 else k_min
@@ -449,10 +341,10 @@ def _how_many(square, extreme, k_max, k_min, rule):  # type: ignore[no-untyped-d
 
 
 @njit(**_INLINED)
-def choose_neighbours(state, made, source, k_max, k_min, rule):  # type: ignore[no-untyped-def]
+def choose_neighbors(state, made, source, k_max, k_min, rule):  # type: ignore[no-untyped-def]
     """Find the nearest points of a seed and return how many of them to use.
 
-    They stand in the seed's list, or in the row behind the seeds' lists where the seed is a new point.
+    They are in the seed's list, or in the row behind all lists where the seed is a synthetic sample.
     """
     n = state.points.shape[0]
     if source < n:
@@ -464,7 +356,7 @@ def choose_neighbours(state, made, source, k_max, k_min, rule):  # type: ignore[
 
 @njit(fastmath=_FAST, **_INLINED)
 def _exp_minus(ratio):  # type: ignore[no-untyped-def]
-    """``exp(-ratio)`` for ratios from 0 to 1: a series in double precision, for a call of exp is not vectorised."""
+    """Return ``exp(-ratio)`` for ratios from 0 to 1, by a series, as calls of exp are not vectorized."""
     rest = 0.5 - ratio
     total = 0.0
     for coefficient in _SERIES:
@@ -478,7 +370,7 @@ def _weigh(weights, squares, k, kind):  # type: ignore[no-untyped-def]
     farthest = squares[k - 1] if squares[k - 1] > 0.0 else 1.0
     for j in range(squares.shape[0]):
         weights[j] = squares[j] / farthest
-    # all places at once, also those behind the k-th: one pass of whole vectors
+    # all entries at once, also those behind the k-th: one pass of whole vectors
     if kind == 0:
         for j in range(weights.shape[0]):
             weights[j] = _exp_minus(np.sqrt(weights[j]))
@@ -501,11 +393,8 @@ def _row(points, new, number):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=_FAST, **_INLINED)
 def _make_point(state, made, source, delta, weights, k):  # type: ignore[no-untyped-def]
-    """Compute the new point (thesis Eq. 4.5 to 4.7), and its coordinates for coarse distances.
-
-    Return its squared distance from the seed.
-    """
-    points, new, mixed, rounded, shift = state.points, state.new, state.mixed, state.rounded, state.shift
+    """Compute a sample (thesis Eq. 4.5 to 4.7), and return its squared distance from the seed."""
+    points, new, mixed = state.points, state.new, state.mixed
     n, d = points.shape
     near = state.near[min(source, n)]
     total = 0.0
@@ -516,7 +405,7 @@ def _make_point(state, made, source, delta, weights, k):  # type: ignore[no-unty
     seed, rest = _row(points, new, source), 1.0 - delta
     for column in range(d):
         mixed[column] = delta * seed[column]
-    # four at a time: a quarter of the passes over the sum
+    # four neighbors at a time: a quarter of the passes over the sum
     j = 0
     while j + 4 <= k:
         one, two = _row(points, new, near[j]), _row(points, new, near[j + 1])
@@ -535,7 +424,6 @@ def _make_point(state, made, source, delta, weights, k):  # type: ignore[no-unty
     radius2 = 0.0
     for column in range(d):
         point[column] = mixed[column]
-        rounded[column] = point[column] - shift[column]
         difference = np.float64(point[column]) - np.float64(seed[column])
         radius2 += difference * difference
     return radius2
@@ -543,190 +431,86 @@ def _make_point(state, made, source, delta, weights, k):  # type: ignore[no-unty
 
 @njit(fastmath=_FAST, **_INLINED)
 def _lower_least(state, made, source, radius2):  # type: ignore[no-untyped-def]
-    """Lower the least positive distance where the new point makes a closer pair.
+    """Lower the least positive distance where the new sample makes a closer pair.
 
-    A point q at distance r from the seed is at least ``abs(r - sqrt(radius2))`` from the new point. So where the seed's
-    list reaches farther than the new point by more than the least distance, all that can be closer stand in that list.
+    A point q at distance r from the seed is at least ``abs(r - sqrt(radius2))`` from the sample. Where the seed's list
+    reaches farther than the sample by more than the least distance, all points that can be closer are in that list.
     """
-    points, new, near2, near, extreme = state.points, state.new, state.near2, state.near, state.extreme
-    n = points.shape[0]
-    number = n + made
-    if radius2 == 0.0:  # what is close to the seed is close to its twin
+    near2, near, extreme = state.near2, state.near, state.extreme
+    n = state.points.shape[0]
+    if radius2 == 0.0:  # a copy of the seed has the seed's distances
         return
     extreme[0] = min(extreme[0], radius2)
     row = min(source, n)
     k_max = near2.shape[1]
-    count = state.filled[source] if source < n else min(k_max, number - 1)
+    count = state.filled[source] if source < n else min(k_max, n + made - 1)
     radius = np.sqrt(radius2)
-    least = np.sqrt(extreme[0]) + 1e-150  # squares of less than that lose digits
+    least = np.sqrt(extreme[0]) + 1e-150  # squares of smaller numbers lose digits
     farther = radius + least
     high = farther * farther * (1.0 + 1e-9)
     if count == k_max and high >= near2[row, k_max - 1]:
-        _search_cells(state, made)
+        _search_all(state, made)
         return
     nearer = max(radius - least, 0.0)
     low = nearer * nearer * (1.0 - 1e-9)
     for j in range(count):
         if low <= near2[row, j] <= high:
             other = near[row, j]
-            if other < n:
-                square = _square(new, made, points, other)
-            else:
-                square = _square(new, made, new, other - n)
+            square = _square_to(state, made, other)
             if square == 0.0:
                 return
             extreme[0] = min(extreme[0], square)
-    state.after[number] = -1
 
 
 @njit(fastmath=_FAST, **_JIT)
-def _place(state, number):  # type: ignore[no-untyped-def]
-    """Project a new point on the two axes."""
-    along, axis, other_axis = state.along, state.axes[0], state.axes[1]
-    point = state.new[number - state.points.shape[0]]
-    first, second = 0.0, 0.0
-    for column in range(point.shape[0]):
-        first += axis[column] * point[column]
-        second += other_axis[column] * point[column]
-    along[number, 0] = first
-    along[number, 1] = second
-
-
-@njit(**_JIT)
-def _search_cells(state, made):  # type: ignore[no-untyped-def]
-    """Lower the least positive distance by the points whose projections are near, and mark the new point for a cell."""
-    points, new, extreme = state.points, state.new, state.extreme
-    along, head, after, grid, chained = state.along, state.head, state.after, state.grid, state.chained
-    n = points.shape[0]
-    number = n + made
-    # only few points need the cells, so the points made since the last one that did are put there now
-    for earlier in range(chained[0], number):
-        if after[earlier] != -2:
-            _place(state, earlier)
-            _chain(along, head, after, grid[0], earlier)
-    chained[0] = number
-    _place(state, number)
-    first, second = along[number, 0], along[number, 1]
-    reach = np.sqrt(extreme[0]) * (1.0 + 1e-9) + grid[1]
-    if 4.0 * reach < grid[0]:
-        _refine(along, head, after, grid, reach, number)
-    width = grid[0]
-    for across in range(int(np.floor((first - reach) / width)), int(np.floor((first + reach) / width)) + 1):
-        for down in range(
-            int(np.floor((second - reach) / width)), int(np.floor((second + reach) / width)) + 1
-        ):
-            other = head[_cell(across, down, head.shape[0])]
-            while other >= 0:
-                if abs(along[other, 0] - first) <= reach and abs(along[other, 1] - second) <= reach:
-                    if other < n:
-                        square = _square(new, made, points, other)
-                    else:
-                        square = _square(new, made, new, other - n)
-                    if square == 0.0:
-                        return
-                    extreme[0] = min(extreme[0], square)
-                other = after[other]
-    after[number] = -1
-
-
-@njit(fastmath=_FAST, **_INLINED)
-def _rough_square(coarse, rounded, i):  # type: ignore[no-untyped-def]
-    """Squared distance of the new point from an original in single precision."""
-    total = np.float32(0.0)
-    seed = coarse[i]
-    for column in range(seed.shape[0]):
-        difference = seed[column] - rounded[column]
-        total += difference * difference
-    return total
-
-
-@njit(fastmath=_FAST, **_INLINED)
-def _rough_square_to(state, seed, made):  # type: ignore[no-untyped-def]
-    """The same for an earlier new point, whose rounded coordinates have been overwritten."""
-    total = np.float32(0.0)
-    place, point, shift = state.coarse[seed], state.new[made], state.shift
-    for column in range(place.shape[0]):
-        difference = place[column] - np.float32(point[column] - shift[column])
-        total += difference * difference
-    return total
-
-
-@njit(fastmath=_FAST, **_INLINED)
-def _project(state, number, source, weights, k, delta):  # type: ignore[no-untyped-def]
-    """Project a new point: as the mixture that it is, or afresh where rounding errors have added up."""
-    basis, sketch, blur, centre = state.basis, state.sketch, state.blur, state.centre
-    near, slack = state.near, state.slack
-    trace, part = sketch[number], sketch[source]
-    error = delta * blur[source]
-    for axis in range(trace.shape[0]):  # loops over a fixed number are unrolled instead of vectorised
-        trace[axis] = np.float32(delta) * part[axis]
-    for j in range(k):
-        share = np.float32((1.0 - delta) * weights[j])
-        part = sketch[near[source, j]]
-        error += share * blur[near[source, j]]
-        for axis in range(trace.shape[0]):
-            trace[axis] += share * part[axis]
-    error += slack[5]
-    # originals and projections made afresh are off by blur[0] at most; slack[1] allows for three times that more
-    if error <= slack[1] - blur[0]:
-        blur[number] = error
-        return
-    blur[number] = blur[0]
-    point = state.new[number - state.points.shape[0]]
-    for axis in range(trace.shape[0]):
-        direction = basis[axis]
-        total = np.float32(0.0)
+def _search_all(state, made):  # type: ignore[no-untyped-def]
+    """Lower the least positive distance by the points whose projections are near the new sample's."""
+    new, extreme = state.new, state.extreme
+    first, second = state.along[0], state.along[1]
+    n = state.points.shape[0]
+    for earlier in range(state.placed[0], made + 1):
+        point = new[earlier]
+        across, down = 0.0, 0.0
         for column in range(point.shape[0]):
-            total += direction[column] * np.float32(point[column] - centre[column])
-        trace[axis] = total
+            across += state.axes[0, column] * point[column]
+            down += state.axes[1, column] * point[column]
+        first[n + earlier], second[n + earlier] = across, down
+    state.placed[0] = made + 1
+    across, down = first[n + made], second[n + made]
+    reach = np.sqrt(extreme[0]) * (1.0 + 1e-9) + state.slack[3]
+    for begin in range(0, n + made, 64):  # blocks without a near point cost one vectorized pass
+        end = min(begin + 64, n + made)
+        close = 0
+        for other in range(begin, end):
+            close += (abs(first[other] - across) <= reach) & (abs(second[other] - down) <= reach)
+        if close == 0:
+            continue
+        for other in range(begin, end):
+            if abs(first[other] - across) <= reach and abs(second[other] - down) <= reach:
+                square = _square_to(state, made, other)
+                if square == 0.0:
+                    return
+                extreme[0] = min(extreme[0], square)
 
 
 @njit(fastmath=_FAST, **_INLINED)
-def _left_by_triangle(state, number, source, radius):  # type: ignore[no-untyped-def]
-    """Write to ``left`` the seeds that the triangle inequality and the projections cannot rule out."""
-    sketch, reach, reach2, flags, left = state.sketch, state.reach, state.reach2, state.flags, state.left
-    n = reach.shape[0]
+def _left_by_triangle(state, source, radius):  # type: ignore[no-untyped-def]
+    """Write to ``left`` the seeds that the triangle inequality cannot rule out, and return their number."""
+    reach, flags = state.reach, state.flags
     radius = np.float32(radius * (1.0 + 1e-6))
     apart = state.between[source]
-    for seed in range(n):
+    for seed in range(reach.shape[0]):
         flags[seed] = apart[seed] <= radius + reach[seed]
-    count = _collect(flags, state.words, left)
-    state.seen[0] += count
-    if sketch.shape[0] == 0:
-        return count
-    trace = sketch[number]
-    remaining = 0
-    for j in range(count):
-        seed = left[j]
-        place = sketch[seed]
-        total = np.float32(0.0)
-        for axis in range(trace.shape[0]):
-            difference = trace[axis] - place[axis]
-            total += difference * difference
-        left[remaining] = seed
-        remaining += total <= reach2[seed]
-    return remaining
-
-
-@njit(**_INLINED)
-def _left_by_measure(state, source, count):  # type: ignore[no-untyped-def]
-    """Of the first ``count`` seeds in ``left`` but the new point's own, keep those that it may be near enough to."""
-    reach2, left = state.reach2, state.left
-    remaining = 0
-    for j in range(count):  # without a branch, so that the next seeds are fetched meanwhile
-        seed = left[j]
-        left[remaining] = seed
-        remaining += (_rough_square(state.coarse, state.rounded, seed) <= reach2[seed]) & (seed != source)
-    return remaining
+    return _collect(flags, state.words, state.left)
 
 
 # without "reassoc", by which the product with the inverse would become a division again
 @njit(fastmath={"contract", "nsz", "nnan"}, **_INLINED)
 def _pack(bound, own, rows, unit, number):  # type: ignore[no-untyped-def]
-    """Keep a point's bounds as bytes between their least and greatest; its own seed's column counts for nothing."""
+    """Store a point's bounds as bytes between their least and greatest; its own seed's column holds no bound."""
     n = bound.shape[0]
     bound[own] = bound[own - 1] if own > 0 else bound[n - 1]
-    # floats from 0 on are in the order of their bits, and only of whole numbers the extremes are vectorised
+    # non-negative floats have the order of their bits, and only extremes of integers are vectorized
     least, greatest = np.int32(0x7F800000), np.int32(0)
     for j in range(n):
         bits = np.float32(max(bound[j], np.float32(0.0))).view(np.int32)
@@ -744,7 +528,7 @@ def _pack(bound, own, rows, unit, number):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=_FAST, **_INLINED)
 def _left_by_mixture(state, source, radius2, number, weights, k, delta):  # type: ignore[no-untyped-def]
-    """Write to ``left`` the seeds that the mixture bound cannot rule out, and keep the bound as the point's row."""
+    """Write to ``left`` the seeds that the mixture bound cannot rule out, and store the bound as the sample's row."""
     rows, unit, bound, reach2, flags = state.rows, state.unit, state.bound, state.reach2, state.flags
     near2, near, origin, slack = state.near2, state.near, state.origin, state.slack
     n = rows.shape[1]
@@ -753,7 +537,7 @@ def _left_by_mixture(state, source, radius2, number, weights, k, delta):  # type
         share = (1.0 - delta) * weights[j]
         spread += share * near2[source, j]
         low += share * unit[near[source, j], 0]
-    base = np.float32(low - (spread - radius2 + slack[3]))
+    base = np.float32(low - (spread - radius2 + slack[2]))
     for begin in range(0, n, 1024):
         end = min(begin + 1024, n)
         part = bound[begin:end]
@@ -772,11 +556,10 @@ def _left_by_mixture(state, source, radius2, number, weights, k, delta):  # type
             next_parent = rows[other][begin:end]
             for j in range(part.shape[0]):
                 part[j] += step * np.float32(parent[j]) + next_step * np.float32(next_parent[j])
-    # a parent's row says nothing about the seed that the parent came from, so these are measured
+    # a parent's row holds no bound for the seed that the parent came from, so these are measured
     for j in range(k):
         seed = origin[near[source, j]]
-        distance = np.sqrt(_rough_square(state.coarse, state.rounded, seed)) - slack[0]
-        bound[seed] = max(distance, 0.0) ** 2 * (1.0 - slack[4])
+        bound[seed] = _square(state.points, seed, state.new, number - n) * (1.0 - 1e-6)
     _pack(bound, source, rows, unit, number)
     origin[number] = source
     for j in range(n):
@@ -786,116 +569,64 @@ def _left_by_mixture(state, source, radius2, number, weights, k, delta):  # type
 
 @njit(**_INLINED)
 def add_point(state, made, source, delta, weights, k, block):  # type: ignore[no-untyped-def]
-    """Make the next point from a seed and its weighted neighbours, and let everything know of it.
+    """Make the next sample from a seed and its weighted neighbors, and update lists and extremes.
 
-    ``weights`` are scaled to sum 1 on the way. ``block`` are the seeds to tell now where no distances between the
-    originals are kept; the others learn of it from :func:`absorb_block`.
+    ``weights`` are scaled to sum 1. ``block`` are the seeds whose lists are updated where neither distances nor rows
+    are kept; :func:`absorb_block` updates the others.
     """
-    points, new, near2, near, filled = state.points, state.new, state.near2, state.near, state.filled
-    reach, reach2, slack, left = state.reach, state.reach2, state.slack, state.left
+    points, new, left = state.points, state.new, state.left
     n = points.shape[0]
     number = n + made
     radius2 = _make_point(state, made, source, delta, weights, k)
     _lower_least(state, made, source, radius2)
-    if source >= n:  # all original seeds have had their turn
+    if source >= n:  # no later sample has an original as its seed
         return
     if state.rows.shape[0] > 0:
         count = _left_by_mixture(state, source, radius2, number, weights, k, delta)
-        count = _put_off(state, made, count)
     elif state.between.shape[0] > 0:
-        if state.sketch.shape[0] > 0:
-            _project(state, number, source, weights, k, delta)
-        count = _left_by_triangle(state, number, source, np.sqrt(radius2))
+        count = _left_by_triangle(state, source, np.sqrt(radius2))
     else:
         count = block.shape[0]
         for j in range(count):
             left[j] = block[j]
-    state.seen[1] += count
-    for j in range(_left_by_measure(state, source, count)):
-        seed = left[j]
-        _offer(near2, near, filled, reach, reach2, slack, seed, _square(points, seed, new, made), number)
-    _offer(near2, near, filled, reach, reach2, slack, source, radius2, number)
-
-
-@njit(**_INLINED)
-def _put_off(state, made, count):  # type: ignore[no-untyped-def]
-    """Of the first ``count`` seeds in ``left``, keep those to tell now, and note the new point for the others."""
-    member, waiting, left = state.member, state.waiting, state.left
-    bit = np.uint64(1) << np.uint64(made % _WAIT)
-    remaining = 0
     for j in range(count):
         seed = left[j]
-        left[remaining] = seed
-        remaining += member[seed]
-        waiting[seed] |= np.uint64(0) if member[seed] else bit
-    return remaining
-
-
-@njit(**_JIT)
-def _tell_waiting(state, begin, end):  # type: ignore[no-untyped-def]
-    """Offer new points to the seeds that they were noted for, seed by seed, so that each is fetched only once."""
-    points, new, waiting, reach2 = state.points, state.new, state.waiting, state.reach2
-    n = points.shape[0]
-    for seed in range(n):
-        if waiting[seed] == 0:
-            continue
-        for made in range(begin, end):
-            asked = waiting[seed] >> np.uint64(made % _WAIT) & np.uint64(1)
-            if asked and _rough_square_to(state, seed, made) <= reach2[seed]:
-                _offer(
-                    state.near2, state.near, state.filled, state.reach, reach2, state.slack, seed,
-                    _square(points, seed, new, made), n + made,
-                )  # fmt: skip
-        waiting[seed] = 0
+        if seed != source:
+            _offer(state, seed, _square(points, seed, new, made), number)
+    _offer(state, source, radius2, number)
 
 
 @njit(**_JIT)
 def grow(state, sources, deltas, begin, end, k_max, k_min, rule, kind, block):  # type: ignore[no-untyped-def]
-    """Make the new points number ``begin`` to ``end`` of one class (thesis Algorithm 5, lines 11 to 20)."""
-    near2, weights, member = state.near2, state.weights, state.member
+    """Make the samples number ``begin`` to ``end`` of one class (thesis Algorithm 5, lines 11 to 20)."""
     n = state.points.shape[0]
-    for first in range(begin, end, _WAIT):
-        last = min(first + _WAIT, end)
-        if state.rows.shape[0] > 0:  # only the seeds of these points need to know of them at once
-            member[:] = False
-            for made in range(first, last):
-                member[min(sources[made], n - 1)] = True
-        for made in range(first, last):
-            source = sources[made]
-            k = choose_neighbours(state, made, source, k_max, k_min, rule)
-            _weigh(weights, near2[min(source, n)], k, kind)
-            add_point(state, made, source, deltas[made], weights, k, block)
-        if state.rows.shape[0] > 0:
-            _tell_waiting(state, first, last)
+    for made in range(begin, end):
+        source = sources[made]
+        k = choose_neighbors(state, made, source, k_max, k_min, rule)
+        _weigh(state.weights, state.near2[min(source, n)], k, kind)
+        add_point(state, made, source, deltas[made], state.weights, k, block)
 
 
 @njit(fastmath=_FAST, **_JIT)
-def fill_rows(state, between, made):  # type: ignore[no-untyped-def]
-    """Fill the byte rows of the originals and of the points made so far, whose origins are known.
+def fill_rows(state, between):  # type: ignore[no-untyped-def]
+    """Fill the byte rows of the originals from the lower bounds of their distances.
 
-    The rows may lie in the memory of ``between``: a row is written after all distances up to there have been read.
+    The rows may share the memory of ``between``: a row is written after all distances up to there have been read.
     """
-    points, new, bound = state.points, state.new, state.bound
-    n = points.shape[0]
-    below = np.float32(1.0 - 1e-6)
-    for number in range(n + made):
-        if number < n:
-            apart = between[number]
-            for j in range(n):
-                distance = max(apart[j], np.float32(0.0))
-                bound[j] = distance * distance * below
-        else:
-            for j in range(n):
-                bound[j] = np.float32(_square(points, j, new, number - n)) * below
-        _pack(bound, state.origin[number], state.rows, state.unit, number)
+    bound = state.bound
+    n = bound.shape[0]
+    for number in range(n):
+        apart = between[number]
+        for j in range(n):
+            distance = max(apart[j], np.float32(0.0))
+            bound[j] = distance * distance * np.float32(1.0 - 1e-6)
+        _pack(bound, number, state.rows, state.unit, number)
 
 
 @njit(fastmath=_FAST, **_JIT)
 def absorb_block(state, product, made, block):  # type: ignore[no-untyped-def]
-    """Offer the new points from number ``made`` on to the seeds outside a block, from their products with all."""
-    points, new, norm2, rounded = state.points, state.new, state.norm2, state.rounded
-    centre, shift = state.centre, state.shift
-    near2, near, filled, reach, reach2 = state.near2, state.near, state.filled, state.reach, state.reach2
+    """Offer the samples from number ``made`` on to the seeds outside a block, from their products with all."""
+    points, new, norm2, center = state.points, state.new, state.norm2, state.center
     n, d = points.shape
     member = state.member
     member[:] = False
@@ -903,17 +634,15 @@ def absorb_block(state, product, made, block):  # type: ignore[no-untyped-def]
         member[block[j]] = True
     two = np.float32(2.0)
     for row in range(product.shape[0]):
-        own = np.float32(-state.slack[2])
+        own = np.float32(-state.slack[1])
         point, inner = new[made + row], product[row]
         for column in range(d):
-            rounded[column] = point[column] - shift[column]
-            centred = np.float32(point[column] - centre[column])
-            own += centred * centred
+            centered = np.float32(point[column] - center[column])
+            own += centered * centered
         flags = state.flags
         for seed in range(n):
-            flags[seed] = own + norm2[seed] - two * inner[seed] <= reach2[seed]
+            flags[seed] = own + norm2[seed] - two * inner[seed] <= state.reach2[seed]
         for j in range(_collect(flags, state.words, state.left)):
             seed = state.left[j]
-            if not member[seed] and _rough_square(state.coarse, rounded, seed) <= reach2[seed]:
-                square = _square(points, seed, new, made + row)
-                _offer(near2, near, filled, reach, reach2, state.slack, seed, square, n + made + row)
+            if not member[seed]:
+                _offer(state, seed, _square(points, seed, new, made + row), n + made + row)

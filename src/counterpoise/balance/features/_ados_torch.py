@@ -1,11 +1,10 @@
-"""ADOS on tensors: the points stay on their device, and equal what the compiled kernel makes of them.
+"""ADOS on tensors: the points stay on their device, and equal those of the compiled kernel.
 
-The new points of a block are made one after the other, but each of them only from the lists of the seeds whose turn it
-is in this block and from its distances from these. All seeds' lists take the block up at its end: one matrix product
-rules out nearly all pairs of a new point and a seed, the others are measured directly, in double precision. No points,
-labels or lists come to the processor, only the classes' counts, how many pairs a block has left, and whether its lists
-have settled the least distance. (With ``border``, also the number of danger points; with a callable for the weights,
-the number of neighbours at every step, for its argument has that length.)
+The samples of a block are made one after the other, each from the lists of the block's seeds and from its distances
+to these. All other lists are updated after the block: one matrix product rules out nearly all pairs of a sample and a
+seed, the others are measured in double precision. Only numbers reach the processor: the classes' counts, how many
+pairs a block leaves, whether its lists settle the least distance, with ``border`` the number of danger points, and
+with a callable for the weights the number of neighbors at every step.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["danger_points", "grow_class"]
 
 _BLOCK = 128
 _PAIRS = 1 << 22
-"""Coordinates of the pairs that are measured at a time."""
+"""Coordinates of pairs that are measured at a time."""
 _DIRECT = "donot_use_mm_for_euclid_dist"
 _SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
     "exp": lambda q: torch.exp(-q),
@@ -47,20 +46,20 @@ def grow_class(
     k_rule: str,
     weights: str | Callable[[Tensor], Tensor],
 ) -> None:
-    """Write a class's new points into ``new``.
+    """Write a class's synthetic samples into ``new``.
 
     Parameters
     ----------
     points : tensor of shape (n, d)
         The class's points, at least two.
     new : tensor of shape (m, d), same dtype
-        Room for the new points.
+        Output.
     seeds : tensor of shape (n_seeds,), int64
         Which of the points are seeds.
     order : ndarray of shape (m,), int64
-        Which of the seeds each new point has; from n_seeds on, the new point number ``order - n_seeds``.
+        Which of the seeds each sample has; from n_seeds on, the sample number ``order - n_seeds``.
     deltas : ndarray of shape (m,), float64
-        The seed's share in each new point.
+        The seed's share in each sample.
     k_max, k_min, k_rule, weights
         As for the compiled ``grow_class``.
     """
@@ -77,7 +76,7 @@ def grow_class(
 
 
 class _Growth:
-    """All that a class's growth remembers: its points in double precision, the seeds' lists and the extremes."""
+    """State of a class's growth: its points in double precision, the seeds' lists and the extremes."""
 
     def __init__(
         self,
@@ -96,16 +95,16 @@ class _Growth:
         self.everything = torch.empty((n + new.shape[0], d), dtype=torch.float64, device=points.device)
         self.everything[:n] = points
         self.lists, self.least, self.greatest = _start(self.everything[:n], k_max)
-        self.centre = self.everything[:n].mean(dim=0)
-        self.centred = self.everything[:n] - self.centre
-        self.norms = self.centred.square().sum(dim=1)
+        self.center = self.everything[:n].mean(dim=0)
+        self.centered = self.everything[:n] - self.center
+        self.norms = self.centered.square().sum(dim=1)
         self.margin = 16 * (d + 8) * torch.finfo(torch.float64).eps * self.norms.max()
 
     def make_block(self, begin: int, sources: Tensor, *, careful: bool) -> bool:
-        """Make a block of new points; return whether the least distance is certain, else the block must be made anew.
+        """Make a block of samples; return whether the least distance is certain, else the block must be made again.
 
-        A point closer to the new point than the least distance stands in the seed's list, unless the new point is at
-        the list's very end. ``careful`` measures the distances from all points instead.
+        A point closer to a sample than the least distance is in the seed's list, unless the sample is at the list's
+        end. ``careful`` measures the distances from all points instead.
         """
         seeds = self.everything[sources]
         lists = self.lists[0][sources], self.lists[1][sources]
@@ -133,11 +132,11 @@ class _Growth:
         return True
 
     def absorb_block(self, begin: int, count: int) -> None:
-        """Let all seeds' lists take up a block of new points."""
+        """Update all seeds' lists by a block of samples."""
         first = self.n + begin
         block = self.everything[first : first + count]
-        centred = block - self.centre
-        squares = centred.square().sum(dim=1)[:, None] + self.norms - 2.0 * (centred @ self.centred.T)
+        centered = block - self.center
+        squares = centered.square().sum(dim=1)[:, None] + self.norms - 2.0 * (centered @ self.centered.T)
         reach = self.lists[0][:, -1]
         pairs = (squares <= reach * reach * (1.0 + 1e-9) + self.margin).nonzero()
         apart = torch.full_like(squares, torch.inf)
@@ -148,7 +147,7 @@ class _Growth:
         self.lists = _merge(self.lists, apart, first)
 
     def make_from_new(self, made: int, seed: int) -> None:
-        """Make one new point whose seed is itself a new point: it has no list, so all its distances are measured."""
+        """Make one sample whose seed is a synthetic sample, which has no list: all distances are measured."""
         source = self.n + seed
         apart = _distances(self.everything[source], self.everything[: self.n + made])
         apart[source] = torch.inf
@@ -157,7 +156,7 @@ class _Growth:
         self.least = _least(self.least, _distances(point, self.everything[: self.n + made]))
 
     def _make(self, made: int, seed: Tensor, near: Tensor, numbers: Tensor, least: Tensor) -> Tensor:
-        """Compute a new point (thesis Eq. 4.5 to 4.7), rounded as it is stored."""
+        """Compute a sample (thesis Eq. 4.5 to 4.7), rounded as it is stored."""
         k = _how_many(near[0], least, self.greatest, *self.rule)
         share = _shares(near, k.clamp(max=min(near.shape[0], self.n + made - 1)), self.weights)
         mixed = share @ self.everything[numbers]
@@ -175,7 +174,7 @@ def _least(least: Tensor, distances: Tensor) -> Tensor:
 
 
 def _start(points: Tensor, k_max: int) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
-    """The nearest points of each point, and the least positive and the greatest distance, in blocks of rows."""
+    """Return each point's nearest points, and the least positive and the greatest distance, in blocks of rows."""
     n = points.shape[0]
     least = torch.full((), torch.inf, dtype=torch.float64, device=points.device)
     greatest = torch.zeros((), dtype=torch.float64, device=points.device)
@@ -198,7 +197,7 @@ def _start(points: Tensor, k_max: int) -> tuple[tuple[Tensor, Tensor], Tensor, T
 
 
 def _merge(lists: tuple[Tensor, Tensor], block: Tensor, first: int) -> tuple[Tensor, Tensor]:
-    """Lists that have taken up the distances of new points number ``first`` on, one row of ``block`` each."""
+    """Return lists updated by the distances of samples number ``first`` on, one row of ``block`` each."""
     near, numbers = lists
     made = torch.arange(first, first + block.shape[0], device=near.device).expand(near.shape[0], -1)
     ordered, places = torch.sort(torch.cat([near, block.T], dim=1), dim=1, stable=True)
@@ -214,7 +213,7 @@ def _how_many(nearest: Tensor, least: Tensor, greatest: Tensor, k_max: int, k_mi
 
 
 def _shares(near: Tensor, k: Tensor, weights: str | Callable[[Tensor], Tensor]) -> Tensor:
-    """The neighbours' weights, summing to 1 and 0 behind the k-th."""
+    """Return the neighbors' weights, summing to 1 and 0 behind the k-th."""
     used = torch.arange(near.shape[0], device=near.device) < k
     if callable(weights):
         raw = torch.zeros_like(near)
@@ -236,7 +235,7 @@ def _shares(near: Tensor, k: Tensor, weights: str | Callable[[Tensor], Tensor]) 
 
 
 def danger_points(rows: Tensor, X: Tensor, foreign: Tensor, m: int) -> Tensor:
-    """Which of the class's points have at least half, but not all, of their m nearest in other classes."""
+    """Return the class's points of whose m nearest in X at least half, but not all, are of other classes."""
     danger = []
     step = max(1, int(8e6 / X.shape[0]))
     for part in rows.split(step):
