@@ -254,7 +254,7 @@ def file_hash(path: Path | None) -> str | None:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _copy_folder(source: Path, target: Path) -> None:
+def copy_folder(source: Path, target: Path) -> None:
     """Copy a run folder so that `target` is at every moment a whole run folder, or (for an instant) absent."""
     staging = Path(tempfile.mkdtemp(prefix=".best-", dir=target.parent))
     try:

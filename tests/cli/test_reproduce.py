@@ -40,7 +40,7 @@ def test_results_are_gone_on_from_on_another_machine(cli, tmp_path, monkeypatch)
         name="thesis-test",
         title="A small table",
         paper="a test",
-        draws=2,
+        repeats=2,
         settings=(Setting(**line, ratio=2, batch_size=64, methods=("bl", "ros")),),
     )
     digits = fewer_images(load_dataset("digits"), 60)

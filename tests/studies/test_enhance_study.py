@@ -210,7 +210,7 @@ def test_the_control_with_a_fresh_classifier_may_be_shorter_and_no_other_arm_is_
     usual, shorter = study_of(dataset), study_of(dataset, fresh_epochs=1)
     assert usual.identity(dataset) == shorter.identity(dataset)
     pairs = zip(usual.variant_plans(dataset), shorter.variant_plans(dataset), strict=True)
-    assert {(one.arm, one.epochs, other.epochs, one.hash == other.hash) for one, other in pairs} == {
+    assert {(one.variant, one.epochs, other.epochs, one.hash == other.hash) for one, other in pairs} == {
         ("fresh-classifier", 4, 1, False),
         ("trained-on", 2, 2, True),
         ("enhanced", 2, 2, True),
@@ -258,7 +258,7 @@ def test_an_enhanced_run_is_a_run_like_any_other_and_its_enhancer_works_alone(ru
 
 
 def test_every_arm_has_the_map_of_its_embedding_for_the_report(runs, dataset):
-    maps = {arm: read_json(runs[arm].path / "embedding.json") for arm in VARIANTS}
+    maps = {name: read_json(runs[name].path / "embedding.json") for name in VARIANTS}
     assert all(points["label"] == maps["bl"]["label"] for points in maps.values())
     assert maps["enhanced"]["x"] != maps["bl"]["x"]
 
@@ -297,17 +297,17 @@ class KillAt(ProgressCallback):
 @pytest.mark.parametrize("stage", ["copy", "enhanced"])
 def test_a_killed_arm_goes_on_to_the_same_bits(dataset, runs, tmp_path, stage):
     study = study_of(dataset)
-    plan = next(plan for plan in study.variant_plans(dataset) if plan.arm == "enhanced")
+    plan = next(plan for plan in study.variant_plans(dataset) if plan.variant == "enhanced")
     where = {"classifier": runs["bl"].path, "shared": tmp_path / "networks"}
     with pytest.raises(Killed):
         execute_variant(plan, dataset, tmp_path / "run", on_progress=KillAt(stage, 2), **where)
     assert not RunFolder(tmp_path / "run").is_complete()
-    arm = execute_variant(plan, dataset, tmp_path / "run", **where)
-    whole, resumed = (load_file(f.path / "model.safetensors") for f in (runs["enhanced"], arm))
+    resumed_run = execute_variant(plan, dataset, tmp_path / "run", **where)
+    whole, resumed = (load_file(f.path / "model.safetensors") for f in (runs["enhanced"], resumed_run))
     assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
     for name in ("metrics.json", "predictions.csv", "enhancer.safetensors"):
-        assert (arm.path / name).read_bytes() == (runs["enhanced"].path / name).read_bytes()
-    assert not (arm.path / "checkpoints").exists()
+        assert (resumed_run.path / name).read_bytes() == (runs["enhanced"].path / name).read_bytes()
+    assert not (resumed_run.path / "checkpoints").exists()
 
 
 def test_a_finished_study_is_not_run_or_drawn_again(dataset, finished):
@@ -398,7 +398,7 @@ def test_a_failed_arm_is_reported_and_does_not_stop_the_rest(dataset, tmp_path, 
     real = module.execute_variant
 
     def fail_once(plan, *args, **kwargs):
-        if plan.arm == "enhanced":
+        if plan.variant == "enhanced":
             raise TrainingError("the train loss became nan at step 3")
         return real(plan, *args, **kwargs)
 

@@ -33,7 +33,7 @@ TABLE = Table(
     name="thesis-test",
     title="A small table",
     paper="a test",
-    draws=2,
+    repeats=2,
     settings=tuple(
         Setting(**DIGITS, ratio=ratio, batch_size=64, methods=("bl", "fs-smote", "ados")) for ratio in (2, 5)
     ),
@@ -65,7 +65,7 @@ def contents(folder):
 
 
 def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, tmp_path, monkeypatch):
-    plan, done = plan.with_draws(1), []
+    plan, done = plan.with_repeats(1), []
 
     def stop_after_two(*args, **kwargs):
         if len(done) == 2:
@@ -144,7 +144,7 @@ def complete_runs(out):
 
 def test_results_made_elsewhere_count_as_done(plan, tmp_path):
     whole = reproduce_table(plan, tmp_path / "whole")
-    lines = plan.with_draws(1)
+    lines = plan.with_repeats(1)
     cells = [replace(cell, study=of_ada(cell.study)) for cell in lines.cells]
     reproduce_table(replace(lines, cells=tuple(cells)), tmp_path / "elsewhere", jobs=2)
     publish(tmp_path / "elsewhere", tmp_path / "published")
@@ -153,7 +153,7 @@ def test_results_made_elsewhere_count_as_done(plan, tmp_path):
     assert "/home/ada" not in (tmp_path / "published/runs.jsonl").read_text()
     out = tmp_path / "here"
     earlier = tmp_path / "published"
-    taken = reproduce_table(plan.with_draws(1), out, earlier=earlier, page_only=True)
+    taken = reproduce_table(plan.with_repeats(1), out, earlier=earlier, page_only=True)
     assert [task.plan.draw for task in missing_tasks(plan, out, earlier=earlier)] == [1] * 6
     assert taken.table.equals(whole.table[whole.table["draw"] == 0].reset_index(drop=True))
     assert not list(out.glob("*/runs"))
@@ -171,7 +171,7 @@ def test_results_made_elsewhere_count_as_done(plan, tmp_path):
 
 
 def test_runs_that_are_not_of_this_table_are_not_taken_over(plan, tmp_path):
-    reproduce_table(plan.with_draws(1).only(["mnist-ratio2"]), tmp_path / "other")
+    reproduce_table(plan.with_repeats(1).only(["mnist-ratio2"]), tmp_path / "other")
     publish(tmp_path / "other", tmp_path / "published")
     rest = plan.only(["mnist-ratio5"])
     with pytest.raises(InputError, match="holds no run of thesis-test with these images and settings"):
@@ -214,7 +214,7 @@ def test_lines_alone_and_fewer_draws_leave_the_rest_in_the_page(plan, tmp_path):
     assert set(first.table["setting"]) == {line}
     assert first.summary["runs"]["done"] == 6
     assert "6 of 12 runs are not done" in (tmp_path / "page.md").read_text()
-    second = reproduce_table(plan.with_draws(1), tmp_path, only=["mnist-ratio2"])
+    second = reproduce_table(plan.with_repeats(1), tmp_path, only=["mnist-ratio2"])
     runs = second.summary["runs"]
     assert (runs["planned"], runs["done"], runs["trainings"], runs["factor"]) == (12, 9, 8, 1.5)
     assert "mnist, ρ 2: bl 1 of 2 draws" in (tmp_path / "page.md").read_text()
@@ -228,7 +228,7 @@ def test_what_is_published_is_the_results_without_the_runs(plan, tmp_path):
     out, target = tmp_path / "out", tmp_path / "results"
     target.mkdir()
     (target / "ranks.png").write_bytes(b"of an earlier table")
-    reproduce_table(plan.with_draws(1), out, only=["mnist-ratio2"])
+    reproduce_table(plan.with_repeats(1), out, only=["mnist-ratio2"])
     publish(out, target)
     assert sorted(p.name for p in target.iterdir()) == [
         "lines.png",
@@ -249,14 +249,14 @@ def test_a_failed_run_is_reported_and_the_others_go_on(plan, tmp_path, monkeypat
         return execute_run(run, *args, **kwargs)
 
     monkeypatch.setattr(planned_runs, "execute_run", fail)
-    result = reproduce_table(plan.with_draws(1), tmp_path)
+    result = reproduce_table(plan.with_repeats(1), tmp_path)
     assert [f["method"] for f in result.summary["failed"]] == ["ados", "ados"]
     assert result.summary["runs"]["done"] == 4
     assert "no room" in (tmp_path / "page.html").read_text()
 
 
 def test_a_folder_of_another_table_is_refused(plan, tmp_path):
-    reproduce_table(plan.with_draws(1), tmp_path, only=["mnist-ratio2"])
+    reproduce_table(plan.with_repeats(1), tmp_path, only=["mnist-ratio2"])
     with pytest.raises(RunFolderError, match="another table"):
         reproduce_table(replace(plan, cells=plan.cells[:1]), tmp_path)
 
@@ -280,8 +280,8 @@ def test_absent_house_numbers_are_asked_for_by_name_and_place(tmp_path):
 @pytest.mark.parametrize(("backend", "package"), [("ray", "ray"), ("dask", "distributed")])
 def test_a_cluster_gives_the_numbers_of_this_machine(plan, tmp_path, backend, package):
     pytest.importorskip(package, reason=f"needs the extra `{backend}`")
-    here = reproduce_table(plan.with_draws(1), tmp_path / "here", jobs=2)
-    there = reproduce_table(plan.with_draws(1), tmp_path / "there", jobs=2, backend=backend)
+    here = reproduce_table(plan.with_repeats(1), tmp_path / "here", jobs=2)
+    there = reproduce_table(plan.with_repeats(1), tmp_path / "there", jobs=2, backend=backend)
     assert there.table.equals(here.table)
 
 

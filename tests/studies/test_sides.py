@@ -256,7 +256,7 @@ def summary_of(table, frame, *, subset=None, images=60000, failed=()):
     dataset = SimpleNamespace(train=range(images), classes=classes, num_classes=len(classes))
     plan = SimpleNamespace(
         table=table,
-        draws=2,
+        repeats=2,
         subset=subset,
         cells=[TableLine(setting, None, dataset) for setting in table.settings],
         trainings=lambda: 2,
@@ -387,7 +387,7 @@ def test_the_page_says_in_words_what_was_and_was_not_reproduced():
     assert "ados" not in missing(summary)[0]
     assert (
         "fashion-mnist, ρ 100, ados, ACSA (mean recall): 0.820 is published, but 0.843 follows from 0.908 of the "
-        "frequent classes and 0.746 of the rare ones."
+        "common classes and 0.746 of the rare ones."
     ) in contradictions(summary)
     scores, rows = claims(summary, main=False)
     assert scores == ["recall of the rare classes", "ACSA (mean recall)", "F1", "G-mean"]

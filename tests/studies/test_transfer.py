@@ -164,7 +164,7 @@ def test_training_on_outputs_computed_once_is_training_through_the_frozen_layers
 def _by_hand(plan, cell, dataset, out):
     from counterpoise.training import seed_for
 
-    images = plan.images(dataset, cell.draw, "B")
+    images = plan.images(dataset, cell.repeat, "B")
     network = starting_network(plan, cell, dataset, images, out).train()
     pixels, labels = (
         torch.from_numpy(images.train.images).float() / 255,
@@ -173,7 +173,7 @@ def _by_hand(plan, cell, dataset, out):
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.05, momentum=0.9)
     losses = []
     for epoch in range(4):
-        order = np.random.default_rng([seed_for(plan.seed(cell.draw), "order"), epoch]).permutation(
+        order = np.random.default_rng([seed_for(plan.seed(cell.repeat), "order"), epoch]).permutation(
             len(labels)
         )
         total = 0.0
@@ -483,7 +483,7 @@ def test_every_setting_changes_the_identity(dataset):
         replace(plan, fingerprint="0"),
     ]
     assert len({plan.identity, *(other.identity for other in others)}) == len(others) + 1
-    assert replace(plan, layers=(1,), draws=(0, 1, 2), source="x", command="y").identity == plan.identity
+    assert replace(plan, layers=(1,), repeats=(0, 1, 2), source="x", command="y").identity == plan.identity
 
 
 # --- picture and page ---------------------------------------------------------------------------------------

@@ -1,1 +1,90 @@
-"""Studies on one engine: compare, transfer, enhance, reproduce."""
+"""Studies on one engine: compare, transfer, enhance, reproduce.
+
+A study plans tasks, executes one, and draws conclusions; `run_study` owns the folder, orders the tasks, runs them in
+parallel, resumes them, and records failures. `STUDIES` names the studies.
+"""
+
+from typing import TYPE_CHECKING
+
+from counterpoise.catalogs import Catalog, Entry, lazy_exports
+
+if TYPE_CHECKING:
+    from counterpoise.studies.compare.study import ComparisonStudy as ComparisonStudy
+    from counterpoise.studies.compare.study import run_comparison as run_comparison
+    from counterpoise.studies.engine.backends import BACKENDS as BACKENDS
+    from counterpoise.studies.engine.events import Event as Event
+    from counterpoise.studies.engine.grid import RunGrid as RunGrid
+    from counterpoise.studies.engine.grid import make_grid as make_grid
+    from counterpoise.studies.engine.study import Conclusion as Conclusion
+    from counterpoise.studies.engine.study import Study as Study
+    from counterpoise.studies.engine.study import run_study as run_study
+    from counterpoise.studies.engine.tasks import Failure as Failure
+    from counterpoise.studies.engine.tasks import Outcome as Outcome
+    from counterpoise.studies.engine.tasks import Task as Task
+    from counterpoise.studies.enhance.plan import make_enhance_study as make_enhance_study
+    from counterpoise.studies.enhance.study import EnhancementStudy as EnhancementStudy
+    from counterpoise.studies.enhance.study import run_enhance as run_enhance
+    from counterpoise.studies.enhance.study import show_images as show_images
+    from counterpoise.studies.reproduce.plan import plan_table as plan_table
+    from counterpoise.studies.reproduce.study import ReproductionStudy as ReproductionStudy
+    from counterpoise.studies.reproduce.study import publish as publish
+    from counterpoise.studies.reproduce.study import reproduce_table as reproduce_table
+    from counterpoise.studies.reproduce.tables import all_tables as all_tables
+    from counterpoise.studies.reproduce.tables import get_table as get_table
+    from counterpoise.studies.transfer.plan import make_transfer_plan as make_transfer_plan
+    from counterpoise.studies.transfer.study import TransferStudy as TransferStudy
+    from counterpoise.studies.transfer.study import run_transfer as run_transfer
+
+_HERE = __name__
+STUDIES: Catalog[Entry] = Catalog(
+    "study",
+    [
+        Entry(
+            name="compare",
+            target=f"{_HERE}.compare.study:ComparisonStudy",
+            title="Comparison",
+            summary="Methods on the same repeats: means, intervals and paired tests.",
+        ),
+        Entry(
+            name="transfer",
+            target=f"{_HERE}.transfer.study:TransferStudy",
+            title="Transfer by layers",
+            summary="Which layers of a network carry over from one task to another.",
+            source="Yosinski et al. 2014",
+        ),
+        Entry(
+            name="enhance",
+            target=f"{_HERE}.enhance.study:EnhancementStudy",
+            title="Learned perturbations",
+            summary="A U-Net changes images so that a classifier recognizes them better.",
+            source='Slides "Learning Perturbations to Improve Classification Accuracy"',
+        ),
+        Entry(
+            name="reproduce",
+            target=f"{_HERE}.reproduce.study:ReproductionStudy",
+            title="Reproduction of a table",
+            summary="A published table under its own protocol, beside the published numbers.",
+        ),
+    ],
+)
+
+_MODULES = {
+    "compare.study": ("ComparisonStudy", "run_comparison"),
+    "engine.backends": ("BACKENDS",),
+    "engine.events": ("Event",),
+    "engine.grid": ("RunGrid", "make_grid"),
+    "engine.study": ("Conclusion", "Study", "run_study"),
+    "engine.tasks": ("Failure", "Outcome", "Task"),
+    "enhance.plan": ("make_enhance_study",),
+    "enhance.study": ("EnhancementStudy", "run_enhance", "show_images"),
+    "reproduce.plan": ("plan_table",),
+    "reproduce.study": ("ReproductionStudy", "publish", "reproduce_table"),
+    "reproduce.tables": ("all_tables", "get_table"),
+    "transfer.plan": ("make_transfer_plan",),
+    "transfer.study": ("TransferStudy", "run_transfer"),
+}
+
+__getattr__, __dir__, _names = lazy_exports(
+    __name__, {name: f"{_HERE}.{module}" for module, names in _MODULES.items() for name in names}
+)
+__all__ = ["STUDIES", *_names]

@@ -1,1 +1,1 @@
-"""Compare methods on the same repeats."""
+"""Comparison of methods on the same repeats."""

@@ -12,7 +12,7 @@ import pandas as pd
 from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import METRICS
-from counterpoise.files import _copy_folder
+from counterpoise.files import copy_folder
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.results import by_draw, compare_methods, results_table, verdict
 from counterpoise.studies.engine.events import OnEvent
@@ -76,7 +76,7 @@ class ComparisonStudy(RunStudy[ImageDataset, ComparisonSummary]):
         """Copy the winner to ``best/``."""
         winner = choose(self.grid, concluded.results)
         if winner is not None:
-            _copy_folder(winner.path, folder / "best")
+            copy_folder(winner.path, folder / "best")
 
 
 def run_comparison(

@@ -1,1 +1,1 @@
-"""The engine that every study runs on."""
+"""The engine of every study: tasks in, outcomes out; it knows nothing of the science."""

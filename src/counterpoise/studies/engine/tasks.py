@@ -23,7 +23,7 @@ LOST = "LostWorker"
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Generic[Plan, Result]):
-    """One piece of a study's work.
+    """One unit of a study's work.
 
     Attributes
     ----------

@@ -42,7 +42,7 @@ class VariantPlan(RunPlan):
 
     Attributes
     ----------
-    arm : str
+    variant : str
         ``"enhanced"``: U-Net and the trained classifier. ``"trained-on"``: that classifier alone.
         ``"fresh-classifier"``: U-Net and a classifier from scratch, both trained.
     width : int
@@ -55,7 +55,7 @@ class VariantPlan(RunPlan):
         Passes of the variant over the labeled images.
     """
 
-    arm: str
+    variant: str
     classifier: str
     width: int
     copy_epochs: int
@@ -66,7 +66,7 @@ class VariantPlan(RunPlan):
     def variant_identity(self) -> Mapping[str, Any]:
         """Return the settings of the variant."""
         return variant_payload(
-            variant=self.arm,
+            variant=self.variant,
             classifier=self.classifier,
             width=self.width,
             copy_epochs=self.copy_epochs,
@@ -78,7 +78,7 @@ class VariantPlan(RunPlan):
     @property
     def folder_name(self) -> str:
         """Readable and unique name for the run folder."""
-        return f"draw{self.draw:03d}-{self.arm}-{self.hash[:10]}"
+        return f"draw{self.draw:03d}-{self.variant}-{self.hash[:10]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,16 +122,16 @@ class EnhanceStudy:
             VariantPlan(
                 **{field.name: getattr(plan, field.name) for field in fields(plan)}
                 | {"method": self.method.label},
-                arm=arm,
+                variant=variant,
                 classifier=self.classifier.label,
                 width=self.width,
                 copy_epochs=self.copy_epochs,
                 enhance_epochs=self.enhance_epochs,
                 frozen=self.frozen,
-                epochs=self.fresh_epochs if arm == FRESH else self.enhance_epochs,
+                epochs=self.fresh_epochs if variant == FRESH else self.enhance_epochs,
             )
             for plan in plans
-            for arm in VARIANTS
+            for variant in VARIANTS
         ]
 
     def identity(self, dataset: ImageDataset) -> str:

@@ -53,7 +53,7 @@ class EnhancementStudy(RunStudy[ImageDataset, EnhanceSummary]):
         runs = [run_task(plan, dataset, folder) for plan in self.plan.classifiers.plans(dataset)]
         keys = {run.repeat: run.key for run in runs if run.name == self.plan.classifier.label}
         return runs + [
-            run_task(plan, dataset, folder, name=plan.arm, needs=(keys[plan.draw],))
+            run_task(plan, dataset, folder, name=plan.variant, needs=(keys[plan.draw],))
             for plan in self.plan.variant_plans(dataset)
         ]
 

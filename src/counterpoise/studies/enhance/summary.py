@@ -186,7 +186,7 @@ def _methods(
     folders: Sequence[RunFolder],
     table: pd.DataFrame,
 ) -> list[MethodSummary]:
-    plans = {o.plan.arm: o.plan for o in outcomes if isinstance(o.plan, VariantPlan)}
+    plans = {o.plan.variant: o.plan for o in outcomes if isinstance(o.plan, VariantPlan)}
     names = [study.classifier.label, *reversed(VARIANTS)]
     titles = {study.classifier.label: "Classifier"} | {n: variant_title(plan) for n, plan in plans.items()}
     if study.new_head is not None:
@@ -248,16 +248,16 @@ def _changes(study: EnhanceStudy, folders: Sequence[RunFolder]) -> list[dict[str
     """Return, for each repeat, what becomes right and wrong between the other variants and the enhanced classifier."""
     runs = {(f.record["draw"], f.record["method"]): f for f in folders}
     found = []
-    for draw in study.classifiers.draws:
-        if (draw, ENHANCED) not in runs:
+    for repeat in study.classifiers.draws:
+        if (repeat, ENHANCED) not in runs:
             continue
-        after = read_predictions(runs[draw, ENHANCED])
+        after = read_predictions(runs[repeat, ENHANCED])
         for name in (study.classifier.label, *CONTROLS):
-            if (draw, name) in runs:
-                before = read_predictions(runs[draw, name])
+            if (repeat, name) in runs:
+                before = read_predictions(runs[repeat, name])
                 changes = count_changes(after.true, before.predicted, after.predicted)
                 found.append(
-                    {"draw": draw, "before": name, "after": ENHANCED, "n": len(after.true)}
+                    {"draw": repeat, "before": name, "after": ENHANCED, "n": len(after.true)}
                     | changes._asdict()
                 )
     return found

@@ -30,9 +30,9 @@ from counterpoise.training import (
 
 def variant_title(plan: VariantPlan) -> str:
     """Return a variant's name for people."""
-    if plan.arm == ENHANCED:
+    if plan.variant == ENHANCED:
         return "U-Net + the same classifier" + (", frozen" if plan.frozen else ", fine-tuned")
-    return {TRAINED_ON: "Continued training", FRESH: "U-Net + a fresh classifier"}[plan.arm]
+    return {TRAINED_ON: "Continued training", FRESH: "U-Net + a fresh classifier"}[plan.variant]
 
 
 def execute_variant(
@@ -114,14 +114,14 @@ class _Variant:
             checkpoints=self.folder.checkpoints,
             identity=content_hash([self.plan.hash, self.manifest.hash]),
             classes=self.splits.classes,
-            progress=RenamedStage(self.on_progress, self.plan.arm),
+            progress=RenamedStage(self.on_progress, self.plan.variant),
         )
         fitted.seconds |= {"start": trained - start}
         self._write(fitted, start)
 
     def _start(self) -> Network:
         """Return the network before training."""
-        if self.plan.arm == TRAINED_ON:
+        if self.plan.variant == TRAINED_ON:
             return self._classifier()
         copier = train_copier(
             self.splits,
@@ -134,7 +134,7 @@ class _Variant:
         )
         self.copy_history = copier.history
         enhancer = Enhancer(copier.unet)
-        if self.plan.arm == FRESH:
+        if self.plan.variant == FRESH:
             return EnhancedNetwork(enhancer, make_network(self.plan, self.splits), frozen=False)
         return EnhancedNetwork(enhancer, self._classifier(), frozen=self.plan.frozen)
 
@@ -147,7 +147,7 @@ class _Variant:
 
     def _write(self, fitted: Fitted, started: float) -> None:
         plan, network = self.plan, fitted.network
-        train = self._confusion_on_train(network) if plan.arm == ENHANCED else None
+        train = self._confusion_on_train(network) if plan.variant == ENHANCED else None
         if isinstance(network, EnhancedNetwork):
             network.enhancer.save(self.folder.path / "enhancer.safetensors")
         write_run(
@@ -157,14 +157,14 @@ class _Variant:
             self.manifest,
             fitted,
             started=started,
-            method=plan.arm,
+            method=plan.variant,
             method_title=variant_title(plan),
             training=self.config.model_dump(),
             enhance={
                 "method": plan.method,
                 "classifier": plan.classifier,
                 "classifier_run": self.classifier.path.name,
-                "frozen": plan.frozen if plan.arm == ENHANCED else False,
+                "frozen": plan.frozen if plan.variant == ENHANCED else False,
                 "copy": self.copy_history,
                 "train_confusion": train,
             },
@@ -173,7 +173,7 @@ class _Variant:
     def _confusion_on_train(self, network: Network) -> dict[str, list[list[int]]]:
         """Return the confusion matrices, on the training images, of the classifier alone and behind the U-Net."""
         device = next(network.parameters()).device
-        networks = {self.plan.classifier: load_network(self.classifier), self.plan.arm: network}
+        networks = {self.plan.classifier: load_network(self.classifier), self.plan.variant: network}
         split, classes = self.splits.train, self.splits.num_classes
         found = {}
         for name, module in networks.items():

@@ -61,7 +61,7 @@ def _options(table: Table, setting: Setting) -> list[str]:
         "batch-size": setting.batch_size,
         "lr": setting.lr,
         "image-size": setting.image_size,
-        "repeats": table.draws,
+        "repeats": table.repeats,
     }
     if table.study == "transfer":
         values |= {

@@ -13,7 +13,7 @@ from counterpoise.studies.reproduce.published import Published
 
 #: Class groups in the order of the papers' tables.
 GROUPS = ("majority", "minority", "all")
-ROUNDING = 0.0005 + 1e-9  # the latter for the rounding of these sums themselves
+ROUNDING = 0.0005 + 1e-9  # 1e-9 for the rounding of these sums themselves
 
 #: (classes, metric) -> value, of one method in one line of a table.
 Column = Mapping[tuple[str, str], float]
@@ -81,7 +81,7 @@ def _rules(column: Column, share: float | None) -> Iterator[tuple[str, str, floa
                 for d in (-ROUNDING, 0.0, ROUNDING)
             )
             if not low - ROUNDING <= value <= high + ROUNDING:
-                parts_words = f"{majority:.3f} of the frequent classes and {minority:.3f} of the rare ones"
+                parts_words = f"{majority:.3f} of the common classes and {minority:.3f} of the rare ones"
                 yield "all", metric, expected, f"follows from {parts_words}"
     for group in GROUPS:
         recall, gmean = column.get((group, "recall")), column.get((group, "gmean"))

@@ -46,7 +46,7 @@ class TablePlan:
     table : Table
     cells : tuple of TableLine
         Its lines.
-    draws : int
+    repeats : int
         Number of repeats.
     subset : int or None
         Training images of each class at most; None: all, which is the published protocol.
@@ -56,7 +56,7 @@ class TablePlan:
 
     table: Table
     cells: tuple[TableLine, ...]
-    draws: int
+    repeats: int
     subset: int | None
     command: str = ""
 
@@ -69,18 +69,18 @@ class TablePlan:
         """Return every run, repeat by repeat over all lines, so that an early stop leaves whole repeats."""
         return [
             (cell, plan)
-            for repeat in range(self.draws)
+            for repeat in range(self.repeats)
             for cell in self.cells
             for plan in cell.study.plans(cell.dataset)
             if plan.draw == repeat
         ]
 
-    def with_draws(self, draws: int) -> TablePlan:
+    def with_repeats(self, repeats: int) -> TablePlan:
         """Return the plan with another number of repeats."""
         cells = tuple(
-            replace(cell, study=replace(cell.study, draws=tuple(range(draws)))) for cell in self.cells
+            replace(cell, study=replace(cell.study, draws=tuple(range(repeats)))) for cell in self.cells
         )
-        return replace(self, cells=cells, draws=draws)
+        return replace(self, cells=cells, repeats=repeats)
 
     def only(self, names: Sequence[str]) -> TablePlan:
         """Return the plan of some lines; of all, if no names are given.
@@ -99,9 +99,9 @@ class TablePlan:
     def trainings(self) -> int:
         """Return how many networks are trained: methods that start from the same one share it."""
         networks = {
-            (cell.setting.name, draw, _network_key(method))
+            (cell.setting.name, repeat, _network_key(method))
             for cell in self.cells
-            for draw in range(self.draws)
+            for repeat in range(self.repeats)
             for method in cell.study.methods
         }
         return len(networks)
@@ -146,7 +146,7 @@ def plan_table(
     InputError
         If an option is refused, or images are absent.
     """
-    count = table.draws if draws is None else draws
+    count = table.repeats if draws is None else draws
     images: dict[Any, tuple[str, ImageDataset]] = {}
     cells = []
     for setting in table.settings:

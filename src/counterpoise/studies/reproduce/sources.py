@@ -1,4 +1,4 @@
-"""The images that a table needs: found, loaded, and, if asked for, made fewer."""
+"""Images of a table: where they lie, loading, and subsets for rehearsals."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ import yaml
 from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
 from counterpoise.exceptions import DataError, InputError
 
-#: Called with the number of images read so far and of all.
-OnProgress = Callable[[int, int], None]
 _SEED = 0
 
 
@@ -26,12 +24,12 @@ def _sources() -> dict[str, Any]:
 
 
 def find_source(name: str, data_dir: Path | None) -> str:
-    """Return what to load for the images called `name`: a path, or the name of a built-in set.
+    """Return the source of the images called `name`: a path, or the name of a built-in dataset.
 
     Raises
     ------
     DataError
-        If they are nowhere; the message says what to put where.
+        If they are absent; the message says what to put where.
     """
     folder = resolve_data_dir(data_dir)
     entry = _sources()[name]
@@ -78,7 +76,7 @@ def load_images(
 
 
 def stands_in(name: str, dataset: ImageDataset, *, subset: int | None = None) -> str | None:
-    """Say what differs between images and the real ones called `name`; None where nothing is known to.
+    """Describe how a dataset differs from the real one called `name`; None if it does not.
 
     Examples
     --------
@@ -99,7 +97,7 @@ def stands_in(name: str, dataset: ImageDataset, *, subset: int | None = None) ->
 
 
 def fewer_images(dataset: ImageDataset, per_class: int) -> ImageDataset:
-    """Return a data set with at most `per_class` training images of each class, always the same; the rest as it is.
+    """Return a dataset with at most `per_class` training images of each class, always the same ones.
 
     Examples
     --------

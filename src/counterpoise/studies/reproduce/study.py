@@ -107,7 +107,7 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
             "table": self.plan.table.name,
             "subset": self.plan.subset,
             "identity": self.plan.identity,
-            "draws": max(self.plan.draws, repeats),
+            "draws": max(self.plan.repeats, repeats),
             "commands": list(dict.fromkeys(command for command in commands if command)),
         }
 
@@ -151,13 +151,13 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
             task = run_task(run, cell.dataset, folder / cell.setting.name)
             if task.done is None and run.hash in archived:
                 task = replace(task, done=ArchivedRun(task.path, **archived[run.hash]))
-            asked = run.draw < self.plan.draws and (not self.only or cell.setting.name in self.only)
+            asked = run.draw < self.plan.repeats and (not self.only or cell.setting.name in self.only)
             tasks.append(replace(task, wanted=asked and not self.page_only))
         return tasks
 
     def _whole(self, folder: Path) -> TablePlan:
         """Return the plan with every repeat that the folder has seen."""
-        return self.plan.with_draws(max(self.plan.draws, read_object(folder / MARKER)["draws"]))
+        return self.plan.with_repeats(max(self.plan.repeats, read_object(folder / MARKER)["draws"]))
 
     @cached_property
     def _taken(self) -> dict[str, dict[str, Any]]:
@@ -165,7 +165,7 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
         if self.earlier is None:
             return {}
         found = read_archive(self.earlier / KEPT)
-        every = self.plan.with_draws(max(self.plan.draws, _repeats(found)))
+        every = self.plan.with_repeats(max(self.plan.repeats, _repeats(found)))
         known = {run.hash for _, run in every.runs()}
         taken = {key: run for key, run in found.items() if key in known}
         if not taken:

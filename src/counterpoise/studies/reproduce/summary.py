@@ -91,7 +91,7 @@ def summarize(
         "title": table.title,
         "paper": table.paper,
         "notes": list(table.notes),
-        "draws": plan.draws,
+        "draws": plan.repeats,
         "subset": plan.subset,
         "rehearsal": rehearsal(plan),
         "lines": [

@@ -102,7 +102,7 @@ class Table(BaseModel):
         Kind of its runs.
     published : str or None
         The file with its numbers.
-    draws : int
+    repeats : int
         Default number of repeats.
     settings : tuple of Setting
         Its lines.
@@ -117,7 +117,7 @@ class Table(BaseModel):
     paper: str
     study: Literal["methods", "transfer", "enhance"] = "methods"
     published: str | None = None
-    draws: int = Field(ge=1)
+    repeats: int = Field(ge=1)
     settings: tuple[Setting, ...] = Field(min_length=1)
     notes: tuple[str, ...] = ()
 

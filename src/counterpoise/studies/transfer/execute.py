@@ -117,8 +117,8 @@ def run_training(
     if finished is not None:
         return finished
     start = time.perf_counter()
-    config = plan.config.model_copy(update={"seed": plan.seed(cell.draw)})
-    images = plan.images(dataset, cell.draw, cell.target)
+    config = plan.config.model_copy(update={"seed": plan.seed(cell.repeat)})
+    images = plan.images(dataset, cell.repeat, cell.target)
     with cpu_threads(config.threads):
         network = starting_network(plan, cell, dataset, images, out)
         fabric = make_fabric(config)
@@ -132,7 +132,7 @@ def run_training(
     record: TrainingRecord = {
         "format": FORMAT,
         "identity": plan.identity,
-        "draw": cell.draw,
+        "draw": cell.repeat,
         "seed": config.seed,
         "treatment": cell.treatment,
         "layers": cell.layers,
@@ -167,7 +167,7 @@ def starting_network(
         image_size=dataset.image_size,
         mean=mean,
         std=std,
-        seed=seed_for(plan.seed(cell.draw), "network", cell.treatment if cell.is_base else "rest"),
+        seed=seed_for(plan.seed(cell.repeat), "network", cell.treatment if cell.is_base else "rest"),
     ).to(memory_format=memory_format(dataset.channels))
     if cell.is_base:
         return network
@@ -195,7 +195,7 @@ def _base_network(base: Training, out: Path) -> Network:
 def _stage(
     plan: TransferPlan, cell: Training, network: Network, train: ImageSplit, fabric: Fabric, checkpoint: Path
 ) -> Stage:
-    seed = plan.seed(cell.draw)
+    seed = plan.seed(cell.repeat)
     order_seed = seed_for(seed, "order")
 
     def order(epoch: int) -> np.ndarray:
@@ -210,7 +210,7 @@ def _stage(
         batches=batches,
         epochs=plan.config.epochs,
         checkpoint=checkpoint,
-        identity=content_hash([plan.identity, [cell.draw, cell.treatment, cell.layers]]),
+        identity=content_hash([plan.identity, [cell.repeat, cell.treatment, cell.layers]]),
     )
 
 

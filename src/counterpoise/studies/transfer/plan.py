@@ -25,7 +25,7 @@ BASES = ("baseA", "baseB")
 class Training(NamedTuple):
     """One training: of a base, or of a network whose first `layers` layers are those of a base."""
 
-    draw: int
+    repeat: int
     treatment: str
     layers: int = 0
 
@@ -63,12 +63,12 @@ class Training(NamedTuple):
     @property
     def base(self) -> Training:
         """Training of the network that the copied layers come from."""
-        return Training(self.draw, f"base{self.source}")
+        return Training(self.repeat, f"base{self.source}")
 
     @property
     def file_name(self) -> str:
         """Unique name for its files."""
-        return f"draw{self.draw:03d}-{self.name}"
+        return f"draw{self.repeat:03d}-{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class TransferPlan:
         Definition of the two tasks, see `draw_tasks`.
     layers : tuple of int
         Numbers of copied layers.
-    draws : tuple of int
+    repeats : tuple of int
         The repeats; repeat r has the seed ``config.seed + r`` for the tasks, their images and the trainings.
     images_per_class, source_images_per_class : int or None
         Training images of each class of the target B, and of the source A; None: all.
@@ -94,7 +94,7 @@ class TransferPlan:
     image_size: tuple[int, int]
     split: str
     layers: tuple[int, ...]
-    draws: tuple[int, ...]
+    repeats: tuple[int, ...]
     network: str
     images_per_class: int | None
     source_images_per_class: int | None
@@ -105,31 +105,31 @@ class TransferPlan:
     @property
     def cells(self) -> list[Training]:
         """Every training: the bases of all repeats, then, repeat by repeat, what starts from them."""
-        bases = [Training(draw, base) for draw in self.draws for base in BASES]
+        bases = [Training(repeat, base) for repeat in self.repeats for base in BASES]
         return bases + [
-            Training(draw, treatment, n)
-            for draw in self.draws
+            Training(repeat, treatment, n)
+            for repeat in self.repeats
             for n in self.layers
             for treatment in TREATMENTS
         ]
 
-    def seed(self, draw: int) -> int:
+    def seed(self, repeat: int) -> int:
         """Return the seed of a repeat."""
-        return self.config.seed + draw
+        return self.config.seed + repeat
 
-    def tasks(self, draw: int, classes: Sequence[str]) -> Tasks:
+    def tasks(self, repeat: int, classes: Sequence[str]) -> Tasks:
         """Return the two tasks of a repeat."""
-        return draw_tasks(self.split, classes, seed=self.seed(draw))
+        return draw_tasks(self.split, classes, seed=self.seed(repeat))
 
-    def images(self, dataset: ImageDataset, draw: int, task: str) -> TaskImages:
+    def images(self, dataset: ImageDataset, repeat: int, task: str) -> TaskImages:
         """Return the images of task ``"A"`` or ``"B"`` in a repeat."""
         per_class = self.source_images_per_class if task == "A" else self.images_per_class
         return task_images(
             dataset,
-            self.tasks(draw, dataset.classes).classes(task),
+            self.tasks(repeat, dataset.classes).classes(task),
             per_class=per_class,
             test_fraction=self.test_fraction,
-            seed=self.seed(draw),
+            seed=self.seed(repeat),
         )
 
     @property
@@ -175,7 +175,7 @@ def make_transfer_plan(dataset: ImageDataset, config: TransferConfig, *, command
         image_size=dataset.image_size,
         split="".join(split.split()) if split.strip() in ("random", "natural") else split,
         layers=read_layers(config.layers),
-        draws=tuple(range(config.repeats)),
+        repeats=tuple(range(config.repeats)),
         network=config.backbone,
         images_per_class=config.images_per_class or None,
         source_images_per_class=config.source_images_per_class or None,
@@ -190,7 +190,7 @@ def make_transfer_plan(dataset: ImageDataset, config: TransferConfig, *, command
 def _check(plan: TransferPlan, dataset: ImageDataset) -> None:
     """Make the first draw's tasks and its network once."""
     check_machine(plan.config)
-    images = [plan.images(dataset, plan.draws[0], task) for task in "AB"]
+    images = [plan.images(dataset, plan.repeats[0], task) for task in "AB"]
     network = create_network(
         plan.network,
         num_classes=len(images[1].classes),

@@ -98,11 +98,11 @@ def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> Tran
         "split": plan.split,
         "network": plan.network,
         "metric": METRIC,
-        "draws": len(plan.draws),
+        "draws": len(plan.repeats),
         "layers": list(plan.layers),
         "images_per_class": {"A": plan.source_images_per_class, "B": plan.images_per_class},
         "training": plan.config.model_dump(),
-        "tasks": [_describe_tasks(plan, dataset.classes, repeat, records) for repeat in plan.draws],
+        "tasks": [_describe_tasks(plan, dataset.classes, repeat, records) for repeat in plan.repeats],
         "curves": [
             _point(treatment, n, accuracies)
             for treatment, n in [

@@ -48,7 +48,7 @@ class TransferStudy(Study[ImageDataset, Training, TrainingRecord, TransferSummar
             Task(
                 key=cell.file_name,
                 name=cell.name,
-                repeat=cell.draw,
+                repeat=cell.repeat,
                 plan=cell,
                 dataset=dataset,
                 path=cell_path(folder, cell).with_suffix(""),
