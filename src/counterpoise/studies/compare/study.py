@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
 
 import pandas as pd
 
@@ -17,34 +16,16 @@ from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.results import by_draw, compare_methods, results_table, verdict
 from counterpoise.studies.engine.events import OnEvent
 from counterpoise.studies.engine.grid import RunGrid
-from counterpoise.studies.engine.method_summary import MethodSummary, method_summary
+from counterpoise.studies.engine.method_summary import GridSummary, method_summary
 from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
 from counterpoise.studies.engine.study import run_study
-from counterpoise.studies.engine.tasks import FailedRun, failed_runs, not_applicable, results_of
+from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
 
-
-class ComparisonSummary(TypedDict):
-    """Content of ``summary.json``."""
-
-    format: int
-    dataset: str
-    imbalance: dict[str, Any]
-    draws: int
-    metric: str
-    methods: list[MethodSummary]
-    tests: list[dict[str, Any]]
-    winner: str | None
-    failed: list[FailedRun]
-    not_applicable: NotRequired[list[dict[str, Any]]]
-    command: str
-    wall_seconds: float
-
-
-ComparisonResult = RunConclusion[ComparisonSummary]
+ComparisonResult = RunConclusion[GridSummary]
 
 
 @dataclass(frozen=True)
-class ComparisonStudy(RunStudy[ImageDataset, ComparisonSummary]):
+class ComparisonStudy(RunStudy[ImageDataset, GridSummary]):
     """Comparison of methods on the same repeats; methods that train the network in the same way train it once.
 
     Its folder holds ``runs/``, ``best/``, ``results.csv`` and ``summary.json``.
@@ -100,7 +81,7 @@ def choose(grid: RunGrid, folders: Sequence[RunFolder]) -> RunFolder | None:
 
 def _summary(
     grid: RunGrid, outcomes: Sequence[RunOutcome], table: pd.DataFrame, seconds: float
-) -> ComparisonSummary:
+) -> GridSummary:
     folders = results_of(outcomes)
     winner = choose(grid, folders)
     best = None if winner is None else winner.record["method"]

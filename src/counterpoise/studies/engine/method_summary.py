@@ -1,4 +1,4 @@
-"""Summary of the runs of one method, for studies that compare methods."""
+"""Summaries of studies that compare methods."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.results import method_scores, results_table
+from counterpoise.studies.engine.tasks import FailedRun
 
 GroupScores = dict[str, dict[str, dict[str, Any]]]
 """Class group -> metric -> mean, low, high, n."""
@@ -26,6 +27,23 @@ class MethodSummary(TypedDict):
     note: str
     scores: GroupScores
     validation: dict[str, dict[str, Any]]
+
+
+class GridSummary(TypedDict):
+    """Content of ``summary.json`` of a study of methods on repeats."""
+
+    format: int
+    dataset: str
+    imbalance: dict[str, Any]
+    draws: int
+    metric: str
+    methods: list[MethodSummary]
+    tests: list[dict[str, Any]]
+    winner: str | None
+    failed: list[FailedRun]
+    not_applicable: NotRequired[list[dict[str, Any]]]
+    command: str
+    wall_seconds: float
 
 
 def method_summary(

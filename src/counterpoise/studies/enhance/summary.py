@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,9 @@ from counterpoise.runs.results import (
     method_scores,
     result_rows,
 )
-from counterpoise.studies.engine.method_summary import GroupScores, MethodSummary, method_summary
-from counterpoise.studies.engine.tasks import FailedRun, Outcome, failed_runs, not_applicable
+from counterpoise.studies.engine.method_summary import GridSummary, GroupScores, MethodSummary, method_summary
+from counterpoise.studies.engine.planned_runs import RunOutcome
+from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
 from counterpoise.studies.enhance.plan import (
     CONTROLS,
     ENHANCED,
@@ -37,22 +38,16 @@ from counterpoise.studies.enhance.plan import (
 from counterpoise.studies.enhance.reading import read_predictions
 from counterpoise.studies.enhance.variants import variant_title
 from counterpoise.studies.published import accuracy_of, read_published
-from counterpoise.training.plan import RunPlan
 
 GAINED = (("accuracy", "all"), ("gmean", "all"), ("recall", "minority"), ("recall", "majority"))
 """Metrics, each of a group of classes."""
 
 
-class EnhanceSummary(TypedDict):
+class EnhanceSummary(GridSummary):
     """Content of ``summary.json``."""
 
-    format: int
     kind: str
-    dataset: str
-    imbalance: dict[str, Any]
     rare: bool
-    draws: int
-    metric: str
     network: str
     classifier: str
     method: str
@@ -60,23 +55,16 @@ class EnhanceSummary(TypedDict):
     width: int
     epochs: dict[str, int]
     copy: list[dict[str, Any]]
-    methods: list[MethodSummary]
     full: dict[str, GroupScores]
     changes: list[dict[str, Any]]
     gains: list[dict[str, Any]]
-    tests: list[dict[str, Any]]
     slides: list[dict[str, Any]]
     images: list[dict[str, Any]]
-    winner: str | None
-    failed: list[FailedRun]
-    not_applicable: NotRequired[list[dict[str, Any]]]
-    command: str
-    wall_seconds: float
 
 
 def summarize(
     study: EnhanceStudy,
-    outcomes: Sequence[Outcome[RunPlan, RunFolder]],
+    outcomes: Sequence[RunOutcome],
     table: pd.DataFrame,
     *,
     seconds: float,
@@ -93,7 +81,7 @@ def summarize(
     seconds : float
         Wall time of the call.
     """
-    folders = [outcome.result for outcome in outcomes if outcome.result is not None]
+    folders = results_of(outcomes)
     any_record = folders[0].record if folders else None
     minority = bool(any_record and any_record["dataset"]["minority"])
     metric = "gmean" if minority else "accuracy"
@@ -182,7 +170,7 @@ def _published(dataset: str) -> list[dict[str, Any]]:
 
 def _methods(
     study: EnhanceStudy,
-    outcomes: Sequence[Outcome[RunPlan, RunFolder]],
+    outcomes: Sequence[RunOutcome],
     folders: Sequence[RunFolder],
     table: pd.DataFrame,
 ) -> list[MethodSummary]:

@@ -12,9 +12,9 @@ import pandas as pd
 from counterpoise.evaluation import Ranks, rank_methods
 from counterpoise.methods import get_method
 from counterpoise.runs.archive import ArchivedRun
-from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.results import COLUMNS as STUDY_COLUMNS
-from counterpoise.studies.engine.tasks import FailedRun, Outcome, failed_runs, not_applicable
+from counterpoise.studies.engine.planned_runs import RunOutcome
+from counterpoise.studies.engine.tasks import FailedRun, failed_runs, not_applicable, results_of
 from counterpoise.studies.reproduce.contradictions import find_contradictions
 from counterpoise.studies.reproduce.findings import find
 from counterpoise.studies.reproduce.plan import TablePlan
@@ -29,7 +29,6 @@ from counterpoise.studies.reproduce.side_by_side import (
 )
 from counterpoise.studies.reproduce.sources import stands_in
 from counterpoise.studies.reproduce.tables import all_tables
-from counterpoise.training.plan import RunPlan
 
 COLUMNS = ("table", "setting", *STUDY_COLUMNS)
 
@@ -63,7 +62,7 @@ class TableSummary(TypedDict):
 
 def summarize(
     plan: TablePlan,
-    outcomes: Sequence[Outcome[RunPlan, RunFolder]],
+    outcomes: Sequence[RunOutcome],
     results: pd.DataFrame,
     sides: Sequence[Side],
     commands: Sequence[str],
@@ -84,7 +83,7 @@ def summarize(
     """
     table = plan.table
     numbers = published_numbers(table)
-    done = [o.result.record for o in outcomes if o.result is not None]
+    done = [run.record for run in results_of(outcomes)]
     return {
         "format": 1,
         "table": table.name,
@@ -142,7 +141,7 @@ def rehearsal(plan: TablePlan) -> list[str]:
 
 def _counts(
     plan: TablePlan,
-    outcomes: Sequence[Outcome[RunPlan, RunFolder]],
+    outcomes: Sequence[RunOutcome],
     done: Sequence[Mapping[str, Any]],
     sides: Sequence[Side],
 ) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from counterpoise.evaluation import judge, mean_interval, scores_to_rows
-from counterpoise.studies.engine.tasks import Outcome
+from counterpoise.studies.engine.tasks import Outcome, results_of
 from counterpoise.studies.transfer.execute import TrainingRecord
 from counterpoise.studies.transfer.plan import BASES, TREATMENTS, Training, TransferPlan
 
@@ -90,7 +90,7 @@ def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> Tran
         about such curves, and whether these numbers support them.
     """
     dataset = outcomes[0].task.dataset
-    records = [outcome.result for outcome in outcomes if outcome.result is not None]
+    records = results_of(outcomes)
     accuracies = _accuracies(records)
     return {
         "format": 1,
