@@ -23,7 +23,7 @@ from counterpoise.studies.enhance.plan import ENHANCED, EnhanceStudy, VariantPla
 from counterpoise.studies.enhance.reading import read_predictions
 from counterpoise.studies.enhance.summary import EnhanceSummary, full_table, summarize
 from counterpoise.studies.enhance.variants import execute_variant
-from counterpoise.training.progress import ProgressCallback
+from counterpoise.training import ProgressCallback
 
 EnhanceResult = RunConclusion[EnhanceSummary]
 
