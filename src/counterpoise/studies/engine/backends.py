@@ -51,25 +51,10 @@ class Backend(ABC):
         threads: int,
         on_message: Send,
     ) -> Iterator[Returned]:
-        """Yield ``work(item, send)`` for every item, in any order.
+        """Yield ``work(item, send)`` for every item, in any order; what is sent goes to `on_message`, in a thread.
 
-        Parameters
-        ----------
-        work : callable
-            Pickled, as is what it returns.
-        items : sequence
-            Arrays in them are mapped into the workers' memory rather than copied.
-        jobs : int
-            Calls at the same time.
-        threads : int
-            CPU threads of BLAS and OpenMP in each worker: idle ones spin.
-        on_message : callable
-            Receives, in a thread of this process, what `work` sends.
-
-        Raises
-        ------
-        LostWorkerError
-            If a worker process ends before its work does.
+        `work` and what it returns are pickled, and arrays in items are mapped into workers' memory. `threads` limits
+        BLAS and OpenMP in each worker, where idle threads spin. Raises `LostWorkerError`.
         """
         from joblib import delayed
 

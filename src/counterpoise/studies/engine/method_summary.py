@@ -56,19 +56,7 @@ def method_summary(
     beats_baseline: bool | None = None,
     note: str = "",
 ) -> MethodSummary:
-    """Return mean and interval of every score of a method.
-
-    Parameters
-    ----------
-    label, title : str
-        The method as in ``results.csv``, and its name for people.
-    folders : sequence of RunFolder
-        The finished runs of the study.
-    table : DataFrame
-        Their test scores in long format.
-    best, beats_baseline, note
-        Verdict of the study.
-    """
+    """Return mean and interval of every score of a method, and the verdict of the study."""
     own = [folder for folder in folders if folder.record["method"] == label]
     return {
         "method": label,

@@ -37,21 +37,9 @@ def run_tasks(
     threads: int,
     on_event: OnEvent,
 ) -> list[Outcome[Plan, Result]]:
-    """Execute tasks and return what became of each, in their order.
+    """Execute tasks in `folder` and return what became of each, in their order.
 
     A task starts once all that it `needs` have ended. A failure does not stop the rest.
-
-    Parameters
-    ----------
-    tasks : sequence of Task
-    execute : callable
-        Called with a task, `folder` and a progress callback; picklable.
-    folder : Path
-        The study's folder.
-    jobs, backend, threads
-        As in `run_study` and `Backend.run`.
-    on_event : callable
-        Receives the progress.
     """
     outcomes = {task.key: Outcome(task, task.done) for task in tasks if not task.waits}
     for task in tasks:

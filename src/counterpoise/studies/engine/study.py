@@ -29,17 +29,7 @@ Summary = TypeVar("Summary", bound=Mapping[str, Any])
 
 @dataclass(frozen=True)
 class Conclusion(Generic[Plan, Result, Summary]):
-    """Finished study.
-
-    Attributes
-    ----------
-    table : DataFrame
-        Test scores in long format, as in ``results.csv``.
-    summary : TypedDict
-        As in ``summary.json``.
-    outcomes : sequence of Outcome
-        What became of each task.
-    """
+    """Finished study: test scores in long format, the typed content of ``summary.json``, and every task's outcome."""
 
     table: pd.DataFrame
     summary: Summary

@@ -33,8 +33,6 @@ class Task(Generic[Plan, Result]):
         What is done (a method, a treatment), and in which repeat.
     plan : Plan
         Everything that the result depends on; picklable.
-    dataset : ImageDataset
-        The loaded dataset. Its arrays are mapped into the memory of workers.
     path : Path
         The task's own folder; ``failure.json`` goes there.
     needs : tuple of str

@@ -37,17 +37,9 @@ def _watch(parent: int) -> None:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a worker reaches the process that started it.
+    """Address and shared key of the process that started a worker.
 
-    Attributes
-    ----------
-    address : str or (str, int)
-        Address of the listener.
-    key : bytes
-        Shared key of both sides.
-    own : bool
-        Whether the worker is a child of that process, and ends where nobody listens. The worker of a cluster continues
-        without messages.
+    A worker that is its `own` child ends where nobody listens; the worker of a cluster continues without messages.
     """
 
     address: Any
@@ -80,13 +72,8 @@ class Address:
 def listening(on_message: Callable[[Any], None], *, anywhere: bool = False) -> Iterator[Address]:
     """Yield the address for workers' messages; every message that was sent has been received when the block ends.
 
-    Parameters
-    ----------
-    on_message : callable
-        Called with each message, in a thread of this process.
-    anywhere : bool
-        Whether workers may be on other machines. Only connections with the key, which goes with the work, are
-        accepted.
+    `on_message` runs in a thread of this process. Workers may be `anywhere`, but only connections with the key, which
+    goes with the work, are accepted.
     """
     key = secrets.token_bytes(32)
     with Listener((_own_address(), 0) if anywhere else None, authkey=key) as listener:

@@ -67,25 +67,8 @@ def train_copier(
 ) -> Copier:
     """Train a U-Net to copy the training images; labels are not used.
 
-    Parameters
-    ----------
-    splits : ImageDataset
-        Training images; the history states how well validation images are copied.
-    width, epochs : int
-        Of the `UNet`, and of its training.
-    config : TrainConfig
-        All other settings.
-    folder : Path
-        Place of its state. An interrupted training resumes there; concurrent users wait for the cached U-Net.
-    identity : str
-        Hash of the training images.
-    progress : ProgressCallback, optional
-        Called every few steps.
-
-    Raises
-    ------
-    TrainingError
-        If the loss is not finite.
+    The history states how well validation images are copied. State is kept in `folder`: an interrupted training
+    resumes there, and concurrent users wait for the cached U-Net. `identity` is the hash of the training images.
     """
     config = config.model_copy(update={"epochs": epochs, "schedule": config.schedule or "constant"})
     identity = content_hash([identity, width, network_payload(config)])

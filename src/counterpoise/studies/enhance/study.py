@@ -101,27 +101,10 @@ def show_images(
     count: int = 8,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Draw the four comparisons of the slides for some test images, and put them on the study's page.
+    """Draw the four comparisons of the slides for `count` test images, and put them on the study's page.
 
-    Figures that are there already are not drawn again.
-
-    Parameters
-    ----------
-    result : EnhanceResult
-        The finished study; its summary gets the images.
-    dataset : ImageDataset
-        The loaded dataset.
-    out : Path
-        The study's folder: the figures go to ``figures/``.
-    count : int
-        Number of images at most.
-    on_progress : callable, optional
-        Called with (done, total).
-
-    Raises
-    ------
-    RunFolderError
-        If `out` is in use, or cannot be written.
+    Figures that are there already are not drawn again. The summary of `result` gets the images; `on_progress` is called
+    with (done, total).
     """
     pair = first_pair(result)
     if pair is None:

@@ -69,18 +69,7 @@ def summarize(
     *,
     seconds: float,
 ) -> EnhanceSummary:
-    """Return the conclusions of a study.
-
-    Parameters
-    ----------
-    study : EnhanceStudy
-    outcomes : sequence of Outcome
-        What became of its runs.
-    table : DataFrame
-        Their test scores in long format.
-    seconds : float
-        Wall time of the call.
-    """
+    """Return the conclusions of a study; `table` holds the test scores of its runs in long format."""
     folders = results_of(outcomes)
     any_record = folders[0].record if folders else None
     minority = bool(any_record and any_record["dataset"]["minority"])

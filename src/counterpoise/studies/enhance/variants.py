@@ -46,28 +46,8 @@ def execute_variant(
 ) -> RunFolder:
     """Train and evaluate one variant and write it to the run folder `path`.
 
-    A finished run is returned as it is; an unfinished one resumes from its last checkpoint.
-
-    Parameters
-    ----------
-    plan : VariantPlan
-    dataset : ImageDataset
-        The loaded dataset that the plan names.
-    path : Path
-        The run folder.
-    classifier : Path
-        The finished run of the second step.
-    shared : Path
-        Folder where variants share the U-Net of the first step.
-    on_progress : ProgressCallback, optional
-        Called every few steps.
-
-    Raises
-    ------
-    RunFolderError
-        If a folder holds another run or cannot be read or written.
-    TrainingError
-        If the loss is not finite.
+    A finished run is returned as it is; an unfinished one resumes from its last checkpoint. `classifier` is the run of
+    the second step; variants share the U-Net of the first step in the folder `shared`.
     """
     folder = RunFolder(path)
     if folder.is_complete(plan.hash):

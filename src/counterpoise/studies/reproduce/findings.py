@@ -35,22 +35,11 @@ SCORE_NAMES = {
 
 
 class Finding(NamedTuple):
-    """A claim and its verdict.
+    """A claim and its verdict: ``confirmed``, ``refuted``, ``not decided`` or ``not run``.
 
-    Attributes
-    ----------
-    kind : str
-        ``decline``, ``resilience``, ``order``, ``recipe-published`` or ``recipe-measured``.
-    verdict : str
-        ``confirmed``, ``refuted``, ``not decided`` or ``not run``.
-    difference, low, high : float or None
-        Measured difference that the claim says is positive, and its 95 % interval over `n` repeats.
-    where : str
-        Lines of the table.
-    than : str
-        What the recipe is compared with; empty for other claims.
-    main : bool
-        Whether it is of the whole table rather than of one line that another finding averages over.
+    The claim says that `difference` is positive; `low` and `high` are its 95 % interval over `n` repeats. `than` is
+    compared with the recipe. A finding is `main` if it is of the whole table rather than of one line that another
+    finding averages over.
     """
 
     kind: str

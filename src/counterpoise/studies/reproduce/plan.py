@@ -39,19 +39,9 @@ class TableLine:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """Plan of a published table.
+    """Plan of a published table: its lines and repeats.
 
-    Attributes
-    ----------
-    table : Table
-    cells : tuple of TableLine
-        Its lines.
-    repeats : int
-        Number of repeats.
-    subset : int or None
-        Training images of each class at most; None: all, which is the published protocol.
-    command : str
-        The command line, for the record.
+    `subset` is the largest number of training images of a class; None: all, which is the published protocol.
     """
 
     table: Table

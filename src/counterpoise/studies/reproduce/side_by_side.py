@@ -16,18 +16,9 @@ DEFAULT_KEYS = (("minority", "recall"), ("all", "recall"), ("all", "f1"), ("all"
 
 
 class Side(NamedTuple):
-    """One cell of a table: the published number, and the mean and 95 % interval over our repeats.
+    """One cell of a table: the published number, and the mean and 95 % interval over `n` of our repeats.
 
-    Attributes
-    ----------
-    method : str
-        Without its options.
-    published : float or None
-        In [0, 1]; None where the paper has no such number.
-    mean, low, high : float or None
-        None where nothing was run; the interval is None for fewer than two repeats.
-    n : int
-        Number of repeats.
+    ``method`` is without its options. Numbers are in [0, 1], None where there are none; intervals need two repeats.
     """
 
     setting: str
@@ -61,16 +52,9 @@ class Side(NamedTuple):
 class Agreement(NamedTuple):
     """Distance of our numbers from the published ones, of a method or of ``"all"``.
 
-    Attributes
-    ----------
-    compared : int
-        Numbers that both have.
-    difference, spread : float or None
-        Mean of ours minus published, and of its absolute value.
-    judged : int
-        Numbers of those compared with two repeats or more.
-    inside, above, below : int
-        How many of these published numbers are in the range of one further repeat of ours, above it, and below.
+    Of `compared` numbers, ours minus published is `difference` on average, and its absolute value `spread`. Of the
+    `judged` ones, with two repeats or more, the published one is `inside` the range of one further repeat of ours,
+    `above` or `below` it.
     """
 
     method: str
@@ -84,15 +68,10 @@ class Agreement(NamedTuple):
 
 
 class Best(NamedTuple):
-    """Best methods of a row of a table; several where they tie.
+    """Best methods of a row of a table, several where they tie.
 
-    Attributes
-    ----------
-    published, ours : tuple of str
-        Methods; empty where there is no number.
-    same : bool or None
-        Whether one of the best published is also best here, among the methods that have both numbers; None with
-        fewer than two of those.
+    `same`: whether one of the best published is also best here, among the methods that have both numbers; None with
+    fewer than two of those.
     """
 
     setting: str

@@ -52,23 +52,9 @@ def load_images(
     subset: int | None = None,
     load: Callable[..., ImageDataset] = load_dataset,
 ) -> tuple[str, ImageDataset]:
-    """Return what the images called `name` were loaded from, and the images.
+    """Return what the images called `name` were loaded from, and the images, at most `subset` of each class.
 
-    Parameters
-    ----------
-    name : str
-        A name of ``sources.yaml``.
-    data_dir, image_size
-        As in `load_dataset`.
-    subset : int, optional
-        Training images to keep of each class, at most.
-    load : callable
-        `load_dataset`, or a version that shows its progress.
-
-    Raises
-    ------
-    DataError
-        If they are absent or damaged.
+    `load` is `load_dataset`, or a version that shows its progress. Raises `DataError` if they are absent or damaged.
     """
     source = find_source(name, data_dir)
     dataset = load(source, data_dir=data_dir, image_size=image_size)

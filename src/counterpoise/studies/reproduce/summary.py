@@ -67,20 +67,7 @@ def summarize(
     sides: Sequence[Side],
     commands: Sequence[str],
 ) -> TableSummary:
-    """Return the content of ``summary.json``.
-
-    Parameters
-    ----------
-    plan : TablePlan
-    outcomes : sequence of Outcome
-        What became of each run, in the order of ``plan.runs()``.
-    results : DataFrame
-        As in ``results.csv``.
-    sides : sequence of Side
-        Published and measured numbers.
-    commands : sequence of str
-        The command lines that the folder was made by.
-    """
+    """Return the content of ``summary.json``; outcomes stand in the order of ``plan.runs()``."""
     table = plan.table
     numbers = published_numbers(table)
     done = [run.record for run in results_of(outcomes)]

@@ -102,16 +102,7 @@ def run_training(
 ) -> TrainingRecord:
     """Execute one training and write its record; the record of a finished one is returned as it is.
 
-    Parameters
-    ----------
-    plan : TransferPlan
-    cell : Training
-    dataset : ImageDataset
-        The loaded dataset that the plan names.
-    out : Path
-        The study's folder: a base network is written to it, and the other trainings start from these.
-    on_progress : ProgressCallback, optional
-        Called every few steps.
+    A base network is written to the study's folder `out`, and the other trainings start from these.
     """
     finished = finished_training(plan, cell, out)
     if finished is not None:

@@ -72,22 +72,11 @@ def results_table(plan: TransferPlan, outcomes: Outcomes) -> pd.DataFrame:
 
 
 def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> TransferSummary:
-    """Return the content of ``summary.json``.
+    """Return the content of ``summary.json``; outcomes stand in the order of ``plan.cells``.
 
-    Parameters
-    ----------
-    plan : TransferPlan
-    outcomes : sequence of Outcome
-        In the order of ``plan.cells``.
-    seconds : float
-        Wall time of the call.
-
-    Returns
-    -------
-    TransferSummary
-        ``curves``: for each treatment and number of layers the test accuracy of each repeat, their mean and 95 %
-        interval, and the same of the difference to ``baseB`` of the same repeat. ``findings``: the lecture's claims
-        about such curves, and whether these numbers support them.
+    ``curves`` holds, for each treatment and number of layers, the test accuracy of each repeat, their mean and 95 %
+    interval, and the same of the difference to ``baseB`` of the same repeat. ``findings`` holds the lecture's claims
+    about such curves, and whether these numbers support them.
     """
     dataset = outcomes[0].task.dataset
     records = results_of(outcomes)

@@ -105,23 +105,8 @@ def task_images(
 ) -> TaskImages:
     """Return the training and test images of a task.
 
-    Parameters
-    ----------
-    dataset : ImageDataset
-        A test split is made where it has none.
-    classes : sequence of int
-        The task's classes.
-    per_class : int, optional
-        Training images of each class, at random; all where there are fewer. Default: all.
-    test_fraction : float
-        Share held out where the dataset has no test split.
-    seed : int
-        Seed of the repeat.
-
-    Raises
-    ------
-    DataError
-        If there are no test images of these classes.
+    At most `per_class` training images of each class are taken, at random (None: all). `test_fraction` is held out if
+    the dataset has no test split. Raises `DataError` if there are no test images of these classes.
     """
     manifest = make_splits(dataset, validation_fraction=0.0, test_fraction=test_fraction, random_state=seed)
     train, test = manifest.train, manifest.test
