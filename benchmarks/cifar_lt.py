@@ -23,8 +23,7 @@ import torch
 
 from counterpoise.config import CompareConfig, TrainConfig
 from counterpoise.datasets import ImageDataset, load_dataset
-from counterpoise.studies.compare.study import run_comparison
-from counterpoise.studies.engine.grid import make_grid
+from counterpoise.studies import ComparisonStudy, make_grid, run_study
 
 METHODS = ("bl", "ldam-drw", "balanced-softmax", "counterpoise")
 SHIFTS = (
@@ -90,11 +89,10 @@ def main() -> None:
         schedule="cosine",
         threads=options.threads,
     )
-    study = make_grid(dataset, config)
-    result = run_comparison(study, dataset, options.out, jobs=1)
+    result = run_study(ComparisonStudy(make_grid(dataset, config)), dataset, options.out)
     for outcome in result.outcomes:
-        if outcome.error is not None:
-            print(f"{outcome.plan.method}: {outcome.error}", file=sys.stderr)
+        if outcome.failure is not None:
+            print(f"{outcome.plan.method}: {outcome.failure.text}", file=sys.stderr)
     table = result.table
     wanted = table[(table.metric == "accuracy") & (table.classes == "all")]
     tested = 0 if dataset.test is None else len(dataset.test)
@@ -107,7 +105,7 @@ def main() -> None:
         print(
             f"{name:20} {100 * values.mean():5.1f} %   published after 200 epochs: {PUBLISHED.get(name, '-')}"
         )
-    sys.exit(int(any(outcome.error is not None for outcome in result.outcomes)))
+    sys.exit(int(any(outcome.failure is not None for outcome in result.outcomes)))
 
 
 if __name__ == "__main__":

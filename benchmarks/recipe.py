@@ -19,8 +19,7 @@ from counterpoise.config import CompareConfig
 from counterpoise.datasets import ImageDataset, load_dataset
 from counterpoise.evaluation import MeanInterval, mean_interval
 from counterpoise.methods import get_method
-from counterpoise.studies.compare.study import run_comparison
-from counterpoise.studies.engine.grid import RunGrid, make_grid
+from counterpoise.studies import ComparisonStudy, RunGrid, make_grid, run_study
 
 RECIPE = "counterpoise"
 DOCS = Path(__file__).parents[1] / "docs/recipe"
@@ -81,7 +80,7 @@ def study_of(
         validation_fraction=validation,
     )
     study = make_grid(dataset, config)
-    return replace(study, draws=tuple(draws)), dataset
+    return replace(study, repeats=tuple(draws)), dataset
 
 
 def cell(values: dict) -> str:
@@ -182,7 +181,7 @@ def main() -> None:
         validation = 0.0 if options.what == "bars" else 0.1  # the papers train on all training images
         study, dataset = study_of(setting, methods, draws, options.data_dir, validation)
         folder = options.out / (name if options.what == "bars" else f"ablation-{name}")
-        run_comparison(study, dataset, folder, jobs=options.jobs)
+        run_study(ComparisonStudy(study), dataset, folder, jobs=options.jobs)
     (write_bars if options.what == "bars" else write_ablation)(options.out, draws)
 
 

@@ -20,9 +20,13 @@ from counterpoise.exceptions import InputError, RunFolderError, TrainingError
 from counterpoise.files import read_json, write_json
 from counterpoise.methods import parse_methods
 from counterpoise.runs.folder import RunFolder
-from counterpoise.studies.compare.study import run_comparison
+from counterpoise.studies import ComparisonStudy, run_study
 from counterpoise.studies.engine.grid import RunGrid, make_grid
 from counterpoise.training import RunPlan, SplitPlan, execute_run
+
+
+def run_comparison(grid, dataset, out, **options):
+    return run_study(ComparisonStudy(grid), dataset, out, **options)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def study_of(methods="bl,bl-cw,ados", draws=2, **changes):
     chosen = tuple(parse_methods(methods))
     plan = {"split": split, "network": "tinynet", "source": "blobs", "draw": 0, "method": chosen[0].label}
     plan |= {"fingerprint": "", "image_size": (8, 8), "config": make_config(**settings)} | changes
-    return RunGrid(template=RunPlan(**plan), methods=chosen, draws=tuple(range(draws)), command="test")
+    return RunGrid(template=RunPlan(**plan), methods=chosen, repeats=tuple(range(draws)), command="test")
 
 
 @pytest.fixture(scope="module")

@@ -30,12 +30,13 @@ from counterpoise.inference import ExplainedModel, TrainedModel, evaluate_run, l
 from counterpoise.networks.enhanced import Enhancer
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.records import RunPredictions
+from counterpoise.studies import EnhancementStudy, run_study
 from counterpoise.studies.enhance import figures
 from counterpoise.studies.enhance.figures import RIGHT, RIGHT_TO_WRONG, WRONG_TO_RIGHT, choose_images
 from counterpoise.studies.enhance.page import findings, write_page
 from counterpoise.studies.enhance.plan import make_enhance_study
 from counterpoise.studies.enhance.reading import read_predictions
-from counterpoise.studies.enhance.study import first_pair, run_enhance, show_images
+from counterpoise.studies.enhance.study import first_pair, show_images
 from counterpoise.studies.enhance.summary import summarize
 from counterpoise.studies.enhance.variants import execute_variant
 from counterpoise.training import (
@@ -50,6 +51,10 @@ from counterpoise.training import (
 CPU = torch.device("cpu")
 NEW_HEAD = "bl:head=new-head:head_loss=balanced-softmax"
 VARIANTS = ["bl", "enhanced", "trained-on", "fresh-classifier", NEW_HEAD]
+
+
+def run_enhance(study, dataset, out, **options):
+    return run_study(EnhancementStudy(study), dataset, out, **options)
 
 
 @pytest.fixture(scope="module")

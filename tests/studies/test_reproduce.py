@@ -20,11 +20,12 @@ from PIL import Image
 from counterpoise.datasets import load_dataset
 from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
 from counterpoise.runs.folder import RunFolder
+from counterpoise.studies import ReproductionStudy, run_study
 from counterpoise.studies.engine import planned_runs
 from counterpoise.studies.reproduce import plan as plan_module
 from counterpoise.studies.reproduce.plan import plan_table
 from counterpoise.studies.reproduce.sources import fewer_images, find_source
-from counterpoise.studies.reproduce.study import ReproductionStudy, publish, reproduce_table
+from counterpoise.studies.reproduce.study import publish
 from counterpoise.studies.reproduce.tables import Setting, Table, get_table
 from counterpoise.training import execute_run
 
@@ -48,6 +49,10 @@ def digits(*args, **options):
 def plan(monkeypatch):
     monkeypatch.setattr(plan_module, "load_images", digits)
     return plan_table(TABLE, device="cpu", command="counterpoise reproduce a-test")
+
+
+def reproduce_table(plan, out, *, jobs=1, backend="loky", **settings):
+    return run_study(ReproductionStudy(plan, **settings), None, out, jobs=jobs, backend=backend)
 
 
 def missing_tasks(plan, out, **options):
@@ -78,7 +83,7 @@ def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, t
     with pytest.raises(KeyboardInterrupt):
         reproduce_table(plan, out)
     assert len(missing_tasks(plan, out)) == 6 - 2
-    page = reproduce_table(plan, out, page_only=True)
+    page = reproduce_table(plan, out, render_only=True)
     assert page.summary["runs"]["done"] == 2
     monkeypatch.setattr(planned_runs, "execute_run", execute_run)
     cut = reproduce_table(plan, out)
@@ -93,7 +98,7 @@ def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, t
     again = reproduce_table(plan, out)
     assert contents(out) == before
     assert again.table.equals(cut.table)
-    reproduce_table(plan, out, page_only=True)
+    reproduce_table(plan, out, render_only=True)
     assert contents(out) == before
 
 
@@ -153,11 +158,11 @@ def test_results_made_elsewhere_count_as_done(plan, tmp_path):
     assert "/home/ada" not in (tmp_path / "published/runs.jsonl").read_text()
     out = tmp_path / "here"
     earlier = tmp_path / "published"
-    taken = reproduce_table(plan.with_repeats(1), out, earlier=earlier, page_only=True)
-    assert [task.plan.draw for task in missing_tasks(plan, out, earlier=earlier)] == [1] * 6
+    taken = reproduce_table(plan.with_repeats(1), out, resume_from=earlier, render_only=True)
+    assert [task.plan.draw for task in missing_tasks(plan, out, resume_from=earlier)] == [1] * 6
     assert taken.table.equals(whole.table[whole.table["draw"] == 0].reset_index(drop=True))
     assert not list(out.glob("*/runs"))
-    joined = reproduce_table(plan, out, earlier=earlier)
+    joined = reproduce_table(plan, out, resume_from=earlier)
     assert joined.table.equals(whole.table)
     assert joined.summary["cells"] == whole.summary["cells"]
     assert (joined.summary["runs"]["done"], joined.summary["runs"]["earlier"]) == (12, 6)
@@ -166,7 +171,7 @@ def test_results_made_elsewhere_count_as_done(plan, tmp_path):
     assert joined.summary["runs"]["seconds"] == pytest.approx(sum(times), abs=0.1)
     before = contents(out)
     assert not missing_tasks(plan, out)
-    reproduce_table(plan, out, earlier=earlier)
+    reproduce_table(plan, out, resume_from=earlier)
     assert contents(out) == before
 
 
@@ -175,12 +180,12 @@ def test_runs_that_are_not_of_this_table_are_not_taken_over(plan, tmp_path):
     publish(tmp_path / "other", tmp_path / "published")
     rest = plan.only(["mnist-ratio5"])
     with pytest.raises(InputError, match="holds no run of thesis-test with these images and settings"):
-        reproduce_table(rest, tmp_path / "out", earlier=tmp_path / "published")
+        reproduce_table(rest, tmp_path / "out", resume_from=tmp_path / "published")
     with pytest.raises(RunFolderError, match="give a folder that `publish` has filled"):
-        reproduce_table(rest, tmp_path / "out", earlier=tmp_path)
+        reproduce_table(rest, tmp_path / "out", resume_from=tmp_path)
     for options, words in (({"only": ["mnist-ratio9"]}, "mnist-ratio9"), ({"backend": "slurm"}, "slurm")):
         with pytest.raises(UnknownNameError, match=words):
-            reproduce_table(plan, tmp_path / "out", earlier=tmp_path / "published", **options)
+            reproduce_table(plan, tmp_path / "out", resume_from=tmp_path / "published", **options)
     kept = tmp_path / "published/runs.jsonl"
     first, second, *_ = kept.read_text().splitlines()
     for damaged, words in (
@@ -190,13 +195,13 @@ def test_runs_that_are_not_of_this_table_are_not_taken_over(plan, tmp_path):
     ):
         kept.write_text(damaged)
         with pytest.raises(RunFolderError, match=words):
-            reproduce_table(plan, tmp_path / "out", earlier=tmp_path / "published")
+            reproduce_table(plan, tmp_path / "out", resume_from=tmp_path / "published")
     assert not (tmp_path / "out").exists()
 
 
 def test_there_is_no_page_of_nothing(plan, tmp_path):
-    with pytest.raises(InputError, match="leave out `page_only`"):
-        reproduce_table(plan, tmp_path / "out", page_only=True)
+    with pytest.raises(InputError, match="leave out `render_only`"):
+        reproduce_table(plan, tmp_path / "out", render_only=True)
     assert not (tmp_path / "out").exists()
 
 
@@ -210,25 +215,25 @@ def test_a_backend_that_is_not_there_leaves_nothing(plan, tmp_path, monkeypatch,
 
 def test_lines_alone_and_fewer_draws_leave_the_rest_in_the_page(plan, tmp_path):
     line = "mnist-ratio5"
-    first = reproduce_table(plan, tmp_path, only=[line])
+    first = reproduce_table(plan, tmp_path, only=(line,))
     assert set(first.table["setting"]) == {line}
     assert first.summary["runs"]["done"] == 6
     assert "6 of 12 runs are not done" in (tmp_path / "page.md").read_text()
-    second = reproduce_table(plan.with_repeats(1), tmp_path, only=["mnist-ratio2"])
+    second = reproduce_table(plan.with_repeats(1), tmp_path, only=("mnist-ratio2",))
     runs = second.summary["runs"]
     assert (runs["planned"], runs["done"], runs["trainings"], runs["factor"]) == (12, 9, 8, 1.5)
     assert "mnist, ρ 2: bl 1 of 2 draws" in (tmp_path / "page.md").read_text()
     draws = {(c["setting"], c["n"]) for c in second.summary["cells"]}
     assert draws == {(line, 2), ("mnist-ratio2", 1)}
     with pytest.raises(UnknownNameError, match="mnist-ratio7"):
-        reproduce_table(plan, tmp_path, only=["mnist-ratio7"])
+        reproduce_table(plan, tmp_path, only=("mnist-ratio7",))
 
 
 def test_what_is_published_is_the_results_without_the_runs(plan, tmp_path):
     out, target = tmp_path / "out", tmp_path / "results"
     target.mkdir()
     (target / "ranks.png").write_bytes(b"of an earlier table")
-    reproduce_table(plan.with_repeats(1), out, only=["mnist-ratio2"])
+    reproduce_table(plan.with_repeats(1), out, only=("mnist-ratio2",))
     publish(out, target)
     assert sorted(p.name for p in target.iterdir()) == [
         "lines.png",
@@ -256,7 +261,7 @@ def test_a_failed_run_is_reported_and_the_others_go_on(plan, tmp_path, monkeypat
 
 
 def test_a_folder_of_another_table_is_refused(plan, tmp_path):
-    reproduce_table(plan.with_repeats(1), tmp_path, only=["mnist-ratio2"])
+    reproduce_table(plan.with_repeats(1), tmp_path, only=("mnist-ratio2",))
     with pytest.raises(RunFolderError, match="another table"):
         reproduce_table(replace(plan, cells=plan.cells[:1]), tmp_path)
 
@@ -298,7 +303,7 @@ def test_house_numbers_stand_in(tmp_path, monkeypatch):
         images = generator.integers(0, 256, (32, 32, 3, len(labels)), dtype=np.uint8)
         savemat(tmp_path / f"{split}_32x32.mat", {"X": images, "y": labels[:, None]})
     table = with_settings(get_table("thesis-7.4"), epochs=1, methods=("bl", "fs-smote", "ados"))
-    plan = plan_table(table, draws=1, subset=100, data_dir=tmp_path, device="cpu")
+    plan = plan_table(table, repeats=1, subset=100, data_dir=tmp_path, device="cpu")
     result = reproduce_table(plan, tmp_path / "out")
     assert result.summary["runs"]["done"] == 12
     assert all(cell["mean"] is not None for cell in result.summary["cells"] if cell["method"] == "ados")
@@ -334,7 +339,7 @@ def test_photographs_and_weights_stand_in(tmp_path):
     state = {name: value for name, value in vgg16().state_dict().items() if name.startswith("features")}
     torch.save(state, tmp_path / "vgg16.pth")
     table = with_settings(get_table("thesis-7.5"), epochs=1, batch_size=5, methods=("bl", "ados"))
-    plan = plan_table(table, draws=1, data_dir=tmp_path, device="cpu")
+    plan = plan_table(table, repeats=1, data_dir=tmp_path, device="cpu")
     result = reproduce_table(plan, tmp_path / "out")
     assert result.summary["runs"]["done"] == 2
     own = [c for c in result.summary["cells"] if c["method"] == "ados" and c["difference"] is not None]
@@ -355,5 +360,5 @@ def test_the_share_of_rare_classes_follows_from_the_line(plan, minority, share):
 
 def test_a_page_shows_all_lines(plan, tmp_path):
     with pytest.raises(InputError, match="leave out `only`"):
-        reproduce_table(plan, tmp_path, only=["mnist-ratio2"], page_only=True)
+        reproduce_table(plan, tmp_path, only=("mnist-ratio2",), render_only=True)
     assert not list(tmp_path.iterdir())

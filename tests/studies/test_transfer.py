@@ -26,11 +26,15 @@ from counterpoise.evaluation import mean_interval
 from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.files import write_json
 from counterpoise.networks import cut, learned_layers
+from counterpoise.studies import TransferStudy, run_study
 from counterpoise.studies.transfer import execute as cells_module
 from counterpoise.studies.transfer.execute import copy_layers, run_training, starting_network
 from counterpoise.studies.transfer.plan import Training, make_transfer_plan
-from counterpoise.studies.transfer.study import run_transfer
 from counterpoise.training import cpu_threads
+
+
+def run_transfer(plan, dataset, out, **options):
+    return run_study(TransferStudy(plan), dataset, out, **options)
 
 
 def patterns(counts, seed):

@@ -16,8 +16,7 @@ from counterpoise.datasets import dataset_from_arrays, make_splits
 from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.inference import evaluate_run, load_network
 from counterpoise.networks import create_network, freeze, learned_layers
-from counterpoise.studies.compare.study import run_comparison
-from counterpoise.studies.engine.grid import make_grid
+from counterpoise.studies import ComparisonStudy, make_grid, run_study
 from counterpoise.training import embedding_cache, execute_run
 from counterpoise.training.embedding_cache import body_hash, embedded_splits
 from counterpoise.training.initialization import choose_freeze, read_freeze
@@ -208,14 +207,14 @@ def test_a_comparison_embeds_every_image_once(colours, timm_file, tmp_path, monk
     monkeypatch.setattr(embedding_cache, "embed_images", count)
     options = {"backbone": "test_resnet", "weights": timm_file, "freeze": "all", "repeats": 2}
     study = study_of(colours, METHODS, **options)
-    result = run_comparison(study, colours, tmp_path / "out")
+    result = run_study(ComparisonStudy(study), colours, tmp_path / "out")
     assert result.summary["failed"] == []
     assert calls == [80, 24]
     assert [path.suffix for path in sorted((tmp_path / "out/cache").iterdir())] == [".lock", ".safetensors"]
-    run_comparison(study_of(colours, "ros", **options), colours, tmp_path / "out")
+    run_study(ComparisonStudy(study_of(colours, "ros", **options)), colours, tmp_path / "out")
     assert calls == [80, 24]
     for outcome in result.outcomes[:8]:
-        folder = outcome.folder
+        folder = outcome.result
         source = {
             f"backbone.{name}": tensor
             for name, tensor in load_file(timm_file).items()

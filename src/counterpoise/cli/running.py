@@ -108,6 +108,8 @@ def finish(summary: Mapping[str, Any], show: Callable[[], None], *, as_json: boo
     for failure in summary["failed"]:
         name = failure["method"] if "method" in failure else failure["name"]
         complain(f"{name}, repeat {failure['draw']}, failed: {failure['error']}")
+    for entry in summary.get("not_applicable", ()):
+        advise(f"{entry['method']}, repeat {entry['draw']}, does not apply here: {entry['reason']}")
     return 1 if summary["failed"] else 0
 
 

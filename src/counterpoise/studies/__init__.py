@@ -10,7 +10,6 @@ from counterpoise.catalogs import Catalog, Entry, lazy_exports
 
 if TYPE_CHECKING:
     from counterpoise.studies.compare.study import ComparisonStudy as ComparisonStudy
-    from counterpoise.studies.compare.study import run_comparison as run_comparison
     from counterpoise.studies.engine.backends import BACKENDS as BACKENDS
     from counterpoise.studies.engine.events import Event as Event
     from counterpoise.studies.engine.grid import RunGrid as RunGrid
@@ -23,17 +22,14 @@ if TYPE_CHECKING:
     from counterpoise.studies.engine.tasks import Task as Task
     from counterpoise.studies.enhance.plan import make_enhance_study as make_enhance_study
     from counterpoise.studies.enhance.study import EnhancementStudy as EnhancementStudy
-    from counterpoise.studies.enhance.study import run_enhance as run_enhance
     from counterpoise.studies.enhance.study import show_images as show_images
     from counterpoise.studies.reproduce.plan import plan_table as plan_table
     from counterpoise.studies.reproduce.study import ReproductionStudy as ReproductionStudy
     from counterpoise.studies.reproduce.study import publish as publish
-    from counterpoise.studies.reproduce.study import reproduce_table as reproduce_table
     from counterpoise.studies.reproduce.tables import all_tables as all_tables
     from counterpoise.studies.reproduce.tables import get_table as get_table
     from counterpoise.studies.transfer.plan import make_transfer_plan as make_transfer_plan
     from counterpoise.studies.transfer.study import TransferStudy as TransferStudy
-    from counterpoise.studies.transfer.study import run_transfer as run_transfer
 
 _HERE = __name__
 STUDIES: Catalog[Entry] = Catalog(
@@ -69,19 +65,19 @@ STUDIES: Catalog[Entry] = Catalog(
 )
 
 _MODULES = {
-    "compare.study": ("ComparisonStudy", "run_comparison"),
+    "compare.study": ("ComparisonStudy",),
     "engine.backends": ("BACKENDS",),
     "engine.events": ("Event",),
     "engine.grid": ("RunGrid", "make_grid"),
     "engine.study": ("Conclusion", "Study", "run_study"),
     "engine.tasks": ("Failure", "Outcome", "Task"),
     "enhance.plan": ("make_enhance_study",),
-    "enhance.study": ("EnhancementStudy", "run_enhance", "show_images"),
+    "enhance.study": ("EnhancementStudy", "show_images"),
     "reproduce.plan": ("plan_table",),
-    "reproduce.study": ("ReproductionStudy", "publish", "reproduce_table"),
+    "reproduce.study": ("ReproductionStudy", "publish"),
     "reproduce.tables": ("all_tables", "get_table"),
     "transfer.plan": ("make_transfer_plan",),
-    "transfer.study": ("TransferStudy", "run_transfer"),
+    "transfer.study": ("TransferStudy",),
 }
 
 __getattr__, __dir__, _names = lazy_exports(

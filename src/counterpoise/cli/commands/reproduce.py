@@ -32,12 +32,12 @@ def command(config: ReproduceConfig, call: Call) -> int:
     if table.study != "methods":
         raise InputError(_commands(config))
 
-    from counterpoise.studies.reproduce import ReproductionStudy, plan_table, publish
+    from counterpoise.studies import ReproductionStudy, plan_table, publish
 
     folder = config.out or Path("out") / config.table
     plan = plan_table(
         table,
-        draws=config.repeats,
+        repeats=config.repeats,
         subset=config.subset,
         data_dir=config.data_dir,
         device=config.device,

@@ -24,7 +24,7 @@ def command(config: TransferConfig, call: Call) -> int:
     """Run a transfer study."""
     dataset = load(config.data)
 
-    from counterpoise.studies.transfer import TransferStudy, make_transfer_plan
+    from counterpoise.studies import TransferStudy, make_transfer_plan
 
     plan = make_transfer_plan(dataset, config, command=call.line)
     folder = config.out or folder_for(dataset, "transfer", config.task_split)

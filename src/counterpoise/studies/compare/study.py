@@ -14,11 +14,9 @@ from counterpoise.evaluation import METRICS
 from counterpoise.files import copy_folder
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.results import by_draw, compare_methods, results_table, verdict
-from counterpoise.studies.engine.events import OnEvent
 from counterpoise.studies.engine.grid import RunGrid
 from counterpoise.studies.engine.method_summary import GridSummary, method_summary
 from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
-from counterpoise.studies.engine.study import run_study
 from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
 
 ComparisonResult = RunConclusion[GridSummary]
@@ -60,19 +58,12 @@ class ComparisonStudy(RunStudy[ImageDataset, GridSummary]):
             copy_folder(winner.path, folder / "best")
 
 
-def run_comparison(
-    grid: RunGrid, dataset: ImageDataset, out: Path, *, jobs: int | None = 1, on_event: OnEvent | None = None
-) -> ComparisonResult:
-    """Run a comparison; parameters and errors as of `run_study`."""
-    return run_study(ComparisonStudy(grid), dataset, out, jobs=jobs, on_event=on_event)
-
-
 def choose(grid: RunGrid, folders: Sequence[RunFolder]) -> RunFolder | None:
     """Return the best run of the method with the best mean on validation images; the test set has no part in it."""
     values = by_draw(results_table(folders, "validation"), grid.metric)
     if not values:
         return None
-    complete = {m: v for m, v in values.items() if len(v) == len(grid.draws)} or values
+    complete = {m: v for m, v in values.items() if len(v) == len(grid.repeats)} or values
     worth = METRICS[grid.metric].gain
     winner = max(complete, key=lambda method: worth(sum(complete[method].values()) / len(complete[method])))
     repeat = max(complete[winner], key=lambda r: worth(complete[winner][r]))
@@ -102,7 +93,7 @@ def _summary(
         "format": 1,
         "dataset": folders[0].record["dataset"]["name"] if folders else grid.template.source,
         "imbalance": folders[0].record["imbalance"] if folders else grid.template.split.profile,
-        "draws": len(grid.draws),
+        "draws": len(grid.repeats),
         "metric": grid.metric,
         "methods": methods,
         "tests": compare_methods(table, grid.metric),

@@ -22,8 +22,8 @@ class RunGrid:
         What all runs share, as the plan of the first method on repeat 0.
     methods : tuple of Method
         The methods.
-    draws : tuple of int
-        The repeats; repeat d has the seed ``template.config.seed + d`` for its split and its training.
+    repeats : tuple of int
+        Repeat r has the seed ``template.config.seed + r`` for its split and its training.
     metric : str
         Metric on the validation set that the winner is chosen by.
     notes : tuple of str
@@ -34,7 +34,7 @@ class RunGrid:
 
     template: RunPlan
     methods: tuple[Method, ...]
-    draws: tuple[int, ...]
+    repeats: tuple[int, ...]
     metric: str = "gmean"
     notes: tuple[str, ...] = ()
     command: str = ""
@@ -45,7 +45,7 @@ class RunGrid:
         return cls(
             template=prepared.plan,
             methods=prepared.methods,
-            draws=tuple(range(repeats)),
+            repeats=tuple(range(repeats)),
             metric=metric,
             notes=prepared.notes,
             command=command,
@@ -62,11 +62,11 @@ class RunGrid:
         return [
             replace(
                 template,
-                draw=draw,
+                draw=repeat,
                 method=method.label,
-                config=self.config.model_copy(update={"seed": self.config.seed + draw}),
+                config=self.config.model_copy(update={"seed": self.config.seed + repeat}),
             )
-            for draw in self.draws
+            for repeat in self.repeats
             for method in self.methods
         ]
 

@@ -13,9 +13,7 @@ from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.files import content_hash, locked_folder, read_json, write_json
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.results import results_table, write_results
-from counterpoise.studies.engine.events import OnEvent
 from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
-from counterpoise.studies.engine.study import run_study
 from counterpoise.studies.engine.tasks import results_of
 from counterpoise.studies.enhance.figures import DRAWING, choose_images, draw_figures
 from counterpoise.studies.enhance.page import write_page
@@ -79,18 +77,6 @@ class EnhancementStudy(RunStudy[ImageDataset, EnhanceSummary]):
         """Write the scores on training and test images together, and the page."""
         write_results(folder / "results-full.csv", full_table(concluded.results))
         write_page(concluded.summary, folder / "figures", folder / "enhance.html")
-
-
-def run_enhance(
-    plan: EnhanceStudy,
-    dataset: ImageDataset,
-    out: Path,
-    *,
-    jobs: int | None = 1,
-    on_event: OnEvent | None = None,
-) -> EnhanceResult:
-    """Run an enhancement study; parameters and errors as of `run_study`."""
-    return run_study(EnhancementStudy(plan), dataset, out, jobs=jobs, on_event=on_event)
 
 
 def show_images(

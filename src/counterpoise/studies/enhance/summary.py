@@ -83,7 +83,7 @@ def summarize(
         "dataset": dataset,
         "imbalance": imbalance,
         "rare": minority,
-        "draws": len(base.draws),
+        "draws": len(base.repeats),
         "metric": metric,
         "network": base.template.network,
         "classifier": study.classifier.label,
@@ -225,7 +225,7 @@ def _changes(study: EnhanceStudy, folders: Sequence[RunFolder]) -> list[dict[str
     """Return, for each repeat, what becomes right and wrong between the other variants and the enhanced classifier."""
     runs = {(f.record["draw"], f.record["method"]): f for f in folders}
     found = []
-    for repeat in study.classifiers.draws:
+    for repeat in study.classifiers.repeats:
         if (repeat, ENHANCED) not in runs:
             continue
         after = read_predictions(runs[repeat, ENHANCED])

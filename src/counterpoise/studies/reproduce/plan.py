@@ -68,7 +68,7 @@ class TablePlan:
     def with_repeats(self, repeats: int) -> TablePlan:
         """Return the plan with another number of repeats."""
         cells = tuple(
-            replace(cell, study=replace(cell.study, draws=tuple(range(repeats)))) for cell in self.cells
+            replace(cell, study=replace(cell.study, repeats=tuple(range(repeats)))) for cell in self.cells
         )
         return replace(self, cells=cells, repeats=repeats)
 
@@ -105,7 +105,7 @@ def _network_key(method: Method) -> str:
 def plan_table(
     table: Table,
     *,
-    draws: int | None = None,
+    repeats: int | None = None,
     subset: int | None = None,
     data_dir: Path | None = None,
     device: str = "auto",
@@ -118,8 +118,8 @@ def plan_table(
     ----------
     table : Table
         Which, of the kind ``"methods"``.
-    draws : int, optional
-        How many draws; the table's own number by default.
+    repeats : int, optional
+        Number of repeats; the table's own by default.
     subset : int, optional
         Training images to keep of each class, at most. What comes of it is not the published protocol.
     data_dir : Path, optional
@@ -136,7 +136,7 @@ def plan_table(
     InputError
         If an option is refused, or images are absent.
     """
-    count = table.repeats if draws is None else draws
+    count = table.repeats if repeats is None else repeats
     images: dict[Any, tuple[str, ImageDataset]] = {}
     cells = []
     for setting in table.settings:

@@ -16,10 +16,7 @@ from counterpoise.exceptions import InputError
 from counterpoise.files import read_object
 from counterpoise.runs.archive import EARLIER, KEPT, ArchivedRun, archived_runs, read_archive, write_archive
 from counterpoise.runs.results import result_rows
-from counterpoise.studies.engine.backends import LOKY
-from counterpoise.studies.engine.events import OnEvent
 from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
-from counterpoise.studies.engine.study import run_study
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
 from counterpoise.studies.reproduce.page import PICTURES, write_pages
 from counterpoise.studies.reproduce.plan import TablePlan
@@ -47,16 +44,16 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
         The table.
     only : tuple of str
         Names of the lines to run; empty: all.
-    earlier : Path, optional
+    resume_from : Path, optional
         Folder that `publish` has filled, perhaps on another machine. Its runs of the same images and settings count as
         done from now on; their scores, times, versions and hardware enter the page as those of runs made here do.
-    page_only : bool
+    render_only : bool
         Run nothing: write results and page of the finished runs.
 
     Raises
     ------
     InputError
-        If `page_only` is combined with `only`.
+        If `render_only` is combined with `only`.
     UnknownNameError
         If there is no line of a name in `only`.
     """
@@ -66,12 +63,12 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
     depends_on = "data, settings or `subset`"
     plan: TablePlan
     only: tuple[str, ...] = ()
-    earlier: Path | None = None
-    page_only: bool = False
+    resume_from: Path | None = None
+    render_only: bool = False
 
     def __post_init__(self) -> None:
-        if self.page_only and self.only:
-            raise InputError("`page_only` runs nothing and shows all lines; leave out `only`")
+        if self.render_only and self.only:
+            raise InputError("`render_only` runs nothing and shows all lines; leave out `only`")
         self.plan.only(self.only)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -89,14 +86,14 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
 
     def mark(self, known: Mapping[str, Any], dataset: None, folder: Path) -> dict[str, Any]:
         """Return the marker, with all command lines that have run something, and the largest number of repeats."""
-        if self.page_only and not known and not self._taken:
+        if self.render_only and not known and not self._taken:
             raise InputError(
-                f"{folder} holds no runs of {self.plan.table.name} to make a page of; leave out `page_only` to run it"
+                f"{folder} holds no runs of {self.plan.table.name} to make a page of; leave out `render_only` to run it"
             )
         commands, repeats = list(known.get("commands", [])), known.get("draws", 0)
         new = self._taken.keys() - archived_runs(folder).keys()
-        if new and self.earlier is not None:
-            commands += read_object(self.earlier / "summary.json").get("commands", [])
+        if new and self.resume_from is not None:
+            commands += read_object(self.resume_from / "summary.json").get("commands", [])
             repeats = max(repeats, _repeats(self._taken))
         elif known and not any(task.waits for task in self._tasks(self.plan, folder)):
             return dict(known)
@@ -152,7 +149,7 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
             if task.done is None and run.hash in archived:
                 task = replace(task, done=ArchivedRun(task.path, **archived[run.hash]))
             asked = run.draw < self.plan.repeats and (not self.only or cell.setting.name in self.only)
-            tasks.append(replace(task, wanted=asked and not self.page_only))
+            tasks.append(replace(task, wanted=asked and not self.render_only))
         return tasks
 
     def _whole(self, folder: Path) -> TablePlan:
@@ -161,35 +158,19 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
 
     @cached_property
     def _taken(self) -> dict[str, dict[str, Any]]:
-        """Return the runs of `earlier` that are runs of this table, whatever their repeat."""
-        if self.earlier is None:
+        """Return the runs of `resume_from` that are runs of this table, whatever their repeat."""
+        if self.resume_from is None:
             return {}
-        found = read_archive(self.earlier / KEPT)
+        found = read_archive(self.resume_from / KEPT)
         every = self.plan.with_repeats(max(self.plan.repeats, _repeats(found)))
         known = {run.hash for _, run in every.runs()}
         taken = {key: run for key, run in found.items() if key in known}
         if not taken:
             raise InputError(
-                f"{self.earlier} holds no run of {self.plan.table.name} with these images and settings; leave out "
-                "`earlier`"
+                f"{self.resume_from} holds no run of {self.plan.table.name} with these images and settings; leave out "
+                "`resume_from`"
             )
         return taken
-
-
-def reproduce_table(
-    plan: TablePlan,
-    out: Path,
-    *,
-    only: Sequence[str] = (),
-    earlier: Path | None = None,
-    page_only: bool = False,
-    jobs: int | None = 1,
-    backend: str = LOKY,
-    on_event: OnEvent | None = None,
-) -> Reproduced:
-    """Run a `ReproductionStudy`; the other parameters and errors are those of `run_study`."""
-    study = ReproductionStudy(plan, tuple(only), earlier, page_only)
-    return run_study(study, None, out, jobs=jobs, backend=backend, on_event=on_event)
 
 
 def publish(out: Path, target: Path) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset
-from counterpoise.studies.engine.events import OnEvent
-from counterpoise.studies.engine.study import Conclusion, Study, run_study
+from counterpoise.studies.engine.study import Conclusion, Study
 from counterpoise.studies.engine.tasks import Outcome, Task
 from counterpoise.studies.transfer.execute import TrainingRecord, cell_path, finished_training, run_training
 from counterpoise.studies.transfer.figure import draw_figure
@@ -80,15 +79,3 @@ class TransferStudy(Study[ImageDataset, Training, TrainingRecord, TransferSummar
     def scratch(self, folder: Path) -> Iterable[Path]:
         """Return the folder of checkpoints; the base networks stay."""
         return [folder / "checkpoints"]
-
-
-def run_transfer(
-    plan: TransferPlan,
-    dataset: ImageDataset,
-    out: Path,
-    *,
-    jobs: int | None = 1,
-    on_event: OnEvent | None = None,
-) -> TransferResult:
-    """Run a transfer study; parameters and errors as of `run_study`."""
-    return run_study(TransferStudy(plan), dataset, out, jobs=jobs, on_event=on_event)
