@@ -580,7 +580,7 @@ def test_ctrl_c(cli, photos, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("counterpoise.training.run.execute_run", interrupt)
+    monkeypatch.setattr("counterpoise.training.execute_run", interrupt)
     result = cli("train", photos, *QUICK, "--out", "run")
     assert (result.code, result.out) == (130, "")
     assert result.complaints == ["counterpoise: interrupted; give the same command again to resume"]
@@ -590,7 +590,7 @@ def test_out_of_memory(cli, photos, monkeypatch):
     def fill(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr("counterpoise.training.run.execute_run", fill)
+    monkeypatch.setattr("counterpoise.training.execute_run", fill)
     result = cli("train", photos, *QUICK, "--out", "run")
     assert (result.code, len(result.complaints)) == (1, 1)
     assert "out of memory; try a smaller --batch-size" in result.err

@@ -50,7 +50,7 @@ COMMANDS = (
 @pytest.fixture(autouse=True)
 def _one_process(monkeypatch):
     """Starting workers takes longer than these runs; what --jobs gives is tested with the experiments."""
-    monkeypatch.setattr("counterpoise.studies.engine.workers.default_jobs", lambda *_: 1)
+    monkeypatch.setattr("counterpoise.studies.engine.study.default_jobs", lambda *_: 1)
     monkeypatch.delenv("COUNTERPOISE_DATA", raising=False)
 
 

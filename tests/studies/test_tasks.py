@@ -33,7 +33,7 @@ def test_natural_is_the_lectures_split_of_cifar10():
     assert [CIFAR[i] for i in tasks.a] == ["airplane", "automobile", "ship", "truck"] == list(MAN_MADE)
     assert [CIFAR[i] for i in tasks.b] == list(NATURAL)
     with pytest.raises(
-        InputError, match=r"known for CIFAR-10 alone; name them as `split` \"A=cat,\.\.\.;B=yak"
+        InputError, match=r"known for CIFAR-10 alone; name them as `task_split` \"A=cat,\.\.\.;B=yak"
     ):
         draw_tasks("natural", ANIMALS, seed=0)
 
@@ -46,7 +46,7 @@ def test_named_classes():
 @pytest.mark.parametrize(
     ("split", "words"),
     [
-        ("halves", r"`split` 'halves': expected random, natural, or classes"),
+        ("halves", r"`task_split` 'halves': expected random, natural, or classes"),
         ("A=cat,dog", "expected random, natural, or classes"),
         ("A=cat,dog;B=owl,yak;C=x", "expected random, natural, or classes"),
         ("A=cat,dog;B=owl", "task B has 1 classes; name at least two"),
@@ -61,7 +61,7 @@ def test_a_split_that_is_none(split, words):
 
 
 def test_misspelt_and_too_few_classes():
-    with pytest.raises(UnknownNameError, match="task A of `split` 'catt'; did you mean 'cat'"):
+    with pytest.raises(UnknownNameError, match="task A of `task_split` 'catt'; did you mean 'cat'"):
         draw_tasks("A=catt,dog;B=owl,yak", ANIMALS, seed=0)
     with pytest.raises(InputError, match="3 classes cannot be parted into two tasks; at least 4"):
         draw_tasks("random", ANIMALS[:3], seed=0)

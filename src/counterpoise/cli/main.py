@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from counterpoise.cli.options import Command
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+COMMANDS = Path(__file__).parent / "commands"
 ABOUT = (
     "Imbalanced image classification: from a folder of pictures to a model you can trust on its rare classes."
 )
@@ -46,7 +47,7 @@ class Listing:
 def listings() -> dict[str, Listing]:
     """Return every command of ``cli/commands`` by name, in order."""
     found = []
-    for path in (Path(__file__).parent / "commands").glob("[!_]*.py"):
+    for path in COMMANDS.glob("[!_]*.py"):
         module = ast.parse(path.read_text(encoding="utf-8"))
         constants = {
             node.targets[0].id: node.value.value
