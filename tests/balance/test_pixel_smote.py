@@ -147,7 +147,7 @@ def test_a_small_class_gets_fewer_neighbours_with_a_warning():
 
 def test_a_single_image_is_copied_with_a_warning():
     images, labels = pictures()[:6], np.repeat([0, 1], [5, 1])
-    with pytest.warns(ResamplingWarning, match="class 1 has a single image, so its 4 new images are copies"):
+    with pytest.warns(ResamplingWarning, match="class 1 has a single image, so its 4 synthetic images are copies"):
         grown, _ = PixelSMOTE(random_state=0).fit_resample(images, labels)
     np.testing.assert_array_equal(grown[6:], np.repeat(images[5:], 4, axis=0))
 
@@ -162,7 +162,7 @@ def test_it_makes_images_and_says_so():
         lambda: fitted.resample_indices(LABELS),
         lambda: epoch_indices(PixelSMOTE(), LABELS, seed=0, epoch=0),
     ):
-        with pytest.raises(InputError, match=r"makes new images.*fit_resample"):
+        with pytest.raises(InputError, match=r"makes synthetic images.*fit_resample"):
             call()
 
 

@@ -1,4 +1,4 @@
-"""What makes the package of a slot light: its catalog, and names that load on first use."""
+"""Light packages for the slots: a catalog, and names that load on first use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def open_slot(
         The package's ``__name__``. Its last part names the group of entry points that add entries from other
         packages: ``counterpoise.losses``.
     kind : str
-        What an entry is, for error messages.
+        Noun for an entry in error messages.
     entries : sequence of Entry
         The components of this package.
     others : mapping of str to str

@@ -61,7 +61,7 @@ def grow_class(
     new : ndarray of shape (m, d), same dtype
         Output.
     seeds : ndarray of shape (n_seeds,), int64
-        Which of the points are seeds.
+        Indices of the seeds among the points.
     sources : ndarray of shape (m,), int64
         Seed of each sample; from n on, the sample number ``source - n``.
     deltas : ndarray of shape (m,), float64

@@ -148,7 +148,7 @@ def make_state(
     new : ndarray of shape (m, d), same dtype
         Output of the synthetic samples.
     seeds : ndarray of shape (n_seeds,), int64
-        Which of the points are seeds.
+        Indices of the seeds among the points.
     k_max : int
         Most neighbors of a seed.
     between : ndarray of shape (n, n) or (0, n), float32

@@ -55,9 +55,9 @@ def grow_class(
     new : tensor of shape (m, d), same dtype
         Output.
     seeds : tensor of shape (n_seeds,), int64
-        Which of the points are seeds.
+        Indices of the seeds among the points.
     order : ndarray of shape (m,), int64
-        Which of the seeds each sample has; from n_seeds on, the sample number ``order - n_seeds``.
+        Index of each sample's seed among the seeds; from n_seeds on, the sample number ``order - n_seeds``.
     deltas : ndarray of shape (m,), float64
         The seed's share in each sample.
     k_max, k_min, k_rule, weights

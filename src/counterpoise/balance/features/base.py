@@ -264,7 +264,7 @@ class FeatureOversampler(BaseOverSampler):
         for growth in growths:
             if growth.points.shape[0] == 1:
                 warnings.warn(
-                    f"class {growth.label!r} has a single point, so its {growth.n_new} new points are copies of it",
+                    f"class {growth.label!r} has a single point, so its {growth.n_new} samples are copies of it",
                     ResamplingWarning,
                     stacklevel=7,
                 )

@@ -81,7 +81,7 @@ LOSSES, __getattr__, __dir__, __all__ = open_slot(
         Entry(
             name="sigmoid-cross-entropy",
             target="counterpoise.balance.losses.sigmoid_cross_entropy:SigmoidCrossEntropy",
-            summary="Sum of binary cross entropies, one class against the rest.",
+            summary="Sum of binary cross entropies, one class against all others.",
             source='lecture, "Sigmoid"',
         ),
         Entry(

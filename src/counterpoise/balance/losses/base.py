@@ -29,7 +29,7 @@ class ClassificationLoss(nn.Module, ABC):
         with class weights divides by the sum of the weights, which cancels much of the weighting within a batch.
     """
 
-    #: First epoch in which the loss is what its name says; before, it is unweighted.
+    #: First epoch with class weights.
     first_epoch = 0
 
     def __init__(self, *, reduction: str = "mean") -> None:

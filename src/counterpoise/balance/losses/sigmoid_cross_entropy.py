@@ -82,5 +82,5 @@ def _weights(
     if class_counts is None:
         raise InputError("positive_weight='inverse' needs the class counts; give class_counts=")
     counts = counts_as_array(class_counts)
-    # A class without samples has no positive ones to weigh.
+    # A class without samples has no positive ones.
     return np.divide(counts.sum() - counts, counts, out=np.zeros_like(counts), where=counts > 0)

@@ -1,4 +1,4 @@
-"""Objectives: what a step minimizes where it takes more than the logits of its own batch."""
+"""Objectives: losses over embeddings of the whole training set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samplers: which images an epoch holds.
+"""Samplers: choice of the images of an epoch.
 
 They follow imbalanced-learn. Most return indices only, so that no pixel is copied; those with ``makes_images`` return
 new images.

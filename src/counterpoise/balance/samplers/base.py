@@ -52,10 +52,10 @@ class ImageSampler(BaseSampler):
 
     _sampling_type = "bypass"
 
-    #: Whether it makes new images, so that indices cannot say what an epoch holds.
+    #: Whether it makes synthetic images, which indices cannot name.
     makes_images: ClassVar[bool] = False
 
-    # What sampling_strategy="auto" stands for.
+    # Meaning of sampling_strategy="auto".
     _auto: ClassVar[str] = "all"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -104,7 +104,7 @@ class PixelSMOTE(ROS):
     def resample_indices(self, y: Any, random_state: RandomState = None) -> np.ndarray:
         """Raise InputError: indices cannot name synthetic images."""
         raise InputError(
-            "PixelSMOTE makes new images, which indices cannot name; call fit_resample(images, labels)"
+            "PixelSMOTE makes synthetic images, which indices cannot name; call fit_resample(images, labels)"
         )
 
     def _resample_images(self, X: Any, y: np.ndarray) -> tuple[Any, np.ndarray]:
@@ -148,7 +148,7 @@ class PixelSMOTE(ROS):
     ) -> np.ndarray:
         if len(images) == 1:
             warnings.warn(
-                f"class {label!r} has a single image, so its {n_new} new images are copies of it",
+                f"class {label!r} has a single image, so its {n_new} synthetic images are copies of it",
                 ResamplingWarning,
                 stacklevel=2,
             )
