@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_documented_attributes_are_the_real_ones(cls):
     learned = {name for name in vars(sampler) if name.endswith("_")}
     for documenting in (cls, FeatureOversampler):
         text = inspect.getdoc(documenting).partition("Attributes\n")[2]
-        attributes = text.partition("Raises\n")[0].partition("References\n")[0]
+        attributes = re.split(r"\n\n\w+\n-+\n", text)[0]  # up to the next section
         names = [line.split(" : ")[0] for line in attributes.splitlines() if line[:1].isalpha()]
         assert learned == {name for listed in names for name in listed.split(", ")}
 

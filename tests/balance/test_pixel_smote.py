@@ -147,7 +147,9 @@ def test_a_small_class_gets_fewer_neighbours_with_a_warning():
 
 def test_a_single_image_is_copied_with_a_warning():
     images, labels = pictures()[:6], np.repeat([0, 1], [5, 1])
-    with pytest.warns(ResamplingWarning, match="class 1 has a single image, so its 4 synthetic images are copies"):
+    with pytest.warns(
+        ResamplingWarning, match="class 1 has a single image, so its 4 synthetic images are copies"
+    ):
         grown, _ = PixelSMOTE(random_state=0).fit_resample(images, labels)
     np.testing.assert_array_equal(grown[6:], np.repeat(images[5:], 4, axis=0))
 
