@@ -37,8 +37,7 @@ def test_a_new_command_is_one_file(cli, monkeypatch, tmp_path):
 
     (tmp_path / "count.py").write_text(
         '"""Count to N."""\n\n'
-        "from counterpoise.cli.options import Command\nfrom counterpoise.config import Config\n"
-        "from counterpoise.config.base import option\n\n"
+        "from counterpoise.cli.options import Command\nfrom counterpoise.config import Config, option\n\n"
         'PANEL = "Extra"\nORDER = 15\n\n\n'
         'class CountConfig(Config):\n    n: int = option(3, "Last number.", ge=1)\n\n\n'
         "@Command\ndef command(config: CountConfig, call):\n    print(*range(1, config.n + 1))\n"

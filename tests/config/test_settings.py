@@ -26,7 +26,7 @@ from counterpoise.exceptions import InputError
 
 MODELS = [
     model
-    for name in settings.__all__
+    for name in dir(settings)
     if isinstance(model := getattr(settings, name), type)
     and issubclass(model, Config)
     and model is not Config

@@ -9,11 +9,10 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from counterpoise._version import __version__
 from counterpoise.cli.names import Names, nearest
@@ -33,13 +32,12 @@ ABOUT = (
 BEGIN = "Begin with `counterpoise demo`, or with `counterpoise audit FOLDER` on your own images."
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """Place and text of a command in the help, read from its file without importing it."""
 
+    order: int
     name: str
     panel: str
-    order: int
     help: str
 
 
@@ -49,16 +47,14 @@ def listings() -> dict[str, Listing]:
     found = []
     for path in COMMANDS.glob("[!_]*.py"):
         module = ast.parse(path.read_text(encoding="utf-8"))
-        constants = {
-            node.targets[0].id: node.value.value
+        values: dict[str, Any] = {
+            ast.unparse(node.targets[0]): node.value.value
             for node in module.body
-            if isinstance(node, ast.Assign)
-            and isinstance(node.targets[0], ast.Name)
-            and isinstance(node.value, ast.Constant)
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
         }
-        text = ast.get_docstring(module) or ""
-        found.append(Listing(path.stem, str(constants["PANEL"]), int(str(constants["ORDER"])), text))
-    return {listing.name: listing for listing in sorted(found, key=lambda listing: listing.order)}
+        text = "\n\n".join(" ".join(part.split()) for part in (ast.get_docstring(module) or "").split("\n\n"))
+        found.append(Listing(values["ORDER"], path.stem, values["PANEL"], text))
+    return {listing.name: listing for listing in sorted(found)}
 
 
 def load_command(name: str) -> Command:

@@ -24,10 +24,10 @@ class Names:
 
     def __init__(self, settings: Sequence[Setting] = ()) -> None:
         self.flags = {f"--{setting.flag}" for setting in settings}
-        switches = {f"--{s.flag}" for s in settings if s.annotation is bool}
-        self.valued = {f"--{s.flag}" for s in settings if not s.positional} - switches | {"--config"}
+        self.switches = {f"--{s.flag}" for s in settings if s.annotation is bool}
+        self.valued = {f"--{s.flag}" for s in settings if not s.positional} - self.switches
         self.hidden = {f"--{name}": f"--{s.flag}" for s in settings for name in s.aliases}
-        self.hidden |= {f"--no-{flag[2:]}": f"{flag}=false" for flag in switches}
+        self.hidden |= {f"--no-{flag[2:]}": f"{flag}=false" for flag in self.switches}
         self.renamed = {f"--{name}": f"--{s.flag}" for s in settings for name in s.renamed}
         self.python = {s.name: s.metavar if s.positional else f"--{s.flag}" for s in settings}
         # Python names that the library keeps for what the command line renamed.
@@ -71,19 +71,21 @@ class Names:
         rest = list(tokens)
         while rest:
             token = rest.pop(0)
+            if token == "--":
+                return [*found.values(), token, *rest]
             flag, equals, value = token.partition("=")
             if flag in self.renamed and flag not in self.flags:
                 raise InputError(f"{flag} is now {self.renamed[flag]}; give {self.renamed[flag]}")
-            flag = self.hidden.get(flag, flag)
-            if flag not in self.valued:
-                found[f"{token} {len(rest)}"] = flag + equals + value
-                continue
-            if not equals:
-                if not rest or rest[0].startswith("--"):
+            flag, _, fixed = self.hidden.get(flag, flag).partition("=")
+            if flag in self.valued:
+                if not equals and (not rest or rest[0].startswith("--")):
                     raise InputError(f"{flag} needs a value")
-                value = rest.pop(0)
-            found.pop(flag, None)
-            found[flag] = f"{flag}={value}"
+                found.pop(flag, None)
+                found[flag] = f"{flag}={value if equals else rest.pop(0)}"
+            elif flag in self.switches:
+                found[flag] = f"{flag}={fixed}" if fixed else token
+            else:
+                found[f"{token} {len(rest)}"] = token
         return list(found.values())
 
 

@@ -2,33 +2,30 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter
+from pydantic import ConfigDict
 
 from counterpoise.cli.names import Names
 from counterpoise.cli.printing import say
-from counterpoise.config import Setting, dump_config, load_config, settings_of
+from counterpoise.config import Config, Setting, dump_config, load_config, option, settings_of
 
-OPTIONS, OUTPUT = "Options", "Output"
+OPTIONS = "Options"
 
 
-@dataclass(frozen=True)
-class Call:
-    """How a command was called, beside its settings.
+class Call(Config):
+    """How a command was called, beside its settings; `line` is the command line as typed, for records."""
 
-    Attributes
-    ----------
-    line : str
-        The command line as typed, for records.
-    as_json : bool
-        Whether stdout is for JSON alone.
-    """
+    model_config = ConfigDict(title="Output")
 
-    line: str
-    as_json: bool
+    line: str = ""
+    config_file: Path | None = option(
+        None, "YAML file of settings; flags come first.", metavar="FILE", flag="config"
+    )
+    print_config: bool = option(False, "Print the settings as YAML, with a description of each, and stop.")
+    as_json: bool = option(False, "Print JSON, and nothing else, on stdout.", flag="json")
 
 
 class Command:
@@ -44,7 +41,8 @@ class Command:
         self.function = function
         self.model = get_type_hints(function)["config"]
         self.settings = tuple(settings_of(self.model))
-        self.names = Names(self.settings)
+        self.calling = tuple(s for s in settings_of(Call) if self.settings or s.name == "as_json")
+        self.names = Names((*self.settings, *self.calling))
         self.name = self.__name__ = function.__module__.rpartition(".")[2]
         parameters = list(self._parameters())
         self.__signature__ = inspect.Signature(parameters)
@@ -56,60 +54,41 @@ class Command:
         words = (f"{s.metavar}..." if _takes_many(s) else s.metavar for s in self.settings if s.positional)
         return " ".join(["Usage: counterpoise", self.name, *words, "[OPTIONS]"])
 
-    def __call__(
-        self,
-        *arguments: Any,
-        line: str = "",
-        json: bool = False,
-        config: str | None = None,
-        print_config: bool = False,
-        **values: Any,
-    ) -> int:
+    def __call__(self, *arguments: Any, line: str = "", **values: Any) -> int:
         """Validate the settings and run the command; return its exit code."""
-        positional = (setting for setting in self.settings if setting.positional)
-        given = {setting.path: value for setting, value in zip(positional, arguments, strict=False)}
-        given |= {setting.path: values[setting.name] for setting in self.settings if setting.name in values}
-        given = {path: value for path, value in given.items() if value is not None}
-        settings = load_config(self.model, None if config is None else Path(config), given)
-        if print_config:
-            for text in dump_config(settings).splitlines():
-                say(text)
-            return 0
-        return self.function(settings, Call(line, json)) or 0
+        names = [setting.name for setting in self.settings if setting.positional]
+        values |= dict(zip(names, arguments, strict=False))
+        given = {s.path: values[s.name] for s in self.settings if values.get(s.name) is not None}
+        call = Call(line=line, **{s.name: values[s.name] for s in self.calling if values.get(s.name)})
+        settings = load_config(self.model, call.config_file, given)
+        if not call.print_config:
+            return self.function(settings, call) or 0
+        for text in dump_config(settings).splitlines():
+            say(text)
+        return 0
 
     def _parameters(self) -> Iterator[inspect.Parameter]:
-        panels = dict.fromkeys([OPTIONS, *(setting.panel or OPTIONS for setting in self.settings), OUTPUT])
+        settings = sorted((*self.settings, *self.calling), key=lambda setting: not setting.positional)
+        panels = dict.fromkeys([OPTIONS, *(setting.panel or OPTIONS for setting in settings)])
         groups = {panel: Group(panel, sort_key=place) for place, panel in enumerate(panels)}
-        for setting in sorted(self.settings, key=lambda setting: not setting.positional):
-            # cyclopts has a group of its own for arguments.
-            grouped: Any = {} if setting.positional else {"group": groups[setting.panel or OPTIONS]}
-            yield self._parameter(setting, grouped)
-        for name, kind, text in (
-            ("config", str | None, "YAML file of settings; flags come first."),
-            ("print_config", bool, "Print the settings as YAML, with a description of each, and stop."),
-            ("json", bool, "Print JSON, and nothing else, on stdout."),
-        ):
-            if self.settings or name == "json":
-                yield _keyword(name, kind, None if name == "config" else False, text, groups[OUTPUT])
-
-    def _parameter(self, setting: Setting, grouped: Any) -> inspect.Parameter:
-        kind: Any = list[str] if _takes_many(setting) else bool if setting.annotation is bool else str
-        option = Parameter(
-            name=(setting.metavar,) if setting.positional else (f"--{setting.flag}",),
-            help=self.names.translate(setting.description),
-            metavar=setting.metavar,
-            negative=(),
-            show_default=self.names.translate(shown_default(setting) or "") or False,
-            **grouped,
-        )
-        place = inspect.Parameter.POSITIONAL_ONLY if setting.positional else inspect.Parameter.KEYWORD_ONLY
-        return inspect.Parameter(setting.name, place, default=None, annotation=Annotated[kind | None, option])
-
-
-def _keyword(name: str, kind: Any, default: Any, text: str, group: Group) -> inspect.Parameter:
-    option = Parameter(help=text, group=group, negative=(), metavar="FILE", show_default=False)
-    annotation = Annotated[kind, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for setting in settings:
+            place: Any = inspect.Parameter.KEYWORD_ONLY
+            name = f"--{setting.flag}"
+            grouped: Any = {"group": groups[setting.panel or OPTIONS]}
+            if setting.positional:
+                # cyclopts has a group of its own for arguments.
+                place, name, grouped = inspect.Parameter.POSITIONAL_ONLY, setting.metavar, {}
+            parameter = Parameter(
+                name=(name,),
+                help=self.names.translate(setting.description),
+                metavar=setting.metavar,
+                negative=(),
+                show_default=self.names.translate(shown_default(setting) or "") or False,
+                **grouped,
+            )
+            kind: Any = list[str] if _takes_many(setting) else bool if setting.annotation is bool else str
+            annotation = Annotated[kind | None, parameter]
+            yield inspect.Parameter(setting.name, place, default=None, annotation=annotation)
 
 
 def _takes_many(setting: Setting) -> bool:

@@ -45,7 +45,7 @@ def option(
     default: Any,
     description: str,
     *,
-    metavar: str = "N",
+    metavar: str | None = None,
     panel: str | None = None,
     flag: str | None = None,
     aliases: tuple[str, ...] = (),
@@ -62,15 +62,12 @@ def option(
         Value of a field that is not given; ``...`` for a field that must be given.
     description : str
         One sentence. Names of other fields stand in backticks.
-    metavar : str
-        Placeholder of the value; a switch has none.
-    panel : str, optional
-        Heading of the field in the help. Default: the title of its model.
-    flag : str, optional
-        Long option without its dashes. Default: the name with dashes.
+    metavar : str, optional
+        Placeholder of the value. Default: by type, see `METAVARS`.
+    panel, flag : str, optional
+        Heading in the help, and long option. Default: the title of the model, and the name with dashes.
     aliases, renamed : tuple of str
-        Further accepted spellings that the help does not list, and former spellings, which are refused with the name
-        of the new one.
+        Further accepted spellings, which help does not list, and former ones, which are refused with the new name.
     shown : str, optional
         Default in words, where the value itself says nothing.
     positional : bool
@@ -78,15 +75,13 @@ def option(
     **bounds
         Of `pydantic.Field`: ``ge``, ``gt``.
     """
-    extra: dict[str, Any] = {
-        "metavar": metavar,
-        "panel": panel,
-        "flag": flag,
-        "aliases": aliases,
-        "renamed": renamed,
-    }
-    extra |= {"shown": shown, "positional": positional}
+    extra: dict[str, Any] = {"metavar": metavar, "panel": panel, "flag": flag, "aliases": aliases}
+    extra |= {"renamed": renamed, "shown": shown, "positional": positional}
     return Field(default, description=description, json_schema_extra=extra, **bounds)
+
+
+METAVARS = {"Path": "DIR", "int": "N", "float": "X", "": "NAME"}
+"""Placeholder of a value by a word in its type."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,19 +107,23 @@ class Setting:
 
 
 def settings_of(model: type[Config], *, path: tuple[str, ...] = ()) -> Iterator[Setting]:
-    """Yield every field of `model` and of the models nested in it, in order."""
+    """Yield every `option` of `model` and of the models nested in it, in order."""
     for name, field in model.model_fields.items():
         if name in model.unused:
             continue
         if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
             yield from settings_of(field.annotation, path=(*path, name))
             continue
-        extra: dict[str, Any] = {**(field.json_schema_extra or {})}  # type: ignore[dict-item]
+        if field.json_schema_extra is None:
+            continue
+        extra: dict[str, Any] = {**field.json_schema_extra}  # type: ignore[dict-item]
         yield Setting(
             path=(*path, name),
             default=None if field.is_required() else field.default,
             annotation=field.annotation,
             description=field.description or "",
+            metavar=extra.pop("metavar")
+            or next(v for k, v in METAVARS.items() if k in str(field.annotation)),
             panel=extra.pop("panel") or model.model_config.get("title"),
             flag=extra.pop("flag") or name.replace("_", "-"),
             **extra,

@@ -16,11 +16,7 @@ SOURCE = option(
     positional=True,
 )
 DATA_DIR = option(
-    None,
-    "Folder of the built-in datasets.",
-    metavar="DIR",
-    panel=DATA,
-    shown="$COUNTERPOISE_DATA, or ~/.cache/counterpoise",
+    None, "Folder of the built-in datasets.", panel=DATA, shown="$COUNTERPOISE_DATA, or ~/.cache/counterpoise"
 )
 STRICT = option(False, "Stop at unreadable images instead of skipping them.", panel=DATA)
 MINORITY_RATIO = option(
@@ -63,9 +59,7 @@ class SplitConfig(Config):
     model_config = ConfigDict(title=SPLIT)
 
     imbalance: str = option(
-        "natural",
-        "Profile that thins the training set: natural (none), step, linear or long-tail.",
-        metavar="NAME",
+        "natural", "Profile that thins the training set: natural (none), step, linear or long-tail."
     )
     ratio: float | None = option(
         None, "Imbalance ratio of the thinned training set: largest class over smallest.", metavar="R"

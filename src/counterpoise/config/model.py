@@ -15,7 +15,6 @@ class ModelConfig(Config):
     backbone: str | None = option(
         None,
         "Network: lenet, convnet, tinynet, resnet32, vgg16, or any timm name.",
-        metavar="NAME",
         shown="chosen by image size",
     )
     weights: Path | None = option(
@@ -31,8 +30,5 @@ class ModelConfig(Config):
         metavar="N|auto|all",
     )
     cache: Path | None = option(
-        None,
-        "Folder in which `freeze` all caches embeddings, shared by several runs.",
-        metavar="DIR",
-        shown="OUT/cache",
+        None, "Folder in which `freeze` all caches embeddings, shared by several runs.", shown="OUT/cache"
     )

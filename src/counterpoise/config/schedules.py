@@ -11,20 +11,11 @@ FIRST_FACTOR = 1 / 25
 LAST_FACTOR = 1e-4
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Schedule:
     """Course of the learning rate over a stage.
 
-    Parameters
-    ----------
-    name : str
-        Name as typed by users.
-    title : str
-        Name in tables.
-    summary : str
-        One sentence.
-    factor : callable
-        Maps the share of the steps done, in [0, 1], to the factor on the learning rate.
+    `factor` maps the share of the steps done, in [0, 1], to the factor on the learning rate; `summary` is one sentence.
     """
 
     name: str
@@ -46,23 +37,18 @@ def _one_cycle(progress: float) -> float:
 SCHEDULES: Catalog[Schedule] = Catalog(
     "schedule",
     [
+        Schedule("constant", "Constant", "The learning rate stays as it is.", lambda progress: 1.0),
         Schedule(
-            name="constant",
-            title="Constant",
-            summary="The learning rate stays as it is.",
-            factor=lambda progress: 1.0,
+            "cosine",
+            "Cosine",
+            "Falls to 0 along half a cosine (Loshchilov and Hutter 2017).",
+            lambda progress: _cosine(1.0, 0.0, progress),
         ),
         Schedule(
-            name="cosine",
-            title="Cosine",
-            summary="Falls to 0 along half a cosine (Loshchilov and Hutter 2017).",
-            factor=lambda progress: _cosine(1.0, 0.0, progress),
-        ),
-        Schedule(
-            name="one-cycle",
-            title="One cycle",
-            summary="Rises from 1/25 to 1 over the first 30 % of the steps, then falls to 0 (Smith and Topin 2018).",
-            factor=_one_cycle,
+            "one-cycle",
+            "One cycle",
+            "Rises over the first 30 % of the steps, then falls to 0 (Smith and Topin 2018).",
+            _one_cycle,
         ),
     ],
 )

@@ -17,9 +17,7 @@ def _with_commas(value: Any) -> Any:
 
 Names = Annotated[str, BeforeValidator(_with_commas)]
 JOBS = option(None, "Runs at the same time.", shown="one per core; one on a GPU", ge=1)
-BACKEND = option(
-    "loky", "Where runs are executed: loky (this machine), ray or dask (a cluster).", metavar="NAME"
-)
+BACKEND = option("loky", "Where runs are executed: loky (this machine), ray or dask (a cluster).")
 
 
 def _repeats(default: int | None, shown: str | None = None) -> Any:
@@ -29,7 +27,7 @@ def _repeats(default: int | None, shown: str | None = None) -> Any:
 
 
 def _out(default: Path | None, shown: str | None = None) -> Any:
-    return option(default, "Folder for runs, results and report.", metavar="DIR", shown=shown)
+    return option(default, "Folder for runs, results and report.", shown=shown)
 
 
 class RunSettings(Config):
@@ -45,11 +43,9 @@ class TrainRunConfig(RunSettings):
     """Settings of `train`."""
 
     method: str = option(
-        "balanced-softmax",
-        "Method (see `counterpoise methods`), with options as in ados:nu_max=30.",
-        metavar="NAME",
+        "balanced-softmax", "Method (see `counterpoise methods`), with options as in ados:nu_max=30."
     )
-    out: Path | None = option(None, "The run folder.", metavar="DIR", shown="out/NAME-METHOD")
+    out: Path | None = option(None, "The run folder.", shown="out/NAME-METHOD")
 
 
 class CompareConfig(RunSettings):
@@ -61,9 +57,7 @@ class CompareConfig(RunSettings):
         metavar="A,B,...",
     )
     repeats: int = _repeats(3)
-    metric: str = option(
-        "gmean", "Metric on the validation set that the winner is chosen by.", metavar="NAME"
-    )
+    metric: str = option("gmean", "Metric on the validation set that the winner is chosen by.")
     out: Path | None = _out(None, "out/NAME")
     jobs: int | None = JOBS
     backend: str = BACKEND
@@ -92,8 +86,7 @@ class TransferConfig(Config):
     train: TransferTraining = TransferTraining()
     task_split: str = option(
         "random",
-        "Tasks A and B: random halves of the classes, natural (A man-made, B natural; CIFAR-10), or "
-        '"A=cat,dog;B=ship,truck".',
+        'Tasks A and B: random (halves), natural (CIFAR-10: A man-made), or "A=cat,dog;B=ship,truck".',
         metavar="HOW",
         renamed=("split",),
     )
@@ -104,9 +97,7 @@ class TransferConfig(Config):
         2500, "Training images of each class of the source A; 0: all.", ge=0
     )
     test_fraction: float | None = TEST_FRACTION
-    backbone: str = option(
-        "alexnet8", "Network, a chain of layers: alexnet8, convnet, lenet or vgg16.", metavar="NAME"
-    )
+    backbone: str = option("alexnet8", "Network, a chain of layers: alexnet8, convnet, lenet or vgg16.")
     out: Path | None = _out(None, "out/NAME-transfer-HOW")
     jobs: int | None = JOBS
     backend: str = BACKEND
@@ -117,13 +108,9 @@ class EnhanceConfig(RunSettings):
 
     method: str = option(
         "bl",
-        "Method that trains the U-Net before the classifier: bl, balanced-softmax, ros or any other that acts on "
-        "the images or through its loss.",
-        metavar="NAME",
+        "Method that trains the U-Net: bl, balanced-softmax, ros or any other that acts on images or by its loss.",
     )
-    classifier_method: str = option(
-        "bl", "Method that trains the classifier; see `counterpoise methods`.", metavar="NAME"
-    )
+    classifier_method: str = option("bl", "Method that trains the classifier; see `counterpoise methods`.")
     repeats: int = _repeats(1)
     width: int = option(16, "Channels of the U-Net at the full size of the images.", ge=1)
     copy_epochs: int | None = option(
@@ -160,12 +147,11 @@ class ReproduceConfig(Config):
         False, "Train nothing: rewrite results and page from the finished runs.", renamed=("page-only",)
     )
     export_to: Path | None = option(
-        None, "Copy the results, without the runs, to this folder.", metavar="DIR", renamed=("publish",)
+        None, "Copy the results, without the runs, to this folder.", renamed=("publish",)
     )
     resume_from: Path | None = option(
         None,
-        "Resume from results that `export_to` left in DIR, on any machine: their runs count as done.",
-        metavar="DIR",
+        "Resume from results that `export_to` left there: their runs count as done.",
         renamed=("earlier",),
     )
     jobs: int | None = JOBS

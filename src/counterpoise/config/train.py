@@ -16,7 +16,7 @@ def _known_schedule(name: str | None) -> str | None:
 
 Device = Literal["auto", "cpu", "cuda"]
 Schedule = Annotated[str | None, AfterValidator(_known_schedule)]
-DEVICE = option("auto", "Device: auto (the GPU if there is one), cpu or cuda.", metavar="NAME", panel=MACHINE)
+DEVICE = option("auto", "Device: auto (the GPU if there is one), cpu or cuda.", panel=MACHINE)
 
 
 def epochs_field(default: int) -> Any:
@@ -28,7 +28,7 @@ def schedule_field(default: str | None) -> Any:
     """Return the field of the schedule."""
     text = f"Learning-rate schedule: {', '.join(SCHEDULES.names)}."
     shown = "the method's own, mostly constant" if default is None else None
-    return option(default, text, metavar="NAME", aliases=("sched",), shown=shown)
+    return option(default, text, aliases=("sched",), shown=shown)
 
 
 def _threads(default: int | None) -> Any:
@@ -47,11 +47,9 @@ class TrainOptions(Config):
         1e-3, "Learning rate; the largest one of a schedule.", metavar="RATE", gt=0, allow_inf_nan=False
     )
     optimizer: Literal["adam", "adamw", "sgd"] = option(
-        "adam", "Optimizer: adam, adamw or sgd (with momentum 0.9).", metavar="NAME", aliases=("opt",)
+        "adam", "Optimizer: adam, adamw or sgd (with momentum 0.9).", aliases=("opt",)
     )
-    weight_decay: float = option(
-        0.0, "Weight decay, as the optimizer defines it.", metavar="X", ge=0, allow_inf_nan=False
-    )
+    weight_decay: float = option(0.0, "Weight decay, as the optimizer defines it.", ge=0, allow_inf_nan=False)
     schedule: Schedule = schedule_field(None)
     head_epochs: int | None = option(
         None, "Epochs of a head that is trained in a stage of its own.", shown="as `epochs`", ge=1
@@ -60,7 +58,7 @@ class TrainOptions(Config):
     seed: int = option(0, "Random seed.", ge=0)
     device: Device = DEVICE
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = option(
-        "32-true", "Precision: 32-true, bf16-mixed or 16-mixed.", metavar="NAME", panel=MACHINE
+        "32-true", "Precision: 32-true, bf16-mixed or 16-mixed.", panel=MACHINE
     )
     threads: int | None = _threads(None)
     workers: int = option(0, "Processes that decode images that do not fit in memory.", panel=MACHINE, ge=0)

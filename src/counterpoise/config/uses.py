@@ -47,19 +47,16 @@ class ExplainConfig(Config):
     images: tuple[Path, ...] = IMAGES
     compare_with: Path | None = option(
         None,
-        "A second model: on which images do both look at the same places?",
+        "A second model, whose maps are compared with those of the first.",
         metavar="RUN",
         renamed=("against",),
     )
-    method: str = option("grad-cam", "Explainer: grad-cam, lime or occlusion.", metavar="NAME")
+    method: str = option("grad-cam", "Explainer: grad-cam, lime or occlusion.")
     target_class: str | None = option(
         None, "The class to explain.", metavar="CLASS", renamed=("target",), shown="the predicted one"
     )
     layer: str | None = option(
-        None,
-        "The layer of grad-cam and of the feature maps.",
-        metavar="NAME",
-        shown="the last with a spatial map",
+        None, "The layer of grad-cam and of the feature maps.", shown="the last with a spatial map"
     )
     same_from: float | None = option(
         None, "Rank correlation from which two maps count as the same.", metavar="R", shown="0.5"
@@ -69,7 +66,7 @@ class ExplainConfig(Config):
     )
     feature_maps: bool = option(False, "Draw the feature maps of the first two convolutions, or of `layer`.")
     out: Path | None = option(
-        None, "Folder for page and pictures.", metavar="DIR", shown="RUN/explain or RUN/explain-against"
+        None, "Folder for page and pictures.", shown="RUN/explain or RUN/explain-against"
     )
     strict: bool = STRICT
     device: Device = DEVICE
@@ -79,7 +76,7 @@ class ExportConfig(Config):
     """Settings of `export`."""
 
     run: Path = RUN
-    file: Path = option(..., "The file to write.", metavar="FILE.onnx", positional=True)
+    file: Path = option(..., "The file to write.", metavar="FILE", positional=True)
 
 
 class AdjustConfig(Config):
@@ -92,7 +89,6 @@ class AdjustConfig(Config):
     adjustment: str = option(
         "class-thresholds",
         "Adjustment of the logits, with options as in class-thresholds:score=f1.",
-        metavar="NAME",
         renamed=("with",),
     )
     target: str | None = option(
@@ -104,11 +100,11 @@ class AdjustConfig(Config):
     )
     costs: Path | None = option(
         None,
-        "Costs of mistakes, a .csv or .json: a row for each true class, a column for each predicted one. Shown in "
-        "the table; class-thresholds without `target` and expected-cost minimize them.",
+        "Cost matrix, a .csv or .json: rows are true classes, columns predicted ones. Its mean cost is shown; "
+        "class-thresholds without `target` and expected-cost minimize it.",
         metavar="FILE",
     )
-    out: Path | None = option(None, "The new run folder.", metavar="DIR", shown="RUN-adjusted-NAME")
+    out: Path | None = option(None, "The new run folder.", shown="RUN-adjusted-NAME")
     data_dir: Path | None = DATA_DIR
     strict: bool = STRICT
     device: Device = DEVICE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
 
 def timestamp() -> str:
     """Return the time now, UTC, in ISO format to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def hardware(device: str) -> dict[str, str | int]:

@@ -32,7 +32,6 @@ FEW_IMAGES = 10
 
 @Command
 def command(config: AdjustConfig, call: Call) -> None:
-    """Adjust the decisions of a model."""
     from counterpoise.inference import adjust_run, plan_adjustment
     from counterpoise.runs.folder import RunFolder
 

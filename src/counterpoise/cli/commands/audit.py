@@ -18,7 +18,6 @@ NAMED = 5
 
 @Command
 def command(config: AuditConfig, call: Call) -> None:
-    """Check a dataset."""
     from counterpoise.datasets import audit
 
     dataset = load(DataConfig(source=config.source, data_dir=config.data_dir), quiet=True)

@@ -14,7 +14,6 @@ ORDER = 30
 
 @Command
 def command(config: CompareConfig, call: Call) -> int:
-    """Compare methods."""
     from counterpoise.methods import parse_methods
 
     parse_methods(config.methods)  # refused before torch is imported, which takes seconds

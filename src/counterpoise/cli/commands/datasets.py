@@ -11,7 +11,6 @@ FIELDS = ("name", "title", "num_classes", "channels", "image_size", "train_size"
 
 @Command
 def command(config: NoConfig, call: Call) -> None:
-    """List the built-in datasets."""
     from counterpoise.datasets import DATASETS
 
     records = list(DATASETS)

@@ -12,7 +12,6 @@ METHODS = "bl,bl-cw,ros,bl-ros-rus,fs-smote,ados,balanced-softmax,logit-adjusted
 
 @Command
 def command(config: DemoConfig, call: Call) -> int:
-    """Run the demo."""
     comparison = CompareConfig.of(
         source="digits",
         methods=METHODS,

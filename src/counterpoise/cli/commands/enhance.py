@@ -22,7 +22,6 @@ ORDER = 120
 
 @Command
 def command(config: EnhanceConfig, call: Call) -> int:
-    """Run an enhancement study."""
     from counterpoise.methods import get_method
 
     for name in (config.method, config.classifier_method):

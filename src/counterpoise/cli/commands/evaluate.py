@@ -15,7 +15,6 @@ ORDER = 50
 
 @Command
 def command(config: EvaluateConfig, call: Call) -> None:
-    """Score a trained model."""
     from counterpoise.inference import evaluate_run
     from counterpoise.runs.folder import RunFolder
 

@@ -19,7 +19,6 @@ ORDER = 70
 
 @Command
 def command(config: ExplainConfig, call: Call) -> None:
-    """Explain the predictions of a model."""
     other = config.compare_with
     if config.same_from is not None and other is None:
         raise InputError(

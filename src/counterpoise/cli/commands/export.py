@@ -14,7 +14,6 @@ ORDER = 80
 
 @Command
 def command(config: ExportConfig, call: Call) -> None:
-    """Export a model."""
     from counterpoise.inference import ONNX_OUTPUTS, check_export, export_run
     from counterpoise.runs.folder import RunFolder
 

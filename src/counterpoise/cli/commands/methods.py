@@ -11,7 +11,6 @@ FIELDS = ("name", "title", "summary", "paper")
 
 @Command
 def command(config: NoConfig, call: Call) -> None:
-    """List the methods."""
     from counterpoise.methods import all_methods
 
     methods = all_methods().values()

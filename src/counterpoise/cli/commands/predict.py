@@ -23,7 +23,6 @@ STDOUT = Path("-")
 
 @Command
 def command(config: PredictConfig, call: Call) -> None:
-    """Predict the classes of new images."""
     if config.out == STDOUT:
         if call.as_json:
             raise InputError("`out` - and `json` both want stdout; leave one of them out")
@@ -57,12 +56,7 @@ def _predict(config: PredictConfig, out: Path) -> "Prediction":
     folder = RunFolder.open(config.run)
     with counting("reading images", "img") as update:
         found = predict_images(
-            folder,
-            list(config.images),
-            out,
-            device=config.device,
-            strict=config.strict,
-            progress=update,
+            folder, list(config.images), out, device=config.device, strict=config.strict, progress=update
         )
     report_skipped(found.skipped)
     return found

@@ -22,7 +22,6 @@ ORDER = 130
 
 @Command
 def command(config: ReproduceConfig, call: Call) -> int:
-    """Reproduce a published table."""
     from counterpoise.studies.reproduce.tables import get_table
 
     if config.table is None:

@@ -16,7 +16,6 @@ ORDER = 40
 
 @Command
 def command(config: TrainRunConfig, call: Call) -> None:
-    """Train one model."""
     from counterpoise.methods import get_method
 
     method = get_method(config.method)  # refused before torch is imported, which takes seconds

@@ -21,7 +21,6 @@ ORDER = 110
 
 @Command
 def command(config: TransferConfig, call: Call) -> int:
-    """Run a transfer study."""
     dataset = load(config.data)
 
     from counterpoise.studies import TransferStudy, make_transfer_plan
