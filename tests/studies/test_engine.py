@@ -1,13 +1,15 @@
 """The engine on a toy study: order, failures as records, lost workers, what does not apply, one owner."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from toy_study import ToyStudy
 
 from counterpoise.exceptions import InputError, RunFolderError, UnknownNameError
 from counterpoise.files import read_json
-from counterpoise.studies.engine.study import run_study
+from counterpoise.studies import STUDIES, Study, run_study
 
 
 def run(folder, plans, **options):
@@ -63,11 +65,15 @@ def test_a_bug_is_no_failure_but_ends_the_study(tmp_path):
 
 
 def test_what_does_not_apply_is_listed_apart_with_its_reason(tmp_path):
-    found = run(tmp_path, {"a": "not here", "b": "ok"})
+    found = run(tmp_path, {"a": "not here", "b": "ok", "c": "a>ok"})
     assert found.summary == {
         "failed": [],
-        "not_applicable": [{"method": "a", "draw": 0, "reason": "there are no rare classes"}],
+        "not_applicable": [
+            {"method": "a", "draw": 0, "reason": "there are no rare classes"},
+            {"method": "c", "draw": 0, "reason": "it needs a: there are no rare classes"},
+        ],
     }
+    assert attempts(tmp_path, "c") == 0
     assert not list(tmp_path.glob("runs/*/failure.json"))
 
 
@@ -125,3 +131,23 @@ def test_what_cannot_run_leaves_nothing(tmp_path):
     (tmp_path / "toy.json").write_text('{"identity": "other"}')
     with pytest.raises(RunFolderError, match=r"holds another toy \(other data or settings\)"):
         run(tmp_path, {"a": "ok"})
+
+
+def test_every_study_of_the_catalog_keeps_the_marker_of_its_folders():
+    loaded = {entry.name: entry.load() for entry in STUDIES}
+    assert {name: study.marker for name, study in loaded.items()} == {
+        "compare": "study.json",
+        "transfer": "transfer.json",
+        "enhance": "enhance.json",
+        "reproduce": "reproduce.json",
+    }
+    assert all(issubclass(study, Study) for study in loaded.values())
+
+
+def test_studies_and_tables_are_listed_without_torch():
+    code = "import sys; from counterpoise.studies import STUDIES, all_tables; print(len(all_tables()), *sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert found[0] == "10"
+    assert "torch" not in found

@@ -68,6 +68,8 @@ def _blocked(
 ) -> Outcome[Plan, Result] | None:
     """Return the outcome of a task that cannot start, or None."""
     for need in (outcomes[key] for key in task.needs):
+        if need.reason is not None:
+            return Outcome(task, reason=f"it needs {need.task.name}: {need.reason}")
         if need.result is None:
             text = f"{need.task.name} is not there to start from: its training failed"
             return Outcome(task, failure=Failure("TrainingError", text, "", 0.0))
