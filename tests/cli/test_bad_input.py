@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from counterpoise.runs import RunFolder
+
 QUICK = ("--epochs", "1", "--batch-size", "16", "--threads", "1")
 COMPARE = ("--methods", "bl,bl-cw", "--repeats", "1", "--jobs", "1", "--epochs", "1", "--batch-size", "16")
 
@@ -382,7 +384,7 @@ def test_no_disk_space_in_the_middle(photos, trained, cli, tmp_path):
         assert result.code == 2, result
         assert len(result.complaints) == 1
         assert "No space left on device" in result.err
-        assert json.loads((small / "run/run.json").read_text())["status"] == "running"
+        assert RunFolder(small / "run").status == "interrupted"
         result = cli("predict", trained, *[photos] * 40, "--out", small / "big.csv")
         assert (result.code, len(result.complaints)) == (2, 1)
         assert not list(small.glob("*big.csv*"))

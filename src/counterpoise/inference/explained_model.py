@@ -113,8 +113,8 @@ class ExplainedModel:
         random = np.concatenate(self._random_scores).sum(axis=0) / images if self._random_scores else None
         return ModelFacts(
             run=str(self.model.run.path),
-            method=str(record.get("method", "")),
-            network=str(record["network"]["name"]),
+            method=record.method,
+            network=record.network.name,
             layer=None if layer is None else layer.name,
             places=None if layer is None else (layer.height, layer.width),
             image_size=self.model.image_size,

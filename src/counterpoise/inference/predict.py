@@ -11,8 +11,7 @@ import numpy as np
 from counterpoise.datasets import ImageFiles, ImageSplit, SkippedFile, read_images
 from counterpoise.exceptions import DataError
 from counterpoise.inference.model import TrainedModel
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.records import write_predictions
+from counterpoise.runs import RunFolder, write_predictions
 
 BATCH_SIZE = 32
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from counterpoise.balance.heads import HeadStage
 from counterpoise.balance.samplers import ImageSampler, epoch_indices
 from counterpoise.files import content_hash
-from counterpoise.runs.identity import training_payload
+from counterpoise.runs import training_payload
 from counterpoise.training.batch_loss import LogitLoss
 from counterpoise.training.batches import TensorBatches
 from counterpoise.training.context import FitContext

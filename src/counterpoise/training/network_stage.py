@@ -19,7 +19,7 @@ from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import CROSS_ENTROPY
-from counterpoise.runs.identity import network_payload
+from counterpoise.runs import network_payload
 from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
 from counterpoise.training.batches import Batches, Order, TensorBatches, image_batches
 from counterpoise.training.context import FitContext

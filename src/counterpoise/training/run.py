@@ -11,7 +11,7 @@ from counterpoise._version import __version__
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.files import content_hash, write_json
 from counterpoise.networks import Network, save_network
-from counterpoise.runs.folder import FORMAT, RunFolder
+from counterpoise.runs import FORMAT, RunFolder
 from counterpoise.training.artifacts import embedded_sample, embedding_map
 from counterpoise.training.device import find_device
 from counterpoise.training.embedding_cache import embedded_splits

@@ -13,8 +13,7 @@ from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import evaluate
 from counterpoise.files import write_json
 from counterpoise.networks import Network
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.records import write_predictions
+from counterpoise.runs import RunFolder, write_predictions
 from counterpoise.training.artifacts import worst_mistakes
 from counterpoise.training.predict import predict_logits, softmax
 

@@ -7,8 +7,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pandas as pd
 
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.results import method_scores, results_table
+from counterpoise.runs import RunFolder, method_scores, results_table
 
 GroupScores = dict[str, dict[str, dict[str, Any]]]
 """Class group -> metric -> mean, low, high, n."""
@@ -51,11 +50,11 @@ def method_summary(
     best, beats_baseline, note
         Verdict of the study.
     """
-    own = [folder for folder in folders if folder.record["method"] == label]
+    own = [folder for folder in folders if folder.record.method == label]
     return {
         "method": label,
         "title": title,
-        "n": len({folder.record["draw"] for folder in own}),
+        "n": len({folder.record.draw for folder in own}),
         "best": best,
         "beats_baseline": beats_baseline,
         "note": note,

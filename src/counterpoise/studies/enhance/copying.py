@@ -16,7 +16,7 @@ from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.files import content_hash
 from counterpoise.networks import UNet
-from counterpoise.runs.identity import network_payload
+from counterpoise.runs import network_payload
 from counterpoise.training import (
     Batch,
     HistoryEntry,

@@ -12,7 +12,7 @@ from counterpoise.evaluation import confusion_matrix
 from counterpoise.files import content_hash
 from counterpoise.inference import load_network
 from counterpoise.networks import EnhancedNetwork, Enhancer, Network, freeze
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 from counterpoise.studies.enhance.copying import train_copier
 from counterpoise.studies.enhance.plan import ENHANCED, FRESH, TRAINED_ON, VariantPlan
 from counterpoise.training import (

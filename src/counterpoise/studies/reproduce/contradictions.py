@@ -81,7 +81,7 @@ def _rules(column: Column, share: float | None) -> Iterator[tuple[str, str, floa
                 for d in (-ROUNDING, 0.0, ROUNDING)
             )
             if not low - ROUNDING <= value <= high + ROUNDING:
-                parts_words = f"{majority:.3f} of the frequent classes and {minority:.3f} of the rare ones"
+                parts_words = f"{majority:.3f} of the common classes and {minority:.3f} of the rare ones"
                 yield "all", metric, expected, f"follows from {parts_words}"
     for group in GROUPS:
         recall, gmean = column.get((group, "recall")), column.get((group, "gmean"))

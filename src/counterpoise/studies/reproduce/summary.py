@@ -11,9 +11,7 @@ import pandas as pd
 
 from counterpoise.evaluation import Ranks, rank_methods
 from counterpoise.methods import get_method
-from counterpoise.runs.archive import ArchivedRun
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.results import COLUMNS as STUDY_COLUMNS
+from counterpoise.runs import RESULT_COLUMNS, ArchivedRun, RunFolder, RunRecord
 from counterpoise.studies.engine.tasks import FailedRun, Outcome, failed_runs, not_applicable
 from counterpoise.studies.reproduce.contradictions import find_contradictions
 from counterpoise.studies.reproduce.findings import find
@@ -31,7 +29,7 @@ from counterpoise.studies.reproduce.sources import stands_in
 from counterpoise.studies.reproduce.tables import all_tables
 from counterpoise.training.plan import RunPlan
 
-COLUMNS = ("table", "setting", *STUDY_COLUMNS)
+COLUMNS = ("table", "setting", *RESULT_COLUMNS)
 
 
 class TableSummary(TypedDict):
@@ -118,8 +116,8 @@ def summarize(
         **not_applicable(outcomes),  # type: ignore[typeddict-item]
         "runs": _counts(plan, outcomes, done, sides),
         "commands": list(commands),
-        "versions": _found([record["versions"] for record in done]),
-        "hardware": _found([record["hardware"] for record in done]),
+        "versions": _found([record.versions for record in done]),
+        "hardware": _found([record.hardware for record in done]),
     }
 
 
@@ -143,14 +141,14 @@ def rehearsal(plan: TablePlan) -> list[str]:
 def _counts(
     plan: TablePlan,
     outcomes: Sequence[Outcome[RunPlan, RunFolder]],
-    done: Sequence[Mapping[str, Any]],
+    done: Sequence[RunRecord],
     sides: Sequence[Side],
 ) -> dict[str, Any]:
     planned = len(outcomes)
     earlier = sum(isinstance(outcome.result, ArchivedRun) for outcome in outcomes)
-    seconds = sum(record["timings"]["total"] for record in done)
+    seconds = sum(record.timings["total"] for record in done)
     elapsed = busy_seconds(
-        (datetime.fromisoformat(record["created"]).timestamp(), record["timings"]["total"]) for record in done
+        (datetime.fromisoformat(record.created).timestamp(), record.timings["total"]) for record in done
     )
     trainings = plan.trainings()
     return {
