@@ -12,7 +12,7 @@ import pytest
 
 from counterpoise.exceptions import RunFolderError, TrainingError
 from counterpoise.files import locked_folder
-from counterpoise.inference.model import load_adjustment, load_network
+from counterpoise.inference import load_adjustment, load_network
 from counterpoise.runs import ArchivedRun, RunFolder, read_archive, results_table, write_archive
 from counterpoise.studies.engine.tasks import Failure
 

@@ -121,6 +121,27 @@ def answers(network, split):
 # --- the numbers --------------------------------------------------------------------------------------------
 
 
+def test_the_record_of_a_variant_is_that_of_its_classifier_with_its_own_entries(runs):
+    base = read_json(runs["bl"].path / "run.json")
+    variant = read_json(runs["enhanced"].path / "run.json")
+    assert list(variant) == [*base, "enhance"]
+    changed = {
+        "created",
+        "method",
+        "method_title",
+        "method_options",
+        "network",
+        "training",
+        "config_hash",
+        "timings",
+    }
+    assert {key for key in base if variant[key] != base[key]} <= changed
+    assert (variant["method"], variant["enhance"]["classifier"]) == ("enhanced", "bl")
+    assert variant["enhance"]["classifier_run"] == runs["bl"].path.name
+    settings = {key for key, value in base["training"].items() if variant["training"][key] != value}
+    assert settings == {"seed"}  # the number of epochs is the same in this study
+
+
 def test_accuracies_are_those_of_the_saved_networks_counted_by_hand(finished, runs, dataset):
     out, result = finished
     values = values_of(out / "results.csv")

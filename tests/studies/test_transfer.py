@@ -149,7 +149,7 @@ def test_training_on_outputs_computed_once_is_training_through_the_frozen_layers
     _, once, _ = cell_state(plan, cell, dataset, out, monkeypatch)
     first = json.loads((tmp_path / "cells" / f"{cell.file_name}.json").read_text())
     real = cells_module.frozen_batches
-    monkeypatch.setattr(cells_module, "frozen_batches", lambda *a, **k: real(*a, **k, most_bytes=0))
+    monkeypatch.setattr(cells_module, "frozen_batches", lambda *a, **k: real(*a, **k, max_bytes=0))
     _, through, _ = cell_state(plan, cell, dataset, out, monkeypatch)
     second = json.loads((tmp_path / "cells" / f"{cell.file_name}.json").read_text())
     for name, tensor in once.items():

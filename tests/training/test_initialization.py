@@ -215,7 +215,7 @@ def test_a_comparison_embeds_every_image_once(colours, timm_file, tmp_path, monk
     run_comparison(study_of(colours, "ros", **options), colours, tmp_path / "out")
     assert calls == [80, 24]
     for outcome in result.outcomes[:8]:
-        folder = outcome.folder
+        folder = outcome.result
         source = {
             f"backbone.{name}": tensor
             for name, tensor in load_file(timm_file).items()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from counterpoise.catalogs import Catalog
 from counterpoise.exceptions import InputError
 from counterpoise.studies.engine.worker_events import Address, end_with_parent, listening
-from counterpoise.training.environment import cpu_count
+from counterpoise.training import cpu_count
 
 if TYPE_CHECKING:
     from joblib import Parallel

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from counterpoise.training.progress import ProgressCallback, Step
+from counterpoise.training import ProgressCallback, Step
 
 SECONDS_BETWEEN_EVENTS = 0.2
 

@@ -8,9 +8,7 @@ from counterpoise.datasets import ImageDataset
 from counterpoise.runs import RunFolder
 from counterpoise.studies.engine.study import Conclusion, Data, Study, Summary
 from counterpoise.studies.engine.tasks import Outcome, Task
-from counterpoise.training.plan import RunPlan
-from counterpoise.training.progress import ProgressCallback
-from counterpoise.training.run import execute_run
+from counterpoise.training import ProgressCallback, RunPlan, execute_run
 
 RunTask = Task[RunPlan, RunFolder]
 RunOutcome = Outcome[RunPlan, RunFolder]

@@ -15,7 +15,7 @@ from counterpoise.exceptions import CounterpoiseError, NotApplicable
 from counterpoise.studies.engine.backends import BACKENDS, LOKY, LostWorkerError, Send
 from counterpoise.studies.engine.events import Event, OnEvent, ThrottledProgress
 from counterpoise.studies.engine.tasks import LOST, Failure, Outcome, Plan, Result, Task
-from counterpoise.training.progress import ProgressCallback
+from counterpoise.training import ProgressCallback
 
 Execute = Callable[[Task[Plan, Result], Path, ProgressCallback], Result]
 Ending = tuple[Result | None, Failure | None, str | None]

@@ -21,7 +21,7 @@ from counterpoise.studies.engine.backends import BACKENDS, LOKY, default_jobs
 from counterpoise.studies.engine.events import OnEvent, ignore_event
 from counterpoise.studies.engine.run import run_tasks
 from counterpoise.studies.engine.tasks import Outcome, Plan, Result, Task, results_of
-from counterpoise.training.progress import ProgressCallback
+from counterpoise.training import ProgressCallback
 
 Data = TypeVar("Data")
 Summary = TypeVar("Summary", bound=Mapping[str, Any])

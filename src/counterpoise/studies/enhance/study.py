@@ -21,7 +21,7 @@ from counterpoise.studies.enhance.page import write_page
 from counterpoise.studies.enhance.plan import ENHANCED, EnhanceStudy, VariantPlan
 from counterpoise.studies.enhance.summary import EnhanceSummary, full_table, summarize
 from counterpoise.studies.enhance.variants import execute_variant
-from counterpoise.training.progress import ProgressCallback
+from counterpoise.training import ProgressCallback
 
 EnhanceResult = RunConclusion[EnhanceSummary]
 

@@ -36,7 +36,7 @@ from counterpoise.studies.enhance.plan import (
 )
 from counterpoise.studies.enhance.variants import variant_title
 from counterpoise.studies.published import accuracy_of, read_published
-from counterpoise.training.plan import RunPlan
+from counterpoise.training import RunPlan
 
 GAINED = (("accuracy", "all"), ("gmean", "all"), ("recall", "minority"), ("recall", "majority"))
 """Metrics, each of a group of classes."""

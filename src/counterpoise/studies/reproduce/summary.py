@@ -27,7 +27,7 @@ from counterpoise.studies.reproduce.side_by_side import (
 )
 from counterpoise.studies.reproduce.sources import stands_in
 from counterpoise.studies.reproduce.tables import all_tables
-from counterpoise.training.plan import RunPlan
+from counterpoise.training import RunPlan
 
 COLUMNS = ("table", "setting", *RESULT_COLUMNS)
 

@@ -16,7 +16,7 @@ from counterpoise.studies.transfer.figure import draw_figure
 from counterpoise.studies.transfer.page import write_page
 from counterpoise.studies.transfer.plan import Training, TransferPlan
 from counterpoise.studies.transfer.results import TransferSummary, results_table, summarize
-from counterpoise.training.progress import ProgressCallback
+from counterpoise.training import ProgressCallback
 
 TransferResult = Conclusion[Training, TrainingRecord, TransferSummary]
 
