@@ -545,7 +545,7 @@ def test_evaluating_where_nothing_was_kept_for_testing(cli, refuses, tmp_path, p
     result = cli("train", folder, *QUICK, "--out", "run")
     assert result.code == 0
     assert "too few images to keep any for testing" in result.out
-    assert "run kept no image of pairs for testing" in refuses("evaluate", "run", folder)
+    assert "run has no test images of pairs" in refuses("evaluate", "run", folder)
 
 
 def test_the_split_of_another_data_set(cli, refuses, tmp_path, trained, pictures, photos):

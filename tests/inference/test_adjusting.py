@@ -161,7 +161,7 @@ def test_a_score_is_tuned_for_where_costs_are_only_shown(base, dataset, tmp_path
 def test_without_validation_images_only_what_needs_none(dataset, tmp_path):
     folder = run(dataset, "bl", tmp_path / "none", validation=0.0)
     for spec in ("class-thresholds", "temperature-scaling", "logit-adjustment:tau=validation"):
-        with pytest.raises(InputError, match=r"none kept no validation images, and .* learns from them"):
+        with pytest.raises(InputError, match=r"none has no validation images, and .* learns from them"):
             plan_adjustment(folder, spec)
     adjusted = adjust(folder, dataset, "logit-adjustment", tmp_path / "adjusted").folder
     assert adjusted.metrics.raw["validation"] is None

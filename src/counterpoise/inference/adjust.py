@@ -155,7 +155,7 @@ def _check(plan: AdjustmentPlan) -> None:
     adjustment = plan.build().fit(made_up, np.arange(num_classes), counts["train"])
     if adjustment.needs_logits and not sum(counts["validation"]):
         raise InputError(
-            f"{plan.base.path} kept no validation images, and {plan.component.name} learns from them; "
+            f"{plan.base.path} has no validation images, and {plan.component.name} learns from them; "
             "train with `validation_fraction` above 0, or choose an adjustment that needs none"
         )
 

@@ -40,9 +40,7 @@ def _unseen(folder: RunFolder, dataset: ImageDataset) -> tuple[ImageSplit, str]:
     if dataset.fingerprint == folder.record.dataset.fingerprint:
         split = SplitManifest.load(folder.path / "manifest.json").apply(dataset).test
         if split is None or not len(split):
-            raise DataError(
-                f"{folder.path} kept no image of {dataset.name} for testing; give other labeled images"
-            )
+            raise DataError(f"{folder.path} has no test images of {dataset.name}; give other labeled images")
         return split, f"the run's own {len(split):,} test images"
     if dataset.test is not None:
         return dataset.test, f"the {len(dataset.test):,} images of the test split"

@@ -56,6 +56,7 @@ def write_scores(
         if name == "test":
             predictions = folder.path / "predictions.csv"
             write_predictions(predictions, split.paths, splits.classes, split.labels, probabilities)
-            write_json(folder.path / "mistakes.json", worst_mistakes(split, probabilities))
+            mistakes = worst_mistakes(split, probabilities)
+            write_json(folder.path / "mistakes.json", [mistake.raw for mistake in mistakes])
     write_json(folder.path / "metrics.json", metrics)
     return metrics

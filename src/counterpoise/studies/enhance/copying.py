@@ -19,7 +19,7 @@ from counterpoise.networks import UNet
 from counterpoise.runs import network_payload
 from counterpoise.training import (
     Batch,
-    HistoryEntry,
+    HistoryEntryDict,
     ProgressCallback,
     Stage,
     ValidationScores,
@@ -41,7 +41,7 @@ class Copier:
     """U-Net that has learned to copy images, on the training device, and one history entry per epoch."""
 
     unet: UNet
-    history: list[HistoryEntry]
+    history: list[HistoryEntryDict]
 
 
 class CopyLoss:

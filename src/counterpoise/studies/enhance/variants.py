@@ -17,7 +17,7 @@ from counterpoise.studies.enhance.copying import train_copier
 from counterpoise.studies.enhance.plan import ENHANCED, FRESH, TRAINED_ON, VariantPlan
 from counterpoise.training import (
     Fitted,
-    HistoryEntry,
+    HistoryEntryDict,
     ProgressCallback,
     RenamedStage,
     fit_method,
@@ -95,7 +95,7 @@ class _Variant:
         self.on_progress = on_progress
         self.manifest = SplitManifest.load(classifier.path / "manifest.json")
         self.splits = self.manifest.apply(dataset)
-        self.copy_history: list[HistoryEntry] = []
+        self.copy_history: list[HistoryEntryDict] = []
         # Other batches than those of the classifier's first epochs.
         seed = seed_for(plan.config.seed, "enhance")
         self.config = plan.config.model_copy(update={"epochs": plan.epochs, "seed": seed})
