@@ -257,7 +257,7 @@ def test_all_classes_in_minority(refuses):
         ("ados:nu_max", "is not of the form option=value"),
         ("ados:nu_max=many", "'nu_max' parameter of ADOS must be an int"),
         ("ados:k_min=50", "must rise from k_min over nu_min to nu_max, found k_min=50"),
-        ("bl-cw:power=7", "power must lie in [0, 1], found 7"),
+        ("bl-cw:power=7", "power is 7; expected a number in [0, 1]"),
         ("ros:sampling_strategy=some", "sampling_strategy is 'some'"),
         ("logit-adjusted:tau=x", "tau is x; expected a number or 'validation'"),
         ("bl:loss=nonsense", "unknown loss 'nonsense'"),
@@ -534,10 +534,12 @@ def test_a_damaged_checkpoint(cli, refuses, photos, monkeypatch):
 def test_evaluating_other_classes_or_channels(refuses, tmp_path, trained, pictures):
     cows = pictures(tmp_path / "cows", {"cow": 4, "dog": 4})
     message = refuses("evaluate", trained, cows)
-    assert "cows has a class 'cow' that the model does not know (it knows: cat, dog, owl)" in message
+    assert (
+        "cows has a class 'cow' that the model was not trained on; its classes are cat, dog, owl" in message
+    )
     coloured = pictures(tmp_path / "coloured", {"cat": 4, "dog": 4}, colour=True)
     message = refuses("evaluate", trained, coloured)
-    assert "coloured has colour images, the model was trained on grey ones" in message
+    assert "coloured has color images, the model was trained on grayscale ones" in message
 
 
 def test_evaluating_where_nothing_was_kept_for_testing(cli, refuses, tmp_path, pictures):
