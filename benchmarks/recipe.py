@@ -100,18 +100,17 @@ def _half(found: MeanInterval) -> str:
 
 def scores(out: Path, metric: str, split: str, draws: range) -> dict[str, dict]:
     """Return method -> repeat -> score of the finished runs in a study's folder."""
-    from counterpoise.files import read_json
-    from counterpoise.runs.folder import RunFolder
+    from counterpoise.runs import RunFolder
 
     found: dict[str, dict] = {}
     for path in sorted((out / "runs").glob("*/run.json")):
-        if read_json(path)["status"] == "complete":
+        if RunFolder(path.parent).is_complete():
             run = RunFolder.open(path.parent)
             # A method record that has changed since is another method of the same name.
-            current = get_method(run.record["method"]).options() == run.record["method_options"]
-            if current and run.record["draw"] in draws:
-                value = run.metrics[split]["all"][metric]
-                found.setdefault(run.record["method"], {})[run.record["draw"]] = value
+            current = get_method(run.record.method).options() == run.record.method_options
+            if current and run.record.draw in draws:
+                value = run.metrics.raw[split]["all"][metric]
+                found.setdefault(run.record.method, {})[run.record.draw] = value
     return found
 
 

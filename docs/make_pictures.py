@@ -89,20 +89,16 @@ def make_report(target: Path) -> None:
 
 def transfer_block(folder: Path, docs: Path) -> Block:
     """Return the name and the content of a transfer study's block; its picture is written below `docs`."""
-    from counterpoise.studies.transfer.page import base_sentences, signed, table_rows, verdict
+    from counterpoise.studies.transfer.page import base_sentences, finding_rows, table_rows
     from counterpoise.studies.transfer.plan import TREATMENTS
 
     summary = _summary(folder)
     name = folder.resolve().name
     shrink(folder / "transfer.png", docs / PICTURES / f"{name}.png")
-    findings = [
-        [finding["claim"], verdict(finding), f"{finding['measure']}: {signed(finding)}"]
-        for finding in summary["findings"]
-    ]
     parts = [
         _command(summary),
         _picture(name, f"Accuracy on B over the number of copied layers, {summary['split']} split"),
-        _table(["the lecture", "here", "measured"], findings),
+        _table(["the lecture", "here", "measured"], finding_rows(summary)),
         _facts(summary, f"accuracy on the test images of B{_repeats(summary['draws'])}"),
         _table(["n", *TREATMENTS], table_rows(summary)),
         " ".join(base_sentences(summary)),
@@ -112,24 +108,31 @@ def transfer_block(folder: Path, docs: Path) -> Block:
 
 def enhance_block(folder: Path, docs: Path, *, pictures: bool = True) -> Block:
     """Return the name and the content of an enhancement's block; its pictures, if any, are written below `docs`."""
-    from counterpoise.studies.enhance.page import caption, cells, findings, gain_rows, shown_columns
+    from counterpoise.studies.enhance.conclusions import (
+        findings,
+        gain_rows,
+        score_cells,
+        shown_columns,
+        titles_of,
+    )
+    from counterpoise.studies.enhance.page import caption
 
     summary = _summary(folder)
     name = folder.resolve().name
     columns = ["", *(column for column, _, _ in shown_columns(summary))]
-    titles = {entry["method"]: entry["title"] for entry in summary["methods"]}
+    titles = titles_of(summary)
     variants = [
-        [f"{entry['title']}: {entry['what']}", *cells(summary, entry["scores"])]
+        [f"{entry['title']}: {entry['what']}", *score_cells(summary, entry["scores"])]
         for entry in summary["methods"]
     ]
-    full = [[titles[variant], *cells(summary, scores)] for variant, scores in summary["full"].items()]
+    full = [[titles[variant], *score_cells(summary, scores)] for variant, scores in summary["full"].items()]
     slides = [
         [f"slides, VGG-16, {entry['evaluated_on']}", f"{entry['classifier']:.3f}", f"{entry['combined']:.3f}"]
         for entry in summary["slides"]
     ]
     parts = [
         _command(summary),
-        "\n".join(f"- {sentence}" for sentence in findings(summary)),
+        "\n".join(f"- {finding.text}" for finding in findings(summary)),
         _facts(summary, f"test set{_repeats(summary['draws'])}"),
         _table(columns, variants),
         f"What the enhanced images gain{_repeats(summary['draws'])}, over:",

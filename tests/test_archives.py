@@ -1,13 +1,11 @@
 """The archived tables in results/: what the code of today makes of the runs is what was published."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from counterpoise.runs.archive import ArchivedRun
-from counterpoise.runs.results import result_rows
+from counterpoise.runs import read_archive, result_rows
 from counterpoise.studies.reproduce.summary import COLUMNS
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -15,15 +13,14 @@ TABLES = sorted(path.parent.name for path in RESULTS.glob("*/runs.jsonl"))
 
 
 def archived_runs(table):
-    with (RESULTS / table / "runs.jsonl").open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    return list(read_archive(RESULTS / table / "runs.jsonl").values())
 
 
 def line_of(record):
     """The line of the table that a run belongs to, by the name that ``results.csv`` gives it."""
-    imbalance = record["imbalance"]
+    imbalance = record.imbalance.raw
     share = f"-mu{imbalance['minority']:g}" if isinstance(imbalance["minority"], float) else ""
-    return f"{Path(record['dataset']['source']).stem}{share}-ratio{imbalance['ratio']:g}"
+    return f"{Path(record.dataset.source).stem}{share}-ratio{record.imbalance.ratio:g}"
 
 
 def test_all_six_tables_with_their_535_runs_are_there():
@@ -34,9 +31,9 @@ def test_all_six_tables_with_their_535_runs_are_there():
 @pytest.mark.parametrize("table", TABLES)
 def test_results_are_rebuilt_from_the_runs_to_the_byte(table):
     rows = [
-        {"table": table, "setting": line_of(run["record"])} | row
+        {"table": table, "setting": line_of(run.record)} | row
         for run in archived_runs(table)
-        for row in result_rows(ArchivedRun(Path(), run["record"], run["test"]))
+        for row in result_rows(run)
     ]
     rebuilt = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False)
     assert rebuilt == (RESULTS / table / "results.csv").read_text(encoding="utf-8")

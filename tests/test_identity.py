@@ -10,7 +10,7 @@ import counterpoise
 from counterpoise.config.train import TrainConfig
 from counterpoise.files import content_hash
 from counterpoise.methods import get_method
-from counterpoise.runs.identity import (
+from counterpoise.runs import (
     comparison_identity,
     network_payload,
     run_identity,

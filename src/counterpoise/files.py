@@ -143,6 +143,19 @@ def locked_folder(path: Path, *, timeout: float = 0) -> Iterator[None]:
             path.rmdir()
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the folder, see `locked_folder`."""
+    if not (path / ".lock").exists():
+        return False
+    try:
+        with FileLock(path / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False  # a folder that this user may not write
+
+
 def refuse_unexpected(path: Path, kind: str) -> None:
     """Refuse a folder in which there is anything; `kind` is what it could have held."""
     try:

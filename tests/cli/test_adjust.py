@@ -140,7 +140,7 @@ def test_bad_input_is_one_line(refuses, trained, photos, tmp_path):
 def test_a_run_without_validation_images(cli, refuses, photos):
     assert cli("train", photos, *QUICK, "--method", "bl", "--val-fraction", "0", "--out", "run").code == 0
     message = refuses("adjust", "run")
-    assert message.startswith("run kept no validation images, and class-thresholds learns from them")
+    assert message.startswith("run has no validation images, and class-thresholds learns from them")
     assert cli("adjust", "run", "--adjustment", "logit-adjustment").code == 0
 
 

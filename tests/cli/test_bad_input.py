@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from counterpoise.runs import RunFolder
+
 QUICK = ("--epochs", "1", "--batch-size", "16", "--threads", "1")
 COMPARE = ("--methods", "bl,bl-cw", "--repeats", "1", "--jobs", "1", "--epochs", "1", "--batch-size", "16")
 
@@ -382,7 +384,7 @@ def test_no_disk_space_in_the_middle(photos, trained, cli, tmp_path):
         assert result.code == 2, result
         assert len(result.complaints) == 1
         assert "No space left on device" in result.err
-        assert json.loads((small / "run/run.json").read_text())["status"] == "running"
+        assert RunFolder(small / "run").status == "interrupted"
         result = cli("predict", trained, *[photos] * 40, "--out", small / "big.csv")
         assert (result.code, len(result.complaints)) == (2, 1)
         assert not list(small.glob("*big.csv*"))
@@ -545,7 +547,7 @@ def test_evaluating_where_nothing_was_kept_for_testing(cli, refuses, tmp_path, p
     result = cli("train", folder, *QUICK, "--out", "run")
     assert result.code == 0
     assert "too few images to keep any for testing" in result.out
-    assert "run kept no image of pairs for testing" in refuses("evaluate", "run", folder)
+    assert "run has no test images of pairs" in refuses("evaluate", "run", folder)
 
 
 def test_the_split_of_another_data_set(cli, refuses, tmp_path, trained, pictures, photos):

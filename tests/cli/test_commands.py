@@ -259,7 +259,7 @@ def test_predict_writes_the_probabilities_of_the_network(cli, photos, trained):
     import torch
 
     from counterpoise.inference import load_network
-    from counterpoise.runs.folder import RunFolder
+    from counterpoise.runs import RunFolder
 
     result = cli("predict", trained, photos / "test", "--out", "deep/p.csv", "--json")
     assert (result.code, result.err) == (0, "")

@@ -1,11 +1,11 @@
-"""What a comparison says of a method that loses to plain training."""
+"""What a comparison says of a method that loses to the baseline."""
 
 import pandas as pd
 import pytest
 
 from counterpoise.cli.comparison import show
 from counterpoise.config import CompareConfig
-from counterpoise.runs.results import verdict
+from counterpoise.runs import verdict
 from counterpoise.studies.compare.study import ComparisonResult
 
 SCORES = {"bl": [0.7, 0.8], "ros": [0.6, 0.8], "rus": [0.7, 0.8], "aos": [0.9, 0.8]}
@@ -20,11 +20,11 @@ TABLE = pd.DataFrame(ROWS)
 @pytest.mark.parametrize(
     ("method", "beats", "words"),
     [
-        ("bl", None, "what the others are measured against"),
-        ("aos", True, "better than plain training by 0.100 gmean (mean of 2 draws)"),
-        ("rus", False, "no better than plain training (2 draws)"),
-        ("ros", False, "worse than plain training by 0.050 gmean (mean of 2 draws): do not use it here"),
-        ("mixup", None, "not compared with plain training: add bl to `methods`"),
+        ("bl", None, "the other methods are compared with it"),
+        ("aos", True, "better than the baseline by 0.100 gmean (mean of 2 repeats)"),
+        ("rus", False, "no better than the baseline (2 repeats)"),
+        ("ros", False, "worse than the baseline by 0.050 gmean (mean of 2 repeats): do not use it here"),
+        ("mixup", None, "not compared with the baseline: add bl to `methods`"),
     ],
 )
 def test_the_verdict_by_hand(method, beats, words):
@@ -51,6 +51,6 @@ def test_the_table_of_compare_names_in_words_each_method_that_loses(capsys, tmp_
     }
     show(ComparisonResult(TABLE, summary, []), CompareConfig(), tmp_path)
     shown = " ".join(capsys.readouterr().out.split())
-    assert "ros: worse than plain training by 0.050 gmean (mean of 2 draws): do not use it here" in shown
-    assert "rus: no better than plain training" in shown
+    assert "ros: worse than the baseline by 0.050 gmean (mean of 2 repeats): do not use it here" in shown
+    assert "rus: no better than the baseline" in shown
     assert "aos: " not in shown

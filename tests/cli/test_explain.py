@@ -21,7 +21,7 @@ from counterpoise.files import write_text
 from counterpoise.inference import explain_images, load_network
 from counterpoise.inference import explanation_pictures as pictures_module
 from counterpoise.report.kit.pictures import overlay
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 
 QUICK = ("--epochs", "2", "--batch-size", "16", "--threads", "1")
 

@@ -11,7 +11,7 @@ from counterpoise.cli.main import run
 from counterpoise.datasets import load_dataset
 from counterpoise.inference import TrainedModel, load_adjustment
 from counterpoise.inference import export as exporting
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 
 QUICK = ("--epochs", "2", "--batch-size", "16", "--threads", "1")
 

@@ -141,7 +141,8 @@ def write_run(folder: Path, method: str, draw: int, names: list[str] = CLASSES) 
         "method": method,
         "method_title": METHODS[method],
         "method_options": {"nu_max": 20} if method == "ados" else {},
-        "network": {"name": "lenet", "num_classes": len(names), "embedding_dim": 120, "parameters": 52186},
+        "network": {"name": "lenet", "num_classes": len(names), "embedding_dim": 120, "parameters": 52186}
+        | {"in_channels": 1, "image_size": [28, 28], "mean": [0.5], "std": [0.25]},
         "adjust": None,
         "training": {"epochs": 5, "batch_size": 64, "lr": 0.001},
         "config_hash": "ef" * 32,

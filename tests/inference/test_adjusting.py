@@ -10,7 +10,7 @@ from counterpoise.config.train import make_config
 from counterpoise.datasets import StepImbalance, dataset_from_arrays
 from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
 from counterpoise.inference import TrainedModel, adjust_run, load_adjustment, load_network, plan_adjustment
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 from counterpoise.training import RunPlan, SplitPlan, execute_run, predict_logits
 
 CLASSES = ("cat", "dog", "owl")
@@ -67,12 +67,12 @@ WRITTEN = ("metrics.json", "predictions.csv", "mistakes.json")
 )
 def test_it_is_what_training_with_the_adjustment_would_have_given(base, dataset, tmp_path, spec):
     adjusted = adjust(base, dataset, spec, tmp_path / "adjusted").folder
-    method = adjusted.record["method"]
+    method = adjusted.record.raw["method"]
     trained = run(dataset, method, tmp_path / "trained")
     assert read(adjusted, *WRITTEN) == read(trained, *WRITTEN)
     for key in ("method", "method_options", "dataset", "network", "training", "seed", "draw"):
-        assert adjusted.record[key] == trained.record[key], key
-    assert adjusted.record["adjust"]["learned"] == trained.record["adjust"]["learned"]
+        assert adjusted.record.raw[key] == trained.record.raw[key], key
+    assert adjusted.record.raw["adjust"]["learned"] == trained.record.raw["adjust"]["learned"]
     assert {p.name for p in adjusted.path.iterdir()} == {p.name for p in trained.path.iterdir()}
     assert read(adjusted, *WRITTEN)[1] != read(base, *WRITTEN)[1]
 
@@ -81,8 +81,8 @@ def test_before_and_after_are_the_scores_of_the_two_runs(base, dataset, tmp_path
     costs = tmp_path / "costs.csv"
     costs.write_text("0,1,1\n1,0,1\n7,7,0\n")
     found = adjust(base, dataset, "class-thresholds", tmp_path / "adjusted", costs=costs)
-    assert found.before == base.metrics["test"]
-    assert found.after == found.folder.metrics["test"]
+    assert found.before == base.metrics.raw["test"]
+    assert found.after == found.folder.metrics.raw["test"]
     matrix = np.array([[0, 1, 1], [1, 0, 1], [7, 7, 0]])
     for folder, cost in ((base, found.cost_before), (found.folder, found.cost_after)):
         predicted = TrainedModel.open(folder, device="cpu").probabilities(dataset.test).argmax(axis=1)
@@ -98,27 +98,27 @@ def test_it_is_learned_from_validation_images_alone(base, dataset, tmp_path):
     np.testing.assert_array_equal(load_adjustment(found).offset_, expected.offset_)
     # Their scores are of a cross-fit, as a winner may be chosen by them.
     crossed = expected.cross_fit(logits, splits.validation.labels, counts).argmax(axis=1)
-    accuracy = found.metrics["validation"]["all"]["accuracy"]
+    accuracy = found.metrics.raw["validation"]["all"]["accuracy"]
     assert accuracy == pytest.approx(np.mean(crossed == splits.validation.labels))
     wrong = dataclasses.replace(dataset.test, labels=(dataset.test.labels + 1) % 3)
     blinded = dataclasses.replace(dataset, test=wrong)
     blind = adjust(run(blinded, "bl", tmp_path / "blind"), blinded, "class-thresholds", tmp_path / "blind2")
-    assert blind.folder.record["adjust"] == found.record["adjust"]
+    assert blind.folder.record.raw["adjust"] == found.record.raw["adjust"]
 
 
 def test_an_adjustment_takes_the_place_of_the_one_that_is_there(base, dataset, tmp_path):
     once = adjust(base, dataset, "logit-adjustment:tau=2", tmp_path / "once").folder
     twice = adjust(once, dataset, "class-thresholds", tmp_path / "twice").folder
     straight = adjust(base, dataset, "class-thresholds", tmp_path / "straight").folder
-    assert twice.record["adjust"] == straight.record["adjust"]
+    assert twice.record.raw["adjust"] == straight.record.raw["adjust"]
     assert read(twice, *WRITTEN) == read(straight, *WRITTEN)
-    assert twice.record["method"] == straight.record["method"] == "bl:adjust=class-thresholds"
-    assert twice.record["method_options"] == straight.record["method_options"]
-    assert twice.record["adjusted_from"] == straight.record["adjusted_from"]
+    assert twice.record.raw["method"] == straight.record.raw["method"] == "bl:adjust=class-thresholds"
+    assert twice.record.raw["method_options"] == straight.record.raw["method_options"]
+    assert twice.record.raw["adjusted_from"] == straight.record.raw["adjusted_from"]
     built_in = run(dataset, "logit-adjusted", tmp_path / "built in")
     again = adjust(built_in, dataset, "class-thresholds", tmp_path / "again").folder
-    assert again.record["adjust"] == straight.record["adjust"]
-    assert again.record["method"] == "logit-adjusted:adjust=class-thresholds"
+    assert again.record.raw["adjust"] == straight.record.raw["adjust"]
+    assert again.record.raw["method"] == "logit-adjusted:adjust=class-thresholds"
 
 
 def test_the_same_again_is_the_same_folder_and_anything_else_is_refused(base, dataset, tmp_path):
@@ -131,7 +131,7 @@ def test_the_same_again_is_the_same_folder_and_anything_else_is_refused(base, da
         plan_adjustment(base, "class-thresholds", score="f1", out=out)
     with pytest.raises(RunFolderError, match="holds another run"):
         plan_adjustment(base, "class-thresholds", out=base.path)
-    assert adjustment_from_state(RunFolder.open(out).record["adjust"]).num_classes_ == 3
+    assert adjustment_from_state(RunFolder.open(out).record.raw["adjust"]).num_classes_ == 3
 
 
 def test_costs_that_name_their_classes_are_put_in_order(base, dataset, tmp_path):
@@ -143,7 +143,7 @@ def test_costs_that_name_their_classes_are_put_in_order(base, dataset, tmp_path)
         other = adjust(base, dataset, spec, tmp_path / f"{spec}-other", costs=named)
         assert one.cost_after == other.cost_after
         assert read(one.folder, *WRITTEN) == read(other.folder, *WRITTEN)
-    assert one.folder.record["adjust"]["name"] == "TemperatureScaling"
+    assert one.folder.record.raw["adjust"]["name"] == "TemperatureScaling"
     option = plan_adjustment(base, f"expected-cost:costs={named}", out=tmp_path / "option")
     np.testing.assert_array_equal(option.costs, [[0, 1, 2], [3, 0, 4], [50, 60, 0]])
 
@@ -155,17 +155,17 @@ def test_a_score_is_tuned_for_where_costs_are_only_shown(base, dataset, tmp_path
     assert shown.cost_after is not None
     plain = adjust(base, dataset, "class-thresholds", tmp_path / "plain", score="f1")
     assert plain.cost_after is None
-    assert shown.folder.record["adjust"] == plain.folder.record["adjust"]
+    assert shown.folder.record.raw["adjust"] == plain.folder.record.raw["adjust"]
 
 
 def test_without_validation_images_only_what_needs_none(dataset, tmp_path):
     folder = run(dataset, "bl", tmp_path / "none", validation=0.0)
     for spec in ("class-thresholds", "temperature-scaling", "logit-adjustment:tau=validation"):
-        with pytest.raises(InputError, match=r"none kept no validation images, and .* learns from them"):
+        with pytest.raises(InputError, match=r"none has no validation images, and .* learns from them"):
             plan_adjustment(folder, spec)
     adjusted = adjust(folder, dataset, "logit-adjustment", tmp_path / "adjusted").folder
-    assert adjusted.metrics["validation"] is None
-    assert adjusted.metrics["test"] != folder.metrics["test"]
+    assert adjusted.metrics.raw["validation"] is None
+    assert adjusted.metrics.raw["test"] != folder.metrics.raw["test"]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_a_check_that_fails_names_method_and_reason(tmp_path, monkeypatch):
     (run.path / "stray.txt").write_text("")
     with pytest.raises(AssertionError, match=r"bl: the run folder holds .*stray\.txt"):
         battery.check("bl", "folder")
-    monkeypatch.setitem(run.metrics["test"]["all"], "accuracy", 0.4)
+    monkeypatch.setitem(run.metrics.test.all, "accuracy", 0.4)
     with pytest.raises(AssertionError, match=r"bl: the accuracy is 0\.40, expected above 0\.5"):
         battery.check("bl", "learning")
     monkeypatch.setattr("counterpoise.testing.methods.same_weights", lambda *runs: False)

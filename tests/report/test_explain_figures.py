@@ -14,6 +14,7 @@ from counterpoise.report.kit.pictures import (
     difference_figure,
     explanation_figure,
     feature_map_figure,
+    legend_colors,
     overlay,
     picture,
     save_figure,
@@ -152,3 +153,10 @@ def test_picture():
     assert np.array_equal(picture(image), image.transpose(1, 2, 0))
     assert np.array_equal(picture(image / 255), image.transpose(1, 2, 0))
     assert np.array_equal(picture(image[:1]), np.stack([image[0]] * 3, axis=2))
+
+
+def test_numbers_of_pictures_by_hand():
+    assert picture(np.full((1, 1, 1), 0.2)).tolist() == [[[51, 51, 51]]]
+    gray = np.full((3, 1, 2), 128, np.uint8)
+    assert overlay(gray, np.array([[0.0, 4.0]])).tolist() == [[[96, 105, 115], [222, 206, 74]]]
+    assert legend_colors(signed=False, count=2) == ["#606873", "#dece4a"]

@@ -296,7 +296,7 @@ def test_a_single_run_makes_a_page(browser: Any, study_folder: Path, tmp_path: P
     assert page.title() == "A </title> & more"
     assert page.locator("#chart-overview").count() == 0
     assert page.locator("td[data-metric] small").count() == 0
-    assert "single draw" in page.locator("#methods").inner_text()
+    assert "single repeat" in page.locator("#methods").inner_text()
     assert page.locator("#chart-roc svg.main-svg").first.is_visible()
     assert watched.faults == []
     context.close()

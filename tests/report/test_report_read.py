@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from report_study_folder import write_run, write_study
 
-from counterpoise.exceptions import RunFolderError
+from counterpoise.exceptions import RunFolderError, UnknownNameError
+from counterpoise.files import locked_folder
 from counterpoise.report.comparison import read_comparison, read_runs
 from counterpoise.report.comparison_page import build_report
-from counterpoise.report.headline import headline, warnings_of, winner_of
+from counterpoise.report.headline import headline, warnings_of
 
 
 @pytest.fixture
@@ -54,22 +55,22 @@ def test_words_name_winner_losers_and_skipped_files(study_folder: Path) -> None:
     text = " ".join([headline(study).title, *headline(study).sentences])
     plain = study.score("bl", "all", "gmean").mean
     assert "ADOS did best on the validation images" in text
-    assert f"plain training: {plain:.3f}" in text
+    assert f"baseline: {plain:.3f}" in text
     assert "unlikely to be chance" in text
     warnings = " ".join(warnings_of(study))
-    assert "<b>Mixup</b> does worse than plain training: G-mean" in warnings
+    assert "<b>Mixup</b> does worse than the baseline: G-mean" in warnings
     assert "1 file was skipped" in warnings
     assert "never predicted" in warnings
-    assert "draw 9, failed: the loss became NaN" in warnings
+    assert "repeat 9, failed: the loss became NaN" in warnings
 
 
-def test_the_winner_is_taken_from_validation_not_test(study_folder: Path) -> None:
+def test_the_winner_is_taken_from_validation_not_test(study: Path) -> None:
     """Without a summary, the best on validation wins, however well another does on test."""
-    study = read_runs([study_folder / "runs" / f"{method}-0" for method in ("bl", "ados")])
-    by_method = {run.method: run for run in study.runs}
-    by_method["bl"].validation["all"]["gmean"] = 0.99
+    runs = [study / "runs" / f"{method}-0" for method in ("bl", "ados")]
+    edit(runs[0] / "metrics.json", lambda metrics: metrics["validation"]["all"].update(gmean=0.99))
+    study = read_runs(runs)
     assert study.score("ados", "all", "gmean").mean > study.score("bl", "all", "gmean").mean
-    assert winner_of(study) == "bl"
+    assert study.winner == "bl"
     assert "none of the counter-measures" in " ".join(headline(study).sentences)
 
 
@@ -97,7 +98,7 @@ def test_runs_that_results_csv_does_not_count_are_not_shown(study: Path) -> None
     path = study / "results.csv"
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if ",20.0,1," not in line]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert {run.draw for run in read_comparison(study).runs} == {0}
+    assert {run.record.draw for run in read_comparison(study).runs} == {0}
 
 
 def test_a_run_under_way_is_not_read(study: Path, tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_run_under_way_is_not_read(study: Path, tmp_path: Path) -> None:
             '{"format": 1, "status": "running", "config_hash": "0"}'
         )
     read = read_comparison(study)
-    assert [(run.method, run.draw) for run in read.runs] == [
+    assert [(run.record.method, run.record.draw) for run in read.runs] == [
         ("bl", 0),
         ("ados", 1),
         ("mixup", 0),
@@ -120,7 +121,7 @@ def test_a_measured_ratio_may_differ_between_draws(study: Path) -> None:
     path = study / "results.csv"
     text = path.read_text(encoding="utf-8").replace(",step,", ",natural,").replace(",20.0,1,", ",20.125,1,")
     path.write_text(text, encoding="utf-8")
-    assert read_comparison(study).draws == 2
+    assert read_comparison(study).repeats == 2
 
 
 def test_an_empty_table_leaves_the_runs(study: Path) -> None:
@@ -131,7 +132,7 @@ def test_an_empty_table_leaves_the_runs(study: Path) -> None:
 
 def test_the_absence_of_plain_training_is_said(study_folder: Path) -> None:
     study = read_runs([study_folder / "runs" / name for name in ("ados-0", "mixup-0")])
-    assert any("Plain training (bl) is not among" in warning for warning in warnings_of(study))
+    assert any("The baseline (bl) is not among" in warning for warning in warnings_of(study))
 
 
 def test_the_large_files_of_a_run_may_be_missing(study: Path, tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_validation_scores_serve_where_there_are_no_test_images(study: Path) -> 
     run = study / "runs" / "bl-0"
     edit(run / "metrics.json", lambda metrics: metrics.update(test=None))
     read = read_runs([run])
-    assert read.runs[0].split == "validation"
+    assert read.runs[0].scored_split == "validation"
     assert "On the validation images" in " ".join(headline(read).sentences)
 
 
@@ -166,11 +167,15 @@ def test_many_classes_make_a_page_of_sane_size(tmp_path: Path) -> None:
     ("name", "content", "match"),
     [
         ("run.json", "{", "not valid JSON"),
-        ("run.json", "[]", "lacks its 'dataset'"),
-        ("run.json", '{"method": "bl", "dataset": {"classes": []}}', "names no classes"),
-        ("metrics.json", '{"test": {}}', "confusion matrix"),
+        ("run.json", "[]", "no JSON object"),
+        ("run.json", '{"status": "complete", "method": "bl", "dataset": {"classes": []}}', "dataset.classes"),
+        (
+            "metrics.json",
+            '{"test": {"per_class": [], "confusion_matrix": [[1]], "all": {}}}',
+            "confusion matrix",
+        ),
         ("predictions.csv", "path,true,predicted,a\n", "does not have the columns"),
-        ("history.json", "{}", "not a list of epochs"),
+        ("history.json", "{}", "history.json is damaged: it is not a list"),
         ("embedding.json", '{"x": [1], "y": [], "label": [], "kind": []}', "equal length"),
         ("mistakes.json", '[{"true": 99, "predicted": 0}]', "class index 99"),
     ],
@@ -205,7 +210,7 @@ def test_folders_that_are_neither_kind_are_refused(study: Path, tmp_path: Path) 
         build_report([], tmp_path / "r.html")
     with pytest.raises(RunFolderError, match="give it alone"):
         build_report([study, study / "runs" / "bl-0"], tmp_path / "r.html")
-    with pytest.raises(RunFolderError, match="both bl, draw 0"):
+    with pytest.raises(RunFolderError, match="both bl, repeat 0"):
         build_report(
             [study / "runs" / "bl-0", shutil.copytree(study / "runs" / "bl-0", tmp_path / "again")], tmp_path
         )
@@ -218,7 +223,7 @@ def test_folders_that_are_neither_kind_are_refused(study: Path, tmp_path: Path) 
     ("old", "new", "match"),
     [
         (",value", ",score", "lacks the column 'value'"),
-        (",20.0,1,", ",40.0,1,", "holds 2 data sets or ratios"),
+        (",20.0,1,", ",40.0,1,", "holds 2 datasets or ratios"),
     ],
 )
 def test_results_that_cannot_be_averaged_are_refused(
@@ -235,3 +240,35 @@ def test_a_class_called_all_does_not_change_the_overall_score(study: Path) -> No
     with (study / "results.csv").open("a", encoding="utf-8") as handle:
         handle.write("moles <1>,step,20.0,0,7,bl,all,recall,0.0\n")
     assert read_comparison(study).score("bl", "all", "recall").mean == before
+
+
+def test_a_metric_that_is_not_in_the_catalog_is_refused(study: Path) -> None:
+    edit(study / "summary.json", lambda summary: summary.update(metric="gmeen"))
+    with pytest.raises(UnknownNameError, match="unknown metric 'gmeen'; did you mean 'gmean'"):
+        read_comparison(study)
+    edit(study / "summary.json", lambda summary: summary.update(metric="gmean"))
+    with (study / "results.csv").open("a", encoding="utf-8") as handle:
+        handle.write("moles <1>,step,20.0,0,7,bl,all,f2,0.5\n")
+    with pytest.raises(UnknownNameError, match="unknown metric 'f2'"):
+        read_comparison(study)
+
+
+def test_a_running_run_is_told_from_a_failed_one(study: Path) -> None:
+    for name in ("bl-1", "ados-0"):
+        (study / "runs" / name / "run.json").write_text('{"format": 1, "config_hash": "0"}', encoding="utf-8")
+    failure = {"type": "TrainingError", "text": "the loss became nan", "traceback": "", "seconds": 1.0}
+    (study / "runs" / "ados-0" / "failure.json").write_text(json.dumps(failure), encoding="utf-8")
+    with locked_folder(study / "runs" / "bl-1"):
+        warnings = read_comparison(study).warnings
+    assert "The run bl-1 is still running and is left out." in warnings
+    assert "The run ados-0 is not finished (the loss became nan) and is left out." in warnings
+
+
+def test_equal_input_gives_equal_pages(study_folder: Path, tmp_path: Path) -> None:
+    first, second = (
+        build_report([study_folder], tmp_path / name).read_bytes() for name in ("a.html", "b.html")
+    )
+    assert first == second
+    data = first.partition(b'id="report-data"')[2].partition(b"</script>")[0]
+    assert b'"x":[' in data
+    assert b"bdata" not in data  # numbers are lists, not packed arrays

@@ -19,7 +19,7 @@ from counterpoise.evaluation import mean_interval
 from counterpoise.exceptions import InputError, RunFolderError, TrainingError
 from counterpoise.files import read_json, write_json
 from counterpoise.methods import parse_methods
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 from counterpoise.studies import ComparisonStudy, run_study
 from counterpoise.studies.engine.grid import RunGrid, make_grid
 from counterpoise.training import RunPlan, SplitPlan, execute_run
@@ -72,7 +72,7 @@ def test_results_hold_the_metrics_of_every_run_in_long_format(finished):
     assert len(values) == len(rows)
     for path in (out / "runs").iterdir():
         folder = RunFolder.open(path)
-        scores, key = folder.metrics["test"], (folder.record["method"], folder.record["draw"])
+        scores, key = folder.metrics.raw["test"], (folder.record.raw["method"], folder.record.raw["draw"])
         for group in ("all", "majority", "minority"):
             for metric, value in scores[group].items():
                 assert values[(*key, group, metric)] == pytest.approx(value)
@@ -100,7 +100,7 @@ def test_every_method_of_a_draw_sees_the_same_split_and_each_draw_another(finish
     hashes = {}
     for path in (out / "runs").iterdir():
         record = RunFolder.open(path).record
-        hashes.setdefault(record["draw"], set()).add(record["manifest_hash"])
+        hashes.setdefault(record.draw, set()).add(record.manifest_hash)
     assert all(len(found) == 1 for found in hashes.values())
     assert hashes[0] != hashes[1]
 
@@ -110,13 +110,13 @@ def test_the_winner_is_chosen_on_validation_images_and_kept_as_best(finished):
     means = {}
     for path in (out / "runs").iterdir():
         folder = RunFolder.open(path)
-        means.setdefault(folder.record["method"], {})[folder.record["draw"]] = folder.metrics["validation"][
-            "all"
-        ]["gmean"]
+        means.setdefault(folder.record.raw["method"], {})[folder.record.raw["draw"]] = folder.metrics.raw[
+            "validation"
+        ]["all"]["gmean"]
     winner = max((m.label for m in study_of().methods), key=lambda name: np.mean(list(means[name].values())))
     best = RunFolder.open(out / "best")
-    assert result.summary["winner"] == winner == best.record["method"]
-    assert best.metrics["validation"]["all"]["gmean"] == max(means[winner].values())
+    assert result.summary["winner"] == winner == best.record.raw["method"]
+    assert best.metrics.raw["validation"]["all"]["gmean"] == max(means[winner].values())
 
 
 def test_test_images_have_no_say_in_who_wins(dataset, tmp_path):
@@ -125,9 +125,9 @@ def test_test_images_have_no_say_in_who_wins(dataset, tmp_path):
     study = study_of("bl,bl-cw", draws=1)
     folders = [o.result for o in run_comparison(study, dataset, tmp_path / "out").outcomes]
     for folder, (validation, test) in zip(folders, [(0.9, 0.1), (0.1, 0.9)], strict=True):
-        metrics = folder.metrics
+        metrics = folder.metrics.raw
         metrics["validation"]["all"]["gmean"], metrics["test"]["all"]["gmean"] = validation, test
-    assert choose(study, folders).record["method"] == "bl"
+    assert choose(study, folders).record.raw["method"] == "bl"
 
 
 def test_two_jobs_give_the_numbers_of_one(dataset, finished, tmp_path):
@@ -198,7 +198,7 @@ def test_a_run_folder_belongs_to_one_run(dataset, tmp_path):
     execute_run(first, dataset, tmp_path / "run")
     with pytest.raises(RunFolderError, match="holds another run"):
         execute_run(second, dataset, tmp_path / "run")
-    assert RunFolder.open(tmp_path / "run").record["method"] == "bl"
+    assert RunFolder.open(tmp_path / "run").record.raw["method"] == "bl"
 
 
 def test_two_processes_never_share_a_run_folder(dataset, tmp_path, monkeypatch):
@@ -264,7 +264,7 @@ def test_a_saved_split_is_used_as_it_is(dataset, finished, tmp_path):
     saved = RunFolder.open(out / "best").path / "manifest.json"
     split = SplitPlan(manifest=str(saved), manifest_hash=json.loads(saved.read_text())["hash"])
     result = run_comparison(study_of("bl", draws=1, split=split), dataset, tmp_path / "out")
-    assert result.outcomes[0].result.record["manifest_hash"] == split.manifest_hash
+    assert result.outcomes[0].result.record.raw["manifest_hash"] == split.manifest_hash
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_a_killed_comparison_finishes_the_missing_runs_to_the_same_table(dataset
 
 
 def finished_runs(out):
-    return [p.parent for p in (out / "runs").glob("*/run.json") if read_json(p)["status"] == "complete"]
+    return [p.parent for p in (out / "runs").glob("*/run.json") if RunFolder(p.parent).is_complete()]
 
 
 def orphans_left(session, *, patience):

@@ -28,14 +28,13 @@ from counterpoise.explain import SAME_FROM, GradCAM, feature_maps, find_convolut
 from counterpoise.files import read_json, write_json
 from counterpoise.inference import ExplainedModel, TrainedModel, evaluate_run, load_network
 from counterpoise.networks.enhanced import Enhancer
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.records import RunPredictions
+from counterpoise.runs import Predictions, RunFolder
 from counterpoise.studies import EnhancementStudy, run_study
 from counterpoise.studies.enhance import figures
+from counterpoise.studies.enhance.conclusions import findings
 from counterpoise.studies.enhance.figures import RIGHT, RIGHT_TO_WRONG, WRONG_TO_RIGHT, choose_images
-from counterpoise.studies.enhance.page import findings, write_page
+from counterpoise.studies.enhance.page import write_page
 from counterpoise.studies.enhance.plan import make_enhance_study
-from counterpoise.studies.enhance.reading import read_predictions
 from counterpoise.studies.enhance.study import first_pair, show_images
 from counterpoise.studies.enhance.summary import summarize
 from counterpoise.studies.enhance.variants import execute_variant
@@ -104,7 +103,7 @@ def finished(dataset, tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(finished):
     _, result = finished
-    return {outcome.result.record["method"]: outcome.result for outcome in result.outcomes}
+    return {outcome.result.record.raw["method"]: outcome.result for outcome in result.outcomes}
 
 
 def splits_of(folder, dataset):
@@ -125,6 +124,27 @@ def answers(network, split):
 
 
 # --- the numbers --------------------------------------------------------------------------------------------
+
+
+def test_the_record_of_a_variant_is_that_of_its_classifier_with_its_own_entries(runs):
+    base = read_json(runs["bl"].path / "run.json")
+    variant = read_json(runs["enhanced"].path / "run.json")
+    assert list(variant) == [*base, "enhance"]
+    changed = {
+        "created",
+        "method",
+        "method_title",
+        "method_options",
+        "network",
+        "training",
+        "config_hash",
+        "timings",
+    }
+    assert {key for key in base if variant[key] != base[key]} <= changed
+    assert (variant["method"], variant["enhance"]["classifier"]) == ("enhanced", "bl")
+    assert variant["enhance"]["classifier_run"] == runs["bl"].path.name
+    settings = {key for key, value in base["training"].items() if variant["training"][key] != value}
+    assert settings == {"seed"}  # the number of epochs is the same in this study
 
 
 def test_accuracies_are_those_of_the_saved_networks_counted_by_hand(finished, runs, dataset):
@@ -152,7 +172,7 @@ def test_the_full_scores_are_those_of_training_and_test_images_together(finished
     values = values_of(out / "results-full.csv")
     splits = splits_of(runs["bl"], dataset)
     true = np.concatenate([splits.train.labels, splits.test.labels])
-    rare = runs["bl"].record["dataset"]["minority"]
+    rare = runs["bl"].record.raw["dataset"]["minority"]
     for name in ("bl", "enhanced"):
         network = load_network(runs[name])
         predicted = np.concatenate([answers(network, split) for split in (splits.train, splits.test)])
@@ -206,7 +226,7 @@ def test_the_frozen_classifier_is_the_same_bits_before_and_after(runs):
 def test_every_arm_sees_the_labelled_images_equally_often(runs):
     epochs = {name: len(read_json(folder.path / "history.json")) for name, folder in runs.items()}
     assert epochs == {"bl": 2, "enhanced": 2, "trained-on": 2, "fresh-classifier": 4, NEW_HEAD: 4}
-    copies = {name: folder.record.get("enhance", {}).get("copy") for name, folder in runs.items()}
+    copies = {name: folder.record.raw.get("enhance", {}).get("copy") for name, folder in runs.items()}
     assert [len(copies[name] or ()) for name in VARIANTS] == [0, 2, 0, 2, 0]
     assert copies["enhanced"] == copies["fresh-classifier"]
 
@@ -254,7 +274,7 @@ def test_the_classifier_is_trained_on_where_that_is_asked_for(dataset, tmp_path)
 def test_an_enhanced_run_is_a_run_like_any_other_and_its_enhancer_works_alone(runs, dataset):
     folder = RunFolder.open(runs["enhanced"].path)
     test = splits_of(folder, dataset).test
-    assert evaluate_run(folder, dataset, device="cpu").scores == folder.metrics["test"]
+    assert evaluate_run(folder, dataset, device="cpu").scores == folder.metrics.raw["test"]
     enhancer = Enhancer.load(folder.path / "enhancer.safetensors")
     images = torch.from_numpy(np.array(test.images)).float() / 255
     with torch.no_grad():
@@ -480,7 +500,7 @@ def predictions_of(true, predicted, chance):
     probabilities[np.arange(len(true)), true] = chance
     probabilities[np.arange(len(true)), 1 - true] = 1 - np.array(chance)
     paths = tuple(f"{i}.png" for i in range(len(true)))
-    return RunPredictions(("cat", "dog"), paths, true, predicted, probabilities)
+    return Predictions(("cat", "dog"), paths, true, predicted, probabilities)
 
 
 def test_images_are_chosen_by_how_much_they_move_half_of_them_turned_right():
@@ -558,7 +578,7 @@ def test_a_map_without_a_place_that_counts_is_called_blank(runs, dataset, tmp_pa
     monkeypatch.setattr(figures, "difference_figure", lambda *_, **__: None)
     monkeypatch.setattr(figures, "explanation_figure", lambda shown, **_: panels.extend(shown))
     monkeypatch.setattr(figures, "save_figure", lambda *_: None)
-    before, after = (read_predictions(runs[name]) for name in ("bl", "enhanced"))
+    before, after = (runs[name].predictions for name in ("bl", "enhanced"))
     chosen = choose_images(before, after, 1)
     splits = splits_of(runs["enhanced"], dataset)
     [shown] = figures.draw_figures(chosen, runs["bl"], runs["enhanced"], splits, tmp_path)
@@ -597,13 +617,13 @@ def test_a_gain_is_called_one_only_where_the_controls_have_none(finished, gains,
         for name, mean in zip(names, gains, strict=True)
     ]
     epochs = {"classifier": 5, "copy": 1, "enhance": 3, "fresh": 8}
-    found = findings(result.summary | {"gains": made, "changes": [], "epochs": epochs})
+    found = [f.text for f in findings(result.summary | {"gains": made, "changes": [], "epochs": epochs})]
     assert found[-1].endswith(last)
     assert found[0].startswith("In G-mean the enhanced images are 5.0 points")
     assert not any("interval" in sentence for sentence in found)
     if last.startswith("The gain"):
         short = result.summary | {"gains": made, "changes": [], "epochs": epochs | {"fresh": 7}}
-        assert findings(short)[-1].endswith("than a larger network does in 7 of those 8 epochs.")
+        assert findings(short)[-1].text.endswith("than a larger network does in 7 of those 8 epochs.")
 
 
 def test_a_gain_is_told_apart_by_rare_classes_and_the_others_and_doubted_by_its_interval(finished):
@@ -614,17 +634,17 @@ def test_a_gain_is_told_apart_by_rare_classes_and_the_others_and_doubted_by_its_
         known | {"metric": "recall", "classes": "minority", "mean": -0.02, "high": -0.01},
         known | {"metric": "recall", "classes": "majority", "mean": 0.04},
     ]
-    words = findings(result.summary | {"gains": gains, "changes": []})
+    words = [f.text for f in findings(result.summary | {"gains": gains, "changes": []})]
     assert words[0].endswith(
-        "1.0 points above the classifier on the originals; the interval over draws does not exclude zero."
+        "1.0 points above the classifier on the originals; the interval over repeats does not exclude zero."
     )
     assert words[1] == (
-        "Recall of the rare classes is 2.0 points below that of the classifier, of the other classes 4.0 points "
+        "Recall of the rare classes is 2.0 points below that of the classifier, of the common classes 4.0 points "
         "above it."
     )
     gains[1]["high"] = 0.01
     assert (
         "2.0 points below that of the classifier (the interval does not exclude zero)"
-        in findings(result.summary | {"gains": gains, "changes": []})[1]
+        in findings(result.summary | {"gains": gains, "changes": []})[1].text
     )
     assert len(findings(result.summary | {"gains": gains, "changes": [], "rare": False})) == 1

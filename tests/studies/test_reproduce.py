@@ -19,7 +19,7 @@ from PIL import Image
 
 from counterpoise.datasets import load_dataset
 from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 from counterpoise.studies import ReproductionStudy, run_study
 from counterpoise.studies.engine import planned_runs
 from counterpoise.studies.reproduce import plan as plan_module
@@ -189,9 +189,9 @@ def test_runs_that_are_not_of_this_table_are_not_taken_over(plan, tmp_path):
     kept = tmp_path / "published/runs.jsonl"
     first, second, *_ = kept.read_text().splitlines()
     for damaged, words in (
-        (f"{first}\n[]\n", "line 2 is no run"),
-        (f"{first[:50]}\n", "line 1 is no run"),
-        (second.replace('"timings"', '"time"'), "line 1 lacks 'timings'"),
+        (f"{first}\n[]\n", r"line 2 of .* is damaged: it is not a JSON object"),
+        (f"{first[:50]}\n", r"line 1 of .* is damaged: it is not JSON"),
+        (second.replace('"timings"', '"time"'), r"line 1 of .* is damaged: it lacks 'record.timings'"),
     ):
         kept.write_text(damaged)
         with pytest.raises(RunFolderError, match=words):
@@ -222,7 +222,7 @@ def test_lines_alone_and_fewer_draws_leave_the_rest_in_the_page(plan, tmp_path):
     second = reproduce_table(plan.with_repeats(1), tmp_path, only=("mnist-ratio2",))
     runs = second.summary["runs"]
     assert (runs["planned"], runs["done"], runs["trainings"], runs["factor"]) == (12, 9, 8, 1.5)
-    assert "mnist, ρ 2: bl 1 of 2 draws" in (tmp_path / "page.md").read_text()
+    assert "mnist, ρ 2: bl 1 of 2 repeats" in (tmp_path / "page.md").read_text()
     draws = {(c["setting"], c["n"]) for c in second.summary["cells"]}
     assert draws == {(line, 2), ("mnist-ratio2", 1)}
     with pytest.raises(UnknownNameError, match="mnist-ratio7"):

@@ -15,7 +15,7 @@ from counterpoise.studies.engine.tasks import Failure, Outcome
 from counterpoise.studies.reproduce.contradictions import find_contradictions
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
 from counterpoise.studies.reproduce.findings import find
-from counterpoise.studies.reproduce.page import sections, write_pages
+from counterpoise.studies.reproduce.page import number_tables, write_pages
 from counterpoise.studies.reproduce.plan import TableLine
 from counterpoise.studies.reproduce.published import Published, published_numbers
 from counterpoise.studies.reproduce.side_by_side import (
@@ -28,7 +28,7 @@ from counterpoise.studies.reproduce.side_by_side import (
 )
 from counterpoise.studies.reproduce.summary import ranks_of, summarize
 from counterpoise.studies.reproduce.tables import all_tables, get_table
-from counterpoise.studies.reproduce.words import claims, closeness, contradictions, missing, verdicts
+from counterpoise.studies.reproduce.words import claims_table, closeness, contradictions, missing, verdicts
 
 METHODS_TABLES = [table.name for table in all_tables() if table.study == "methods"]
 
@@ -263,7 +263,8 @@ def summary_of(table, frame, *, subset=None, images=60000, failed=()):
     )
     record = {"timings": {"total": 60.0}, "versions": {"torch": "2"}, "hardware": {"cores": 2}}
     ends = ("2026-01-01T10:00:00+00:00", "2026-01-01T10:10:00+00:00")
-    done = [Outcome(None, SimpleNamespace(record=record | {"created": end})) for end in ends]
+    records = [SimpleNamespace(**record, created=end) for end in ends]
+    done = [Outcome(None, SimpleNamespace(record=found)) for found in records]
     errors = [*failed, *[None] * (2 - len(failed))]
     task = SimpleNamespace(name="bl", repeat=0)
     rest = [Outcome(task, failure=error and Failure("TrainingError", error, "", 1.0)) for error in errors]
@@ -282,19 +283,16 @@ def test_the_page_marks_the_best_and_what_contradicts_itself(tmp_path):
     )
     summary = summary_of(table, frame)
     assert summary["rehearsal"] == []
-    (section,) = [s for s in sections(summary) if s.title == "recall, all classes"]
-    row = dict(zip(section.head, dict(section.rows)["fashion-mnist, ρ 100"], strict=True))
-    assert row["ados"].published == "0.820"
-    assert row["ados"].ours == "0.810 ± 0.127"  # t(1) = 12.706
-    assert row["ados"].difference == "-0.010"
-    assert row["ados"].best
-    assert row["ados"].best_published
-    assert row["ados"].contradicted
-    assert not row["bl"].best
-    assert row["dos"].ours == "not run"
+    (table,) = [t for t in number_tables(summary) if t.title == "recall, all classes"]
+    rows = {row[0]: dict(zip(table.head[1:], row[1:], strict=True)) for row in table.rows}
+    row = rows["fashion-mnist, ρ 100"]
+    # Published, the best, and contradicted by others; ours, the best: t(1) = 12.706; the difference.
+    assert row["ados"] == [("0.820 ⚠", "best"), ("0.810 ± 0.127", "best"), ("-0.010", "quiet")]
+    assert row["bl"][1] == ("0.510 ± 0.127", "")
+    assert row["dos"][1].text == "not run"
     write_pages(summary, tmp_path)
     page, text = (tmp_path / "page.html").read_text(), (tmp_path / "page.md").read_text()
-    assert "**0.820** ⚠ / **0.810 ± 0.127** / -0.010" in text
+    assert "**0.820 ⚠** / **0.810 ± 0.127** / -0.010" in text
     assert "2 of 4 runs are not done" in page
     assert "2 of 4 runs are not done" in text
 
@@ -324,10 +322,10 @@ def test_digits_down_and_ratios_across_where_there_is_one_method():
             }
         ]
     )
-    (section,) = sections(summary_of(table, frame))
-    assert section.head[1] == "mnist, ρ 10"
-    shown = dict(section.rows)["class 5"][1]
-    assert (shown.published, shown.ours, shown.difference) == ("0.950", "0.900 (1 draw)", "-0.050")
+    (shown,) = number_tables(summary_of(table, frame))
+    assert shown.head[2] == "mnist, ρ 10"
+    (row,) = [row for row in shown.rows if row[0] == "class 5"]
+    assert [line.text for line in row[2]] == ["0.950", "0.900 (1 repeat)", "-0.050"]
 
 
 def test_pictures_are_drawn_only_where_there_is_something_to_draw(tmp_path):
@@ -383,16 +381,16 @@ def test_the_page_says_in_words_what_was_and_was_not_reproduced():
     sentences = {words.partition(":")[0]: words for words in verdicts(summary)}
     assert "4 confirmed, 4 refuted" in sentences["Every method declines as the imbalance ratio grows"]
     assert missing(summary)[1:3] == ["fashion-mnist, ρ 20: not run.", "fashion-mnist, ρ 40: not run."]
-    assert "bl 0 of 2 draws" in missing(summary)[0]
+    assert "bl 0 of 2 repeats" in missing(summary)[0]
     assert "ados" not in missing(summary)[0]
     assert (
         "fashion-mnist, ρ 100, ados, ACSA (mean recall): 0.820 is published, but 0.843 follows from 0.908 of the "
         "common classes and 0.746 of the rare ones."
     ) in contradictions(summary)
-    scores, rows = claims(summary, main=False)
-    assert scores == ["recall of the rare classes", "ACSA (mean recall)", "F1", "G-mean"]
-    (row,) = [r for r in rows if (r.claim, r.where) == ("ados over bl-cw", "fashion-mnist, ρ 10")]
-    assert row.found[2].words == "not decided by 3 draws"
+    shown = claims_table(summary, main=False)
+    assert shown.head[2:] == ["recall of the rare classes", "ACSA (mean recall)", "F1", "G-mean"]
+    (row,) = [r for r in shown.rows if r[:2] == ["ados over bl-cw", "fashion-mnist, ρ 10"]]
+    assert row[4][0] == ("not decided by 3 repeats", "not-decided")
 
 
 def test_other_settings_and_other_images_are_no_published_protocol():

@@ -538,7 +538,7 @@ def test_the_legend_shows_every_marker_as_it_is_drawn(finished, tmp_path, monkey
     draw_figure(result.summary | {"draws": 1}, tmp_path / "one.png")
     two, one = ([text.get_text() for text in legend.get_texts()] for legend in legends)
     assert two[:-1] == one == [look[-1] for look in LOOKS.values()]
-    assert "one draw" in two[-1]
+    assert "one repeat" in two[-1]
     assert "95 % interval" in two[-1]
     markers = [line.get_marker() for line in legends[1].findobj(Line2D)]
     assert [mark for mark in markers if mark not in ("None", "")] == ["o", "o", "o", "+", "D", "D", "+"]

@@ -18,7 +18,7 @@ def first_two_components(rows, axes_of):
 
 
 def points_of(found):
-    return np.column_stack([found["x"], found["y"]])
+    return np.column_stack([found.x, found.y])
 
 
 def assert_same_map(found, expected):
@@ -43,16 +43,16 @@ def test_the_axes_are_the_principal_components_of_the_originals():
     found = embedding_map(resampled, np.random.default_rng(1))
     order = np.argsort(resampled.labels, kind="stable")  # class by class, originals first
     expected = first_two_components(resampled.embeddings, resampled.embeddings[:42])[order]
-    assert found["label"] == resampled.labels[order].tolist()
-    assert found["kind"] == ["synthetic" if i >= 42 else "original" for i in order]
+    assert list(found.label) == resampled.labels[order].tolist()
+    assert list(found.kind) == ["synthetic" if i >= 42 else "original" for i in order]
     assert_same_map(points_of(found), expected)
 
 
 def test_a_rare_class_is_on_the_map_of_many():
     found = embedding_map(resampled_set([5000, 7], [0, 3]), np.random.default_rng(0))
-    assert len(found["label"]) <= MAP_POINTS
-    assert found["label"].count(1) == 10
-    assert found["kind"].count("synthetic") == 3
+    assert len(found.label) <= MAP_POINTS
+    assert found.label.count(1) == 10
+    assert found.kind.count("synthetic") == 3
 
 
 def test_a_network_is_mapped_by_its_own_embedding_of_the_training_images(make_images):
@@ -64,5 +64,5 @@ def test_a_network_is_mapped_by_its_own_embedding_of_the_training_images(make_im
     order = np.argsort(train.labels, kind="stable")
     with torch.no_grad():
         rows = network.eval().embed(torch.from_numpy(images[order]).float() / 255).numpy()
-    assert found["label"] == train.labels[order].tolist()
+    assert list(found.label) == train.labels[order].tolist()
     assert_same_map(points_of(found), first_two_components(rows, rows))

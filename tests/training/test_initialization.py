@@ -64,13 +64,13 @@ def weights_of(folder):
 def test_another_run_is_gone_on_with(dataset, first, others, tmp_path):
     run = train(others, tmp_path / "run", weights=first.path, lr=1e-12, epochs=1)
     old, new = weights_of(first), weights_of(run)
-    assert run.record["network"]["name"] == first.record["network"]["name"]
+    assert run.record.raw["network"]["name"] == first.record.raw["network"]["name"]
     for name in old:
         if name.endswith("weight") and not name.startswith("classifier"):
             torch.testing.assert_close(new[name], old[name], atol=1e-6, rtol=0)
-    assert run.record["network"]["mean"] == first.record["network"]["mean"]
+    assert run.record.raw["network"]["mean"] == first.record.raw["network"]["mean"]
     assert new["classifier.weight"].shape == (4, 64)
-    assert run.record["start"] == {
+    assert run.record.raw["start"] == {
         "weights": str(first.path / "model.safetensors"),
         "weights_hash": starting_hash(first),
         "freeze": None,
@@ -109,7 +109,7 @@ def test_frozen_layers_come_out_as_they_went_in(first, others, tmp_path, n):
         assert torch.equal(old[name], new[name]) == name.startswith((*frozen, "mean", "std")), name
     learned = [name for name in new if name.endswith(("weight", "bias")) and not name.startswith(frozen)]
     trained = sum(new[name].numel() for name in learned)
-    assert run.record["network"]["parameters"] == trained
+    assert run.record.raw["network"]["parameters"] == trained
 
 
 def test_networks_that_start_or_freeze_otherwise_are_not_shared(first, others, tmp_path):
@@ -224,7 +224,7 @@ def test_a_comparison_embeds_every_image_once(colours, timm_file, tmp_path, monk
         assert all(torch.equal(saved[name], tensor) for name, tensor in source.items())
         # The scores from the cache are those of the saved model on the images.
         fresh = evaluate_run(folder, colours, device="cpu").scores
-        assert fresh["confusion_matrix"] == folder.metrics["test"]["confusion_matrix"]
+        assert fresh["confusion_matrix"] == folder.metrics.raw["test"]["confusion_matrix"]
 
 
 def embed(dataset, cache, network=None, **changes):

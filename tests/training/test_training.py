@@ -75,9 +75,9 @@ def test_plain_training_equals_a_loop_written_by_hand_bit_for_bit(train):
     assert [entry["loss"] for entry in fitted.history] == pytest.approx(losses, abs=1e-6)
 
 
-@pytest.mark.parametrize("spec", ["bl", "ados", "bl-ros-rus"])
+@pytest.mark.parametrize("spec", ["bl", "ados", "bl-ros-rus", "two-phase", "lmle"])
 @pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
-def test_a_killed_training_goes_on_to_the_same_bits(train, validation, tmp_path, spec, schedule):
+def test_an_interrupted_training_resumes_to_the_same_bits(train, validation, tmp_path, spec, schedule):
     class Killed(Exception):
         pass
 
@@ -91,7 +91,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(train, validation, tmp_path,
 
     settings = {"epochs": 4, "schedule": schedule, "validation": validation}
     whole = fit(train, spec, **settings)
-    stages = ["representation", "head"] if spec == "ados" else ["train"]
+    stages = ["representation", "head"] if spec in ("ados", "two-phase") else ["train"]
     for stage in stages:
         with pytest.raises(Killed):
             fit(train, spec, checkpoints=tmp_path, progress=KillAt(stage, 3), **settings)
@@ -104,7 +104,20 @@ def test_a_killed_training_goes_on_to_the_same_bits(train, validation, tmp_path,
     assert without_times(resumed.history) == without_times(whole.history)
 
 
-def test_a_checkpoint_of_other_settings_is_not_gone_on_with(train, tmp_path):
+def test_losses_are_reported_every_25_steps_and_at_the_end_of_an_epoch(train):
+    """76 images in batches of 2 are 38 steps."""
+    reported = []
+
+    class Record(ProgressCallback):
+        def update(self, step):
+            reported.append((step.epoch, step.done))
+
+    history = fit(train, progress=Record(), batch_size=2).history
+    assert reported == [(1, 50), (1, 76), (2, 126), (2, 152)]
+    assert [entry["epoch"] for entry in history] == [1, 2]
+
+
+def test_a_checkpoint_of_other_settings_is_not_resumed(train, tmp_path):
     fit(train, checkpoints=tmp_path, lr=1e-2)
     fresh = fit(train, lr=1e-3)
     assert torch.equal(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def compare(dataset: ImageDataset, config: CompareConfig, call: Call) -> int:
     """Run a comparison with progress bars, write its report and show it; return the exit code."""
-    from counterpoise.report.comparison_page import build_report
+    from counterpoise.report import build_report
     from counterpoise.studies.compare.study import ComparisonStudy
     from counterpoise.studies.engine.grid import make_grid
 
@@ -42,7 +42,7 @@ def show(result: ComparisonResult, config: CompareConfig, folder: Path) -> None:
 
 def _show_table(result: ComparisonResult) -> None:
     from counterpoise.evaluation import column_title, compact_columns
-    from counterpoise.report.kit.wording import describe_imbalance
+    from counterpoise.report import describe_imbalance
 
     columns = [(metric.name, group.name) for metric, group in compact_columns()]
     summary = result.summary

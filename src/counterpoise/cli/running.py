@@ -15,7 +15,7 @@ from counterpoise.exceptions import InputError
 if TYPE_CHECKING:
     from counterpoise.config import CompareConfig, EnhanceConfig, ReproduceConfig, TransferConfig
     from counterpoise.datasets import ImageDataset, SkippedFile
-    from counterpoise.runs.folder import RunFolder
+    from counterpoise.runs import RunFolder
     from counterpoise.studies.engine.study import Conclusion, Study
     from counterpoise.training import Preparation
 
@@ -38,9 +38,9 @@ def load(data: DataConfig, *, weights: Path | None = None, quiet: bool = False) 
     if data.source is None:
         raise InputError("`source` is missing; give a dataset: a name, a folder, a zip or a CSV")
     if weights is not None and weights.is_dir() and data.image_size is None:
-        from counterpoise.runs.folder import RunFolder
+        from counterpoise.runs import RunFolder
 
-        settings["image_size"] = tuple(RunFolder.open(weights).record["network"]["image_size"])
+        settings["image_size"] = tuple(RunFolder.open(weights).record.network.image_size)
     with counting("reading images", "img") as update:
         dataset = load_dataset(data.source, progress=update, **settings)
     if not quiet:
@@ -52,7 +52,7 @@ def load_for(run: RunFolder, source: str | None, *, data_dir: Path | None, stric
     """Load a dataset as a finished run reads it."""
     from counterpoise.inference import load_for_run
 
-    name = source or run.record["dataset"]["source"]
+    name = source or run.record.dataset.source
     with counting("reading images", "img") as update:
         dataset = load_for_run(run, name, data_dir=data_dir, strict=strict, progress=update)
     report_skipped(dataset.skipped)

@@ -20,7 +20,7 @@ from counterpoise.exceptions import InputError, UnknownNameError
 from counterpoise.files import content_hash, copy_file, write_json
 from counterpoise.inference.model import TrainedModel
 from counterpoise.methods import Component, read_value
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 from counterpoise.training import held_out_logits, softmax, timestamp, versions, write_scores
 
 PLACE = "adjust"
@@ -63,11 +63,11 @@ class AdjustmentPlan:
         options = self.component.defaults()
         if options.get("costs") is not None and self.costs is not None:
             options["costs"] = self.costs.tolist()
-        return content_hash([self.base.record["config_hash"], self.component.name, options])
+        return content_hash([self.base.record.config_hash, self.component.name, options])
 
     def build(self) -> Adjustment:
         """Return the adjustment, not yet fitted."""
-        return self.component.build(class_names=tuple(self.base.record["dataset"]["classes"]))
+        return self.component.build(class_names=self.base.record.dataset.classes)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def plan_adjustment(
     if costs is not None and "costs" in component.defaults() and component.options.get("score") is None:
         component = component.with_option("costs", str(costs))
     file = costs or component.options.get("costs")
-    classes = base.record["dataset"]["classes"]
+    classes = base.record.dataset.classes
     matrix = None if file is None else read_costs(file, len(classes), class_names=classes)
     manifest = SplitManifest.load(base.path / "manifest.json")
     plan = AdjustmentPlan(base, manifest, component, matrix, out or _folder_beside(base.path, component))
@@ -155,7 +155,7 @@ def _check(plan: AdjustmentPlan) -> None:
     adjustment = plan.build().fit(made_up, np.arange(num_classes), counts["train"])
     if adjustment.needs_logits and not sum(counts["validation"]):
         raise InputError(
-            f"{plan.base.path} kept no validation images, and {plan.component.name} learns from them; "
+            f"{plan.base.path} has no validation images, and {plan.component.name} learns from them; "
             "train with `validation_fraction` above 0, or choose an adjustment that needs none"
         )
 
@@ -218,7 +218,7 @@ def _mean_cost(scores: ScoresDict | None, costs: np.ndarray | None) -> float | N
 
 
 def _record(plan: AdjustmentPlan, adjustment: Adjustment, seconds: dict[str, float]) -> dict[str, Any]:
-    record = plan.base.record
+    record = plan.base.record.raw
     # The record names the run that was trained, also where an adjusted run is adjusted again.
     trained = record.get("adjusted_from") or {
         "run": str(plan.base.path),

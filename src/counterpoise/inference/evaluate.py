@@ -10,7 +10,7 @@ from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest
 from counterpoise.evaluation import ScoresDict, evaluate
 from counterpoise.exceptions import DataError
 from counterpoise.inference.model import TrainedModel
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,17 @@ def evaluate_run(folder: RunFolder, dataset: ImageDataset, *, device: str = "aut
     split, images = _unseen(folder, dataset)
     model = TrainedModel.open(folder, device=device)
     index = np.array([model.classes.index(name) for name in dataset.classes])
-    minority = tuple(folder.record["dataset"]["minority"])
+    minority = folder.record.dataset.minority
     probabilities = model.probabilities(split)
     scores = evaluate(index[split.labels], probabilities, classes=model.classes, minority=minority)
     return Evaluation(scores, images)
 
 
 def _unseen(folder: RunFolder, dataset: ImageDataset) -> tuple[ImageSplit, str]:
-    if dataset.fingerprint == folder.record["dataset"]["fingerprint"]:
+    if dataset.fingerprint == folder.record.dataset.fingerprint:
         split = SplitManifest.load(folder.path / "manifest.json").apply(dataset).test
         if split is None or not len(split):
-            raise DataError(
-                f"{folder.path} kept no image of {dataset.name} for testing; give other labeled images"
-            )
+            raise DataError(f"{folder.path} has no test images of {dataset.name}; give other labeled images")
         return split, f"the run's own {len(split):,} test images"
     if dataset.test is not None:
         return dataset.test, f"the {len(dataset.test):,} images of the test split"

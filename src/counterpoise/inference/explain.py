@@ -14,7 +14,7 @@ from counterpoise.inference.explanation import Attention, ExplainedImage, Explan
 from counterpoise.inference.explanation_pictures import write_pictures
 from counterpoise.inference.model import TrainedModel
 from counterpoise.inference.predict import decoded_batches
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 
 #: Names in the folder of an explanation.
 EXPLANATION_CONTENTS = frozenset({"explain.html", "explain.json", "images", "parts", "feature-maps"})

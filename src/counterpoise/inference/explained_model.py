@@ -19,20 +19,10 @@ _FIRST_CONVOLUTIONS = 2
 
 @dataclass(frozen=True)
 class ModelView:
-    """A batch of N images under a model.
+    """A batch of N images under a model: maps (N, H, W) of the classes `targets`, and adjusted probabilities (N, C).
 
-    Attributes
-    ----------
-    maps : ndarray of float32, shape (N, H, W)
-        Explanations of the target classes.
-    probabilities : ndarray of float64, shape (N, C)
-        After the run's adjustment.
-    targets : ndarray of int64, shape (N,)
-        The explained classes.
-    scores : ndarray of float64, shape (N, 2), or None
-        Deletion and insertion of each map.
-    features : dict of str to ndarray
-        Feature maps (N, c, h, w) by layer.
+    `scores`, float64 of shape (N, 2), are deletion and insertion of each map; `features` are feature maps (N, c, h, w)
+    by layer.
     """
 
     maps: np.ndarray
@@ -113,8 +103,8 @@ class ExplainedModel:
         random = np.concatenate(self._random_scores).sum(axis=0) / images if self._random_scores else None
         return ModelFacts(
             run=str(self.model.run.path),
-            method=str(record.get("method", "")),
-            network=str(record["network"]["name"]),
+            method=record.method,
+            network=record.network.name,
             layer=None if layer is None else layer.name,
             places=None if layer is None else (layer.height, layer.width),
             image_size=self.model.image_size,

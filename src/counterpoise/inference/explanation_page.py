@@ -7,14 +7,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from counterpoise.files import atomic_path
-
-if TYPE_CHECKING:
-    from counterpoise.inference.explanation import ExplainedImage, Explanation, ModelFacts
+from counterpoise.inference.explanation import ExplainedImage, Explanation
+from counterpoise.report import Table, count, legend_colors, write_page
 
 MOST_PICTURES = 500
 """So many images are shown; the others are linked, or the page grows too heavy to open."""
@@ -34,108 +30,68 @@ class Group:
 
 
 def build_explanation_page(explanation: Explanation, output: Path) -> Path:
-    """Write one self-contained HTML file about explained images.
+    """Write one self-contained HTML file about the result of `explain_images`, whose pictures are still in its folder.
 
-    Parameters
-    ----------
-    explanation : Explanation
-        What `explain_images` returned, with its pictures still in its folder.
-    output : Path
-        The file to write; its links lead to the pictures if it lies in that folder.
-
-    Returns
-    -------
-    Path
-        The file written. It holds all it shows and asks nothing of the network.
-
-    Raises
-    ------
-    RunFolderError
-        If the file cannot be written.
+    The links of the page lead to the pictures if `output` lies in that folder.
     """
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    # Imported here: it brings torch, which the report of a comparison does without.
-    from counterpoise.report.kit.pictures import legend_colors
-
-    folder = files("counterpoise.report")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(
-        files("counterpoise.inference").joinpath("explain.html.j2").read_text(encoding="utf-8")
-    )
-    pieces = template.stream(
+    groups = groups_of(explanation)
+    write_page(
+        output,
+        "inference/explain.html.j2",
         title=_title(explanation),
         subtitle=_subtitle(explanation),
-        sentences=_sentences(explanation),
-        signed=explanation.signed,
-        colours=legend_colors(signed=explanation.signed),
-        models=explanation.models,
+        sections=[
+            (f"group-{number}", f"{group.title} ({len(group.images):,})")
+            for number, group in enumerate(groups, start=1)
+        ],
+        e=explanation,
+        maps=_maps(explanation),
+        colors=legend_colors(signed=explanation.signed),
         scores=_scores(explanation),
-        groups=groups_of(explanation),
+        groups=groups,
         facts=_facts(explanation),
-        skipped=explanation.skipped,
         thumbnail=partial(_thumbnail, explanation.folder),
-        style=Markup(folder.joinpath("report.css").read_text(encoding="utf-8")),
     )
-    with atomic_path(output) as temporary, temporary.open("wb") as file:
-        # A file name that is not valid UTF-8 may have come in as surrogates, which cannot be written.
-        pieces.dump(file, encoding="utf-8", errors="replace")
     return output
 
 
 def groups_of(explanation: Explanation) -> list[Group]:
-    """Sort images under headings: two models by whether they look at the same places, one by whether it is right.
+    """Sort images under headings: of two models by whether their maps agree, of one by whether it is correct.
 
-    Parameters
-    ----------
-    explanation : Explanation
-        What `explain_images` returned.
-
-    Returns
-    -------
-    list of Group
-        Without empty ones. Of two models, the images whose maps differ most come first.
+    Empty groups are left out. Of two models, the images whose maps differ most come first.
     """
     images = explanation.images
     if explanation.attention is not None:
-        by_similarity = sorted(images, key=lambda image: image.similarity or 0.0)
-        threshold = f"{explanation.attention.same_from:.2f}"
-        sorted_images = [
-            (
-                "Different attention",
-                f"The maps' rank correlation is below {threshold}; the most different come first.",
-                [image for image in by_similarity if not image.same],
-            ),
+        ordered = sorted(images, key=lambda image: image.similarity or 0.0)
+        limit = f"{explanation.attention.same_from:.2f}"
+        different = f"The maps' rank correlation is below {limit}; the most different come first."
+        found = [
+            ("Different attention", different, [image for image in ordered if not image.same]),
             (
                 "Same attention",
-                f"The maps' rank correlation is {threshold} or more.",
-                [image for image in by_similarity if image.same],
+                f"The maps' rank correlation is {limit} or more.",
+                [i for i in ordered if i.same],
             ),
         ]
     else:
-        right = [image.true is not None and image.views[0].predicted == image.true for image in images]
-        sorted_images = [
-            (
-                "Wrong",
-                "Taken for another class than the one that the image's folder is called like.",
-                [i for i, ok in zip(images, right, strict=True) if not ok and i.true is not None],
-            ),
-            ("Right", "", [image for image, ok in zip(images, right, strict=True) if ok]),
-            (
-                "Images",
-                "Their folders are not called like a class, so that nothing is known of what they truly show.",
-                [image for image in images if image.true is None],
-            ),
+        known = [image for image in images if image.true is not None]
+        wrong = [image for image in known if not _is_right(image, 0)]
+        unknown = "True class unknown: the folders are not named like a class."
+        found = [
+            ("Wrong", "The prediction differs from the folder's class.", wrong),
+            ("Right", "", [image for image in known if _is_right(image, 0)]),
+            ("Images", unknown, [image for image in images if image.true is None]),
         ]
     room, groups = MOST_PICTURES, []
-    for title, words, chosen in sorted_images:
+    for title, words, chosen in found:
         if chosen:
             groups.append(Group(title, words, chosen, chosen[:room]))
             room -= len(groups[-1].shown)
     return groups
+
+
+def _is_right(image: ExplainedImage, model: int) -> bool:
+    return image.views[model].predicted == image.true
 
 
 def _title(explanation: Explanation) -> str:
@@ -146,54 +102,30 @@ def _title(explanation: Explanation) -> str:
 
 
 def _subtitle(explanation: Explanation) -> str:
-    count = len(explanation.images)
     known = [image for image in explanation.images if image.true is not None]
-    parts = [f"{count:,} image{'s' if count != 1 else ''}", explanation.method]
+    parts = [count(len(explanation.images), "image"), explanation.method]
     for letter, index in zip("AB", range(len(explanation.models)), strict=False):
         if known:
-            right = sum(image.views[index].predicted == image.true for image in known)
-            who = f"{letter} is right" if len(explanation.models) > 1 else "right"
+            right = sum(_is_right(image, index) for image in known)
+            who = f"{letter} is correct" if len(explanation.models) > 1 else "correct"
             parts.append(f"{who} on {right:,} of {len(known):,} with a known class")
     return " · ".join(parts)
 
 
-def _sentences(explanation: Explanation) -> list[str]:
-    """Return in words what the colours say and how images are sorted."""
-    kind = "orange speaks for the class, purple against it" if explanation.signed else "yellow marks most"
-    sentences = [
-        f"The colours show {explanation.meaning}: {kind}. Each map is scaled to its own greatest value, so colours"
-        " of different images cannot be compared."
+def _maps(explanation: Explanation) -> list[str]:
+    """Return which map is shown, once where it is the same for both models."""
+    maps = [
+        f"layer {model.layer}: {model.places[0]} x {model.places[1]} places, enlarged to "
+        f"{model.image_size[0]} x {model.image_size[1]} pixels"
+        for model in explanation.models
+        if model.places is not None
     ]
-    maps = [_map_words(model) for model in explanation.models if model.places is not None]
     if len(set(maps)) == 1:
-        sentences.append(f"The map is that of {maps[0]}.")
-    else:
-        sentences += [
-            f"{letter}'s map is that of {words}." for letter, words in zip("AB", maps, strict=False)
-        ]
-    if any(model.adjusted for model in explanation.models):
-        sentences.append(
-            "A run here adjusts the logits after training: the probabilities are those after it, the maps explain the"
-            " network before it."
-        )
-    if explanation.attention is not None:
-        (a, b), attention = explanation.models, explanation.attention
-        sentences += [
-            f"A is {a.run}, B is {b.run}. Each map is for the class written below it.",
-            "Two maps count as the same attention if the rank correlation of their pixels (Spearman) is"
-            f" {attention.same_from:.2f} or more, that is, if they put the places of the image in much the same"
-            f" order, however strong they are. 1 is the same order, 0 no relation. Same: {attention.same:,},"
-            f" different: {attention.different:,}.",
-        ]
-    return sentences
+        return [f"The map is that of {maps[0]}."]
+    return [f"{letter}'s map is that of {words}." for letter, words in zip("AB", maps, strict=False)]
 
 
-def _map_words(model: ModelFacts) -> str:
-    (h, w), (height, width) = model.places or (0, 0), model.image_size
-    return f"layer {model.layer}: {h} x {w} places, enlarged to {height} x {width} pixels"
-
-
-def _scores(explanation: Explanation) -> list[tuple[str, float, float, float, float]]:
+def _scores(explanation: Explanation) -> Table:
     rows = []
     for index, model in enumerate(explanation.models):
         views = [image.views[index] for image in explanation.images]
@@ -201,8 +133,10 @@ def _scores(explanation: Explanation) -> list[tuple[str, float, float, float, fl
         insertions = [view.insertion for view in views if view.insertion is not None]
         if deletions and model.random_deletion is not None and model.random_insertion is not None:
             means = (sum(deletions) / len(deletions), sum(insertions) / len(insertions))
-            rows.append((model.run, means[0], model.random_deletion, means[1], model.random_insertion))
-    return rows
+            values = (means[0], model.random_deletion, means[1], model.random_insertion)
+            rows.append([model.run, *(f"{value:.3f}" for value in values)])
+    head = ["Model", "Deletion", "of random maps", "Insertion", "of random maps"]
+    return Table("Scores of the maps", head, rows, wide=True)
 
 
 def _facts(explanation: Explanation) -> list[tuple[str, str]]:
@@ -214,12 +148,11 @@ def _facts(explanation: Explanation) -> list[tuple[str, str]]:
     if mapped:
         reports = "; ".join(f"counterpoise report {run}" for run in mapped)
         facts.append(("Map of the embedding", f"in the report: {reports}"))
-    facts.append(("Skipped files", f"{len(explanation.skipped):,}"))
-    return facts
+    return [*facts, ("Skipped files", f"{len(explanation.skipped):,}")]
 
 
 def _thumbnail(folder: Path, name: str) -> str:
-    """Return a picture as a data URI: small ones as they are, large ones reduced."""
+    """Return a picture as a data URI, a large one reduced."""
     from PIL import Image
 
     content, kind = (folder / name).read_bytes(), "png"

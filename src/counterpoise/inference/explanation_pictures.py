@@ -14,7 +14,7 @@ from counterpoise.explain import map_similarity
 from counterpoise.files import atomic_path
 from counterpoise.inference.explained_model import ExplainedModel, ModelView
 from counterpoise.inference.explanation import ExplainedImage, View
-from counterpoise.report.kit.pictures import (
+from counterpoise.report import (
     Panel,
     explanation_figure,
     feature_map_figure,

@@ -22,7 +22,7 @@ from counterpoise.exceptions import CounterpoiseError, InputError
 from counterpoise.files import atomic_path
 from counterpoise.inference.model import TrainedModel
 from counterpoise.networks import Network
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 INPUT, OUTPUTS = "images", ("logits", "probabilities")
@@ -145,7 +145,7 @@ def _metadata(model: TrainedModel) -> dict[str, str]:
         "classes": json.dumps(model.classes, ensure_ascii=False),
         "image_size": json.dumps(model.image_size),
         "network": model.network.name,
-        "method": str(model.run.record.get("method", "")),
+        "method": model.run.record.method,
         "adjustment": _adjustment_name(model),
         "counterpoise": __version__,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from counterpoise.balance.adjust import Adjustment, adjustment_from_state
 from counterpoise.datasets import ImageDataset, ImageSplit, load_dataset
 from counterpoise.exceptions import InputError
 from counterpoise.networks import Network
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 from counterpoise.training import find_device, predict_logits, softmax
 
 
@@ -35,7 +35,7 @@ class TrainedModel:
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the logits."""
-        return tuple(self.run.record["dataset"]["classes"])
+        return self.run.record.dataset.classes
 
     @property
     def channels(self) -> int:
@@ -67,13 +67,14 @@ class TrainedModel:
 
 def load_network(run: RunFolder) -> Network:
     """Load the network of a finished run, in evaluation mode on the CPU."""
-    return networks.load_network(run.record["network"], run.path / "model.safetensors").eval()
+    config = cast(networks.NetworkConfig, run.record.network.raw)
+    return networks.load_network(config, run.path / "model.safetensors").eval()
 
 
 def load_adjustment(run: RunFolder) -> Adjustment | None:
     """Load the adjustment of a finished run, if it has one."""
-    state = run.record.get("adjust")
-    return None if state is None else adjustment_from_state(state)
+    state = run.record.adjust
+    return None if state is None else adjustment_from_state(state.raw)
 
 
 def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset:
@@ -84,19 +85,19 @@ def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset
     InputError
         If its classes or channels are not those of the run.
     """
-    network = folder.record["network"]
-    dataset = load_dataset(source, image_size=tuple(network["image_size"]), **options)
-    expected = folder.record["dataset"]["classes"]
+    network = folder.record.network
+    dataset = load_dataset(source, image_size=network.image_size, **options)
+    expected = folder.record.dataset.classes
     unknown = [name for name in dataset.classes if name not in expected]
     if unknown:
         raise InputError(
             f"{source} has a class {unknown[0]!r} that the model was not trained on; "
             f"its classes are {', '.join(expected)}"
         )
-    if dataset.channels != network["in_channels"]:
+    if dataset.channels != network.in_channels:
         raise InputError(
             f"{source} has {_kind(dataset.channels)} images, the model was trained on "
-            f"{_kind(network['in_channels'])} ones; convert the images or train on such as these"
+            f"{_kind(network.in_channels)} ones; convert the images or train on such as these"
         )
     return dataset
 

@@ -11,8 +11,7 @@ import numpy as np
 from counterpoise.datasets import ImageFiles, ImageSplit, SkippedFile, read_images
 from counterpoise.exceptions import DataError
 from counterpoise.inference.model import TrainedModel
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.records import write_predictions
+from counterpoise.runs import RunFolder, write_predictions
 
 BATCH_SIZE = 32
 
@@ -78,13 +77,7 @@ def predict_images(
 def decoded_batches(
     sources: Sequence[ImageFiles], paths: Sequence[str], unreadable: list[SkippedFile], *, strict: bool
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
-    """Yield indices and, for each source, decoded images (N, C, H, W); failed ones are added to `unreadable`.
-
-    Raises
-    ------
-    DataError
-        If an image cannot be decoded, with `strict`.
-    """
+    """Yield indices and, for each source, decoded images (N, C, H, W); failures join `unreadable`, or are raised."""
     for start in range(0, len(paths), BATCH_SIZE):
         indices, decoded = [], []
         for index in range(start, min(start + BATCH_SIZE, len(paths))):

@@ -42,7 +42,7 @@ function redrawAll() {
   for (const [id, [figure, prepare]] of [...drawn]) draw(id, figure, prepare);
 }
 
-// The mean over all classes has no colour of its own: it takes that of the text.
+// The mean over all classes has no color of its own: it takes that of the text.
 function inkMarkers(traces) {
   for (const trace of traces) {
     if (trace.marker && !trace.marker.color) trace.marker = { ...trace.marker, color: token("--ink") };
@@ -58,7 +58,7 @@ function confusionOf(run) {
   return counts;
 }
 
-// The counts as a layer of their own, for a heatmap cannot colour its texts one by one.
+// The counts as a layer of their own, for a heatmap cannot color its texts one by one.
 function countLabels(counts, share, size) {
   const cells = counts.flatMap((row, i) => row.map((n, j) => [i, j, n]));
   return { type: "scatter", mode: "text", hoverinfo: "skip", showlegend: false, cliponaxis: false,

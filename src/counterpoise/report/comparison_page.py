@@ -1,29 +1,28 @@
-"""Building the page: read, compute, fill the template, write in one move."""
+"""The page about a comparison or about single runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from counterpoise.evaluation import METRICS, page_metrics
+from counterpoise.evaluation import BASELINE, GROUPS, page_groups, page_metrics
 from counterpoise.exceptions import InputError, RunFolderError
-from counterpoise.files import atomic_path
 from counterpoise.report import curves, tables
-from counterpoise.report import headline as words
 from counterpoise.report.comparison import Comparison, read_any
+from counterpoise.report.headline import headline, warnings_of
 from counterpoise.report.kit import figures
-from counterpoise.report.kit.html import json_for_script, script_hash
-from counterpoise.runs.records import Run, read_embedding, read_history, read_mistakes, read_predictions
+from counterpoise.report.kit.html import json_for_script, resource, script_hash, write_page
+from counterpoise.report.kit.wording import count
+from counterpoise.runs import RunFolder
 
 SCRIPTS = ("charts.js", "tables.js", "threshold.js", "report.js")
 MOST_RUNS = 30
-"""So many runs are shown closely, the first draw of every method before the second of any."""
+"""So many runs are shown closely, the first repeat of every method before the second of any."""
 
 MOST_CELLS = 400_000
 """So many confusion-matrix cells and threshold counts at most, or the page grows too heavy to open."""
+MOST_MISTAKES = 24
 
 
 def build_report(paths: Sequence[Path], output: Path, *, title: str | None = None) -> Path:
@@ -32,11 +31,11 @@ def build_report(paths: Sequence[Path], output: Path, *, title: str | None = Non
     Parameters
     ----------
     paths : sequence of Path
-        One study folder, as ``counterpoise compare`` writes it, or one or more run folders.
+        One study folder, or one or more run folders.
     output : Path
-        The file to write; inside a folder that exists already it is named ``report.html``.
+        File to write; inside a folder that exists already it is named ``report.html``.
     title : str, optional
-        The page's title; by default it names the data set.
+        Title of the page; by default it names the dataset.
 
     Returns
     -------
@@ -46,81 +45,75 @@ def build_report(paths: Sequence[Path], output: Path, *, title: str | None = Non
     Raises
     ------
     RunFolderError
-        If a folder is missing or broken, or the file cannot be written.
+        If a folder is missing or damaged, or the file cannot be written.
     """
-    study = read_any([Path(path) for path in paths])
-    page = render(study, title=title)
+    content = _content(read_any([Path(path) for path in paths]), title)
     output = Path(output)
     if output.is_dir():
         output = output / "report.html"
-    with atomic_path(output) as temporary:
-        # A file name that is not valid UTF-8 may have come in as surrogates, which cannot be written.
-        temporary.write_bytes(page.encode("utf-8", "replace"))
+    write_page(output, "report/comparison.html.j2", **content)
     return output
 
 
-def render(study: Comparison, *, title: str | None = None) -> str:
-    """Return the page about `study` as HTML.
-
-    Parameters
-    ----------
-    study : Comparison
-        What :func:`read_comparison` or :func:`read_runs` returns.
-    title : str, optional
-        The page's title.
-
-    Returns
-    -------
-    str
-        HTML in which every name is escaped and only the page's own scripts may run.
-    """
-    from jinja2 import Environment, StrictUndefined
+def _content(study: Comparison, title: str | None) -> dict[str, Any]:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    folder = files("counterpoise.report")
-    plotly = get_plotlyjs()
-    parts = [folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS]
-    script = '(() => {\n"use strict";\n' + "\n".join(parts) + "\n})();\n"
-    winner = words.winner_of(study)
-    shown = closely(study.runs)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    plotly, several, shown = get_plotlyjs(), len(study.methods) > 1, closely(study.runs)
+    script = (
+        '(() => {\n"use strict";\n' + "\n".join(resource(f"report/{name}") for name in SCRIPTS) + "\n})();\n"
     )
-    template = environment.from_string(folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
-    return template.render(
-        title=title or _title(study),
-        subtitle=_subtitle(study),
-        headline=words.headline(study),
-        warnings=words.warnings_of(study),
-        study=study,
-        several=len(study.methods) > 1,
-        split=study.runs[0].split if study.runs else "test",
-        metric_titles=[(metric.name, metric.title) for metric in page_metrics()],
-        metric_title=METRICS[study.metric].title,
-        tables=tables.methods_tables(study, winner if len(study.methods) > 1 else None),
-        tests=tables.tests_table(study),
-        distribution=_distribution_words(shown),
-        shown=shown,
-        left_out=len(study.runs) - len(shown),
-        provenance=tables.provenance(study, study.runs),
-        run_rows=tables.run_rows(study.runs),
-        skipped=shown[0].dataset.get("skipped") or [] if shown else [],
-        style=Markup(folder.joinpath("report.css").read_text(encoding="utf-8")),
-        plotly=Markup(plotly),
-        script=Markup(script),
-        data=Markup(json_for_script(page_data(study, shown, winner))),
-        script_sources=Markup(" ".join((script_hash(plotly), script_hash(script)))),
-    )
+    distribution = _distribution_words(shown)
+    methods = f"{len(study.methods)} methods" if several else study.titles[study.methods[0]]
+    closer = [
+        ("confusion", "Confusions"),
+        ("thresholds", "ROC and threshold"),
+        ("learning", "Learning"),
+        ("embedding", "Map"),
+        ("mistakes", "Mistakes"),
+    ]
+    return {
+        "title": title or f"{methods} on {study.dataset}",
+        "subtitle": _subtitle(study),
+        "sections": [
+            ("result", "Result"),
+            *([("data", "Data")] if distribution else []),
+            ("methods", "Methods" if several else "Scores"),
+            *(closer if shown else []),
+            ("making", "Details"),
+        ],
+        "headline": headline(study),
+        "warnings": warnings_of(study),
+        "study": study,
+        "several": several,
+        "metrics": page_metrics(),
+        "groups": [
+            group for group in page_groups() if any(group.name in own for own in study.scores.values())
+        ],
+        "baseline": BASELINE,
+        "tests": tables.tests_table(study),
+        "distribution": distribution,
+        "shown": shown,
+        "left_out": len(study.runs) - len(shown),
+        "provenance": tables.provenance(study),
+        "runs": tables.runs_table(study.runs),
+        "skipped": shown[0].record.dataset.skipped if shown else (),
+        "plotly": Markup(plotly),
+        "script": Markup(script),
+        "data": Markup(json_for_script(page_data(study, shown))),
+        "script_sources": Markup(" ".join((script_hash(plotly), script_hash(script)))),
+    }
 
 
-def closely(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs to show closely, in the study's order: early draws before late ones."""
-    chosen: list[Run] = []
+def closely(runs: Sequence[RunFolder]) -> list[RunFolder]:
+    """Return the runs to show closely, in the study's order: early repeats before late ones."""
+    chosen: list[RunFolder] = []
     cells = 0
-    for run in sorted(runs, key=lambda run: run.draw):
-        size = len(run.classes)
-        cost = min(size * size, sum(run.counts("test") or [size * size])) + 2 * curves.THRESHOLDS * size
+    for run in sorted(runs, key=lambda run: run.record.draw):
+        dataset = run.record.dataset
+        size = len(dataset.classes)
+        matrix = min(size * size, sum(dataset.counts.get("test") or [size * size]))
+        cost = matrix + 2 * curves.THRESHOLDS * size
         if chosen and (len(chosen) >= MOST_RUNS or cells + cost > MOST_CELLS):
             break
         if run.scores:
@@ -129,96 +122,94 @@ def closely(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run in chosen]
 
 
-def page_data(study: Comparison, shown: Sequence[Run], winner: str | None) -> dict[str, Any]:
+def page_data(study: Comparison, shown: Sequence[RunFolder]) -> dict[str, Any]:
     """Return everything the page's scripts draw, ready to be written as JSON."""
     distributions: list[dict[str, Any]] = []
     draws: set[int] = set()
     for run in shown:
-        figure = None if run.draw in draws else figures.distribution(run)
-        draws.add(run.draw)
+        figure = None if run.record.draw in draws else figures.distribution(run.record.dataset)
+        draws.add(run.record.draw)
         if figure and all(figure != other["figure"] for other in distributions):
-            distributions.append({"draw": run.draw, "figure": figure})
+            distributions.append({"draw": run.record.draw, "figure": figure})
     return {
-        "classes": list(shown[0].classes) if shown else [],
-        "first": winner if any(run.method == winner for run in shown) else None,
-        "overview": figures.overview(study) if len(study.methods) > 1 else None,
+        "classes": list(shown[0].record.dataset.classes) if shown else [],
+        "first": study.winner if any(run.record.method == study.winner for run in shown) else None,
+        "overview": _overview(study) if len(study.methods) > 1 else None,
         "distributions": sorted(distributions, key=lambda item: item["draw"]),
-        "runs": [_run_data(study, run) for run in shown],
+        "runs": [_run_data(run, study.titles[run.record.method]) for run in shown],
     }
 
 
-def _run_data(study: Comparison, run: Run) -> dict[str, Any]:
+def _overview(study: Comparison) -> figures.Figure:
+    scores = {
+        group: [study.score(method, group, study.metric.name) for method in study.methods]
+        for group in GROUPS.names
+    }
+    return figures.overview(study.metric.title, list(study.titles.values()), scores)
+
+
+def _run_data(run: RunFolder, title: str) -> dict[str, Any]:
     """Return one run's numbers and figures."""
-    scores = run.scores or {}
-    predictions = read_predictions(run) if run.test else None
-    history = read_history(run)
-    points = read_embedding(run)
+    scores, record = run.scores, run.record
+    assert scores is not None  # only such runs are shown closely
+    dataset, points = record.dataset, run.embedding
+    predictions = run.predictions if run.metrics.test else None
     data: dict[str, Any] = {
-        "method": run.method,
-        "title": study.title_of(run.method),
-        "draw": run.draw,
-        "split": run.split,
+        "method": record.method,
+        "title": title,
+        "draw": record.draw,
+        "split": run.scored_split,
         "confusion": [
-            [row, column, count]
-            for row, counts in enumerate(scores["confusion_matrix"])
-            for column, count in enumerate(counts)
-            if count
+            [row, column, images]
+            for row, counts in enumerate(scores.confusion_matrix)
+            for column, images in enumerate(counts)
+            if images
         ],
         "rows": tables.class_rows(run),
-        "mistakes": read_mistakes(run),
-        "projection": points["projection"] if points else "",
-        "hasSynthetic": bool(points and any(points["synthetic"])),
-        "figures": {"confusion": figures.confusion(run)},
+        "mistakes": [mistake.model_dump() for mistake in run.mistakes[:MOST_MISTAKES]],
+        "projection": points.projection if points else "",
+        "hasSynthetic": bool(points and "synthetic" in points.kind),
+        "figures": {"confusion": figures.confusion(dataset)},
         "thresholds": None,
     }
     if predictions is not None and len(predictions.true):
+        areas = [entry.score("auc") for entry in scores.per_class]
         try:
-            per_class, macro = curves.class_curves(
-                predictions, [record.get("auc") for record in scores["per_class"]]
-            )
-            data["thresholds"] = asdict(curves.threshold_counts(predictions))
+            data["figures"]["roc"] = figures.roc(dataset, curves.drawn_curves(predictions), areas)
+            data["thresholds"] = curves.threshold_counts(predictions)
         except InputError as error:
-            raise RunFolderError(f"{run.folder / 'predictions.csv'}: {error}") from error
-        data["figures"]["roc"] = figures.roc(run, per_class, macro)
-    if history:
-        data["figures"]["loss"], data["figures"]["scores"] = figures.learning(history)
+            raise RunFolderError(f"{run.path / 'predictions.csv'}: {error}") from error
+    if run.history:
+        data["figures"]["loss"], data["figures"]["scores"] = figures.learning(run.history)
     if points:
-        data["figures"]["embedding"] = figures.embedding(run, points)
+        data["figures"]["embedding"] = figures.embedding(dataset, points)
     return data
-
-
-def _title(study: Comparison) -> str:
-    if len(study.methods) == 1:
-        return f"{study.title_of(study.methods[0])} on {_name(study)}"
-    return f"{len(study.methods)} methods on {_name(study)}"
-
-
-def _name(study: Comparison) -> str:
-    name = study.runs[0].dataset.get("name") if study.runs else study.summary.get("dataset")
-    return str(name or "an image set")
 
 
 def _subtitle(study: Comparison) -> str:
     """Return the data's size in words."""
+    repeats = count(max(study.repeats, 1), "repeat")
     if not study.runs:
-        return f"{study.draws} draws"
-    run = study.runs[0]
-    totals = {split: sum(run.counts(split) or ()) for split in ("train", "validation", "test")}
+        return repeats
+    dataset = study.runs[0].record.dataset
+    totals = {split: sum(dataset.counts.get(split) or ()) for split in ("train", "validation", "test")}
     sizes = ", ".join(f"{total:,} {split}" for split, total in totals.items() if total)
-    draws = "one draw" if study.draws <= 1 else f"{study.draws} draws"
-    return f"{len(run.classes)} classes · images: {sizes} · {draws}"
+    return f"{len(dataset.classes)} classes · images: {sizes} · {repeats}"
 
 
-def _distribution_words(shown: Sequence[Run]) -> dict[str, Any] | None:
-    """Return the imbalance in numbers: per draw the ratio and the names of the rare classes."""
-    lines: list[dict[str, Any]] = []
-    for run in shown:
-        counts = run.counts("train")
-        line = {"draw": run.draw, "rare": [run.classes[index] for index in run.minority]}
-        if counts and line["draw"] not in [other["draw"] for other in lines]:
-            least = min(counts)
-            ratio = f"{max(counts) / least:.3g}" if least else "infinite"
-            lines.append({**line, "least": f"{least:,}", "most": f"{max(counts):,}", "ratio": ratio})
-    return (
-        {"draws": lines, "differ": any(line["rare"] != lines[0]["rare"] for line in lines)} if lines else None
-    )
+def _distribution_words(shown: Sequence[RunFolder]) -> dict[str, Any] | None:
+    """Return the imbalance of the first repeat in numbers, and whether the rare classes differ between repeats."""
+    runs = [run for run in shown if run.record.dataset.counts.get("train")]
+    if not runs:
+        return None
+    dataset = runs[0].record.dataset
+    counts = dataset.counts["train"] or ()
+    least, most = min(counts), max(counts)
+    return {
+        "draw": runs[0].record.draw,
+        "rare": [dataset.classes[index] for index in dataset.minority],
+        "least": f"{least:,}",
+        "most": f"{most:,}",
+        "ratio": f"{most / least:.3g}" if least else "infinite",
+        "differ": any(run.record.dataset.minority != dataset.minority for run in runs),
+    }

@@ -1,4 +1,4 @@
-// The page: which run is looked at, and what of it is shown.
+// The page: which run is shown, and what of it.
 
 function show(section, name, there) {
   byId(section).querySelector(".missing").hidden = there;
@@ -10,7 +10,7 @@ function mistakeCard(mistake) {
   const truth = data.classes[mistake.true], guess = data.classes[mistake.predicted];
   if (mistake.image) {
     const picture = document.createElement("img");
-    picture.alt = `${mistake.path}: ${truth}, taken for ${guess}`;
+    picture.alt = `${mistake.path}: ${truth}, predicted as ${guess}`;
     picture.addEventListener("load", () => picture.classList.toggle("pixels", picture.naturalWidth < 96));
     picture.src = mistake.image;
     card.append(picture);
@@ -29,8 +29,8 @@ function mistakeCard(mistake) {
   };
   const strong = document.createElement("strong");
   strong.textContent = guess;
-  const sure = mistake.probability === null ? "" : `, ${(100 * mistake.probability).toFixed(0)} % sure`;
-  line("called", "called ", strong, sure);
+  const sure = mistake.probability === null ? "" : `, ${(100 * mistake.probability).toFixed(0)} %`;
+  line("called", "predicted ", strong, sure);
   line("truth", "truly ", truth);
   line("path", mistake.path);
   card.append(caption);
@@ -39,7 +39,7 @@ function mistakeCard(mistake) {
 
 function showRun(run) {
   state.run = run;
-  const label = `${run.title}, draw ${run.draw}`;
+  const label = `${run.title}, repeat ${run.draw}`;
   for (const which of document.querySelectorAll(".which")) which.textContent = label;
   byId("chooser-note").textContent = `Scores of this one run on the ${run.split} images.`;
   draw("chart-confusion", run.figures.confusion, prepareConfusion(run));

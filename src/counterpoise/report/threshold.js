@@ -48,7 +48,7 @@ function showThreshold() {
   return now;
 }
 
-// The slider moves nothing but the marker; another class or run draws the curves anew.
+// The slider moves nothing but the marker; another class or run redraws the curves.
 function moveMarker() {
   const [x, y] = markerAt(showThreshold());
   Plotly.restyle("chart-roc", { x: [x], y: [y] }, [data.classes.length + 2]);

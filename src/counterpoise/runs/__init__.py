@@ -1,1 +1,46 @@
-"""Typed records of finished runs and studies on disk; imports no torch."""
+"""Typed records of finished runs and studies on disk: the one reader and writer. Imports no torch."""
+
+from counterpoise.runs.archive import ARCHIVE as ARCHIVE
+from counterpoise.runs.archive import RESUMED as RESUMED
+from counterpoise.runs.archive import ArchivedRun as ArchivedRun
+from counterpoise.runs.archive import archived_runs as archived_runs
+from counterpoise.runs.archive import read_archive as read_archive
+from counterpoise.runs.archive import write_archive as write_archive
+from counterpoise.runs.folder import FORMAT as FORMAT
+from counterpoise.runs.folder import RunFolder as RunFolder
+from counterpoise.runs.identity import comparison_identity as comparison_identity
+from counterpoise.runs.identity import network_payload as network_payload
+from counterpoise.runs.identity import run_identity as run_identity
+from counterpoise.runs.identity import split_payload as split_payload
+from counterpoise.runs.identity import training_payload as training_payload
+from counterpoise.runs.identity import transfer_identity as transfer_identity
+from counterpoise.runs.identity import variant_payload as variant_payload
+from counterpoise.runs.predictions import Predictions as Predictions
+from counterpoise.runs.predictions import read_predictions as read_predictions
+from counterpoise.runs.predictions import write_predictions as write_predictions
+from counterpoise.runs.records import DatasetRecord as DatasetRecord
+from counterpoise.runs.records import EmbeddingMap as EmbeddingMap
+from counterpoise.runs.records import FailureRecord as FailureRecord
+from counterpoise.runs.records import HistoryEntry as HistoryEntry
+from counterpoise.runs.records import Mistake as Mistake
+from counterpoise.runs.records import Record as Record
+from counterpoise.runs.records import RunMetrics as RunMetrics
+from counterpoise.runs.records import RunRecord as RunRecord
+from counterpoise.runs.records import Scores as Scores
+from counterpoise.runs.records import parse as parse
+from counterpoise.runs.results import RESULT_COLUMNS as RESULT_COLUMNS
+from counterpoise.runs.results import MeanScores as MeanScores
+from counterpoise.runs.results import best_method as best_method
+from counterpoise.runs.results import by_draw as by_draw
+from counterpoise.runs.results import compare_methods as compare_methods
+from counterpoise.runs.results import mean_scores as mean_scores
+from counterpoise.runs.results import method_scores as method_scores
+from counterpoise.runs.results import read_results as read_results
+from counterpoise.runs.results import result_rows as result_rows
+from counterpoise.runs.results import results_table as results_table
+from counterpoise.runs.results import verdict as verdict
+from counterpoise.runs.results import write_results as write_results
+from counterpoise.runs.summary import ComparisonSummary as ComparisonSummary
+from counterpoise.runs.summary import MethodSummary as MethodSummary
+from counterpoise.runs.summary import PairedTestRecord as PairedTestRecord
+from counterpoise.runs.summary import read_summary as read_summary

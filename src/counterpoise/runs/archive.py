@@ -1,4 +1,7 @@
-"""What is left of runs whose folders are gone: enough to make a table's page, and to go on with it elsewhere."""
+"""Archived runs: records and test scores of runs whose folders are gone, one a line.
+
+They are enough to render the page of a table and to resume it on another machine.
+"""
 
 from __future__ import annotations
 
@@ -10,56 +13,33 @@ from typing import Any
 from counterpoise.exceptions import RunFolderError
 from counterpoise.files import write_text
 from counterpoise.runs.folder import RunFolder
+from counterpoise.runs.records import Record, RunMetrics, RunRecord, Scores, parse
 
-KEPT = "runs.jsonl"
-"""Among a table's results: one finished run a line, its record and its scores on test images."""
-NEEDED = frozenset(
-    (
-        "config_hash",
-        "dataset",
-        "imbalance",
-        "draw",
-        "seed",
-        "method",
-        "created",
-        "timings",
-        "versions",
-        "hardware",
-    )
-)
-"""What a record is read for."""
-EARLIER = "earlier.jsonl"
-"""In a table's folder: the runs that were taken over from results made earlier, perhaps on another machine."""
+ARCHIVE = "runs.jsonl"
+"""Name among the published results of a table."""
+RESUMED = "earlier.jsonl"
+"""Name in the folder of a table: runs taken over from earlier results, perhaps of another machine."""
+
+
+class _Line(Record):
+    record: RunRecord
+    test: Scores | None
 
 
 class ArchivedRun(RunFolder):
-    """A finished run of which record and test scores are left.
+    """Finished run of which the record and the test scores remain."""
 
-    Parameters
-    ----------
-    path : Path
-        Where its folder would be.
-    record : dict
-        The content of its ``run.json``.
-    test : dict
-        Its scores on test images, as in ``metrics.json``.
-    """
-
-    def __init__(self, path: Path, record: dict[str, Any], test: dict[str, Any]) -> None:
+    def __init__(self, path: Path, record: RunRecord, metrics: RunMetrics) -> None:
         super().__init__(path)
         self.record = record
-        self.metrics = {"test": test}
+        self.metrics = metrics
 
 
 def write_archive(path: Path, runs: Iterable[RunFolder]) -> None:
-    """Write one finished run a line; of where its images lay, the last part only: the file may be published.
-
-    Raises
-    ------
-    RunFolderError
-        If a run is damaged.
-    """
-    lines = (json.dumps({"record": _without_path(run.record), "test": run.metrics["test"]}) for run in runs)
+    """Write one finished run a line, with only the last part of the path of its images: the file may be published."""
+    lines = (
+        json.dumps({"record": _without_path(run.record.raw), "test": run.metrics.raw["test"]}) for run in runs
+    )
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -68,14 +48,8 @@ def _without_path(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key != "config"} | {"dataset": dataset}
 
 
-def read_archive(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the runs of a file that `write_archive` wrote, by the hash of all that their numbers depend on.
-
-    Raises
-    ------
-    RunFolderError
-        If it cannot be read, or a line is no run.
-    """
+def read_archive(path: Path) -> dict[str, ArchivedRun]:
+    """Return the runs of a file that `write_archive` wrote, by ``config_hash``; damage raises RunFolderError."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -85,23 +59,18 @@ def read_archive(path: Path) -> dict[str, dict[str, Any]]:
         ) from error
     found = {}
     for number, line in enumerate(lines, start=1):
+        where = f"line {number} of {path}"
         try:
-            run = json.loads(line)
-            record, test = dict(run["record"]), dict(run["test"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunFolderError(
-                f"{path} is damaged: line {number} is no run; make it anew with `publish`"
-            ) from error
-        if not record.keys() >= NEEDED:
-            lacking = min(NEEDED - record.keys())
-            raise RunFolderError(
-                f"{path} is damaged: line {number} lacks {lacking!r}; make it anew with `publish`"
-            )
-        found[record["config_hash"]] = {"record": record, "test": test}
+            value = json.loads(line)
+        except ValueError as error:
+            raise RunFolderError(f"{where} is damaged: it is not JSON; `publish` the table again") from error
+        run = parse(_Line, value, where, remedy="`publish` the table again")
+        metrics = parse(RunMetrics, {"test": value["test"]}, where)
+        found[run.record.config_hash] = ArchivedRun(path.parent, run.record, metrics)
     return found
 
 
-def archived_runs(out: Path) -> dict[str, dict[str, Any]]:
-    """Return what a table's folder took over from earlier results; nothing where it took over nothing."""
-    path = out / EARLIER
+def archived_runs(out: Path) -> dict[str, ArchivedRun]:
+    """Return the runs that the folder of a table took over from earlier results."""
+    path = out / RESUMED
     return read_archive(path) if path.exists() else {}

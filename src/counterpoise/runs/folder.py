@@ -2,71 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError
 
-from counterpoise.balance.adjust import Adjustment, adjustment_from_state
 from counterpoise.exceptions import RunFolderError
-from counterpoise.files import locked_folder, read_object, refuse_unexpected, write_json
-from counterpoise.networks import Network, load_network
+from counterpoise.files import is_locked, locked_folder, read_json, read_object, refuse_unexpected, write_json
+from counterpoise.runs.predictions import Predictions, read_predictions
+from counterpoise.runs.records import (
+    FINISHED,
+    EmbeddingMap,
+    FailureRecord,
+    HistoryEntry,
+    Mistake,
+    RunMetrics,
+    RunRecord,
+    Scores,
+    parse,
+)
 
 FORMAT = 1
-
-
-# The workers of a killed comparison end within seconds; a run started again waits for them.
 SECONDS_TO_WAIT = 20
-
-
-# What of a run's record a model is rebuilt and evaluated from.
-NEEDED = {
-    "dataset": {"classes", "fingerprint", "minority"},
-    "network": {"name", "num_classes", "in_channels", "image_size", "mean", "std"},
-}
+"""The workers of a killed comparison end within seconds; a run that resumes waits for them."""
 
 
 class RunFolder:
-    """A folder that holds one run.
-
-    Parameters
-    ----------
-    path : Path
-        The folder.
-    """
+    """Folder that holds one run; its files are read on first use, and damage raises RunFolderError."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Return the finished run in `path`.
-
-        Raises
-        ------
-        RunFolderError
-            If there is none, or it is unfinished.
-        """
-        folder = cls(path)
-        if not folder.path.is_dir():
+        """Return the finished run in `path`; raise RunFolderError if there is none."""
+        run = cls(path)
+        if not run.path.is_dir():
             raise RunFolderError(f"{path} is not a folder; give a run folder, e.g. OUT/best")
-        if not folder.record_path.exists():
+        if not run.record_path.exists():
             raise RunFolderError(f"{path} holds no run.json; give a run folder, e.g. OUT/best")
-        if not folder.is_complete():
+        if not run.is_complete():
             raise RunFolderError(f"{path} holds an unfinished run; give the same command again to finish it")
-        folder._check_record()
-        return folder
-
-    def _check_record(self) -> None:
-        """Make sure that what a model cannot be used without is there."""
-        for part, names in NEEDED.items():
-            value = self.record.get(part)
-            missing = sorted(names - value.keys()) if isinstance(value, dict) else [part]
-            if missing:
-                raise RunFolderError(f"{self.record_path} is damaged: it lacks {missing[0]!r}; train again")
+        run.record  # noqa: B018  damage is found here, not in the middle of what uses it
+        return run
 
     @property
     def record_path(self) -> Path:
@@ -79,46 +60,100 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @cached_property
-    def record(self) -> dict[str, Any]:
-        """The content of ``run.json``."""
-        return read_object(self.record_path)
+    def record(self) -> RunRecord:
+        """Content of ``run.json``."""
+        return parse(RunRecord, read_object(self.record_path), self.record_path)
 
     @cached_property
-    def metrics(self) -> dict[str, Any]:
-        """The content of ``metrics.json``."""
-        return read_object(self.path / "metrics.json")
+    def metrics(self) -> RunMetrics:
+        """Content of ``metrics.json``."""
+        path = self.path / "metrics.json"
+        metrics = parse(RunMetrics, read_object(path), path, remedy="evaluate the run again")
+        size = len(self.record.dataset.classes)
+        if any(scores and len(scores.per_class) != size for scores in (metrics.test, metrics.validation)):
+            raise RunFolderError(f"{path} is not of the run's {size} classes; evaluate the run again")
+        return metrics
+
+    @property
+    def scores(self) -> Scores | None:
+        """Scores on the test images, or else those on the validation images."""
+        return self.metrics.test or self.metrics.validation
+
+    @property
+    def scored_split(self) -> str:
+        """Split that `scores` belongs to."""
+        return "test" if self.metrics.test else "validation"
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """Content of ``predictions.csv``; None where there is none."""
+        path = self.path / "predictions.csv"
+        return read_predictions(path, self.record.dataset.classes) if path.is_file() else None
+
+    def need_predictions(self) -> Predictions:
+        """Return `predictions`; raise RunFolderError where there are none."""
+        return read_predictions(self.path / "predictions.csv", self.record.dataset.classes)
+
+    @cached_property
+    def history(self) -> Sequence[HistoryEntry]:
+        """Epochs of ``history.json``; empty where there is none."""
+        return self._read(list[HistoryEntry], "history.json") or ()
+
+    @cached_property
+    def embedding(self) -> EmbeddingMap | None:
+        """Content of ``embedding.json``; None where there is none."""
+        found = self._read(EmbeddingMap, "embedding.json")
+        if found is not None:
+            self._check_indices(found.label, "embedding.json")
+        return found
+
+    @cached_property
+    def mistakes(self) -> Sequence[Mistake]:
+        """Content of ``mistakes.json``; empty where there is none."""
+        found: Sequence[Mistake] = self._read(list[Mistake], "mistakes.json") or ()
+        self._check_indices([i for m in found for i in (m.true, m.predicted)], "mistakes.json")
+        return found
+
+    def _read(self, kind: Any, name: str) -> Any:
+        path = self.path / name
+        return parse(kind, read_json(path), path) if path.is_file() else None
+
+    def _check_indices(self, indices: Sequence[int], name: str) -> None:
+        size = len(self.record.dataset.classes)
+        wrong = next((index for index in indices if index >= size), None)
+        if wrong is not None:
+            raise RunFolderError(f"{self.path / name} holds a class index {wrong} that the run does not have")
 
     def is_complete(self, config_hash: str | None = None) -> bool:
         """Return whether the run is finished (and, if given, is the one of `config_hash`)."""
         if not self.record_path.exists():
             return False
         record = read_object(self.record_path)
-        return record.get("status") == "complete" and config_hash in (None, record.get("config_hash"))
+        return record.get("status") == FINISHED and config_hash in (None, record.get("config_hash"))
 
-    def load_network(self) -> Network:
-        """Return the trained network, in evaluation mode on the CPU."""
-        return load_network(self.record["network"], self.path / "model.safetensors").eval()
+    @property
+    def status(self) -> Literal["done", "running", "interrupted"]:
+        """Derived: done with a finished record, running while a process holds the folder, else interrupted."""
+        if self.is_complete():
+            return "done"
+        return "running" if is_locked(self.path) else "interrupted"
 
-    def load_adjustment(self) -> Adjustment | None:
-        """Return what is done to the logits after training, if anything."""
-        state = self.record.get("adjust")
-        return None if state is None else adjustment_from_state(state)
+    @property
+    def failure(self) -> FailureRecord | None:
+        """Content of ``failure.json``, which a study writes; None where the last attempt did not fail."""
+        found: FailureRecord | None = self._read(FailureRecord, "failure.json")
+        return found
 
     @contextmanager
     def claimed(self, config_hash: str) -> Iterator[None]:
         """Hold the folder for one run: no other process may write into it, nor a run of another configuration.
 
-        Raises
-        ------
-        RunFolderError
-            If the folder holds or is held by another run.
+        Otherwise it raises RunFolderError.
         """
         self.check_owner(config_hash)
         with locked_folder(self.path, timeout=SECONDS_TO_WAIT):
             if not self.check_owner(config_hash):
-                write_json(
-                    self.record_path, {"format": FORMAT, "status": "running", "config_hash": config_hash}
-                )
+                write_json(self.record_path, {"format": FORMAT, "config_hash": config_hash})
             try:
                 yield
             except SafetensorError as error:
@@ -128,13 +163,7 @@ class RunFolder:
                 ) from error
 
     def check_owner(self, config_hash: str) -> bool:
-        """Return whether the folder holds this run already; refuse one that holds anything else.
-
-        Raises
-        ------
-        RunFolderError
-            If it does.
-        """
+        """Return whether the folder holds this run already; raise RunFolderError if it holds anything else."""
         if self.record_path.exists():
             if read_object(self.record_path).get("config_hash") != config_hash:
                 raise RunFolderError(

@@ -1,360 +1,289 @@
-"""Reading one run folder into plain data; what is broken is said in one line."""
+"""Typed records of what stands in a run folder: ``run.json``, ``metrics.json`` and the smaller files beside them.
+
+Unknown keys are kept, so that a newer version may add some; ``raw`` is the JSON value as it was read, for writing back.
+"""
 
 from __future__ import annotations
 
-import csv
-import math
 import re
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, Self, TypeVar
 
-import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from counterpoise.exceptions import RunFolderError
-from counterpoise.files import atomic_path, read_json
 
+T = TypeVar("T")
+Items = Annotated[tuple[T, ...], Strict(False)]
+"""JSON list, read as a tuple."""
+Count = Annotated[int, Field(ge=0)]
+Pair = Annotated[tuple[int, int], Strict(False)]
+ScoreTable = dict[str, float | None]
+"""Metric -> value; None where it is undefined."""
 
-@dataclass(frozen=True)
-class Run:
-    """One run folder; the large files beside ``run.json`` are read only when they are shown."""
-
-    folder: Path
-    config: dict[str, Any]
-    test: dict[str, Any] | None
-    validation: dict[str, Any] | None
-
-    @property
-    def method(self) -> str:
-        """The method as it was typed."""
-        return str(self.config["method"])
-
-    @property
-    def title(self) -> str:
-        """The method's name for people."""
-        return str(self.config.get("method_title") or self.method)
-
-    @property
-    def draw(self) -> int:
-        """Which random draw of the data this run used, from 0."""
-        return int(self.config.get("draw") or 0)
-
-    @cached_property
-    def dataset(self) -> dict[str, Any]:
-        """The data set as ``run.json`` records it."""
-        return dict(self.config["dataset"])
-
-    @cached_property
-    def classes(self) -> tuple[str, ...]:
-        """The class names in the order of their indices."""
-        return tuple(str(name) for name in self.dataset["classes"])
-
-    @cached_property
-    def minority(self) -> tuple[int, ...]:
-        """The indices of the rare classes."""
-        return tuple(int(index) for index in self.dataset.get("minority") or ())
-
-    def counts(self, split: str) -> list[int] | None:
-        """Return the images per class of ``"train"``, ``"validation"`` or ``"test"``; None if unrecorded."""
-        counts = (self.dataset.get("counts") or {}).get(split)
-        return None if counts is None else [int(count) for count in counts]
-
-    @property
-    def scores(self) -> dict[str, Any] | None:
-        """The scores to show: those on the test images, or else those on the validation images."""
-        return self.test or self.validation
-
-    @property
-    def split(self) -> str:
-        """The split that :attr:`scores` speaks of."""
-        return "test" if self.test else "validation"
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The test images' names, true class indices (N,) int64, and probabilities (N, C) float64."""
-
-    paths: tuple[str, ...]
-    true: np.ndarray
-    probabilities: np.ndarray
-
-
-def read_run(folder: Path) -> Run:
-    """Read ``run.json`` and ``metrics.json`` of one run folder.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder.
-
-    Returns
-    -------
-    Run
-        Checked as far as a report relies on it.
-
-    Raises
-    ------
-    RunFolderError
-        If one of the two is missing, is not JSON, or lacks what a report needs.
-    """
-    config_path, metrics_path = folder / "run.json", folder / "metrics.json"
-    config = read_json(config_path)
-    if isinstance(config, dict) and config.get("status", "complete") != "complete":
-        raise RunFolderError(f"{folder} holds an unfinished run; give its command again to finish it")
-    metrics = read_json(metrics_path)
-    if (
-        not isinstance(config, dict)
-        or not isinstance(config.get("dataset"), dict)
-        or not config.get("method")
-    ):
-        raise RunFolderError(f"{config_path} lacks its 'dataset' or its 'method'; it is not a run's record")
-    classes = config["dataset"].get("classes")
-    if not isinstance(classes, list) or len(classes) < 2:
-        raise RunFolderError(f"{config_path} names no classes under 'dataset'; it is not a run's record")
-    if not isinstance(metrics, dict):
-        raise RunFolderError(f"{metrics_path} is not a JSON object; evaluate the run again")
-    for split in ("test", "validation"):
-        _check_metrics(metrics.get(split), len(classes), metrics_path)
-    run = Run(folder=folder, config=config, test=metrics.get("test"), validation=metrics.get("validation"))
-    _check_numbers(run, config_path)
-    return run
-
-
-def _check_metrics(scores: Any, num_classes: int, path: Path) -> None:
-    """Raise unless `scores` is None or has a square count matrix and one record per class."""
-    if scores is None:
-        return
-    matrix = scores.get("confusion_matrix") if isinstance(scores, dict) else None
-    square = isinstance(matrix, list) and len(matrix) == num_classes
-    if not square or any(not isinstance(row, list) or len(row) != num_classes for row in matrix or ()):
-        raise RunFolderError(
-            f"{path} has no {num_classes} x {num_classes} confusion matrix; evaluate the run again"
-        )
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for row in matrix or () for n in row):
-        raise RunFolderError(
-            f"{path} has a confusion matrix with an entry that is no count; evaluate the run again"
-        )
-    if len(scores.get("per_class") or ()) != num_classes:
-        raise RunFolderError(f"{path} does not have one 'per_class' record per class; evaluate the run again")
-    if not isinstance(scores.get("all"), dict):
-        raise RunFolderError(f"{path} lacks its scores over 'all' classes; evaluate the run again")
-
-
-def _check_numbers(run: Run, path: Path) -> None:
-    """Raise unless draw, minority classes and counts of ``run.json`` are whole numbers in range."""
-    size = len(run.classes)
-    try:
-        _ = run.draw
-        minority = run.minority
-        counts = [run.counts(split) for split in ("train", "validation", "test")]
-    except (TypeError, ValueError, AttributeError) as error:
-        raise RunFolderError(f"{path} has a draw, minority or counts that are not whole numbers") from error
-    if any(not 0 <= index < size for index in minority):
-        raise RunFolderError(f"{path} names a minority class that is not one of its {size} classes")
-    if any(count is not None and len(count) != size for count in counts):
-        raise RunFolderError(f"{path} does not have one image count for each of its {size} classes")
-
-
-def read_predictions(run: Run) -> Predictions | None:
-    """Read ``predictions.csv``; None if there is none.
-
-    Parameters
-    ----------
-    run : Run
-        The run folder.
-
-    Returns
-    -------
-    Predictions or None
-        Names, true class indices and probabilities of the test images.
-
-    Raises
-    ------
-    RunFolderError
-        If its columns are not those of the run's classes, or an entry is neither class nor number.
-    """
-    import numpy as np
-    import pandas as pd
-
-    path = run.folder / "predictions.csv"
-    if not path.is_file():
-        return None
-    kinds: dict[int, Any] = {
-        column: str if column < 3 else np.float64 for column in range(3 + len(run.classes))
-    }
-    try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            header = next(csv.reader(handle), [])
-        fits = tuple(header) == ("path", "true", "predicted", *run.classes)
-        # The columns are named by number because pandas renames columns of equal names.
-        options: dict[str, Any] = {"header": 0, "names": list(kinds), "index_col": False, "na_filter": False}
-        table = pd.read_csv(path, dtype=kinds, encoding="utf-8", **options) if fits else None
-    except (OSError, ValueError, csv.Error) as error:
-        raise RunFolderError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
-    if table is None:
-        raise RunFolderError(f"{path} does not have the columns path, true, predicted and one per class")
-    indices = {name: index for index, name in enumerate(run.classes)}
-    try:
-        true = np.array([indices[name] for name in table[1]], dtype=np.int64)
-    except KeyError as error:
-        raise RunFolderError(f"{path} names a class {error} that is not one of the run's") from error
-    probabilities = table.iloc[:, 3:].to_numpy(dtype=np.float64)
-    if not np.isfinite(probabilities).all():
-        raise RunFolderError(f"{path} holds a probability that is not a number; evaluate the run again")
-    return Predictions(tuple(table[0]), true, probabilities)
-
-
-def read_history(run: Run) -> list[dict[str, Any]]:
-    """Return the epochs of ``history.json``; an empty list if there is none."""
-    path = run.folder / "history.json"
-    if not path.is_file():
-        return []
-    history = read_json(path)
-    if not isinstance(history, list) or any(not isinstance(epoch, dict) for epoch in history):
-        raise RunFolderError(f"{path} is not a list of epochs; train the run again")
-    numbers = ("loss", "validation_loss", "validation_accuracy", "validation_gmean")
-    return [
-        {
-            "stage": str(epoch.get("stage") or "train"),
-            **{key: number(epoch.get(key), str(path)) for key in numbers},
-        }
-        for epoch in history
-    ]
-
-
-def read_embedding(run: Run) -> dict[str, Any] | None:
-    """Return ``embedding.json`` with its four columns checked; None if there is none."""
-    path = run.folder / "embedding.json"
-    if not path.is_file():
-        return None
-    points = read_json(path)
-    columns = [points.get(key) if isinstance(points, dict) else None for key in ("x", "y", "label", "kind")]
-    if any(not isinstance(column, list) or len(column) != len(columns[0] or ()) for column in columns):
-        raise RunFolderError(f"{path} does not hold x, y, label and kind of equal length")
-    x, y = ([number(value, str(path)) for value in column or ()] for column in columns[:2])
-    labels = [
-        label if isinstance(label, int) and 0 <= label < len(run.classes) else None
-        for label in columns[2] or ()
-    ]
-    if None in labels:
-        raise RunFolderError(f"{path} holds a label that is not one of the run's {len(run.classes)} classes")
-    synthetic = [kind == "synthetic" for kind in columns[3] or ()]
-    return {
-        "projection": str(points.get("projection") or ""),
-        "x": x,
-        "y": y,
-        "label": labels,
-        "synthetic": synthetic,
-    }
-
-
-def read_mistakes(run: Run) -> list[dict[str, Any]]:
-    """Return at most 24 of ``mistakes.json``; a picture that is not a data URI of a picture is left out."""
-    path = run.folder / "mistakes.json"
-    if not path.is_file():
-        return []
-    mistakes = read_json(path)
-    if not isinstance(mistakes, list):
-        raise RunFolderError(f"{path} is not a list; evaluate the run again")
-    shown = []
-    for mistake in mistakes[:24]:
-        if not isinstance(mistake, dict):
-            raise RunFolderError(f"{path} holds an entry that is not an object; evaluate the run again")
-        true, predicted = mistake.get("true"), mistake.get("predicted")
-        for index in (true, predicted):
-            if not isinstance(index, int) or not 0 <= index < len(run.classes):
-                raise RunFolderError(f"{path} holds a class index {index!r} that the run does not have")
-        shown.append(
-            {
-                "path": str(mistake.get("path", "")),
-                "true": true,
-                "predicted": predicted,
-                "probability": number(mistake.get("probability"), str(path)),
-                "image": picture_or_none(mistake.get("image")),
-            }
-        )
-    return shown
-
-
-def number(value: Any, where: str) -> float | None:
-    """Return a finite float, or None for what is undefined."""
-    if value is None or value == "":
-        return None
-    try:
-        found = float(value)
-    except (TypeError, ValueError) as error:
-        raise RunFolderError(f"{where}: {value!r} is not a number") from error
-    return found if math.isfinite(found) else None
-
-
-def write_predictions(
-    path: Path,
-    names: tuple[str, ...],
-    classes: tuple[str, ...],
-    labels: np.ndarray | None,
-    probabilities: np.ndarray,
-) -> None:
-    """Write one row per image: path, true class (where known), predicted class, one probability per class.
-
-    Parameters
-    ----------
-    path : Path
-        The CSV file, written atomically in UTF-8.
-    names : tuple of str
-        A name for each image.
-    classes : tuple of str
-        The class names.
-    labels : ndarray of shape (N,) or None
-        The true class indices.
-    probabilities : ndarray of shape (N, C)
-        In [0, 1].
-    """
-    predicted = probabilities.argmax(axis=1)
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", *(["true"] if labels is not None else []), "predicted", *classes])
-        for i, name in enumerate(names):
-            true = [classes[labels[i]]] if labels is not None else []
-            writer.writerow([name, *true, classes[predicted[i]], *(f"{p:.6g}" for p in probabilities[i])])
-
-
+FINISHED = "complete"
+"""``status`` of a finished run; any other, or none, is that of an unfinished one."""
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}")
 
 
-def picture_or_none(value: Any) -> str | None:
+class Record(BaseModel):
+    """JSON object of a run folder, checked on reading."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+    _raw: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_raw(cls, value: Any, handler: Any) -> Self:
+        record: Self = handler(value)
+        if isinstance(value, dict):
+            record._raw = value
+        return record
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The JSON object as it was read."""
+        return self._raw
+
+
+class SkippedRecord(Record):
+    """Image that could not be read."""
+
+    path: str
+    reason: str
+
+
+class DatasetRecord(Record):
+    """Dataset of a run."""
+
+    classes: Annotated[tuple[str, ...], Strict(False), Field(min_length=2)]
+    fingerprint: str
+    minority: Items[Count]
+    name: str = ""
+    source: str = ""
+    channels: int = 3
+    image_size: Pair | None = None
+    counts: dict[str, Items[Count] | None] = {}
+    skipped: Items[SkippedRecord] = ()
+
+    @model_validator(mode="after")
+    def _fit_the_classes(self) -> Self:
+        size = len(self.classes)
+        if any(index >= size for index in self.minority):
+            raise ValueError(f"a minority class is not one of the {size} classes")
+        if any(counts is not None and len(counts) != size for counts in self.counts.values()):
+            raise ValueError(f"counts do not have one number for each of the {size} classes")
+        return self
+
+
+class NetworkRecord(Record):
+    """Network of a run; ``raw`` is what it is rebuilt from."""
+
+    name: str
+    num_classes: int
+    in_channels: int
+    image_size: Pair
+    mean: Items[float]
+    std: Items[float]
+    parameters: int | None = None
+
+
+class ImbalanceRecord(Record):
+    """Imbalance profile; ``ratio`` is None for the natural one."""
+
+    profile: str
+    ratio: float | None = None
+
+
+class StartRecord(Record):
+    """Weights that training started from, and the layers that stayed frozen."""
+
+    weights: str | None = None
+    weights_hash: str | None = None
+    freeze: int | str | None = None
+
+
+class AdjustRecord(Record):
+    """Fitted adjustment of the logits; ``raw`` is its state."""
+
+    name: str
+    options: dict[str, Any]
+    learned: dict[str, Any]
+
+
+class EnhanceRecord(Record):
+    """Part of a variant's record in an enhancement study."""
+
+    method: str
+    classifier: str
+    classifier_run: str
+    frozen: bool
+    history: Items[dict[str, Any]] = Field(default=(), alias="copy")
+    train_confusion: dict[str, list[list[Count]]] | None = None
+
+
+class RunRecord(Record):
+    """``run.json`` of a finished run."""
+
+    dataset: DatasetRecord
+    network: NetworkRecord
+    method: Annotated[str, Field(min_length=1)]
+    config_hash: str
+    imbalance: ImbalanceRecord
+    draw: Count
+    seed: int
+    created: str
+    timings: dict[str, float]
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+    version: str = ""
+    manifest_hash: str = ""
+    method_title: str = ""
+    method_options: dict[str, Any] = {}
+    start: StartRecord = StartRecord()
+    adjust: AdjustRecord | None = None
+    training: dict[str, Any] = {}
+    enhance: EnhanceRecord | None = None
+
+    @property
+    def title(self) -> str:
+        """Name of the method for people."""
+        return self.method_title or self.method
+
+
+class ClassScores(Record):
+    """Counts and scores of one class against the others."""
+
+    __pydantic_extra__: dict[str, float | None]
+    name: str = ""
+    support: Count | None = None
+    tp: Count | None = None
+    fp: Count | None = None
+    fn: Count | None = None
+    tn: Count | None = None
+
+    def score(self, metric: str) -> float | None:
+        """Return a score; None where it is undefined or the file does not have it."""
+        return (self.__pydantic_extra__ or {}).get(metric)
+
+
+class Scores(Record):
+    """Scores of one split, as `counterpoise.evaluation.evaluate` returns them."""
+
+    all: ScoreTable
+    majority: ScoreTable | None = None
+    minority: ScoreTable | None = None
+    per_class: Items[ClassScores]
+    confusion_matrix: Items[Items[Count]]
+    flags: Items[str] = ()
+
+    def score(self, metric: str, classes: str = "all") -> float | None:
+        """Return a score of a group of classes; None where it is undefined or the file does not have it."""
+        group: ScoreTable | None = getattr(self, classes)
+        return None if group is None else group.get(metric)
+
+    @model_validator(mode="after")
+    def _fit_each_other(self) -> Self:
+        size = len(self.per_class)
+        if {len(self.confusion_matrix), *map(len, self.confusion_matrix)} != {size}:
+            raise ValueError(f"the confusion matrix is not {size} x {size}, as 'per_class' is")
+        return self
+
+
+class RunMetrics(Record):
+    """``metrics.json``: None for a split without images."""
+
+    test: Scores | None = None
+    validation: Scores | None = None
+
+
+class HistoryEntry(Record):
+    """One epoch."""
+
+    stage: str = "train"
+    epoch: int | None = None
+    loss: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_gmean: float | None = None
+
+
+class EmbeddingMap(Record):
+    """``embedding.json``: points of a two-dimensional map, with class indices."""
+
+    projection: str = ""
+    x: Items[float | None]
+    y: Items[float | None]
+    label: Items[Count]
+    kind: Items[str]
+
+    @model_validator(mode="after")
+    def _equal_length(self) -> Self:
+        if len({len(self.x), len(self.y), len(self.label), len(self.kind)}) > 1:
+            raise ValueError("x, y, label and kind are not of equal length")
+        return self
+
+
+def picture_or_none(value: str | None) -> str | None:
     """Return `value` if it is a picture written into a data URI, else None.
 
     Anything else (a web address, a script, an SVG, which can hold both) must not reach an ``<img>``.
-
-    Examples
-    --------
-    >>> picture_or_none("data:image/png;base64,iVBORw0=")
-    'data:image/png;base64,iVBORw0='
-    >>> picture_or_none("https://example.org/pixel.png") is None
-    True
     """
     return value if isinstance(value, str) and _PICTURE.fullmatch(value) else None
 
 
-@dataclass(frozen=True)
-class RunPredictions:
-    """A run's predictions.
+class Mistake(Record):
+    """Wrongly classified image: class indices, probability of the prediction, data URI of a small picture."""
 
-    Attributes
-    ----------
-    classes : tuple of str
-        The class names.
-    paths : tuple of str
-        The test images.
-    true, predicted : ndarray of int64, shape (N,)
-        Class indices.
-    probabilities : ndarray of float64, shape (N, C)
-        In [0, 1].
-    """
+    path: str = ""
+    true: Count
+    predicted: Count
+    probability: float | None = None
+    image: Annotated[str | None, AfterValidator(picture_or_none)] = None
 
-    classes: tuple[str, ...]
-    paths: tuple[str, ...]
-    true: np.ndarray
-    predicted: np.ndarray
-    probabilities: np.ndarray
+
+class FailureRecord(Record):
+    """``failure.json``: why a run failed."""
+
+    type: str
+    text: str
+    traceback: str
+    seconds: float
+
+
+_EXPECTED = dict.fromkeys(("model_type", "dict_type"), "JSON object") | dict.fromkeys(
+    ("list_type", "tuple_type"), "list"
+)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def parse(kind: type[T], value: Any, path: object, *, remedy: str = "train again") -> T:
+    """Return a JSON value as a record; damage raises RunFolderError with the file and the first fault."""
+    try:
+        record: T = _adapter(kind).validate_python(value)  # type: ignore[arg-type]
+        return record
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        if fault["type"] == "missing":
+            problem = f"it lacks {place!r}"
+        elif fault["type"] in _EXPECTED:
+            problem = f"{place or 'it'} is not a {_EXPECTED[fault['type']]}"
+        else:
+            text = fault["msg"].removeprefix("Value error, ")
+            problem = f"{place}: {text}" if place else text
+        raise RunFolderError(f"{path} is damaged: {problem}; {remedy}") from error

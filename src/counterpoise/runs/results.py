@@ -1,11 +1,12 @@
-"""From finished runs to tables: ``results.csv`` and ``summary.json``."""
+"""The long table ``results.csv``, one score a row, and what follows from it: means, paired tests, the best method."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from counterpoise.evaluation import (
@@ -13,62 +14,109 @@ from counterpoise.evaluation import (
     GROUPS,
     METRICS,
     MeanInterval,
+    ScoresDict,
     judge,
     mean_interval,
     paired_tests,
     scores_to_rows,
 )
+from counterpoise.exceptions import RunFolderError
 from counterpoise.files import atomic_path
 from counterpoise.runs.folder import RunFolder
+from counterpoise.runs.records import Scores
 
-COLUMNS = ("dataset", "imbalance", "imbalance_ratio", "draw", "seed", "method", "classes", "metric", "value")
+_SETTING = ("dataset", "imbalance", "imbalance_ratio", "draw", "seed", "method")
+RESULT_COLUMNS = (*_SETTING, "classes", "metric", "value")
+MeanScores = dict[str, dict[str, MeanInterval]]
+"""Class group -> metric -> mean over repeats with its 95 % interval."""
 
 
-def result_rows(folder: RunFolder, split: str = "test") -> list[dict[str, Any]]:
-    """Return the scores of one run as rows of ``results.csv``."""
-    record = folder.record
-    scores = folder.metrics[split]
+def result_rows(run: RunFolder, split: str = "test") -> list[dict[str, Any]]:
+    """Return the scores of one run as rows of ``results.csv``; an undefined score has no row."""
+    record = run.record
+    scores: Scores | None = getattr(run.metrics, split)
     if scores is None:
         return []
-    counts = [n for n in record["dataset"]["counts"]["train"] if n]
+    counts = [n for n in record.dataset.counts.get("train") or () if n]
+    measured = round(max(counts) / min(counts), 4) if counts else None
     common = {
-        "dataset": record["dataset"]["name"],
-        "imbalance": record["imbalance"]["profile"],
+        "dataset": record.dataset.name,
+        "imbalance": record.imbalance.profile,
         # The nominal ratio of a made imbalance, the true one of a natural one.
-        "imbalance_ratio": record["imbalance"].get("ratio") or round(max(counts) / min(counts), 4),
-        "draw": record["draw"],
-        "seed": record["seed"],
-        "method": record["method"],
+        "imbalance_ratio": record.imbalance.raw.get("ratio") or measured,
+        "draw": record.draw,
+        "seed": record.seed,
+        "method": record.method,
     }
-    return [common | row for row in scores_to_rows(scores)]
+    return [common | row for row in scores_to_rows(cast(ScoresDict, scores.raw))]
 
 
-def results_table(folders: Sequence[RunFolder], split: str = "test") -> pd.DataFrame:
-    """Return all runs' scores in long format, one value a row."""
-    rows = [row for folder in folders for row in result_rows(folder, split)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+def results_table(runs: Sequence[RunFolder], split: str | None = "test") -> pd.DataFrame:
+    """Return the scores of all runs in long format; with None, of the split that each run is scored on."""
+    rows = [row for run in runs for row in result_rows(run, split or run.scored_split)]
+    return pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
 
 
 def write_results(path: Path, table: pd.DataFrame) -> None:
-    """Write ``results.csv`` atomically."""
+    """Write a table in long format atomically."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)
 
 
-def method_scores(table: pd.DataFrame, method: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return mean and 95 % interval over draws of one method: class group -> metric -> mean, low, high, n."""
+def read_results(path: Path) -> pd.DataFrame:
+    """Read ``results.csv`` of one comparison.
+
+    Where a class has the name of a group (``all``), the first row counts, which is the group's. Raises RunFolderError
+    if columns are missing, a value is not a number, or the file holds more than one comparison.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+    missing = sorted(set(RESULT_COLUMNS) - set(table.columns))
+    if missing:
+        raise RunFolderError(f"{path} lacks the column {missing[0]!r}; let `compare` write it again")
+    for metric in table["metric"].unique():
+        METRICS.get(metric)  # an unknown one raises UnknownNameError
+    for column in ("draw", "value"):
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        wrong = numbers.isna() & ~table[column].str.lower().isin(("", "nan"))
+        if wrong.any():
+            line = int(np.flatnonzero(wrong)[0])
+            raise RunFolderError(f"{path}, line {line + 2}: {table[column][line]!r} is not a number")
+        table[column] = numbers
+    # A natural imbalance is measured, so it differs a little from repeat to repeat.
+    ratio = table["imbalance_ratio"].where(table["imbalance"] != "natural", "")
+    settings = {*zip(table["dataset"], table["imbalance"], ratio, strict=True)}
+    if len(settings) > 1:
+        raise RunFolderError(
+            f"{path} holds {len(settings)} datasets or ratios; a report takes one comparison"
+        )
+    table["draw"] = table["draw"].astype(int)
+    return table.drop_duplicates(["method", "draw", "classes", "metric"])
+
+
+def mean_scores(table: pd.DataFrame, method: str) -> MeanScores:
+    """Return mean and 95 % interval over repeats of each score of one method."""
     rows = table[table["method"] == method]
-    scores: dict[str, dict[str, dict[str, Any]]] = {}
-    for group in GROUPS.names:
-        for metric in METRICS.names:
-            values = rows.loc[(rows["classes"] == group) & (rows["metric"] == metric), "value"].tolist()
-            if values:
-                scores.setdefault(group, {})[metric] = mean_interval(values)._asdict()
-    return scores
+    found = {key: group["value"].tolist() for key, group in rows.groupby(["classes", "metric"], sort=False)}
+    return {
+        group: own
+        for group in GROUPS.names
+        if (own := {m: mean_interval(found[group, m]) for m in METRICS.names if (group, m) in found})
+    }
+
+
+def method_scores(table: pd.DataFrame, method: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return `mean_scores` ready for ``summary.json``."""
+    return {
+        group: {metric: mean._asdict() for metric, mean in own.items()}
+        for group, own in mean_scores(table, method).items()
+    }
 
 
 def by_draw(table: pd.DataFrame, metric: str, classes: str = "all") -> dict[str, dict[Any, float]]:
-    """Return one metric as method -> draw -> value."""
+    """Return one metric as method -> repeat -> value."""
     rows = table[(table["metric"] == metric) & (table["classes"] == classes)]
     found: dict[str, dict[Any, float]] = {}
     for method, draw, value in zip(rows["method"], rows["draw"], rows["value"], strict=True):
@@ -76,37 +124,36 @@ def by_draw(table: pd.DataFrame, metric: str, classes: str = "all") -> dict[str,
     return found
 
 
+def best_method(values: Mapping[str, Mapping[int, float]], metric: str, *, repeats: int) -> str | None:
+    """Return the method with the best mean, None without any; methods that lack repeats count only if all do.
+
+    `values` are those on validation images (method -> repeat -> value): test images are never used for selection.
+    """
+    complete = {m: v for m, v in values.items() if len(v) == repeats} or values
+    means = {method: METRICS[metric].gain(sum(v.values()) / len(v)) for method, v in complete.items() if v}
+    return max(means, key=lambda method: means[method]) if means else None
+
+
 def compare_methods(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
-    """Return the paired tests between all methods on the same draws, Holm-corrected."""
+    """Return the paired tests between all methods on the same repeats, Holm-corrected."""
     return [
         {"metric": metric, "classes": "all"} | test._asdict() for test in paired_tests(by_draw(table, metric))
     ]
 
 
 def verdict(table: pd.DataFrame, method: str, metric: str) -> tuple[bool | None, str]:
-    """Return whether a method beats plain training on the test images, and say so in words.
-
-    Returns
-    -------
-    beats : bool or None
-        None where plain training was not run, or for plain training itself.
-    note : str
-        One sentence.
-    """
+    """Return whether a method beats the baseline on the test images (None where that is no question), and a note."""
     values = by_draw(table, metric)
     if method == BASELINE:
-        return None, "plain training: what the others are measured against"
+        return None, "baseline: the other methods are compared with it"
     shared = sorted(set(values.get(BASELINE, {})) & set(values.get(method, {})))
     if not shared:
-        return None, "not compared with plain training: add bl to `methods`"
+        return None, "not compared with the baseline: add bl to `methods`"
     gains = [METRICS[metric].gain(values[method][d], over=values[BASELINE][d]) for d in shared]
     gain = sum(gains) / len(shared)
-    draws = "draw" if len(shared) == 1 else "draws"
+    repeats = "1 repeat" if len(shared) == 1 else f"{len(shared)} repeats"
     if judge(MeanInterval(gain, None, None, len(shared))).holds:
-        return True, f"better than plain training by {gain:.3f} {metric} (mean of {len(shared)} {draws})"
+        return True, f"better than the baseline by {gain:.3f} {metric} (mean of {repeats})"
     if gain == 0:
-        return False, f"no better than plain training ({len(shared)} {draws})"
-    return (
-        False,
-        f"worse than plain training by {-gain:.3f} {metric} (mean of {len(shared)} {draws}): do not use it here",
-    )
+        return False, f"no better than the baseline ({repeats})"
+    return False, f"worse than the baseline by {-gain:.3f} {metric} (mean of {repeats}): do not use it here"

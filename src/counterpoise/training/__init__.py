@@ -22,7 +22,7 @@ from counterpoise.training.preparation import (
     resolve_split,
 )
 from counterpoise.training.progress import (
-    HistoryEntry,
+    HistoryEntryDict,
     ProgressCallback,
     RenamedStage,
     Step,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TypedDict
 
 import numpy as np
 
 from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.networks import Network
+from counterpoise.runs import EmbeddingMap, Mistake
 from counterpoise.training.head_stage import ResampledSet
 from counterpoise.training.predict import embed_images
 from counterpoise.training.randomness import generator_for
@@ -19,26 +19,6 @@ MAP_POINTS = 2000
 MAP_SAMPLE = 400  # images of each class
 MISTAKES = 24
 THUMBNAIL = 112  # pixels
-
-
-class EmbeddingMap(TypedDict):
-    """Points of the training set in two dimensions: coordinates, class, and ``"original"`` or ``"synthetic"``."""
-
-    projection: str
-    x: list[float]
-    y: list[float]
-    label: list[int]
-    kind: list[str]
-
-
-class Mistake(TypedDict):
-    """A misclassified image: true and predicted class, probability of the latter, and a PNG as data URI."""
-
-    path: str
-    true: int
-    predicted: int
-    probability: float
-    image: str
 
 
 def embedded_sample(network: Network, train: ImageSplit, config: TrainConfig) -> ResampledSet:
@@ -72,13 +52,13 @@ def embedding_map(resampled: ResampledSet, generator: np.random.Generator) -> Em
     originals = kept[~synthetic[kept]]
     projection = PCA(n_components=2, svd_solver="full").fit(resampled.embeddings[originals])
     points = projection.transform(resampled.embeddings[kept])
-    return {
-        "projection": "PCA",
-        "x": [round(float(v), 4) for v in points[:, 0]],
-        "y": [round(float(v), 4) for v in points[:, 1]],
-        "label": resampled.labels[kept].tolist(),
-        "kind": ["synthetic" if s else "original" for s in synthetic[kept]],
-    }
+    return EmbeddingMap(
+        projection="PCA",
+        x=tuple(round(float(v), 4) for v in points[:, 0]),
+        y=tuple(round(float(v), 4) for v in points[:, 1]),
+        label=resampled.labels[kept].tolist(),
+        kind=tuple("synthetic" if s else "original" for s in synthetic[kept]),
+    )
 
 
 def worst_mistakes(split: ImageSplit, probabilities: np.ndarray) -> list[Mistake]:
@@ -88,13 +68,13 @@ def worst_mistakes(split: ImageSplit, probabilities: np.ndarray) -> list[Mistake
     wrong = np.flatnonzero(predicted != split.labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     return [
-        {
-            "path": split.paths[i],
-            "true": int(split.labels[i]),
-            "predicted": int(predicted[i]),
-            "probability": round(float(confidence[i]), 6),
-            "image": _png_data_uri(np.asarray(split.images[int(i)])),
-        }
+        Mistake(
+            path=split.paths[i],
+            true=int(split.labels[i]),
+            predicted=int(predicted[i]),
+            probability=round(float(confidence[i]), 6),
+            image=_png_data_uri(np.asarray(split.images[int(i)])),
+        )
         for i in worst
     ]
 

@@ -29,15 +29,7 @@ class BatchLoss(Protocol):
 
 @dataclass(eq=False)
 class LogitLoss:
-    """Loss of a batch's logits, after its images were perturbed.
-
-    Parameters
-    ----------
-    loss : ClassificationLoss
-        On the training device.
-    perturbations : sequence of Perturbation
-        Applied in order; seeded by `seed` and the epoch, on `device`.
-    """
+    """Loss of a batch's logits, after its images were perturbed in order, seeded by `seed` and the epoch."""
 
     loss: ClassificationLoss
     perturbations: Sequence[Perturbation] = ()
@@ -69,21 +61,11 @@ class LogitLoss:
 
 @dataclass(eq=False, kw_only=True)
 class ObjectiveLoss:
-    """Objective of a method that replaces the loss of the logits.
+    """Objective of a method that replaces the loss of the logits; `augment` changes the images first.
 
-    Parameters
-    ----------
-    objective : Objective
-        Receives `loss`.
-    embed : callable
-        Returns the embeddings of the training images at the given rows, or of all.
-    labels : Tensor of shape (N,), int64
-        Their classes, on the training device.
-    augment : sequence of Perturbation
-        Applied to the images first; seeded by `seed` and the epoch, as is the objective.
-    autocast : callable
-        Returns the context of the chosen precision. Fabric's wrapper applies it to `forward` only, and objectives call
-        ``embed`` and ``head``.
+    `embed` returns the embeddings of the training images at the given rows, or of all; `labels` are their classes.
+    `autocast` returns the context of the chosen precision: Fabric's wrapper applies it to `forward` only, and
+    objectives call ``embed`` and ``head``.
     """
 
     objective: Objective

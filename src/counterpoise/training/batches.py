@@ -49,22 +49,10 @@ def memory_format(channels: int) -> torch.memory_format:
 
 @dataclass(eq=False)
 class TensorBatches:
-    """Batches of tensors that are on the training device.
+    """Batches of tensors that are on the training device: uint8 images, or float32 embeddings, of shape (N, ...).
 
-    Parameters
-    ----------
-    inputs : Tensor of shape (N, ...)
-        Images (uint8) or embeddings (float32).
-    targets : Tensor of shape (N,), int64
-        Class indices.
-    order : callable
-        ``order(epoch)`` returns the indices that an epoch visits, in order.
-    batch_size : int
-        Samples per batch. A single left-over sample joins the batch before it: batch norm needs two.
-    weights : Tensor of shape (N,), optional
-        Sample weights.
-    prepare : callable, optional
-        Turns gathered inputs into float32 ones. Default: they are used unchanged.
+    A single left-over sample joins the batch before it, because batch norm needs two. `prepare` turns gathered inputs
+    into float32 ones.
     """
 
     inputs: Tensor

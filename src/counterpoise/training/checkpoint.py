@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from counterpoise.exceptions import RunFolderError
 from counterpoise.files import atomic_path
-from counterpoise.training.progress import HistoryEntry
+from counterpoise.training.progress import HistoryEntryDict
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Position:
 
     epoch: int
     step: int
-    history: list[HistoryEntry]
+    history: list[HistoryEntryDict]
 
 
 def save_checkpoint(

@@ -21,7 +21,7 @@ from counterpoise.training.frozen import refuse_pixel_methods, replaces_head_onl
 from counterpoise.training.head_stage import ResampledSet, resample_embeddings, train_head
 from counterpoise.training.network_stage import train_network
 from counterpoise.training.predict import EmbeddedSplit, predict_logits
-from counterpoise.training.progress import HistoryEntry, ProgressCallback
+from counterpoise.training.progress import HistoryEntryDict, ProgressCallback
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Fitted:
         In evaluation mode, on the training device.
     adjustment : Adjustment or None
         Applied to the logits of the network.
-    history : list of HistoryEntry
+    history : list of HistoryEntryDict
         One entry per epoch of every stage.
     seconds : dict of str to float
         Wall time of each stage.
@@ -44,7 +44,7 @@ class Fitted:
 
     network: Network
     adjustment: Adjustment | None
-    history: list[HistoryEntry]
+    history: list[HistoryEntryDict]
     seconds: dict[str, float] = field(default_factory=dict)
     resampled: ResampledSet | None = None
 
@@ -117,7 +117,9 @@ def _fit(context: FitContext) -> Fitted:
     method, network = context.method, context.network
     adjustment: Adjustment | None = context.build(method.adjust)
     if adjustment is not None and adjustment.needs_logits and context.validation is None:
-        raise InputError(f"{method.label} learns from validation images; keep some")
+        raise InputError(
+            f"{method.label} learns from validation images, and there are none; set `validation_fraction` above 0"
+        )
     if isinstance(context.train, EmbeddedSplit):
         refuse_pixel_methods(method)
     history = [] if replaces_head_only(method, context.train) else train_network(context)

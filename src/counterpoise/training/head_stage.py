@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from counterpoise.balance.heads import HeadStage
 from counterpoise.balance.samplers import ImageSampler, epoch_indices
 from counterpoise.files import content_hash
-from counterpoise.runs.identity import training_payload
+from counterpoise.runs import training_payload
 from counterpoise.training.batch_loss import LogitLoss
 from counterpoise.training.batches import TensorBatches
 from counterpoise.training.context import FitContext
 from counterpoise.training.loop import Stage, train_stage
 from counterpoise.training.predict import embed_images
-from counterpoise.training.progress import HistoryEntry
+from counterpoise.training.progress import HistoryEntryDict
 from counterpoise.training.randomness import generator_for, seed_for
 
 
@@ -59,7 +59,7 @@ def resample_embeddings(context: FitContext) -> ResampledSet:
     return ResampledSet(embeddings, labels.astype(np.int64), weights, originals)
 
 
-def train_head(context: FitContext, resampled: ResampledSet) -> list[HistoryEntry]:
+def train_head(context: FitContext, resampled: ResampledSet) -> list[HistoryEntryDict]:
     """Train or replace the head on the embeddings, as the method says, and return the history."""
     network, device = context.network, context.device
     head_stage: HeadStage = context.build(context.method.head)
@@ -69,7 +69,7 @@ def train_head(context: FitContext, resampled: ResampledSet) -> list[HistoryEntr
     network.eval()
     embeddings = torch.from_numpy(resampled.embeddings).to(device)
     labels = torch.from_numpy(resampled.labels).to(device)
-    history: list[HistoryEntry] = []
+    history: list[HistoryEntryDict] = []
     with context.timed("head"):
         module = head_stage.prepare(network.classifier, embeddings, labels)
         if head_stage.trains:
@@ -86,7 +86,7 @@ def _train(
     embeddings: Tensor,
     labels: Tensor,
     weights: Tensor,
-) -> list[HistoryEntry]:
+) -> list[HistoryEntryDict]:
     method, seed, checkpoints = context.method, context.config.seed, context.checkpoints
     epochs = context.config.head_epochs or context.config.epochs
     sampler: ImageSampler | None = context.build(method.head_sampler, epochs=epochs)

@@ -13,7 +13,7 @@ from counterpoise.config import ModelConfig
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.exceptions import InputError
 from counterpoise.networks import Network, create_network, learned_layers, load_weights
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 from counterpoise.training.plan import RunPlan
 
 #: `freeze` "auto" freezes where there are more parameters to fine-tune than this for each training image.
@@ -63,12 +63,12 @@ def find_weights(model: ModelConfig, classes: Sequence[str]) -> Weights | None:
     if path is None or not path.is_dir():
         return None if path is None else Weights(path)
     record = RunFolder.open(path).record
-    network = record["network"]["name"]
+    network = record.network.name
     if model.backbone not in (None, network):
         raise InputError(
             f"`backbone` {model.backbone}: the weights are of a run of {network}; leave `backbone` out"
         )
-    new_head = list(record["dataset"]["classes"]) != list(classes)
+    new_head = list(record.dataset.classes) != list(classes)
     return Weights(path / "model.safetensors", path, network, new_head)
 
 
@@ -181,7 +181,7 @@ def check_unseen(run: Path, dataset: ImageDataset, manifests: Iterable[SplitMani
         If it did: scores on them would be too good.
     """
     record = RunFolder.open(run).record
-    if record["dataset"]["fingerprint"] != dataset.fingerprint:
+    if record.dataset.fingerprint != dataset.fingerprint:
         return
     seen = SplitManifest.load(run / "manifest.json")
     for repeat, manifest in enumerate(manifests):

@@ -21,7 +21,7 @@ from counterpoise.exceptions import TrainingError
 from counterpoise.training.batch_loss import BatchLoss
 from counterpoise.training.batches import Batch, Batches
 from counterpoise.training.checkpoint import Position, load_checkpoint, save_checkpoint
-from counterpoise.training.progress import HistoryEntry, ProgressCallback, Step, ValidationScores
+from counterpoise.training.progress import HistoryEntryDict, ProgressCallback, Step, ValidationScores
 from counterpoise.training.randomness import seed_for, torch_seed
 
 # Reading a loss synchronizes the device, so losses are read and reported every 25 steps.
@@ -60,7 +60,7 @@ class Stage:
 
 def train_stage(
     stage: Stage, config: TrainConfig, fabric: Fabric, progress: ProgressCallback
-) -> list[HistoryEntry]:
+) -> list[HistoryEntryDict]:
     """Train ``stage.module`` in place, resuming from its checkpoint where there is one, and return the history.
 
     Raises
@@ -86,7 +86,7 @@ class _StageRun:
         # Fabric wraps after the checkpoint is loaded, so that what is saved does not depend on the wrapper.
         self.module, self.optimizer = fabric.setup(stage.module, self.raw_optimizer)
 
-    def run(self) -> list[HistoryEntry]:
+    def run(self) -> list[HistoryEntryDict]:
         history = list(self.start.history)
         for epoch in range(self.start.epoch, self.stage.epochs):
             with torch_seed(seed_for(self.config.seed, "torch", self.stage.name, epoch)):
@@ -94,7 +94,7 @@ class _StageRun:
             self._save(Position(epoch + 1, self.step, history))
         return history
 
-    def _epoch(self, epoch: int) -> HistoryEntry:
+    def _epoch(self, epoch: int) -> HistoryEntryDict:
         stage, start = self.stage, time.perf_counter()
         stage.batch_loss.begin_epoch(epoch)
         stage.module.train()
@@ -109,7 +109,7 @@ class _StageRun:
                 Step(stage.name, done, sum(self.sizes), epoch + 1, stage.epochs, total / seen)
             )
         seconds = time.perf_counter() - start
-        entry: HistoryEntry = {
+        entry: HistoryEntryDict = {
             "stage": stage.name,
             "epoch": epoch + 1,
             "loss": total / seen,

@@ -19,20 +19,20 @@ from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import CROSS_ENTROPY
-from counterpoise.runs.identity import network_payload
+from counterpoise.runs import network_payload
 from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
 from counterpoise.training.batches import Batches, Order, TensorBatches, image_batches
 from counterpoise.training.context import FitContext
 from counterpoise.training.loop import Stage, train_stage
 from counterpoise.training.predict import EmbeddedSplit, Validate, network_validation
-from counterpoise.training.progress import HistoryEntry
+from counterpoise.training.progress import HistoryEntryDict
 from counterpoise.training.randomness import generator_for, seed_for
 
 #: Slots of the components that the trained network depends on, whatever becomes of its head afterwards.
 NETWORK_SLOTS = ("sampler", "augment", "perturb", "loss", "objective")
 
 
-def train_network(context: FitContext) -> list[HistoryEntry]:
+def train_network(context: FitContext) -> list[HistoryEntryDict]:
     """Train the network (or, of a network that is frozen whole, its head) and return the history."""
     method, config = context.method, context.config
     name = "train" if method.head is None else "representation"
@@ -86,7 +86,7 @@ def _sampled_images(context: FitContext) -> tuple[ImageSplit, ImageSampler | Non
         return train, sampler
     if not train.in_memory:
         raise InputError(
-            f"{method.label} makes new images of those in memory, and these are read when they are needed; "
+            f"{method.label} needs all images in memory, and these are read batch by batch; "
             "use smaller images or another method"
         )
     with context.timed("oversample"):

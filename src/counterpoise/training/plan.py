@@ -18,7 +18,7 @@ from counterpoise.datasets import (
     make_splits,
 )
 from counterpoise.methods import Method, get_method
-from counterpoise.runs.identity import run_identity, split_payload, training_payload
+from counterpoise.runs import run_identity, split_payload, training_payload
 
 
 @dataclass(frozen=True, kw_only=True)

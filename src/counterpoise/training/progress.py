@@ -16,7 +16,7 @@ class ValidationScores(TypedDict, total=False):
     validation_error: float
 
 
-class HistoryEntry(ValidationScores):
+class HistoryEntryDict(ValidationScores):
     """One epoch of one stage: mean loss, wall time, throughput, and validation scores where there are any."""
 
     stage: str

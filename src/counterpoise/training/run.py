@@ -11,7 +11,7 @@ from counterpoise._version import __version__
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.files import content_hash, write_json
 from counterpoise.networks import Network, save_network
-from counterpoise.runs.folder import FORMAT, RunFolder
+from counterpoise.runs import FORMAT, RunFolder
 from counterpoise.training.artifacts import embedded_sample, embedding_map
 from counterpoise.training.device import find_device
 from counterpoise.training.embedding_cache import embedded_splits
@@ -102,7 +102,8 @@ def write_run(
     logits = held_out_logits(network, splits, device=device, workers=plan.config.workers)
     write_scores(folder, splits, manifest.minority, logits, fitted.adjustment)
     points = fitted.resampled or embedded_sample(network, splits.train, plan.config)
-    write_json(folder.path / "embedding.json", embedding_map(points, generator_for(plan.config.seed, "map")))
+    points_map = embedding_map(points, generator_for(plan.config.seed, "map"))
+    write_json(folder.path / "embedding.json", points_map.raw)
     write_json(folder.path / "history.json", fitted.history)
     save_network(network, folder.path / "model.safetensors")
     finished = time.perf_counter()

@@ -13,8 +13,7 @@ from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import evaluate
 from counterpoise.files import write_json
 from counterpoise.networks import Network
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.records import write_predictions
+from counterpoise.runs import RunFolder, write_predictions
 from counterpoise.training.artifacts import worst_mistakes
 from counterpoise.training.predict import predict_logits, softmax
 
@@ -57,6 +56,7 @@ def write_scores(
         if name == "test":
             predictions = folder.path / "predictions.csv"
             write_predictions(predictions, split.paths, splits.classes, split.labels, probabilities)
-            write_json(folder.path / "mistakes.json", worst_mistakes(split, probabilities))
+            mistakes = worst_mistakes(split, probabilities)
+            write_json(folder.path / "mistakes.json", [mistake.raw for mistake in mistakes])
     write_json(folder.path / "metrics.json", metrics)
     return metrics

@@ -33,7 +33,7 @@ FEW_IMAGES = 10
 @Command
 def command(config: AdjustConfig, call: Call) -> None:
     from counterpoise.inference import adjust_run, plan_adjustment
-    from counterpoise.runs.folder import RunFolder
+    from counterpoise.runs import RunFolder
 
     base = RunFolder.open(config.run)
     plan = plan_adjustment(base, config.adjustment, score=config.target, costs=config.costs, out=config.out)
@@ -54,24 +54,24 @@ def _summary(plan: "AdjustmentPlan", adjusted: "AdjustedRun") -> dict[str, Any]:
         "after": adjusted.after,
         "cost_before": adjusted.cost_before,
         "cost_after": adjusted.cost_after,
-        "adjust": adjusted.folder.record["adjust"],
+        "adjust": adjusted.folder.record.raw["adjust"],
     }
 
 
 def _show(plan: "AdjustmentPlan", adjusted: "AdjustedRun", config: AdjustConfig) -> None:
     record = adjusted.folder.record
-    name = record["dataset"]["name"]
+    name = record.dataset.name
     if adjusted.before is None or adjusted.after is None:
         say(f"{name} has too few images to keep any for testing: there are no scores")
     else:
-        say(f"{plan.base.record['method']} on {name}, adjusted by {plan.spec}")
+        say(f"{plan.base.record.method} on {name}, adjusted by {plan.spec}")
         _show_table(plan, adjusted.before, adjusted.after, (adjusted.cost_before, adjusted.cost_after))
-    for key, value in record["adjust"]["learned"].items():
+    for key, value in record.adjust.learned.items() if record.adjust else ():
         if isinstance(value, float):
             say(f"{key.rstrip('_')}: {value:.4g}")
     _warn_of_few_images(plan)
     say(f"run: {adjusted.folder.path}")
-    source = config.source or plan.base.record["dataset"]["source"]
+    source = config.source or plan.base.record.dataset.source
     words = ("evaluate", adjusted.folder.path, source, *in_data_dir(config.data_dir))
     show_next(adjusted.folder.path, *words)
 

@@ -28,7 +28,7 @@ def command(config: EnhanceConfig, call: Call) -> int:
         get_method(name)  # refused before torch is imported, which takes seconds
     dataset = load(config.data, weights=config.model.weights)
 
-    from counterpoise.report.comparison_page import build_report
+    from counterpoise.report import build_report
     from counterpoise.studies import EnhancementStudy, make_enhance_study, show_images
 
     study = make_enhance_study(dataset, config, command=call.line)
@@ -45,8 +45,8 @@ def command(config: EnhanceConfig, call: Call) -> int:
 
 
 def _show(result: "EnhanceResult", folder: Path) -> None:
-    from counterpoise.report.kit.wording import describe_imbalance
-    from counterpoise.studies.enhance.page import findings, gain_rows, shown_columns
+    from counterpoise.report import describe_imbalance
+    from counterpoise.studies.enhance.conclusions import findings, gain_rows, shown_columns
     from counterpoise.studies.enhance.plan import ENHANCED
     from counterpoise.studies.enhance.study import first_pair
 
@@ -73,8 +73,8 @@ def _show(result: "EnhanceResult", folder: Path) -> None:
             f"the slides, with VGG-16, on {entry['evaluated_on']}: accuracy {entry['classifier']:.3f} -> "
             f"{entry['combined']:.3f}"
         )
-    for sentence in findings(summary):
-        advise(sentence)
+    for finding in findings(summary):
+        advise(finding.text)
     say(f"figures: {folder / 'enhance.html'}")
     say(f"report: {folder / 'report.html'}")
     if (pair := first_pair(result)) is not None:

@@ -16,7 +16,7 @@ ORDER = 50
 @Command
 def command(config: EvaluateConfig, call: Call) -> None:
     from counterpoise.inference import evaluate_run
-    from counterpoise.runs.folder import RunFolder
+    from counterpoise.runs import RunFolder
 
     folder = RunFolder.open(config.run)
     dataset = load_for(folder, config.source, data_dir=config.data_dir, strict=config.strict)
@@ -25,4 +25,4 @@ def command(config: EvaluateConfig, call: Call) -> None:
         words = {"run": str(config.run), "data": config.source}
         print_json({**words, "images": found.images, "scores": found.scores})
     else:
-        show_scores(found.scores, f"{folder.record['method']} on {found.images} of {dataset.name}")
+        show_scores(found.scores, f"{folder.record.method} on {found.images} of {dataset.name}")

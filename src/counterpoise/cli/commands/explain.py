@@ -28,7 +28,7 @@ def command(config: ExplainConfig, call: Call) -> None:
     from counterpoise.explain.attention import SAME_FROM
     from counterpoise.files import replacing_folder
     from counterpoise.inference import EXPLANATION_CONTENTS, build_explanation_page, explain_images
-    from counterpoise.runs.folder import RunFolder
+    from counterpoise.runs import RunFolder
 
     folders = [RunFolder.open(path) for path in (config.run, other) if path is not None]
     target = config.out or config.run / ("explain" if other is None else "explain-against")

@@ -15,7 +15,7 @@ ORDER = 80
 @Command
 def command(config: ExportConfig, call: Call) -> None:
     from counterpoise.inference import ONNX_OUTPUTS, check_export, export_run
-    from counterpoise.runs.folder import RunFolder
+    from counterpoise.runs import RunFolder
 
     check_export(config.file)
     exported = export_run(RunFolder.open(config.run), config.file)

@@ -51,7 +51,7 @@ def command(config: PredictConfig, call: Call) -> None:
 
 def _predict(config: PredictConfig, out: Path) -> "Prediction":
     from counterpoise.inference import predict_images
-    from counterpoise.runs.folder import RunFolder
+    from counterpoise.runs import RunFolder
 
     folder = RunFolder.open(config.run)
     with counting("reading images", "img") as update:

@@ -10,7 +10,7 @@ ORDER = 100
 
 @Command
 def command(config: ReportConfig, call: Call) -> None:
-    from counterpoise.report.comparison_page import build_report
+    from counterpoise.report import build_report
 
     target = build_report(list(config.paths), config.out or config.paths[0] / "report.html")
     if call.as_json:

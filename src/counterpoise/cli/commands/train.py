@@ -8,7 +8,7 @@ from counterpoise.cli.running import folder_for, load, show_next, show_notes, tr
 from counterpoise.config import TrainRunConfig
 
 if TYPE_CHECKING:
-    from counterpoise.runs.folder import RunFolder
+    from counterpoise.runs import RunFolder
 
 PANEL = "Train"
 ORDER = 40
@@ -27,10 +27,10 @@ def command(config: TrainRunConfig, call: Call) -> None:
     show_notes(prepared.notes, as_json=call.as_json)
     folder = train_one(prepared, dataset, config.out or folder_for(dataset, config.method))
     if call.as_json:
-        print_json({"run": str(folder.path), "metrics": folder.metrics})
+        print_json({"run": str(folder.path), "metrics": folder.metrics.raw})
         return
     _show_frozen(folder)
-    scores = folder.metrics["test"]
+    scores = folder.metrics.raw["test"]
     if scores is None:
         say(f"{dataset.name} has too few images to keep any for testing: there are no scores")
     else:
@@ -40,9 +40,9 @@ def command(config: TrainRunConfig, call: Call) -> None:
 
 
 def _show_frozen(folder: "RunFolder") -> None:
-    frozen = folder.record["start"]["freeze"]
+    frozen = folder.record.start.freeze
     if frozen is not None:
         first = "the first layer" if frozen == 1 else f"the first {frozen} layers"
         what = "everything below the head" if frozen == "all" else first
-        trained = folder.record["network"]["parameters"]
+        trained = folder.record.network.parameters
         advise(f"{what} stayed frozen; {trained:,} parameters were trained")

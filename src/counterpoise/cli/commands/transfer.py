@@ -32,7 +32,7 @@ def command(config: TransferConfig, call: Call) -> int:
 
 
 def _show(summary: "TransferSummary", folder: Path) -> None:
-    from counterpoise.studies.transfer.page import signed, verdict
+    from counterpoise.studies.transfer.page import finding_rows
     from counterpoise.studies.transfer.plan import TREATMENTS
 
     points = {(point["treatment"], point["layers"]): point for point in summary["curves"]}
@@ -48,8 +48,8 @@ def _show(summary: "TransferSummary", folder: Path) -> None:
     print_table(["n", *TREATMENTS], rows, title=title)
     say(f"baseB, trained on B from scratch: {interval(points.get(('baseB', 0)))}")
     say(f"baseA, on the test images of A: {interval(points.get(('baseA', 0)))}")
-    for finding in summary["findings"]:
-        advise(f"{finding['claim']}: {verdict(finding)} ({finding['measure']}: {signed(finding)})")
+    for claim, verdict, measured in finding_rows(summary):
+        advise(f"{claim}: {verdict} ({measured})")
     if summary["curves"]:
         say(f"figure: {folder / 'transfer.png'}")
         say(f"report: {folder / 'transfer.html'}")

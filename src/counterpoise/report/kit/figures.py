@@ -1,22 +1,19 @@
-"""Plotly figures as plain dicts; colours that depend on light or dark are set in the page."""
+"""Charts as Plotly objects, written as plain JSON; colors that depend on light or dark are set in the page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from counterpoise.evaluation import METRICS, page_groups
-from counterpoise.report.comparison import Comparison
+from counterpoise.evaluation import MeanInterval, RocCurves, page_groups
 from counterpoise.report.kit.html import plotly_label
-from counterpoise.runs.records import Run
-
-if TYPE_CHECKING:
-    from counterpoise.report.curves import ClassCurve
+from counterpoise.report.kit.wording import interval_text
+from counterpoise.runs import DatasetRecord, EmbeddingMap, HistoryEntry
 
 Figure = dict[str, Any]
 
-PALETTE = (
+PALETTE = [
     "#0072B2",
     "#E69F00",
     "#009E73",
@@ -27,14 +24,34 @@ PALETTE = (
     "#A0A03C",
     "#7F7F7F",
     "#B2596E",
-)
-"""Ten colours after Okabe and Ito (2008) that stay apart under the common colour-vision deficiencies."""
+]
+"""Ten colors after Okabe and Ito (2008) that stay apart under the common color-vision deficiencies."""
 
-RARE, FREQUENT, PALE = "#D55E00", "#4C86B0", "#9AA3AD"
+RARE, COMMON, PALE = "#D55E00", "#4C86B0", "#9AA3AD"
+MOST_NAMED = 20
+"""Beyond so many classes, curves have no legend."""
+_ABOVE = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0}
+_UNIT = {"range": [-0.02, 1.02], "zeroline": False}
+_DOTTED = {"color": PALE, "width": 1, "dash": "dot"}
+
+
+def _figure(traces: Sequence[Any], **layout: Any) -> Figure:
+    """Return traces and layout as JSON values: lists stay lists, where Plotly's own JSON would pack arrays."""
+    from plotly.graph_objects import Layout
+
+    template = {"margin": {"l": 56, "r": 12, "t": 10, "b": 50}}
+    found = Layout(**(template | layout)).to_plotly_json()
+    return {"data": [trace.to_plotly_json() for trace in traces], "layout": found}
+
+
+def _names(labels: Sequence[str], **more: Any) -> dict[str, Any]:
+    """Return an axis with one name per position."""
+    ticks = {"tickvals": list(range(len(labels))), "ticktext": list(labels), "automargin": True}
+    return ticks | {"showgrid": False, "zeroline": False} | more
 
 
 def class_colors(num_classes: int, minority: Sequence[int]) -> list[str]:
-    """Return one colour per class; beyond ten classes only rare ones get their own and the others are grey.
+    """Return one color per class; beyond ten classes only rare ones get their own and the others are gray.
 
     Examples
     --------
@@ -44,360 +61,270 @@ def class_colors(num_classes: int, minority: Sequence[int]) -> list[str]:
     3
     """
     if num_classes <= len(PALETTE):
-        return list(PALETTE[:num_classes])
+        return PALETTE[:num_classes]
     chosen = dict(zip(minority, PALETTE, strict=False))
     return [chosen.get(index, PALE) for index in range(num_classes)]
 
 
-def distribution(run: Run) -> Figure | None:
-    """Return the bar chart of training images per class, rare classes marked by colour and hatching."""
-    counts = run.counts("train")
+def distribution(dataset: DatasetRecord) -> Figure | None:
+    """Return the bar chart of training images per class, rare classes marked by color and hatching."""
+    from plotly.graph_objects import Bar
+
+    counts, classes = dataset.counts.get("train"), dataset.classes
     if counts is None:
         return None
-    names = [plotly_label(name, length=22) for name in run.classes]
+    names = [plotly_label(name, length=22) for name in classes]
     horizontal = len(names) <= 30
-    length = "x" if horizontal else "y"
-    data = []
+    hatching = {"shape": "/", "size": 6, "solidity": 0.25, "bgcolor": RARE, "fgcolor": "#F6C9A8"}
+    traces = []
     for title, rare in (("common class", False), ("rare class", True)):
-        indices = [index for index in range(len(names)) if (index in run.minority) == rare]
-        if not indices:
-            continue
+        indices = [index for index in range(len(names)) if (index in dataset.minority) == rare]
         values = [counts[index] for index in indices]
-        data.append(
-            {
-                "type": "bar",
-                "orientation": "h" if horizontal else "v",
-                "x": values if horizontal else indices,
-                "y": indices if horizontal else values,
-                "name": title,
-                "customdata": [plotly_label(run.classes[index], length=80) for index in indices],
-                "text": [f"{value:,}" for value in values] if horizontal else None,
-                "textposition": "outside",
-                "cliponaxis": False,
-                "hovertemplate": f"%{{customdata}}<br>%{{{length}:,}} training images<extra></extra>",
-                "marker": {
-                    "color": RARE if rare else FREQUENT,
-                    "pattern": {
-                        "shape": "/",
-                        "size": 6,
-                        "solidity": 0.25,
-                        "bgcolor": RARE,
-                        "fgcolor": "#F6C9A8",
-                    }
-                    if rare
-                    else {},
-                },
-            }
+        bar = Bar(
+            orientation="h" if horizontal else "v",
+            x=values if horizontal else indices,
+            y=indices if horizontal else values,
+            name=title,
+            customdata=[plotly_label(classes[index], length=80) for index in indices],
+            text=[f"{value:,}" for value in values] if horizontal else None,
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate=f"%{{customdata}}<br>%{{{'x' if horizontal else 'y'}:,}} training images<extra></extra>",
+            marker={"color": RARE, "pattern": hatching} if rare else {"color": COMMON},
         )
-    ticks = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False, "zeroline": False}
-    value_axis = {"title": {"text": "training images"}, "rangemode": "tozero", "tickformat": ",~r"}
-    layout: dict[str, Any] = {
-        "bargap": 0.28,
-        "legend": {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
-    }
+        traces += [bar] if indices else []
+    values_axis = {"title": {"text": "training images"}, "rangemode": "tozero", "tickformat": ",~r"}
+    layout: dict[str, Any]
     if horizontal:
-        layout |= {"xaxis": value_axis, "yaxis": {**ticks, "autorange": "reversed", "automargin": True}}
+        layout = {"xaxis": values_axis, "yaxis": _names(names, autorange="reversed")}
         layout |= {"height": 110 + 27 * len(names), "margin": {"l": 10, "r": 56, "t": 34, "b": 48}}
     else:
-        tick_size = 13 if len(names) <= 40 else 8
-        layout |= {
-            "yaxis": value_axis,
-            "xaxis": {**ticks, "automargin": True, "tickfont": {"size": tick_size}},
+        layout = {
+            "yaxis": values_axis,
+            "xaxis": _names(names, tickfont={"size": 13 if len(names) <= 40 else 8}),
         }
         layout |= {"height": 380, "margin": {"l": 60, "r": 12, "t": 34, "b": 60}}
-    return {"data": data, "layout": layout}
+    return _figure(traces, bargap=0.28, legend=_ABOVE, **layout)
 
 
-def overview(study: Comparison) -> Figure:
-    """Return the dot plot of the study's metric per method, with intervals, for each group of classes."""
-    metric, methods = study.metric, study.methods
-    data = []
-    looks = {"all": ("circle", None), "minority": ("diamond", RARE), "majority": ("square", FREQUENT)}
-    for place, (group, title) in enumerate((group.name, group.title) for group in page_groups()):
-        points = []
-        for index, method in enumerate(methods):
-            score = study.score(method, group, metric)
-            if score.mean is not None:
-                points.append((index + (place - 1) * 0.2, score, plotly_label(study.title_of(method))))
-        if not points:
-            continue
-        symbol, colour = looks[group]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": title,
-                "x": [score.mean for _, score, _ in points],
-                "y": [y for y, _, _ in points],
-                "customdata": [[name, _interval_text(score.low, score.high)] for _, score, name in points],
-                "hovertemplate": "%{customdata[0]}<br>%{x:.3f}%{customdata[1]}",
-                "marker": {"symbol": symbol, "size": 10, "color": colour},
-                "error_x": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [
-                        0 if s.high is None else max(0.0, s.high - (s.mean or 0)) for _, s, _ in points
-                    ],
-                    "arrayminus": [
-                        0 if s.low is None else max(0.0, (s.mean or 0) - s.low) for _, s, _ in points
-                    ],
-                    "thickness": 1.6,
-                    "width": 4,
-                    "color": colour,
-                },
-            }
-        )
-    names = [plotly_label(study.title_of(method), length=22) for method in methods]
-    return {
-        "data": data,
-        "layout": {
-            "height": 110 + 52 * len(methods),
-            "margin": {"l": 10, "r": 16, "t": 34, "b": 48},
-            "legend": {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
-            "xaxis": {"title": {"text": METRICS[metric].title}, "range": [-0.02, 1.02], "zeroline": False},
-            "yaxis": {
-                "tickvals": list(range(len(methods))),
-                "ticktext": names,
-                "range": [len(methods) - 0.5, -0.5],
-                "automargin": True,
-                "showgrid": False,
-                "zeroline": False,
+def overview(metric: str, methods: Sequence[str], scores: Mapping[str, Sequence[MeanInterval]]) -> Figure:
+    """Return the dot plot of one score per method, with intervals, for each class group.
+
+    `metric` and `methods` are titles; `scores` has one score per method for each class group.
+    """
+    from plotly.graph_objects import Scatter
+
+    looks = {"all": ("circle", None), "minority": ("diamond", RARE), "majority": ("square", COMMON)}
+    traces = []
+    for place, group in enumerate(page_groups()):
+        known = [(i, s.mean, s) for i, s in enumerate(scores[group.name]) if s.mean is not None]
+        symbol, color = looks[group.name]
+        intervals = [interval_text(s.low, s.high, between=" to ") for _, _, s in known]
+        dots = Scatter(
+            mode="markers",
+            name=group.title,
+            x=[mean for _, mean, _ in known],
+            y=[index + (place - 1) * 0.2 for index, _, _ in known],
+            customdata=[
+                [plotly_label(methods[index]), f"<br>95 % interval {text}" if text else ""]
+                for (index, _, _), text in zip(known, intervals, strict=True)
+            ],
+            hovertemplate="%{customdata[0]}<br>%{x:.3f}%{customdata[1]}",
+            marker={"symbol": symbol, "size": 10, "color": color},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [0 if s.high is None else max(0.0, s.high - mean) for _, mean, s in known],
+                "arrayminus": [0 if s.low is None else max(0.0, mean - s.low) for _, mean, s in known],
+                "thickness": 1.6,
+                "width": 4,
+                "color": color,
             },
-        },
-    }
+        )
+        traces += [dots] if known else []
+    names = [plotly_label(title, length=22) for title in methods]
+    return _figure(
+        traces,
+        height=110 + 52 * len(methods),
+        margin={"l": 10, "r": 16, "t": 34, "b": 48},
+        legend=_ABOVE,
+        xaxis=_UNIT | {"title": {"text": metric}},
+        yaxis=_names(names, range=[len(methods) - 0.5, -0.5]),
+    )
 
 
-def _interval_text(low: float | None, high: float | None) -> str:
-    """Return the hover text's second line."""
-    return "" if low is None or high is None else f"<br>95 % interval {max(0, low):.3f} to {min(1, high):.3f}"
-
-
-def confusion(run: Run) -> Figure:
+def confusion(dataset: DatasetRecord) -> Figure:
     """Return the frame of the confusion matrix; the page fills in the run's counts and shares."""
-    names = [plotly_label(name, length=18) for name in run.classes]
-    ticks = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False, "zeroline": False}
-    heat = {
-        "type": "heatmap",
-        "zmin": 0,
-        "zmax": 1,
-        "xgap": 1,
-        "ygap": 1,
-        "showscale": False,
-        "hovertemplate": "%{customdata}<extra></extra>",
-    }
-    return {
-        "data": [heat],
-        "layout": {
-            "height": max(340, min(900, 150 + 44 * len(names))),
-            "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
-            "xaxis": {
-                **ticks,
-                "title": {"text": "predicted class"},
-                "automargin": True,
-                "constrain": "domain",
-            },
-            "yaxis": {
-                **ticks,
-                "title": {"text": "true class"},
-                "autorange": "reversed",
-                "automargin": True,
-                "constrain": "domain",
-            },
-        },
-    }
+    from plotly.graph_objects import Heatmap
+
+    names = [plotly_label(name, length=18) for name in dataset.classes]
+    heat = Heatmap(
+        zmin=0, zmax=1, xgap=1, ygap=1, showscale=False, hovertemplate="%{customdata}<extra></extra>"
+    )
+    return _figure(
+        [heat],
+        height=max(340, min(900, 150 + 44 * len(names))),
+        margin=dict.fromkeys("lrtb", 10),
+        xaxis=_names(names, title={"text": "predicted class"}, constrain="domain"),
+        yaxis=_names(names, title={"text": "true class"}, constrain="domain", autorange="reversed"),
+    )
 
 
-def roc(run: Run, curves: Sequence[ClassCurve | None], macro: ClassCurve | None) -> Figure:
-    """Return the ROC curves: a trace per class in class order, then the mean, chance and the marker."""
-    colours = class_colors(len(run.classes), run.minority)
-    data: list[dict[str, Any]] = []
-    for index, curve in enumerate(curves):
-        name = plotly_label(run.classes[index], length=24)
-        full = plotly_label(run.classes[index], length=80)
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": f"{name} ({_auc(curve)})",
-                "x": curve.fpr if curve else [],
-                "y": curve.tpr if curve else [],
-                "line": {"color": colours[index], "width": 1.6},
-                "customdata": [full] * (len(curve.fpr) if curve and len(curves) <= 20 else 0),
-                "hovertemplate": ("%{customdata}<br>" if len(curves) <= 20 else "")
-                + "recall %{y:.3f}, false alarms %{x:.3f}<extra></extra>",
-                "showlegend": curve is not None and len(curves) <= 20,
-            }
+def roc(dataset: DatasetRecord, curves: RocCurves, areas: Sequence[float | None]) -> Figure:
+    """Return the ROC curves: a trace per class in class order, then the mean, chance and the marker.
+
+    `areas` are those of the classes as ``metrics.json`` has them.
+    """
+    from plotly.graph_objects import Scatter
+
+    colors = class_colors(len(dataset.classes), dataset.minority)
+    named, macro = len(curves.per_class) <= MOST_NAMED, curves.macro
+    values = "recall %{y:.3f}, false alarms %{x:.3f}<extra></extra>"
+    traces = [
+        Scatter(
+            mode="lines",
+            name=f"{plotly_label(name, length=24)} ({_auc(area if curve else None)})",
+            x=curve.fpr if curve else [],
+            y=curve.tpr if curve else [],
+            line={"color": color, "width": 1.6},
+            customdata=[plotly_label(name, length=80)] * (len(curve.fpr) if curve and named else 0),
+            hovertemplate=("%{customdata}<br>" if named else "") + values,
+            showlegend=curve is not None and named,
         )
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": f"mean of classes ({_auc(macro)})",
-            "x": macro.fpr if macro else [],
-            "y": macro.tpr if macro else [],
-            "line": {"width": 2.4, "dash": "dash"},
-            "hovertemplate": "mean of classes<br>recall %{y:.3f}, false alarms %{x:.3f}<extra></extra>",
-            "showlegend": macro is not None,
-        }
+        for name, curve, color, area in zip(dataset.classes, curves.per_class, colors, areas, strict=True)
+    ]
+    traces += [
+        Scatter(
+            mode="lines",
+            name=f"mean of classes ({_auc(macro.auc if macro else None)})",
+            x=macro.fpr if macro else [],
+            y=macro.tpr if macro else [],
+            line={"width": 2.4, "dash": "dash"},
+            hovertemplate=f"mean of classes<br>{values}",
+            showlegend=macro is not None,
+        ),
+        Scatter(mode="lines", name="chance", x=[0, 1], y=[0, 1], line=_DOTTED, hoverinfo="skip"),
+        Scatter(
+            mode="markers",
+            name="threshold",
+            x=[],
+            y=[],
+            marker={"size": 14, "symbol": "circle-open", "line": {"width": 3}},
+            hovertemplate=f"at the threshold<br>{values}",
+            showlegend=False,
+        ),
+    ]
+    return _figure(
+        traces,
+        height=460,
+        xaxis=_UNIT | {"title": {"text": "false alarms (1 − specificity)"}},
+        yaxis=_UNIT | {"title": {"text": "recall"}},
+        legend={"x": 1, "xanchor": "right", "y": 0.02, "yanchor": "bottom", "font": {"size": 11}},
     )
-    chance = {"color": PALE, "width": 1, "dash": "dot"}
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "chance",
-            "x": [0, 1],
-            "y": [0, 1],
-            "line": chance,
-            "hoverinfo": "skip",
-        }
-    )
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "threshold",
-            "x": [],
-            "y": [],
-            "marker": {"size": 14, "symbol": "circle-open", "line": {"width": 3}},
-            "hovertemplate": "at the threshold<br>recall %{y:.3f}, false alarms %{x:.3f}<extra></extra>",
-            "showlegend": False,
-        }
-    )
-    return {
-        "data": data,
-        "layout": {
-            "height": 460,
-            "margin": {"l": 56, "r": 12, "t": 10, "b": 50},
-            "xaxis": {
-                "title": {"text": "false alarms (1 − specificity)"},
-                "range": [-0.02, 1.02],
-                "zeroline": False,
-            },
-            "yaxis": {"title": {"text": "recall"}, "range": [-0.02, 1.02], "zeroline": False},
-            "legend": {"x": 1, "xanchor": "right", "y": 0.02, "yanchor": "bottom", "font": {"size": 11}},
-        },
-    }
 
 
-def _auc(curve: ClassCurve | None) -> str:
-    return "AUC undefined" if curve is None or curve.auc is None else f"AUC {curve.auc:.3f}"
+def _auc(area: float | None) -> str:
+    return "AUC undefined" if area is None else f"AUC {area:.3f}"
 
 
-def learning(history: Sequence[dict[str, Any]]) -> tuple[Figure, Figure]:
+def learning(history: Sequence[HistoryEntry]) -> tuple[Figure, Figure]:
     """Return the figures of the loss and of the validation scores, one stage after the other."""
-    stages: list[tuple[str, list[tuple[int, dict[str, Any]]]]] = [
+    stages = [
         (stage, list(epochs))
-        for stage, epochs in groupby(enumerate(history, 1), key=lambda item: item[1]["stage"])
+        for stage, epochs in groupby(enumerate(history, 1), key=lambda item: item[1].stage)
     ]
     loss, scores = [], []
     for place, (stage, epochs) in enumerate(stages):
-        name, colour = plotly_label(stage), PALETTE[place % len(PALETTE)]
-        loss += _curves(epochs, {"loss": f"{name}, training"}, colour, "solid", "circle")
-        loss += _curves(epochs, {"validation_loss": f"{name}, validation"}, colour, "dot", "circle-open")
-        scores += _curves(epochs, {"validation_gmean": f"{name}, G-mean"}, colour, "solid", "circle")
-        scores += _curves(epochs, {"validation_accuracy": f"{name}, accuracy"}, colour, "dot", "circle-open")
+        name, color = plotly_label(stage), PALETTE[place % len(PALETTE)]
+        loss += _curve(epochs, "loss", f"{name}, training", color, main=True)
+        loss += _curve(epochs, "validation_loss", f"{name}, validation", color, main=False)
+        scores += _curve(epochs, "validation_gmean", f"{name}, G-mean", color, main=True)
+        scores += _curve(epochs, "validation_accuracy", f"{name}, accuracy", color, main=False)
     starts = [epochs[0][0] - 0.5 for _, epochs in stages[1:]]
-    lines = [
-        {
-            "type": "line",
-            "x0": x,
-            "x1": x,
-            "y0": 0,
-            "y1": 1,
-            "yref": "paper",
-            "line": {"color": PALE, "width": 1, "dash": "dot"},
-        }
-        for x in starts
-    ]
-    layouts = [
-        {
-            "height": 330,
-            "margin": {"l": 56, "r": 12, "t": 10, "b": 50},
-            "xaxis": {
-                "title": {"text": "epoch"},
-                "range": [0.5, len(history) + 0.5],
-                "tickformat": "d",
-                "dtick": max(1, round(len(history) / 10)),
-                "tick0": 1,
-                "showgrid": False,
-                "zeroline": False,
-            },
-            "yaxis": {"title": {"text": title}, "rangemode": "tozero", "zeroline": False},
-            "legend": {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
-            "shapes": lines,
-        }
-        for title in ("loss", "score on the validation images")
-    ]
-    return {"data": loss, "layout": layouts[0]}, {"data": scores, "layout": layouts[1]}
-
-
-def _curves(
-    epochs: list[tuple[int, dict[str, Any]]], names: dict[str, str], colour: str, dash: str, symbol: str
-) -> list[dict[str, Any]]:
-    """Return a trace for each of `names` that has at least one value."""
-    return [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": name,
-            "x": [x for x, _ in epochs],
-            "y": [epoch[key] for _, epoch in epochs],
-            "line": {"color": colour, "width": 2, "dash": dash},
-            "marker": {"color": colour, "size": 6, "symbol": symbol},
-            "hovertemplate": "epoch %{x}: %{y:.4f}",
-        }
-        for key, name in names.items()
-        if any(epoch[key] is not None for _, epoch in epochs)
-    ]
-
-
-def embedding(run: Run, points: dict[str, Any]) -> Figure:
-    """Return the 2-D map of the embedded training images: dots are images, crosses synthetic points."""
-    colours = class_colors(len(run.classes), run.minority)
-    grey = len(run.classes) > len(PALETTE)
-    data = []
-    for synthetic in (False, True):
-        for index in sorted(range(len(run.classes)), key=lambda i: colours[i] != PALE):
-            chosen = [
-                i
-                for i, (label, made) in enumerate(zip(points["label"], points["synthetic"], strict=True))
-                if label == index and made == synthetic
-            ]
-            if not chosen:
-                continue
-            name = plotly_label(run.classes[index], length=24)
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": f"{name}, synthetic" if synthetic else name,
-                    "legendgroup": str(index),
-                    "showlegend": not (grey and colours[index] == PALE),
-                    "x": [_rounded(points["x"][i]) for i in chosen],
-                    "y": [_rounded(points["y"][i]) for i in chosen],
-                    "text": name,
-                    "hovertemplate": "%{text}<extra>" + ("synthetic" if synthetic else "image") + "</extra>",
-                    "marker": {
-                        "color": colours[index],
-                        "symbol": "x-thin" if synthetic else "circle",
-                        "size": 7 if synthetic else 5,
-                        "opacity": 0.85 if synthetic else 0.7,
-                        "line": {"width": 1.4 if synthetic else 0, "color": colours[index]},
-                    },
-                }
-            )
-    bare = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "mirror": True}
-    return {
-        "data": data,
-        "layout": {
-            "height": 520,
-            "margin": {"l": 12, "r": 12, "t": 10, "b": 12},
-            "xaxis": bare,
-            "yaxis": {**bare, "scaleanchor": "x"},
-            "legend": {"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant"},
-        },
+    vertical = {"type": "line", "y0": 0, "y1": 1, "yref": "paper", "line": _DOTTED}
+    epoch_axis = {
+        "title": {"text": "epoch"},
+        "range": [0.5, len(history) + 0.5],
+        "tickformat": "d",
+        "dtick": max(1, round(len(history) / 10)),
+        "tick0": 1,
+        "showgrid": False,
+        "zeroline": False,
     }
+    found = [
+        _figure(
+            traces,
+            height=330,
+            xaxis=epoch_axis,
+            yaxis={"title": {"text": title}, "rangemode": "tozero", "zeroline": False},
+            legend=_ABOVE,
+            shapes=[vertical | {"x0": x, "x1": x} for x in starts],
+        )
+        for traces, title in ((loss, "loss"), (scores, "score on the validation images"))
+    ]
+    return found[0], found[1]
+
+
+def _curve(
+    epochs: list[tuple[int, HistoryEntry]], key: str, name: str, color: str, *, main: bool
+) -> list[Any]:
+    """Return a trace, if it has at least one value."""
+    from plotly.graph_objects import Scatter
+
+    values = [getattr(epoch, key) for _, epoch in epochs]
+    line = Scatter(
+        mode="lines+markers",
+        name=name,
+        x=[x for x, _ in epochs],
+        y=values,
+        line={"color": color, "width": 2, "dash": "solid" if main else "dot"},
+        marker={"color": color, "size": 6, "symbol": "circle" if main else "circle-open"},
+        hovertemplate="epoch %{x}: %{y:.4f}",
+    )
+    return [line] if any(value is not None for value in values) else []
+
+
+def embedding(dataset: DatasetRecord, points: EmbeddingMap) -> Figure:
+    """Return the 2-D map of the embedded training images: dots are images, crosses synthetic samples."""
+    from plotly.graph_objects import Scatter
+
+    colors = class_colors(len(dataset.classes), dataset.minority)
+    members: dict[tuple[bool, int], list[int]] = {}
+    for i, (label, kind) in enumerate(zip(points.label, points.kind, strict=True)):
+        members.setdefault((kind == "synthetic", label), []).append(i)
+    traces = []
+    # Pale classes first, so that the colored ones lie above them.
+    for synthetic, index in sorted(members, key=lambda key: (key[0], colors[key[1]] != PALE, key[1])):
+        chosen, color = members[synthetic, index], colors[index]
+        name = plotly_label(dataset.classes[index], length=24)
+        traces.append(
+            Scatter(
+                mode="markers",
+                name=f"{name}, synthetic" if synthetic else name,
+                legendgroup=str(index),
+                showlegend=color != PALE,
+                x=[_rounded(points.x[i]) for i in chosen],
+                y=[_rounded(points.y[i]) for i in chosen],
+                text=name,
+                hovertemplate="%{text}<extra>" + ("synthetic" if synthetic else "image") + "</extra>",
+                marker={
+                    "color": color,
+                    "symbol": "x-thin" if synthetic else "circle",
+                    "size": 7 if synthetic else 5,
+                    "opacity": 0.85 if synthetic else 0.7,
+                    "line": {"width": 1.4 if synthetic else 0, "color": color},
+                },
+            )
+        )
+    bare = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "mirror": True}
+    return _figure(
+        traces,
+        height=520,
+        margin=dict.fromkeys("lrtb", 12) | {"t": 10},
+        xaxis=bare,
+        yaxis=bare | {"scaleanchor": "x"},
+        legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant"},
+    )
 
 
 def _rounded(value: float | None) -> float | None:

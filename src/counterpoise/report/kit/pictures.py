@@ -1,6 +1,6 @@
-"""The pictures: maps over images, differences of images, feature maps side by side.
+"""Pictures drawn with Matplotlib: maps over images, differences of images, feature maps side by side.
 
-Colours are cividis (nothing to much) and PuOr (against, for), which hold up under every kind of colour blindness.
+Colors are cividis (nothing to much) and PuOr (against, for), which remain distinct under every kind of color blindness.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from counterpoise.exceptions import InputError
-from counterpoise.explain.differences import as_floats, pixel_difference
 from counterpoise.files import atomic_path
 
 if TYPE_CHECKING:
@@ -32,17 +31,7 @@ _HALF = 5.2  # inches: one half of a figure of feature maps
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a figure.
-
-    Attributes
-    ----------
-    pixels : ndarray
-        (H, W, 3), uint8.
-    title : str
-        Stands above it.
-    note : str
-        Stands below it.
-    """
+    """Picture in a figure, uint8 of shape (H, W, 3), with a title above and a note below."""
 
     pixels: np.ndarray
     title: str
@@ -50,50 +39,40 @@ class Panel:
 
 
 def picture(image: np.ndarray) -> np.ndarray:
-    """Return an image (C, H, W), uint8 or floats in [0, 1], as (H, W, 3), uint8.
+    """Return an image (C, H, W), uint8 or floats in [0, 1], as (H, W, 3), uint8."""
+    from counterpoise.explain.differences import as_floats
 
-    Examples
-    --------
-    >>> picture(np.full((1, 1, 1), 0.2)).tolist()
-    [[[51, 51, 51]]]
-    """
     pixels = np.rint(as_floats(image).clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
 
 
 def overlay(image: np.ndarray, map: np.ndarray, *, signed: bool = False) -> np.ndarray:
-    """Lay a map over the image in grey: the stronger the map, the more of its colour.
+    """Lay a map over the image in gray: the stronger the map, the more of its color.
 
     Parameters
     ----------
     image : ndarray of shape (C, H, W)
         uint8, or floats in [0, 1].
     map : ndarray of float, shape (H, W)
-        It is divided by its greatest absolute value.
+        Divided by its greatest absolute value.
     signed : bool, default=False
-        Whether values below zero have a colour of their own; otherwise they count as zero.
+        Whether values below zero have a color of their own; otherwise they count as zero.
 
     Returns
     -------
     ndarray of uint8, shape (H, W, 3)
-
-    Examples
-    --------
-    >>> image = np.full((3, 1, 2), 128, np.uint8)
-    >>> overlay(image, np.array([[0.0, 4.0]])).tolist()
-    [[[96, 105, 115], [222, 206, 74]]]
     """
-    grey = picture(image).mean(axis=2, keepdims=True) / 255
-    return np.rint(255 * _blended(grey, _scaled(map, signed), signed)).astype(np.uint8)
+    gray = picture(image).mean(axis=2, keepdims=True) / 255
+    return np.rint(255 * _blended(gray, _scaled(map, signed), signed)).astype(np.uint8)
 
 
-def _blended(grey: np.ndarray | float, scaled: np.ndarray, signed: bool) -> np.ndarray:
-    """Mix the colours of values up to 1 into a grey picture: the legend shows what the overlay does."""
+def _blended(gray: np.ndarray | float, scaled: np.ndarray, signed: bool) -> np.ndarray:
+    """Mix the colors of values up to 1 into a gray picture: the legend shows what the overlay does."""
     from matplotlib import colormaps
 
-    colours = colormaps[_SIGNED](scaled / 2 + 0.5) if signed else colormaps[_AMOUNT](scaled)
+    colors = colormaps[_SIGNED](scaled / 2 + 0.5) if signed else colormaps[_AMOUNT](scaled)
     amount = 0.25 + 0.5 * np.abs(scaled)[..., None]
-    return (1 - amount) * grey + amount * colours[..., :3]
+    return (1 - amount) * gray + amount * colors[..., :3]
 
 
 def _scaled(map: np.ndarray, signed: bool) -> np.ndarray:
@@ -104,26 +83,14 @@ def _scaled(map: np.ndarray, signed: bool) -> np.ndarray:
 
 
 def explanation_figure(panels: Sequence[Panel], *, signed: bool, legend: str) -> Figure:
-    """Draw an image and the maps over it in a row, with the legend of their colours.
+    """Draw an image (the first panel) and the maps over it in a row, with the legend of their colors.
 
-    Parameters
-    ----------
-    panels : sequence of Panel
-        The image first.
-    signed : bool
-        Whether the maps have values below zero.
-    legend : str
-        What the colours say.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Bound to no window and no global state.
+    `legend` states the meaning of the colors, `signed` whether the maps have values below zero.
     """
     height, width = panels[0].pixels.shape[:2]
     tall = _PANEL * height / width
     total_width, total_height = (_PANEL + _GAP) * len(panels) + _GAP, tall + _ABOVE + _BELOW
-    figure = _figure(total_width, total_height, layout=None)
+    figure = new_figure(total_width, total_height, layout=None)
     for index, panel in enumerate(panels):
         left = _GAP + index * (_PANEL + _GAP)
         box = (left / total_width, _BELOW / total_height, _PANEL / total_width, tall / total_height)
@@ -140,23 +107,15 @@ def explanation_figure(panels: Sequence[Panel], *, signed: bool, legend: str) ->
 def difference_figure(
     old: np.ndarray, new: np.ndarray, *, old_title: str = "old", new_title: str = "new"
 ) -> Figure:
-    """Draw two images, their signed difference and its strength.
+    """Draw two images (C, H, W), uint8 or floats in [0, 1], their signed difference and its strength.
 
-    Parameters
-    ----------
-    old, new : ndarray of shape (C, H, W)
-        uint8, or floats in [0, 1].
-    old_title, new_title : str
-        What stands above them, such as the predicted class.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The colours of the differences end at the greatest one there is, which is written at the legend.
+    The color scale ends at the greatest difference, which is written at the legend.
     """
+    from counterpoise.explain.differences import pixel_difference
+
     difference = pixel_difference(old[None], new[None])
     signed, strength = difference.signed[0].mean(axis=0), difference.strength[0]
-    figure = _figure(13.6, 3.5)
+    figure = new_figure(13.6, 3.5)
     axes = figure.subplots(1, 4)
     _show(axes[0], picture(old), title=old_title)
     _show(axes[1], picture(new), title=new_title)
@@ -168,7 +127,7 @@ def difference_figure(
     drawn = _show(axes[3], strength, title="its strength", cmap=_AMOUNT, vmin=0, vmax=greatest)
     bar = figure.colorbar(drawn, ax=axes[3], fraction=0.046, ticks=[0, greatest])
     bar.ax.set_yticklabels(["none", f"{greatest:.2f}"])
-    figure.supxlabel("brightness from 0 to 1, mean over the colours", fontsize=9)
+    figure.supxlabel("brightness from 0 to 1, mean over the color channels", fontsize=9)
     return figure
 
 
@@ -180,27 +139,10 @@ def feature_map_figure(
     old_title: str = "old",
     new_title: str = "new",
 ) -> Figure:
-    """Draw the maps of one layer, for two images or networks side by side, and the three strongest close up.
+    """Draw maps (c, h, w) of one layer, for two images or networks side by side, and the three strongest close up.
 
-    Where there are two, the close-ups are the maps that differ most, and each map has one scale for both.
-
-    Parameters
-    ----------
-    old, new : ndarray of float, shape (c, h, w)
-        Maps of one layer, see `feature_maps`. At most 32 are drawn.
-    title : str
-        Names the layer.
-    old_title, new_title : str
-        What stands above each half.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    InputError
-        If the shapes of the maps differ.
+    Where there are two, the close-ups are the maps that differ most, and each map has one scale for both. At most 32
+    maps are drawn. Maps of different shapes raise InputError.
     """
     if new is not None and old.shape != new.shape:
         raise InputError(
@@ -216,7 +158,7 @@ def feature_map_figure(
     shown = f"{count} maps" if count == len(old) else f"the first {count} of {len(old)} maps"
     aspect = old.shape[1] / old.shape[2]
     heights = [_HALF * aspect * -(-count // _ACROSS) / _ACROSS, _HALF * aspect / _CLOSE_UPS]
-    figure = _figure(len(halves) * (_HALF + 0.5), sum(heights) + 1.4)
+    figure = new_figure(len(halves) * (_HALF + 0.5), sum(heights) + 1.4)
     figure.suptitle(
         f"{title}: {shown}, each from its lowest value (blue) to its highest (yellow)", fontsize=10
     )
@@ -232,19 +174,16 @@ def feature_map_figure(
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically.
-
-    Raises
-    ------
-    RunFolderError
-        If the file cannot be written.
-    """
+def save_figure(figure: Figure, path: Path, *, dpi: int = _DPI, **options: Any) -> None:
+    """Write a figure as PNG, atomically; `options` are those of Matplotlib's ``savefig``."""
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI)
+        figure.savefig(temporary, format="png", dpi=dpi, **options)
 
 
-def _figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Figure:
+def new_figure(
+    width: float, height: float, *, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
+    """Return an empty figure of a size in inches, bound to no window and no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -253,17 +192,19 @@ def _figure(width: float, height: float, *, layout: Literal["constrained"] | Non
     return figure
 
 
-def legend_colors(*, signed: bool, count: int = 9) -> list[str]:
-    """Return the colours of an overlay on mid-grey, from the lowest value to the highest, as ``#rrggbb``.
+def plain_frame(axes: Axes) -> None:
+    """Leave only the left and the lower line of the frame, and draw horizontal lines behind the curves."""
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
 
-    Examples
-    --------
-    >>> legend_colors(signed=False, count=2)
-    ['#606873', '#dece4a']
-    """
+
+def legend_colors(*, signed: bool, count: int = 9) -> list[str]:
+    """Return the colors of an overlay on mid-gray, from the lowest value to the highest, as ``#rrggbb``."""
     from matplotlib.colors import to_hex
 
-    return [to_hex(colour) for colour in _blended(0.5, np.linspace(-1 if signed else 0, 1, count), signed)]
+    return [to_hex(color) for color in _blended(0.5, np.linspace(-1 if signed else 0, 1, count), signed)]
 
 
 def _unit(maps: np.ndarray, lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:

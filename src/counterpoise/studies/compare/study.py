@@ -12,8 +12,7 @@ from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import METRICS
 from counterpoise.files import copy_folder
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.results import by_draw, compare_methods, results_table, verdict
+from counterpoise.runs import RunFolder, best_method, by_draw, compare_methods, results_table, verdict
 from counterpoise.studies.engine.grid import RunGrid
 from counterpoise.studies.engine.method_summary import GridSummary, method_summary
 from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
@@ -61,13 +60,11 @@ class ComparisonStudy(RunStudy[ImageDataset, GridSummary]):
 def choose(grid: RunGrid, folders: Sequence[RunFolder]) -> RunFolder | None:
     """Return the best run of the method with the best mean on validation images; the test set has no part in it."""
     values = by_draw(results_table(folders, "validation"), grid.metric)
-    if not values:
+    winner = best_method(values, grid.metric, repeats=len(grid.repeats))
+    if winner is None:
         return None
-    complete = {m: v for m, v in values.items() if len(v) == len(grid.repeats)} or values
-    worth = METRICS[grid.metric].gain
-    winner = max(complete, key=lambda method: worth(sum(complete[method].values()) / len(complete[method])))
-    repeat = max(complete[winner], key=lambda r: worth(complete[winner][r]))
-    return next(f for f in folders if (f.record["method"], f.record["draw"]) == (winner, repeat))
+    repeat = max(values[winner], key=lambda r: METRICS[grid.metric].gain(values[winner][r]))
+    return next(f for f in folders if (f.record.method, f.record.draw) == (winner, repeat))
 
 
 def _summary(
@@ -75,7 +72,7 @@ def _summary(
 ) -> GridSummary:
     folders = results_of(outcomes)
     winner = choose(grid, folders)
-    best = None if winner is None else winner.record["method"]
+    best = None if winner is None else winner.record.method
     methods = []
     for method in grid.methods:
         beats, note = verdict(table, method.label, grid.metric)
@@ -91,8 +88,8 @@ def _summary(
         methods.append(entry if entry["n"] else entry | {"note": "no run finished"})
     return {
         "format": 1,
-        "dataset": folders[0].record["dataset"]["name"] if folders else grid.template.source,
-        "imbalance": folders[0].record["imbalance"] if folders else grid.template.split.profile,
+        "dataset": folders[0].record.dataset.name if folders else grid.template.source,
+        "imbalance": folders[0].record.imbalance.raw if folders else grid.template.split.profile,
         "draws": len(grid.repeats),
         "metric": grid.metric,
         "methods": methods,

@@ -8,7 +8,7 @@ from counterpoise.config import CompareConfig, TrainConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import choosing_metric
 from counterpoise.methods import Method, parse_methods
-from counterpoise.runs.identity import comparison_identity
+from counterpoise.runs import comparison_identity
 from counterpoise.training import Preparation, RunPlan, prepare_run
 
 

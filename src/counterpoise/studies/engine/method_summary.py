@@ -7,8 +7,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pandas as pd
 
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.results import method_scores, results_table
+from counterpoise.runs import RunFolder, method_scores, results_table
 from counterpoise.studies.engine.tasks import FailedRun
 
 GroupScores = dict[str, dict[str, dict[str, Any]]]
@@ -57,11 +56,11 @@ def method_summary(
     note: str = "",
 ) -> MethodSummary:
     """Return mean and interval of every score of a method, and the verdict of the study."""
-    own = [folder for folder in folders if folder.record["method"] == label]
+    own = [folder for folder in folders if folder.record.method == label]
     return {
         "method": label,
         "title": title,
-        "n": len({folder.record["draw"] for folder in own}),
+        "n": len({folder.record.draw for folder in own}),
         "best": best,
         "beats_baseline": beats_baseline,
         "note": note,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from counterpoise.datasets import ImageDataset
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 from counterpoise.studies.engine.study import Conclusion, Data, Study, Summary
 from counterpoise.studies.engine.tasks import Outcome, Task
 from counterpoise.training import ProgressCallback, RunPlan, execute_run

@@ -16,7 +16,7 @@ import pandas as pd
 from counterpoise.config.train import TrainConfig
 from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.files import locked_folder, read_object, refuse_unexpected, write_json
-from counterpoise.runs.results import write_results
+from counterpoise.runs import write_results
 from counterpoise.studies.engine.backends import BACKENDS, LOKY, default_jobs
 from counterpoise.studies.engine.events import OnEvent, ignore_event
 from counterpoise.studies.engine.run import run_tasks

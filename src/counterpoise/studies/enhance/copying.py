@@ -16,10 +16,10 @@ from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.files import content_hash
 from counterpoise.networks import UNet
-from counterpoise.runs.identity import network_payload
+from counterpoise.runs import network_payload
 from counterpoise.training import (
     Batch,
-    HistoryEntry,
+    HistoryEntryDict,
     ProgressCallback,
     Stage,
     ValidationScores,
@@ -41,7 +41,7 @@ class Copier:
     """U-Net that has learned to copy images, on the training device, and one history entry per epoch."""
 
     unet: UNet
-    history: list[HistoryEntry]
+    history: list[HistoryEntryDict]
 
 
 class CopyLoss:

@@ -14,7 +14,7 @@ from counterpoise.datasets import ImageDataset
 from counterpoise.explain import SAME_FROM, GradCAM, feature_maps, find_convolutions, map_similarity
 from counterpoise.inference import load_network
 from counterpoise.networks import EnhancedNetwork, Network
-from counterpoise.report.kit.pictures import (
+from counterpoise.report import (
     Panel,
     difference_figure,
     explanation_figure,
@@ -23,8 +23,7 @@ from counterpoise.report.kit.pictures import (
     picture,
     save_figure,
 )
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.records import RunPredictions
+from counterpoise.runs import Predictions, RunFolder
 
 CONVOLUTIONS = 2
 SMALLEST_PICTURE = 200
@@ -87,7 +86,7 @@ class Shown:
     figures: dict[str, str]
 
 
-def choose_images(before: RunPredictions, after: RunPredictions, count: int) -> list[Chosen]:
+def choose_images(before: Predictions, after: Predictions, count: int) -> list[Chosen]:
     """Return the images to show: half turned right, a quarter turned wrong, the rest right before and after.
 
     Of each kind those whose probability of the true class has moved most, one of every class before a second of any,
@@ -95,7 +94,7 @@ def choose_images(before: RunPredictions, after: RunPredictions, count: int) -> 
 
     Parameters
     ----------
-    before, after : RunPredictions
+    before, after : Predictions
         Of the same images.
     count : int
         How many at most.

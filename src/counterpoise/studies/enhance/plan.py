@@ -12,7 +12,7 @@ from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import Method, get_method
-from counterpoise.runs.identity import (
+from counterpoise.runs import (
     variant_payload,
 )
 from counterpoise.studies.engine.grid import RunGrid

@@ -11,14 +11,12 @@ from typing import Any
 from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.files import content_hash, locked_folder, read_json, write_json
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.results import results_table, write_results
+from counterpoise.runs import RunFolder, results_table, write_results
 from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
 from counterpoise.studies.engine.tasks import results_of
 from counterpoise.studies.enhance.figures import DRAWING, choose_images, draw_figures
 from counterpoise.studies.enhance.page import write_page
 from counterpoise.studies.enhance.plan import ENHANCED, EnhanceStudy, VariantPlan
-from counterpoise.studies.enhance.reading import read_predictions
 from counterpoise.studies.enhance.summary import EnhanceSummary, full_table, summarize
 from counterpoise.studies.enhance.variants import execute_variant
 from counterpoise.training import ProgressCallback
@@ -122,13 +120,13 @@ def _figures(
     """Draw the figures, unless they are there."""
     folder = out / "figures"
     marker = folder / "figures.json"
-    identity = content_hash([enhanced.record["config_hash"], count, DRAWING])
+    identity = content_hash([enhanced.record.config_hash, count, DRAWING])
     if marker.exists():
         found = read_json(marker)
         if isinstance(found, dict) and found.get("identity") == identity:
             return found["images"]
     shutil.rmtree(folder, ignore_errors=True)
-    chosen = choose_images(read_predictions(classifier), read_predictions(enhanced), count)
+    chosen = choose_images(classifier.need_predictions(), enhanced.need_predictions(), count)
     splits = SplitManifest.load(enhanced.path / "manifest.json").apply(dataset)
     shown = [asdict(item) for item in draw_figures(chosen, classifier, enhanced, splits, folder, on_progress)]
     write_json(marker, {"identity": identity, "images": shown})

@@ -15,9 +15,9 @@ from counterpoise.evaluation import (
     mean_interval,
     scores_to_rows,
 )
-from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.results import (
-    COLUMNS,
+from counterpoise.runs import (
+    RESULT_COLUMNS,
+    RunFolder,
     by_draw,
     compare_methods,
     method_scores,
@@ -35,7 +35,6 @@ from counterpoise.studies.enhance.plan import (
     EnhanceStudy,
     VariantPlan,
 )
-from counterpoise.studies.enhance.reading import read_predictions
 from counterpoise.studies.enhance.variants import variant_title
 from counterpoise.studies.published import accuracy_of, read_published
 
@@ -72,11 +71,11 @@ def summarize(
     """Return the conclusions of a study; `table` holds the test scores of its runs in long format."""
     folders = results_of(outcomes)
     any_record = folders[0].record if folders else None
-    minority = bool(any_record and any_record["dataset"]["minority"])
+    minority = bool(any_record and any_record.dataset.minority)
     metric = "gmean" if minority else "accuracy"
     base = study.classifiers
-    dataset = any_record["dataset"]["name"] if any_record else base.template.source
-    imbalance = any_record["imbalance"] if any_record else base.template.split.profile
+    dataset = any_record.dataset.name if any_record else base.template.source
+    imbalance = any_record.imbalance.raw if any_record else base.template.split.profile
     return {
         "format": 1,
         "kind": "enhance",
@@ -121,27 +120,29 @@ def full_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for folder in folders:
-        if folder.record["method"] != ENHANCED:
+        if folder.record.method != ENHANCED:
             continue
-        matrices = folder.record["enhance"]["train_confusion"]
-        classifier = folder.record["enhance"]["classifier"]
+        variant = folder.record.enhance
+        assert variant is not None
+        assert variant.train_confusion is not None
+        matrices, classifier = variant.train_confusion, variant.classifier
         for method, run in ((classifier, _sibling(folders, folder, classifier)), (ENHANCED, folder)):
-            scores = _scores_of(np.add(matrices[method], run.metrics["test"]["confusion_matrix"]), run)
-            common = {name: result_rows(run)[0][name] for name in COLUMNS[:6]}
+            scores = _scores_of(np.add(matrices[method], run.metrics.raw["test"]["confusion_matrix"]), run)
+            common = {name: result_rows(run)[0][name] for name in RESULT_COLUMNS[:6]}
             rows += [common | row for row in scores_to_rows(scores)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
 
 
 def _sibling(folders: Sequence[RunFolder], folder: RunFolder, method: str) -> RunFolder:
-    draw = folder.record["draw"]
-    return next(f for f in folders if (f.record["draw"], f.record["method"]) == (draw, method))
+    draw = folder.record.draw
+    return next(f for f in folders if (f.record.draw, f.record.method) == (draw, method))
 
 
 def _scores_of(matrix: np.ndarray, run: RunFolder) -> ScoresDict:
     """Return all scores that follow from a confusion matrix (rows are true classes)."""
     true, predicted = (axis.repeat(matrix.ravel()) for axis in map(np.ravel, np.indices(matrix.shape)))
-    record = run.record["dataset"]
-    return evaluate_predictions(true, predicted, classes=record["classes"], minority=record["minority"])
+    record = run.record.dataset
+    return evaluate_predictions(true, predicted, classes=record.classes, minority=record.minority)
 
 
 def _published(dataset: str) -> list[dict[str, Any]]:
@@ -215,23 +216,23 @@ def _full_scores(study: EnhanceStudy, table: pd.DataFrame) -> dict[str, GroupSco
 def _copies(folders: Sequence[RunFolder]) -> list[dict[str, Any]]:
     """Return, for each repeat, how well the U-Net copied images before it was trained before the classifier."""
     return [
-        {"draw": folder.record["draw"]} | folder.record["enhance"]["copy"][-1]
+        {"draw": folder.record.draw} | folder.record.raw["enhance"]["copy"][-1]
         for folder in folders
-        if folder.record["method"] == ENHANCED
+        if folder.record.method == ENHANCED
     ]
 
 
 def _changes(study: EnhanceStudy, folders: Sequence[RunFolder]) -> list[dict[str, Any]]:
     """Return, for each repeat, what becomes right and wrong between the other variants and the enhanced classifier."""
-    runs = {(f.record["draw"], f.record["method"]): f for f in folders}
+    runs = {(f.record.draw, f.record.method): f for f in folders}
     found = []
     for repeat in study.classifiers.repeats:
         if (repeat, ENHANCED) not in runs:
             continue
-        after = read_predictions(runs[repeat, ENHANCED])
+        after = runs[repeat, ENHANCED].need_predictions()
         for name in (study.classifier.label, *CONTROLS):
             if (repeat, name) in runs:
-                before = read_predictions(runs[repeat, name])
+                before = runs[repeat, name].need_predictions()
                 changes = count_changes(after.true, before.predicted, after.predicted)
                 found.append(
                     {"draw": repeat, "before": name, "after": ENHANCED, "n": len(after.true)}

@@ -12,12 +12,12 @@ from counterpoise.evaluation import confusion_matrix
 from counterpoise.files import content_hash
 from counterpoise.inference import load_network
 from counterpoise.networks import EnhancedNetwork, Enhancer, Network, freeze
-from counterpoise.runs.folder import RunFolder
+from counterpoise.runs import RunFolder
 from counterpoise.studies.enhance.copying import train_copier
 from counterpoise.studies.enhance.plan import ENHANCED, FRESH, TRAINED_ON, VariantPlan
 from counterpoise.training import (
     Fitted,
-    HistoryEntry,
+    HistoryEntryDict,
     ProgressCallback,
     RenamedStage,
     fit_method,
@@ -75,7 +75,7 @@ class _Variant:
         self.on_progress = on_progress
         self.manifest = SplitManifest.load(classifier.path / "manifest.json")
         self.splits = self.manifest.apply(dataset)
-        self.copy_history: list[HistoryEntry] = []
+        self.copy_history: list[HistoryEntryDict] = []
         # Other batches than those of the classifier's first epochs.
         seed = seed_for(plan.config.seed, "enhance")
         self.config = plan.config.model_copy(update={"epochs": plan.epochs, "seed": seed})

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.evaluation import Ranks
-from counterpoise.files import atomic_path
+from counterpoise.report import new_figure, plain_frame, save_figure
 from counterpoise.studies.reproduce.findings import SCORE_NAMES
 from counterpoise.studies.reproduce.side_by_side import Side
 from counterpoise.studies.reproduce.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-#: Colours after Okabe and Ito (2008), and a marker that says the same.
+#: Colors after Okabe and Ito (2008), with a marker each.
 LOOKS = (
     ("#000000", "o"),
     ("#0072B2", "s"),
@@ -30,17 +29,7 @@ LOOKS = (
 
 
 def draw_lines(table: Table, sides: Sequence[Side], path: Path) -> bool:
-    """Draw each score over the imbalance ratio, published left and ours right; say whether there is anything to draw.
-
-    Parameters
-    ----------
-    table : Table
-        Which.
-    sides : sequence of Side
-        Its cells.
-    path : Path
-        Where the picture, a PNG, goes.
-    """
+    """Draw each score over the imbalance ratio, published left and ours right; False where there is nothing to draw."""
     ratios = {setting.name: setting.ratio for setting in table.settings}
     scores = [score for score in SCORE_NAMES if any((s.classes, s.metric) == score for s in sides)]
     if len(set(ratios.values())) < len(ratios) or len(ratios) < 2 or None in ratios.values() or not scores:
@@ -48,7 +37,7 @@ def draw_lines(table: Table, sides: Sequence[Side], path: Path) -> bool:
     if all(side.mean is None for side in sides):
         return False
     methods = list(dict.fromkeys(side.method for side in sides))
-    figure = _new_figure(9.5, 2.7 * len(scores) + 0.7)
+    figure = new_figure(9.5, 2.7 * len(scores) + 0.7)
     all_axes = figure.subplots(len(scores), 2, sharex=True, sharey="row", squeeze=False)
     for score, (left, right) in zip(scores, all_axes, strict=True):
         chosen = [side for side in sides if (side.classes, side.metric) == score]
@@ -61,8 +50,8 @@ def draw_lines(table: Table, sides: Sequence[Side], path: Path) -> bool:
         left.set_ylabel(SCORE_NAMES[score])
         for axes in (left, right):
             _frame(axes, sorted({ratio for ratio in ratios.values() if ratio}))
-    all_axes[0][0].set_title("published (one draw)")
-    all_axes[0][1].set_title("ours: mean of the draws, 95 % interval")
+    all_axes[0][0].set_title("published (one repeat)")
+    all_axes[0][1].set_title("ours: mean of the repeats, 95 % interval")
     for axes in all_axes[-1]:
         axes.set_xlabel("imbalance ratio ρ")
     named: dict[Any, Any] = {}  # matplotlib does not type what stands in a legend
@@ -77,7 +66,7 @@ def draw_lines(table: Table, sides: Sequence[Side], path: Path) -> bool:
         ncols=4,
         frameon=False,
     )
-    _save(figure, path)
+    save_figure(figure, path, dpi=110)
     return True
 
 
@@ -89,7 +78,7 @@ def draw_ranks(ranks: Ranks, path: Path, metric: str) -> bool:
     order = sorted(range(count), key=lambda i: ranks.mean[i])
     rows = (count + 1) // 2
     bars = ranks.cliques
-    figure = _new_figure(8.0, 1.0 + 0.32 * rows + 0.14 * len(bars))
+    figure = new_figure(8.0, 1.0 + 0.32 * rows + 0.14 * len(bars))
     axes = figure.add_subplot()
     axes.set_xlim(1 - 0.9, count + 0.9)
     axes.set_ylim(-0.5 - 0.55 * len(bars) - rows, 1.9)
@@ -111,7 +100,7 @@ def draw_ranks(ranks: Ranks, path: Path, metric: str) -> bool:
         axes.plot([ranks.mean[index]] * 2 + [end], [0, depth, depth], color="black", linewidth=0.9)
         words = f"{ranks.methods[index]}  {ranks.mean[index]:.2f}"
         axes.text(end + (-0.05 if left else 0.05), depth, words, ha="right" if left else "left", va="center")
-    _save(figure, path)
+    save_figure(figure, path, dpi=110)
     return True
 
 
@@ -122,14 +111,14 @@ def _draw_line(
     method: str,
     style: str,
 ) -> None:
-    colour, marker = LOOKS[number % len(LOOKS)]
+    color, marker = LOOKS[number % len(LOOKS)]
     known = [(x, value, low, high) for x, value, low, high in points if value is not None]
     if not known:
         return
     axes.plot(
         [x for x, *_ in known],
         [value for _, value, *_ in known],
-        color=colour,
+        color=color,
         marker=marker,
         linestyle=style,
         linewidth=1.5,
@@ -138,28 +127,11 @@ def _draw_line(
     )
     for x, _, low, high in known:
         if low is not None and high is not None:
-            axes.vlines(x, max(low, 0.0), min(high, 1.0), color=colour, linewidth=1.2, alpha=0.45)
+            axes.vlines(x, max(low, 0.0), min(high, 1.0), color=color, linewidth=1.2, alpha=0.45)
 
 
 def _frame(axes: Axes, ratios: Sequence[float]) -> None:
     axes.set_xscale("log")
     axes.set_xticks(list(ratios), [f"{ratio:g}" for ratio in ratios])
     axes.set_xticks([], minor=True)
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _new_figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    plain_frame(axes)

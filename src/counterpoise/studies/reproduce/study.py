@@ -14,8 +14,15 @@ import pandas as pd
 from counterpoise.config.train import TrainConfig
 from counterpoise.exceptions import InputError
 from counterpoise.files import read_object
-from counterpoise.runs.archive import EARLIER, KEPT, ArchivedRun, archived_runs, read_archive, write_archive
-from counterpoise.runs.results import result_rows
+from counterpoise.runs import (
+    ARCHIVE,
+    RESUMED,
+    ArchivedRun,
+    archived_runs,
+    read_archive,
+    result_rows,
+    write_archive,
+)
 from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
 from counterpoise.studies.reproduce.page import PICTURES, write_pages
@@ -25,7 +32,7 @@ from counterpoise.studies.reproduce.side_by_side import side_by_side
 from counterpoise.studies.reproduce.summary import COLUMNS, TableSummary, ranks_of, summarize
 
 MARKER = "reproduce.json"
-PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", KEPT, *PICTURES)
+PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", ARCHIVE, *PICTURES)
 """Files that `publish` copies, where they exist."""
 
 Reproduced = RunConclusion[TableSummary]
@@ -113,7 +120,7 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
         kept = archived_runs(folder)
         if self._taken.keys() - kept.keys():
             runs = (kept | self._taken).values()
-            write_archive(folder / EARLIER, [ArchivedRun(folder, **run) for run in runs])
+            write_archive(folder / RESUMED, runs)
         return self._tasks(self._whole(folder), folder)
 
     def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> Reproduced:
@@ -127,7 +134,7 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
     def write_page(self, concluded: Reproduced, folder: Path) -> None:
         """Write the archive, the pictures and the pages."""
         table = self.plan.table
-        write_archive(folder / KEPT, concluded.results)
+        write_archive(folder / ARCHIVE, concluded.results)
         sides = side_by_side(table, published_numbers(table), concluded.table)
         if not draw_lines(table, sides, folder / "lines.png"):
             (folder / "lines.png").unlink(missing_ok=True)
@@ -147,7 +154,7 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
         for cell, run in plan.runs():
             task = run_task(run, cell.dataset, folder / cell.setting.name)
             if task.done is None and run.hash in archived:
-                task = replace(task, done=ArchivedRun(task.path, **archived[run.hash]))
+                task = replace(task, done=archived[run.hash])
             asked = run.draw < self.plan.repeats and (not self.only or cell.setting.name in self.only)
             tasks.append(replace(task, wanted=asked and not self.render_only))
         return tasks
@@ -157,11 +164,11 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
         return self.plan.with_repeats(max(self.plan.repeats, read_object(folder / MARKER)["draws"]))
 
     @cached_property
-    def _taken(self) -> dict[str, dict[str, Any]]:
+    def _taken(self) -> dict[str, ArchivedRun]:
         """Return the runs of `resume_from` that are runs of this table, whatever their repeat."""
         if self.resume_from is None:
             return {}
-        found = read_archive(self.resume_from / KEPT)
+        found = read_archive(self.resume_from / ARCHIVE)
         every = self.plan.with_repeats(max(self.plan.repeats, _repeats(found)))
         known = {run.hash for _, run in every.runs()}
         taken = {key: run for key, run in found.items() if key in known}
@@ -194,6 +201,6 @@ def results_table(plan: TablePlan, outcomes: Sequence[RunOutcome]) -> pd.DataFra
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _repeats(runs: Mapping[str, dict[str, Any]]) -> int:
+def _repeats(runs: Mapping[str, ArchivedRun]) -> int:
     """Return how many repeats it takes to have all `runs` among them."""
-    return max((run["record"]["draw"] + 1 for run in runs.values()), default=0)
+    return max((run.record.draw + 1 for run in runs.values()), default=0)

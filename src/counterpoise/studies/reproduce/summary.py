@@ -11,8 +11,7 @@ import pandas as pd
 
 from counterpoise.evaluation import Ranks, rank_methods
 from counterpoise.methods import get_method
-from counterpoise.runs.archive import ArchivedRun
-from counterpoise.runs.results import COLUMNS as STUDY_COLUMNS
+from counterpoise.runs import RESULT_COLUMNS, ArchivedRun, RunRecord
 from counterpoise.studies.engine.planned_runs import RunOutcome
 from counterpoise.studies.engine.tasks import FailedRun, failed_runs, not_applicable, results_of
 from counterpoise.studies.reproduce.contradictions import find_contradictions
@@ -30,7 +29,7 @@ from counterpoise.studies.reproduce.side_by_side import (
 from counterpoise.studies.reproduce.sources import stands_in
 from counterpoise.studies.reproduce.tables import all_tables
 
-COLUMNS = ("table", "setting", *STUDY_COLUMNS)
+COLUMNS = ("table", "setting", *RESULT_COLUMNS)
 
 
 class TableSummary(TypedDict):
@@ -104,8 +103,8 @@ def summarize(
         **not_applicable(outcomes),  # type: ignore[typeddict-item]
         "runs": _counts(plan, outcomes, done, sides),
         "commands": list(commands),
-        "versions": _found([record["versions"] for record in done]),
-        "hardware": _found([record["hardware"] for record in done]),
+        "versions": _found([record.versions for record in done]),
+        "hardware": _found([record.hardware for record in done]),
     }
 
 
@@ -129,14 +128,14 @@ def rehearsal(plan: TablePlan) -> list[str]:
 def _counts(
     plan: TablePlan,
     outcomes: Sequence[RunOutcome],
-    done: Sequence[Mapping[str, Any]],
+    done: Sequence[RunRecord],
     sides: Sequence[Side],
 ) -> dict[str, Any]:
     planned = len(outcomes)
     earlier = sum(isinstance(outcome.result, ArchivedRun) for outcome in outcomes)
-    seconds = sum(record["timings"]["total"] for record in done)
+    seconds = sum(record.timings["total"] for record in done)
     elapsed = busy_seconds(
-        (datetime.fromisoformat(record["created"]).timestamp(), record["timings"]["total"]) for record in done
+        (datetime.fromisoformat(record.created).timestamp(), record.timings["total"]) for record in done
     )
     trainings = plan.trainings()
     return {

@@ -1,11 +1,12 @@
-"""What a table's page says in words, made of its summary."""
+"""Sentences and the table of claims on the page of a table, from its summary."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from counterpoise.evaluation import score_title
+from counterpoise.report import Line, Table, count, mean_text
 from counterpoise.studies.reproduce.findings import SCORE_NAMES
 
 Summary = Mapping[str, Any]
@@ -21,97 +22,36 @@ KINDS = {
 }
 
 
-class Judged(NamedTuple):
-    """A finding as it stands in the table of claims."""
-
-    verdict: str
-    words: str
-    difference: str
-    than: str
-
-
-class Claim(NamedTuple):
-    """A row of the table of claims: one claim, by each score."""
-
-    claim: str
-    where: str
-    found: list[Judged | None]
-
-
-def verdict_words(finding: Mapping[str, Any]) -> str:
-    """Return what became of a claim.
-
-    Examples
-    --------
-    >>> verdict_words({"verdict": "not decided", "n": 5}), verdict_words({"verdict": "refuted", "n": 5})
-    ('not decided by 5 draws', 'refuted')
-    """
-    return finding["verdict"] + (f" by {draws(finding['n'])}" if finding["verdict"] == "not decided" else "")
-
-
-def draws(count: int) -> str:
-    """Return a number of draws in words."""
-    return "1 draw" if count == 1 else f"{count} draws"
-
-
-def signed(finding: Mapping[str, Any]) -> str:
-    """Return a finding's difference with half its interval and its draws.
-
-    Examples
-    --------
-    >>> signed({"difference": 0.02, "low": 0.01, "high": 0.03, "n": 5})
-    '+0.020 ± 0.010 (5 draws)'
-    """
-    if finding["difference"] is None:
-        return ""
-    return f"{_difference(finding)} ({draws(finding['n'])})"
-
-
-def _difference(finding: Mapping[str, Any]) -> str:
-    half = "" if finding["low"] is None else f" ± {(finding['high'] - finding['low']) / 2:.3f}"
-    return f"{with_sign(finding['difference'])}{half}"
-
-
-def with_sign(value: float) -> str:
-    """Return a difference with its sign.
-
-    Examples
-    --------
-    >>> with_sign(0.02), with_sign(-0.0001)
-    ('+0.020', '+0.000')
-    """
-    return f"{round(value, 3) + 0.0:+.3f}"
-
-
-def claims(summary: Summary, *, main: bool) -> tuple[list[str], list[Claim]]:
-    """Return the scores, and a row for each claim, of the whole table or of single lines."""
+def claims_table(summary: Summary, *, main: bool) -> Table:
+    """Return a row for each claim, of the whole table or of single lines, and a column for each score."""
     chosen = [f for f in summary["findings"] if f["main"] == main]
     scores = list(dict.fromkeys(f["score"] for f in chosen))
-    rows: dict[tuple[str, str], dict[str, Judged]] = {}
+    rows: dict[tuple[str, str], dict[str, list[Line]]] = {}
     for f in chosen:
-        row = rows.setdefault((f["claim"], f["where"]), {})
-        row[f["score"]] = _judged(f, summary["draws"])
-    return scores, [Claim(*key, [row.get(score) for score in scores]) for key, row in rows.items()]
+        rows.setdefault((f["claim"], f["where"]), {})[f["score"]] = _judged(f, summary["draws"])
+    return Table(
+        "Claims" if main else "Claims, line by line",
+        ["claim", "where", *scores],
+        [[*key, *(row.get(score, "") for score in scores)] for key, row in rows.items()],
+        text=range(len(scores) + 2),
+    )
 
 
-def _judged(finding: Mapping[str, Any], planned: int) -> Judged:
+def _judged(finding: Mapping[str, Any], planned: int) -> list[Line]:
+    """Return what became of a claim, the measured difference, and what it is held against."""
+    verdict, n = finding["verdict"], count(finding["n"], "repeat")
+    mark = verdict.replace(" ", "-")
     if finding["difference"] is None:
-        return Judged(finding["verdict"], finding["verdict"], "", "")
-    # The words of an open claim name its draws; else they are all, if nothing is said.
-    whole = finding["verdict"] == "not decided" or finding["n"] == planned
-    difference = _difference(finding) if whole else signed(finding)
-    return Judged(finding["verdict"], verdict_words(finding), difference, finding["than"])
+        return [Line(verdict, mark)]
+    # The words of an open claim name its repeats; else they are all, if nothing is said.
+    few = "" if verdict == "not decided" or finding["n"] == planned else f" ({n})"
+    difference = mean_text(finding["difference"], finding["low"], finding["high"], sign=True) + few
+    lines = [Line(f"{verdict} by {n}" if verdict == "not decided" else verdict, mark), Line(difference)]
+    return lines + ([Line(f"than {finding['than']}", "quiet")] if finding["than"] else [])
 
 
 def verdicts(summary: Summary) -> list[str]:
-    """Return what became of each kind of claim, a sentence each.
-
-    Examples
-    --------
-    >>> finding = {"kind": "resilience", "main": True, "verdict": "confirmed"}
-    >>> verdicts({"findings": [finding, finding | {"verdict": "not decided"}]})
-    ['ADOS declines less than the other methods: of 2 comparisons 1 confirmed, 1 not decided.']
-    """
+    """Return what became of each kind of claim, a sentence each."""
     sentences = []
     for kind, words in KINDS.items():
         chosen = [f for f in summary["findings"] if f["kind"] == kind and f["main"]]
@@ -138,12 +78,12 @@ def closeness(summary: Summary) -> list[str]:
         f"Of {published} published numbers {whole['compared']} have one of ours beside them. Ours are "
         f"{abs(whole['difference']):.3f} {'above' if whole['difference'] >= 0 else 'below'} the published ones on "
         f"average, and {whole['spread']:.3f} away from them, above or below. These runs do not tell why; what the "
-        "paper leaves open stands below."
+        "paper leaves open is listed below."
     ]
     if whole["judged"]:
         sentences.append(
-            f"A paper has one draw: {whole['inside']} of {whole['judged']} published numbers are in the range in which "
-            f"one further draw of ours would fall (95 %), {whole['above']} above it and {whole['below']} below."
+            f"A published number comes from one repeat: {whole['inside']} of {whole['judged']} are in the range in "
+            f"which one further repeat of ours would fall (95 %), {whole['above']} above it and {whole['below']} below."
         )
     same: dict[str, list[bool]] = {}
     for best in summary["best"]:
@@ -171,7 +111,7 @@ def missing(summary: Summary) -> list[str]:
             sentences.append(f"{line['title']}: not run.")
         elif min(counts.values()) < summary["draws"]:
             few = [
-                f"{name} {n} of {draws(summary['draws'])}"
+                f"{name} {n} of {count(summary['draws'], 'repeat')}"
                 for name, n in counts.items()
                 if n < summary["draws"]
             ]

@@ -30,7 +30,7 @@ from counterpoise.studies.transfer.plan import Training, TransferPlan
 from counterpoise.studies.transfer.tasks import TaskImages
 from counterpoise.training import (
     Batches,
-    HistoryEntry,
+    HistoryEntryDict,
     LogitLoss,
     ProgressCallback,
     Stage,
@@ -65,7 +65,7 @@ class TrainingRecord(TypedDict):
     images: dict[str, int]
     network: NetworkConfig
     scores: ScoresDict
-    history: list[HistoryEntry]
+    history: list[HistoryEntryDict]
     seconds: float
     versions: dict[str, str]
     hardware: dict[str, Any]

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.files import atomic_path
+from counterpoise.report import new_figure, plain_frame, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: The lecture's markers and colours, in tones that stay apart under the common colour-vision deficiencies; shape and
-#: plus say the same once more. Marker, face, edge, plus, sideways shift, words.
+#: The lecture's markers and colors, in tones that stay apart under the common color-vision deficiencies; shape and
+#: plus repeat the distinction. Marker, face, edge, plus, sideways shift, words.
 LOOKS: dict[str, tuple[str, str, str, str | None, float, str]] = {
-    "baseB": ("o", "white", "black", None, 0.0, "baseB: trained on B from nothing"),
+    "baseB": ("o", "white", "black", None, 0.0, "baseB: trained on B from scratch"),
     "BnB": ("o", "#0B3C8C", "#0B3C8C", None, -0.12, "BnB: n layers of B, frozen"),
     "BnB+": ("o", "#8FC1EA", "#0B3C8C", "#0B3C8C", -0.04, "BnB+: n layers of B, fine-tuned"),
     "AnB": ("D", "#C1121F", "#C1121F", None, 0.04, "AnB: n layers of A, frozen"),
@@ -27,29 +27,17 @@ _SIZE = 8.5
 def draw_figure(summary: Mapping[str, Any], path: Path) -> None:
     """Draw the curves of a study and write them as a PNG.
 
-    A small marker for each draw, a large one and the line for the mean of the draws, a bar for its 95 % interval. Bars
-    that are wider than the frame, as two draws often give them, run out of it; the legend says so.
-
-    Parameters
-    ----------
-    summary : dict
-        As in ``summary.json``.
-    path : Path
-        Where the picture goes.
+    A small marker for each repeat, a large one and the line for the mean, a bar for its 95 % interval. Bars that are
+    wider than the frame, as two repeats often give them, leave it; the legend says so.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 5.4)
     axes = figure.add_subplot()
     points = [point for point in summary["curves"] if point["treatment"] in LOOKS]
     for treatment in LOOKS:
         _draw_curve(axes, treatment, [point for point in points if point["treatment"] == treatment])
     _frame(axes, summary, [value for point in points for value in point["values"]])
     _legend(figure, {point["treatment"] for point in points}, several=summary["draws"] > 1)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130, bbox_inches="tight", pad_inches=0.12)
+    save_figure(figure, path, dpi=130, bbox_inches="tight", pad_inches=0.12)
 
 
 def _draw_curve(axes: Axes, treatment: str, points: list[dict[str, Any]]) -> None:
@@ -104,10 +92,10 @@ def _legend(figure: Figure, treatments: set[str], *, several: bool) -> None:
         handles.append((line, mark, *(cross if plus else ())))
         words.append(text)
     if several:
-        grey: dict[str, Any] = {"color": "#666666", "linestyle": "none"}
-        bar = Line2D([], [], marker="|", markersize=13, alpha=0.6, **grey)
-        handles.append((bar, Line2D([], [], marker="o", markersize=3.5, **grey)))
-        words.append("small: one draw; bar: 95 % interval, may leave the frame")
+        gray: dict[str, Any] = {"color": "#666666", "linestyle": "none"}
+        bar = Line2D([], [], marker="|", markersize=13, alpha=0.6, **gray)
+        handles.append((bar, Line2D([], [], marker="o", markersize=3.5, **gray)))
+        words.append("small: one repeat; bar: 95 % interval, may leave the frame")
     figure.legend(
         handles,
         words,
@@ -126,15 +114,12 @@ def _frame(axes: Axes, summary: Mapping[str, Any], values: list[float]) -> None:
     last = summary["layers"][-1]
     axes.set_xlim(-0.4, last + 0.5)
     axes.set_xticks([0, *summary["layers"]], ["base", *map(str, summary["layers"])])
-    axes.set_xlabel("n: layers copied; the rest of the network is trained anew on B", fontsize=11)
+    axes.set_xlabel("n: layers copied; the other layers are trained from scratch on B", fontsize=11)
     axes.set_ylabel("accuracy on the test images of B", fontsize=11)
-    draws = "one draw" if summary["draws"] == 1 else f"{summary['draws']} draws, mean and 95 % interval"
+    draws = "one repeat" if summary["draws"] == 1 else f"{summary['draws']} repeats, mean and 95 % interval"
     split = {"random": "random halves of the classes", "natural": "A man-made, B natural"}
     tasks = split.get(summary["split"], "A and B as named")
     axes.set_title(
         f"Transfer of {summary['network']} on {summary['dataset']}: {tasks} ({draws})", fontsize=12
     )
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    plain_frame(axes)

@@ -10,7 +10,7 @@ from counterpoise.config import SplitConfig, TrainConfig, TransferConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.exceptions import InputError
 from counterpoise.networks import create_network, is_chain, learned_layers
-from counterpoise.runs.identity import (
+from counterpoise.runs import (
     training_payload,
     transfer_identity,
 )
