@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from counterpoise.config.train import TrainConfig, make_config
+from counterpoise.config import TrainConfig, make_config
 from counterpoise.datasets import ImageSplit, load_dataset
 from counterpoise.methods import get_method
 from counterpoise.networks import Network, create_network

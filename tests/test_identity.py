@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import counterpoise
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig
 from counterpoise.files import content_hash
 from counterpoise.methods import get_method
 from counterpoise.runs import (

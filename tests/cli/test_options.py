@@ -145,6 +145,17 @@ def test_every_fault_is_in_the_one_line(refuses):
     )
 
 
+@pytest.mark.parametrize("command", ["compare", "enhance"])
+def test_studies_run_on_the_named_back_end(refuses, photos, command):
+    assert "unknown backend 'rya'; did you mean 'ray'?" in refuses(command, photos, "--backend", "rya")
+
+
+def test_evaluate_without_data_uses_that_of_the_run(cli, photos, trained):
+    alone, named = (json.loads(cli("evaluate", trained, *data, "--json").out) for data in ((), (photos,)))
+    assert alone == named
+    assert alone["data"] == str(photos)
+
+
 # --- files of settings --------------------------------------------------------------------------------------
 
 
@@ -174,6 +185,16 @@ def test_a_run_records_what_was_asked_and_what_it_became(cli, photos, trained):
     assert resolved["freeze"] is None
     assert resolved["config"]["threads"] >= 1
     assert resolved["split"]["validation_fraction"] == 0.1
+
+
+def test_what_does_not_apply_stays_off_json(capsys):
+    from counterpoise.cli.running import finish
+
+    summary = {"failed": [], "not_applicable": [{"method": "aos", "draw": 0, "reason": "no pixels"}]}
+    assert finish(summary, lambda: None, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out) == summary
+    assert finish(summary, lambda: None, as_json=False) == 0
+    assert capsys.readouterr().out == "- aos, repeat 0, does not apply here: no pixels\n"
 
 
 def test_a_comparison_records_it_for_every_run(cli, photos):

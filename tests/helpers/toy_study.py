@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from counterpoise.config.train import make_config
+from counterpoise.config import make_config
 from counterpoise.exceptions import NotApplicable, TrainingError
 from counterpoise.files import read_json, write_json
 from counterpoise.studies.engine.study import Conclusion, Study

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from counterpoise.balance.adjust import ClassThresholds, adjustment_from_state
-from counterpoise.config.train import make_config
+from counterpoise.config import make_config
 from counterpoise.datasets import StepImbalance, dataset_from_arrays
 from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
 from counterpoise.inference import TrainedModel, adjust_run, load_adjustment, load_network, plan_adjustment

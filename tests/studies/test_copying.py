@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoise.config.train import make_config
+from counterpoise.config import make_config
 from counterpoise.datasets import dataset_from_arrays, make_splits
 from counterpoise.networks import UNet
 from counterpoise.studies.enhance.copying import CopyLoss, copy_scores, train_copier

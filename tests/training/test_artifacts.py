@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from counterpoise.config.train import make_config
+from counterpoise.config import make_config
 from counterpoise.datasets import dataset_from_arrays
 from counterpoise.networks import create_network
 from counterpoise.training import ResampledSet

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoise.config.train import make_config
+from counterpoise.config import make_config
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.methods import all_methods, get_method

@@ -9,8 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from counterpoise.config.schedules import rate_factor
-from counterpoise.config.train import make_config
+from counterpoise.config import make_config, rate_factor
 from counterpoise.datasets import ImageSplit, load_dataset
 from counterpoise.exceptions import InputError, TrainingError
 from counterpoise.methods import get_method

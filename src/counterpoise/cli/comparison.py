@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from counterpoise.cli.options import Call
 from counterpoise.cli.printing import advise, interval, print_table, say
@@ -12,14 +12,13 @@ from counterpoise.config import CompareConfig
 
 if TYPE_CHECKING:
     from counterpoise.datasets import ImageDataset
-    from counterpoise.studies.compare.study import ComparisonResult
+    from counterpoise.studies import Conclusion
 
 
 def compare(dataset: ImageDataset, config: CompareConfig, call: Call) -> int:
     """Run a comparison with progress bars, write its report and show it; return the exit code."""
     from counterpoise.report import build_report
-    from counterpoise.studies.compare.study import ComparisonStudy
-    from counterpoise.studies.engine.grid import make_grid
+    from counterpoise.studies import ComparisonStudy, make_grid
 
     grid = make_grid(dataset, config, command=call.line)
     show_notes(grid.notes, as_json=call.as_json)
@@ -31,7 +30,7 @@ def compare(dataset: ImageDataset, config: CompareConfig, call: Call) -> int:
     return finish(result.summary, lambda: show(result, config, folder), as_json=call.as_json)
 
 
-def show(result: ComparisonResult, config: CompareConfig, folder: Path) -> None:
+def show(result: Conclusion[Any, Any, Any], config: CompareConfig, folder: Path) -> None:
     """Print the table of a comparison, its verdicts in words, and what to type next."""
     if len(result.table):
         _show_table(result)
@@ -40,7 +39,7 @@ def show(result: ComparisonResult, config: CompareConfig, folder: Path) -> None:
         say(f"{result.summary['dataset']} has too few images to keep any for testing: there are no scores")
 
 
-def _show_table(result: ComparisonResult) -> None:
+def _show_table(result: Conclusion[Any, Any, Any]) -> None:
     from counterpoise.evaluation import column_title, compact_columns
     from counterpoise.report import describe_imbalance
 
@@ -67,7 +66,7 @@ def mean_of(repeats: int) -> str:
     return "values of 1 repeat" if repeats == 1 else f"mean ± 95 % interval of {repeats} repeats"
 
 
-def _show_next(result: ComparisonResult, config: CompareConfig, folder: Path) -> None:
+def _show_next(result: Conclusion[Any, Any, Any], config: CompareConfig, folder: Path) -> None:
     summary = result.summary
     if summary["winner"] is None:
         say("no winner: without validation images there is nothing to choose by")

@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 
 class Names:
-    """What the fields of a command are called on the command line.
-
-    Parameters
-    ----------
-    settings : sequence of Setting
-        The fields.
-    """
+    """Names of the fields of a command on the command line."""
 
     def __init__(self, settings: Sequence[Setting] = ()) -> None:
         self.flags = {f"--{setting.flag}" for setting in settings}
@@ -56,10 +50,7 @@ class Names:
     def current(self, tokens: Sequence[str]) -> list[str]:
         """Return tokens with flags in their present spelling and with their values; of a flag given twice, the last.
 
-        Raises
-        ------
-        InputError
-            If a flag has been renamed, or has no value.
+        A flag that has been renamed, or has no value, is refused.
 
         Examples
         --------

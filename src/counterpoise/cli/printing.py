@@ -73,7 +73,7 @@ def complain(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    r"""Return `text` without what would steer a terminal: names of files and classes are strangers' data.
+    r"""Return `text` without control characters: names of files and classes are untrusted.
 
     Examples
     --------
@@ -111,9 +111,9 @@ def score(value: float | None) -> str:
 
 
 def interval(entry: dict[str, Any] | None) -> str:
-    """Return a mean with half its 95 % interval, where there are enough draws for one.
+    """Return a mean with half its 95 % interval, where there are enough repeats for one.
 
-    Two draws may give an interval wider than all possible scores.
+    Two repeats may give an interval wider than all possible scores.
 
     Examples
     --------

@@ -13,7 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from counterpoise.studies.engine.events import Event
+    from counterpoise.studies import Event
     from counterpoise.training import Step
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from counterpoise.config import CompareConfig, EnhanceConfig, ReproduceConfig, TransferConfig
     from counterpoise.datasets import ImageDataset, SkippedFile
     from counterpoise.runs import RunFolder
-    from counterpoise.studies.engine.study import Conclusion, Study
+    from counterpoise.studies import Conclusion, Study
     from counterpoise.training import Preparation
 
     StudyConfig = CompareConfig | EnhanceConfig | ReproduceConfig | TransferConfig
@@ -75,7 +75,7 @@ def folder_for(dataset: ImageDataset, *more: str) -> Path:
 
 def train_one(prepared: Preparation, dataset: ImageDataset, folder: Path) -> RunFolder:
     """Execute a prepared run into `folder`, with a progress bar."""
-    from counterpoise.studies.engine.events import ThrottledProgress
+    from counterpoise.studies import ThrottledProgress
     from counterpoise.training import execute_run
 
     plan = prepared.plan
@@ -93,7 +93,7 @@ def run_with_bars(
     tasks: int,
 ) -> Conclusion[Plan, Result, Summary]:
     """Run the unfinished tasks of a study, with one bar for all and one for each under way."""
-    from counterpoise.studies.engine.study import run_study
+    from counterpoise.studies import run_study
 
     with watching(tasks) as on_event:
         return run_study(study, dataset, folder, jobs=config.jobs, backend=config.backend, on_event=on_event)
@@ -105,11 +105,11 @@ def finish(summary: Mapping[str, Any], show: Callable[[], None], *, as_json: boo
         print_json(summary)
     else:
         show()
+        for entry in summary.get("not_applicable", ()):
+            advise(f"{entry['method']}, repeat {entry['draw']}, does not apply here: {entry['reason']}")
     for failure in summary["failed"]:
         name = failure["method"] if "method" in failure else failure["name"]
         complain(f"{name}, repeat {failure['draw']}, failed: {failure['error']}")
-    for entry in summary.get("not_applicable", ()):
-        advise(f"{entry['method']}, repeat {entry['draw']}, does not apply here: {entry['reason']}")
     return 1 if summary["failed"] else 0
 
 

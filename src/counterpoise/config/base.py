@@ -152,23 +152,10 @@ def nested(given: Mapping[tuple[str, ...], Any], values: Mapping[str, Any] | Non
 
 
 def validated(model: type[C], values: Mapping[str, Any], *, where: str = "", given: Any = ()) -> C:
-    """Return a model of `values`; everything that is wrong with them is named at once.
+    """Return a model of `values`, nested as it is; everything that is wrong with them is named at once.
 
-    Parameters
-    ----------
-    model : type
-        The settings to make.
-    values : mapping
-        Nested as the model is.
-    where : str
-        File that values were read from.
-    given : collection of tuple
-        Paths of the values that do not come from that file.
-
-    Raises
-    ------
-    InputError
-        With every fault: setting, value found, value expected; for an unknown setting, the nearest name.
+    `where` is the file that values were read from, but for those at the paths `given`. The `InputError` has every
+    fault: setting, value found and value expected; for an unknown setting, the nearest name.
 
     Examples
     --------

@@ -9,6 +9,10 @@ from counterpoise.config.train import DEVICE, Device
 RUN = option(..., "A run folder, or a comparison's OUT/best.", metavar="RUN", positional=True)
 IMAGES = option(..., "Image files, folders or zips.", metavar="IMAGES", positional=True, min_length=1)
 
+RUN_SOURCE = option(
+    None, "Dataset; the run's own if not given.", metavar="DATA", positional=True, shown="as recorded"
+)
+
 
 class AuditConfig(Config):
     """Settings of `audit`."""
@@ -22,7 +26,7 @@ class EvaluateConfig(Config):
     """Settings of `evaluate`."""
 
     run: Path = RUN
-    source: str | None = SOURCE
+    source: str | None = RUN_SOURCE
     data_dir: Path | None = DATA_DIR
     strict: bool = STRICT
     device: Device = DEVICE
@@ -83,9 +87,7 @@ class AdjustConfig(Config):
     """Settings of `adjust`."""
 
     run: Path = RUN
-    source: str | None = option(
-        None, "The dataset of the run, if it has moved.", metavar="DATA", positional=True, shown="as recorded"
-    )
+    source: str | None = RUN_SOURCE
     adjustment: str = option(
         "class-thresholds",
         "Adjustment of the logits, with options as in class-thresholds:score=f1.",

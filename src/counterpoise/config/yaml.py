@@ -15,21 +15,10 @@ WIDTH = 100
 def load_config(
     model: type[C], file: Path | None = None, given: Mapping[tuple[str, ...], Any] | None = None
 ) -> C:
-    """Return settings from a YAML file and from values given beside it, which come first.
+    """Return settings from a YAML file and from values `given` beside it, which come first.
 
-    Parameters
-    ----------
-    model : type
-        The settings to make.
-    file : Path, optional
-        YAML file.
-    given : mapping, optional
-        Path of a field, e.g. ``("train", "epochs")``, to its value.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read; else with everything that is wrong, at once.
+    `given` maps the path of a field, e.g. ``("train", "epochs")``, to its value. The `InputError` has everything that
+    is wrong with both, at once.
     """
     values = nested(given or {}, None if file is None else _read(file))
     return validated(model, values, where="" if file is None else str(file), given=given or ())

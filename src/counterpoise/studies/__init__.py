@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from counterpoise.studies.compare.study import ComparisonStudy as ComparisonStudy
     from counterpoise.studies.engine.backends import BACKENDS as BACKENDS
     from counterpoise.studies.engine.events import Event as Event
+    from counterpoise.studies.engine.events import ThrottledProgress as ThrottledProgress
     from counterpoise.studies.engine.grid import RunGrid as RunGrid
     from counterpoise.studies.engine.grid import make_grid as make_grid
     from counterpoise.studies.engine.study import Conclusion as Conclusion
@@ -67,7 +68,7 @@ STUDIES: Catalog[Entry] = Catalog(
 _MODULES = {
     "compare.study": ("ComparisonStudy",),
     "engine.backends": ("BACKENDS",),
-    "engine.events": ("Event",),
+    "engine.events": ("Event", "ThrottledProgress"),
     "engine.grid": ("RunGrid", "make_grid"),
     "engine.study": ("Conclusion", "Study", "run_study"),
     "engine.tasks": ("Failure", "Outcome", "Task"),

@@ -19,7 +19,7 @@ from typing import cast
 
 import numpy as np
 
-from counterpoise.config.train import make_config
+from counterpoise.config import make_config
 from counterpoise.datasets import ImageDataset, ImageSplit, StepImbalance, dataset_from_arrays
 from counterpoise.inference import TrainedModel
 from counterpoise.methods import METHODS, get_method

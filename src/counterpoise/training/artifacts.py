@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.networks import Network
 from counterpoise.runs import EmbeddingMap, Mistake

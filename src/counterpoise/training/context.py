@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.methods import Component, Method
 from counterpoise.networks import Network

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from lightning_fabric import Fabric
 
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig
 from counterpoise.exceptions import InputError
 
 

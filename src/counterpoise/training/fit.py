@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from counterpoise.balance.adjust import Adjustment
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.methods import Method

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from counterpoise.config.schedules import rate_factor
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig, rate_factor
 from counterpoise.exceptions import TrainingError
 from counterpoise.training.batch_loss import BatchLoss
 from counterpoise.training.batches import Batch, Batches

@@ -25,7 +25,7 @@ def command(config: ExplainConfig, call: Call) -> None:
             "`same_from` compares two models; name the second with `compare_with`, or leave it out"
         )
 
-    from counterpoise.explain.attention import SAME_FROM
+    from counterpoise.explain import SAME_FROM
     from counterpoise.files import replacing_folder
     from counterpoise.inference import EXPLANATION_CONTENTS, build_explanation_page, explain_images
     from counterpoise.runs import RunFolder

@@ -22,7 +22,7 @@ ORDER = 130
 
 @Command
 def command(config: ReproduceConfig, call: Call) -> int:
-    from counterpoise.studies.reproduce.tables import get_table
+    from counterpoise.studies import get_table
 
     if config.table is None:
         _list_tables(call)
@@ -53,7 +53,7 @@ def command(config: ReproduceConfig, call: Call) -> int:
 
 
 def _list_tables(call: Call) -> None:
-    from counterpoise.studies.reproduce.tables import all_tables
+    from counterpoise.studies import all_tables
 
     rows = [{"table": t.name, "title": t.title, "paper": t.paper} for t in all_tables()]
     if call.as_json:
@@ -63,8 +63,8 @@ def _list_tables(call: Call) -> None:
 
 
 def _commands(config: ReproduceConfig) -> str:
+    from counterpoise.studies import get_table
     from counterpoise.studies.reproduce.commands import absent_images, study_commands
-    from counterpoise.studies.reproduce.tables import get_table
 
     table = get_table(str(config.table))
     words = study_commands(table, config.data_dir, config.out)

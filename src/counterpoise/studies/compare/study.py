@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import METRICS
 from counterpoise.files import copy_folder

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import pandas as pd
 
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig
 from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.files import locked_folder, read_object, refuse_unexpected, write_json
 from counterpoise.runs import write_results

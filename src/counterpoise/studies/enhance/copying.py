@@ -12,7 +12,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from counterpoise.balance.samplers import epoch_indices
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.files import content_hash
 from counterpoise.networks import UNet

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.files import content_hash, locked_folder, read_json, write_json
 from counterpoise.runs import RunFolder, results_table, write_results

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig
 from counterpoise.exceptions import InputError
 from counterpoise.files import read_object
 from counterpoise.runs import (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterpoise.config.train import TrainConfig
+from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.studies.engine.study import Conclusion, Study
 from counterpoise.studies.engine.tasks import Outcome, Task
