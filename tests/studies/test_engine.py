@@ -80,7 +80,9 @@ def test_what_does_not_apply_is_listed_apart_with_its_reason(tmp_path):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_task_starts_after_all_that_it_needs_and_not_without(tmp_path, jobs):
     plans = {"late": "first>second>ok", "first": "slow", "second": "ok", "blocked": "bad>ok", "bad": "fail"}
-    found = run(tmp_path, plans, jobs=jobs)
+    events = []
+    found = run(tmp_path, plans, jobs=jobs, on_event=events.append)
+    assert sorted(event.key for event in events if event.step is None) == sorted(plans)
     results = {outcome.task.key: outcome.result for outcome in found.outcomes}
     assert list(results) == list(plans)
     assert results["late"]["time"] > max(results["first"]["time"], results["second"]["time"])

@@ -34,7 +34,7 @@ from counterpoise.studies.enhance import figures
 from counterpoise.studies.enhance.conclusions import findings
 from counterpoise.studies.enhance.figures import RIGHT, RIGHT_TO_WRONG, WRONG_TO_RIGHT, choose_images
 from counterpoise.studies.enhance.page import write_page
-from counterpoise.studies.enhance.plan import make_enhance_study
+from counterpoise.studies.enhance.plan import make_enhance_plan
 from counterpoise.studies.enhance.study import first_pair, show_images
 from counterpoise.studies.enhance.summary import summarize
 from counterpoise.studies.enhance.variants import execute_variant
@@ -89,7 +89,7 @@ def study_of(dataset, **options):
         "ratio": 6,
         "minority": "1",
     }
-    return make_enhance_study(dataset, EnhanceConfig.of(**defaults | options))
+    return make_enhance_plan(dataset, EnhanceConfig.of(**defaults | options))
 
 
 @pytest.fixture(scope="module")

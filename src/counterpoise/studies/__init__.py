@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from counterpoise.studies.engine.tasks import Failure as Failure
     from counterpoise.studies.engine.tasks import Outcome as Outcome
     from counterpoise.studies.engine.tasks import Task as Task
-    from counterpoise.studies.enhance.plan import make_enhance_study as make_enhance_study
+    from counterpoise.studies.enhance.plan import make_enhance_plan as make_enhance_plan
     from counterpoise.studies.enhance.study import EnhancementStudy as EnhancementStudy
     from counterpoise.studies.enhance.study import show_images as show_images
     from counterpoise.studies.reproduce.plan import plan_table as plan_table
@@ -72,7 +72,7 @@ _MODULES = {
     "engine.grid": ("RunGrid", "make_grid"),
     "engine.study": ("Conclusion", "Study", "run_study"),
     "engine.tasks": ("Failure", "Outcome", "Task"),
-    "enhance.plan": ("make_enhance_study",),
+    "enhance.plan": ("make_enhance_plan",),
     "enhance.study": ("EnhancementStudy", "show_images"),
     "reproduce.plan": ("plan_table",),
     "reproduce.study": ("ReproductionStudy", "publish"),

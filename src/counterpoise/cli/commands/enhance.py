@@ -29,9 +29,9 @@ def command(config: EnhanceConfig, call: Call) -> int:
     dataset = load(config.data, weights=config.model.weights)
 
     from counterpoise.report import build_report
-    from counterpoise.studies import EnhancementStudy, make_enhance_study, show_images
+    from counterpoise.studies import EnhancementStudy, make_enhance_plan, show_images
 
-    study = make_enhance_study(dataset, config, command=call.line)
+    study = make_enhance_plan(dataset, config, command=call.line)
     show_notes(study.classifiers.notes, as_json=call.as_json)
     folder = config.out or folder_for(dataset, "enhance")
     runs = len(study.classifiers.plans(dataset)) + len(study.variant_plans(dataset))

@@ -50,9 +50,10 @@ def run_tasks(
     while order.is_active():
         ready = order.get_ready()
         waiting = [task for task in tasks if task.key in ready and task.key not in outcomes]
-        blocked = {task.key: _blocked(task, outcomes) for task in waiting}
-        outcomes |= {key: outcome for key, outcome in blocked.items() if outcome is not None}
-        stage = [task for task in waiting if blocked[task.key] is None]
+        for blocked in filter(None, [_blocked(task, outcomes) for task in waiting]):
+            outcomes[blocked.task.key] = blocked
+            on_event(Event(blocked.task.key, blocked.task.title, None))
+        stage = [task for task in waiting if task.key not in outcomes]
         for outcome in _run_stage(
             stage, partial(_attempt, execute, folder), jobs, backend, threads, on_event
         ):

@@ -82,7 +82,7 @@ class VariantPlan(RunPlan):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnhanceStudy:
+class EnhancePlan:
     """A U-Net before a classifier, against controls with the same training.
 
     Attributes
@@ -141,7 +141,7 @@ class EnhanceStudy:
         return content_hash([self.classifiers.identity(dataset), own, methods])
 
 
-def make_enhance_study(dataset: ImageDataset, config: EnhanceConfig, *, command: str = "") -> EnhanceStudy:
+def make_enhance_plan(dataset: ImageDataset, config: EnhanceConfig, *, command: str = "") -> EnhancePlan:
     """Resolve the settings of an enhancement study; whatever cannot work is refused before anything is written.
 
     Without `copy_epochs` the U-Net copies for 250 steps, after which a copy is about 0.02 off. Without
@@ -183,7 +183,7 @@ def make_enhance_study(dataset: ImageDataset, config: EnhanceConfig, *, command:
     prepared = prepare_run(dataset, config, with_control, repeats=config.repeats, also=[method])
     epochs, batch_size = prepared.plan.config.epochs, prepared.plan.config.batch_size
     steps = math.ceil(len(prepared.manifest.train) / batch_size)
-    return EnhanceStudy(
+    return EnhancePlan(
         classifiers=RunGrid.of(prepared, repeats=config.repeats, metric="accuracy", command=command),
         method=method,
         width=config.width,

@@ -16,7 +16,7 @@ from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, 
 from counterpoise.studies.engine.tasks import results_of
 from counterpoise.studies.enhance.figures import DRAWING, choose_images, draw_figures
 from counterpoise.studies.enhance.page import write_page
-from counterpoise.studies.enhance.plan import ENHANCED, EnhanceStudy, VariantPlan
+from counterpoise.studies.enhance.plan import ENHANCED, EnhancePlan, VariantPlan
 from counterpoise.studies.enhance.summary import EnhanceSummary, full_table, summarize
 from counterpoise.studies.enhance.variants import execute_variant
 from counterpoise.training import ProgressCallback
@@ -33,7 +33,7 @@ class EnhancementStudy(RunStudy[ImageDataset, EnhanceSummary]):
 
     kind = "enhancement"
     marker = "enhance.json"
-    plan: EnhanceStudy
+    plan: EnhancePlan
 
     @property
     def config(self) -> TrainConfig:

@@ -32,7 +32,7 @@ from counterpoise.studies.enhance.plan import (
     FRESH,
     TRAINED_ON,
     VARIANTS,
-    EnhanceStudy,
+    EnhancePlan,
     VariantPlan,
 )
 from counterpoise.studies.enhance.variants import variant_title
@@ -62,7 +62,7 @@ class EnhanceSummary(GridSummary):
 
 
 def summarize(
-    study: EnhanceStudy,
+    study: EnhancePlan,
     outcomes: Sequence[RunOutcome],
     table: pd.DataFrame,
     *,
@@ -159,7 +159,7 @@ def _published(dataset: str) -> list[dict[str, Any]]:
 
 
 def _methods(
-    study: EnhanceStudy,
+    study: EnhancePlan,
     outcomes: Sequence[RunOutcome],
     folders: Sequence[RunFolder],
     table: pd.DataFrame,
@@ -178,7 +178,7 @@ def _methods(
     return found
 
 
-def describe(name: str, study: EnhanceStudy) -> str:
+def describe(name: str, study: EnhancePlan) -> str:
     """Return the description of a variant, one sentence."""
     first, more = study.classifiers.config.epochs, study.enhance_epochs
     by = f"with {study.method.label}"
@@ -209,7 +209,7 @@ def _epochs(count: int) -> str:
     return f"{count} epoch{'' if count == 1 else 's'}"
 
 
-def _full_scores(study: EnhanceStudy, table: pd.DataFrame) -> dict[str, GroupScores]:
+def _full_scores(study: EnhancePlan, table: pd.DataFrame) -> dict[str, GroupScores]:
     return {name: method_scores(table, name) for name in (study.classifier.label, ENHANCED)}
 
 
@@ -222,7 +222,7 @@ def _copies(folders: Sequence[RunFolder]) -> list[dict[str, Any]]:
     ]
 
 
-def _changes(study: EnhanceStudy, folders: Sequence[RunFolder]) -> list[dict[str, Any]]:
+def _changes(study: EnhancePlan, folders: Sequence[RunFolder]) -> list[dict[str, Any]]:
     """Return, for each repeat, what becomes right and wrong between the other variants and the enhanced classifier."""
     runs = {(f.record.draw, f.record.method): f for f in folders}
     found = []
@@ -241,7 +241,7 @@ def _changes(study: EnhanceStudy, folders: Sequence[RunFolder]) -> list[dict[str
     return found
 
 
-def _gains(study: EnhanceStudy, table: pd.DataFrame) -> list[dict[str, Any]]:
+def _gains(study: EnhancePlan, table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return how far the enhanced classifier is above each other variant, over the repeats that both have."""
     found = []
     for metric, classes in GAINED:
