@@ -22,10 +22,11 @@ test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.installed
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs tools
+	$(BIN)/ruff format --check src tests benchmarks docs tools
 	$(BIN)/mypy
+	$(BIN)/python tools/check_language.py
 
 format: $(VENV)/.installed
-	$(BIN)/ruff check --fix src tests benchmarks docs
-	$(BIN)/ruff format src tests benchmarks docs
+	$(BIN)/ruff check --fix src tests benchmarks docs tools
+	$(BIN)/ruff format src tests benchmarks docs tools
