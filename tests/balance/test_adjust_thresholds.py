@@ -13,7 +13,7 @@ from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import f1_score
 
 from counterpoise.balance.adjust import ClassThresholds, SigmoidScores
-from counterpoise.balance.adjust._decision_scores import CLASS_SCORES, MacroScore, NegativeCost
+from counterpoise.balance.adjust._threshold_search import CLASS_SCORES, MacroScore, NegativeCost
 from counterpoise.evaluation import evaluate_predictions
 from counterpoise.exceptions import InputError, UnknownNameError
 

@@ -113,7 +113,7 @@ def test_what_it_prints_next_works(cli, photos, trained):
 
 
 def test_the_help_names_every_adjustment_and_score(cli):
-    from counterpoise.balance.adjust._decision_scores import CLASS_SCORES
+    from counterpoise.balance.adjust._threshold_search import CLASS_SCORES
     from counterpoise.balance.catalog import SLOT_CATALOGS
 
     text = " ".join(cli("adjust", "--help").out.replace("│", " ").split())

@@ -25,7 +25,7 @@ def read_costs(
     *,
     class_names: Sequence[str] | None = None,
 ) -> NDArray[np.float64]:
-    """Return a checked cost matrix.
+    """Return a checked cost matrix, float64 of shape (C, C).
 
     Parameters
     ----------
@@ -39,10 +39,6 @@ def read_costs(
     class_names : sequence of str, optional
         The dataset's classes in their order, into which a file with names is put. Default: the order of the file's
         rows.
-
-    Returns
-    -------
-    ndarray of float64, shape (C, C)
 
     Raises
     ------
@@ -62,7 +58,14 @@ def read_costs(
     if not isinstance(costs, (str, PathLike)):
         return _checked(costs, num_classes, "the cost matrix")
     path = Path(costs)
-    rows, names = _READERS[_suffix(path)](path, _text(path))
+    if path.suffix.lower() not in _READERS:
+        raise InputError(f"the cost matrix {str(path)!r} is of no known kind; expected a .csv or .json file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(f"cannot read the cost matrix {path}: {reason}") from error
+    rows, names = _READERS[path.suffix.lower()](path, text)
     matrix = _checked(rows, num_classes, f"the cost matrix in {path}")
     if names is None or class_names is None:
         return matrix
@@ -76,15 +79,7 @@ def read_costs(
 def costs_from_counts(class_counts: ArrayLike) -> NDArray[np.float64]:
     """Return the costs n_max / n_c of any mistake on class c, under which all classes together cost the same.
 
-    Parameters
-    ----------
-    class_counts : array-like of shape (C,)
-        Training samples of each class; a class without samples costs 0.
-
-    Returns
-    -------
-    ndarray of float64, shape (C, C)
-        0 on the diagonal.
+    `class_counts`, (C,), are training samples of each class; one without samples costs 0.
 
     Examples
     --------
@@ -114,20 +109,6 @@ def _checked(rows: Any, num_classes: int | None, where: str) -> NDArray[np.float
             "expected finite costs, 0 or more"
         )
     return matrix
-
-
-def _suffix(path: Path) -> str:
-    if path.suffix.lower() not in _READERS:
-        raise InputError(f"the cost matrix {str(path)!r} is of no known kind; expected a .csv or .json file")
-    return path.suffix.lower()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise InputError(f"cannot read the cost matrix {path}: {reason}") from error
 
 
 def _read_csv(path: Path, text: str) -> tuple[Any, list[str] | None]:

@@ -10,19 +10,12 @@ __all__ = ["first_epoch"]
 
 
 def first_epoch(defer_epochs: int | float, epochs: int | None) -> int:
-    """Return the epoch, from 0, in which a deferred measure starts.
+    """Return the epoch, from 0, in which a deferred measure starts; InputError if it is out of range.
 
     Parameters
     ----------
     defer_epochs : int or float
-        A whole number of epochs (0: from the start), or a share of all epochs in (0, 1).
-    epochs : int or None
-        Number of epochs; needed for a share.
-
-    Raises
-    ------
-    InputError
-        If it is out of range, or a share of an unknown number of epochs.
+        A whole number of epochs (0: from the start), or a share of all `epochs` in (0, 1).
 
     Examples
     --------

@@ -31,18 +31,10 @@ def smote_points(
     points : ndarray of shape (n_points, n_features)
         The class's points, at least two.
     n_new : int
-        Number of synthetic samples.
+        Number of synthetic samples, which have the type of `points`.
     k_neighbors : int
-        Number of nearest neighbors to choose among; lowered, with a warning, where the class has no more.
-    label : object
-        The class's label, for the warning.
-    generator : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    ndarray of shape (n_new, n_features)
-        Of the type of `points`.
+        Number of nearest neighbors to choose among; lowered, with a warning that names `label`, where the class has
+        no more.
 
     Examples
     --------

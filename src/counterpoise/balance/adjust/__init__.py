@@ -18,11 +18,11 @@ from counterpoise.catalogs import Entry
 if TYPE_CHECKING:
     from counterpoise.balance.adjust.base import Adjustment as Adjustment
     from counterpoise.balance.adjust.base import adjustment_from_state as adjustment_from_state
-    from counterpoise.balance.adjust.class_thresholds import ClassThresholds as ClassThresholds
     from counterpoise.balance.adjust.expected_cost import ExpectedCost as ExpectedCost
     from counterpoise.balance.adjust.logit_adjustment import LogitAdjustment as LogitAdjustment
-    from counterpoise.balance.adjust.sigmoid_scores import SigmoidScores as SigmoidScores
     from counterpoise.balance.adjust.temperature_scaling import TemperatureScaling as TemperatureScaling
+    from counterpoise.balance.adjust.thresholds import ClassThresholds as ClassThresholds
+    from counterpoise.balance.adjust.thresholds import SigmoidScores as SigmoidScores
 
 ADJUSTMENTS, __getattr__, __dir__, __all__ = open_slot(
     __name__,
@@ -30,7 +30,7 @@ ADJUSTMENTS, __getattr__, __dir__, __all__ = open_slot(
     [
         Entry(
             name="class-thresholds",
-            target="counterpoise.balance.adjust.class_thresholds:ClassThresholds",
+            target="counterpoise.balance.adjust.thresholds:ClassThresholds",
             summary="A decision threshold for each class, tuned on validation images.",
         ),
         Entry(
@@ -47,7 +47,7 @@ ADJUSTMENTS, __getattr__, __dir__, __all__ = open_slot(
         ),
         Entry(
             name="sigmoid-scores",
-            target="counterpoise.balance.adjust.sigmoid_scores:SigmoidScores",
+            target="counterpoise.balance.adjust.thresholds:SigmoidScores",
             summary="One-vs-rest sigmoid scores, with a threshold for each class on request.",
             source='lecture, "Sigmoid"; Youden 1950',
         ),

@@ -27,13 +27,9 @@ class Adjustment(ABC):
     The base checks the input and turns the state into JSON; an adjustment fills ``_fit`` and ``_transform``, and
     ``_transform_tensor`` for exported models. ``_fit`` stores arrays and numbers in attributes that end in an
     underscore.
-
-    Attributes
-    ----------
-    num_classes_ : int
-        Width of the logits that it was fitted for.
     """
 
+    #: Width of the logits that it was fitted for.
     num_classes_: int
 
     @property
@@ -87,12 +83,7 @@ class Adjustment(ABC):
         return self
 
     def transform(self, logits: Any) -> np.ndarray:
-        """Return adjusted logits of the floating type of the input.
-
-        Parameters
-        ----------
-        logits : array-like of float, shape (N, C)
-            Scores before softmax; they are not changed.
+        """Return adjusted logits (N, C), of the floating type of the input, which is not changed.
 
         Raises
         ------
@@ -104,17 +95,7 @@ class Adjustment(ABC):
         return self._transform(scores.astype(np.float64)).astype(scores.dtype, copy=False)
 
     def transform_tensor(self, logits: Tensor) -> Tensor:
-        """Return what `transform` does, by operations that torch can differentiate and export.
-
-        Parameters
-        ----------
-        logits : Tensor of shape (N, C)
-            Floats.
-
-        Returns
-        -------
-        Tensor of shape (N, C)
-            float64, as the sums of `transform` are.
+        """Return what `transform` does, in float64, by operations that torch can differentiate and export.
 
         Raises
         ------
@@ -127,18 +108,9 @@ class Adjustment(ABC):
     def cross_fit(self, logits: Any, labels: Any, class_counts: Any) -> np.ndarray:
         """Return adjusted logits of validation images, for scores that are not biased by the fit.
 
-        The images are split, stratified by class, into five parts; each part is adjusted by what the other four teach.
-        Where nothing is learned from logits, this is plain adjusting. The adjustment itself does not change.
-
-        Parameters
-        ----------
-        logits, labels, class_counts
-            As in `fit`.
-
-        Returns
-        -------
-        ndarray of shape (N, C)
-            Of the floating type of the input.
+        The arguments are those of `fit`. The images are split, stratified by class, into five parts; each part is
+        adjusted by what the other four teach. Where nothing is learned from logits, this is plain adjusting. The
+        adjustment itself does not change.
         """
         rows, classes = np.asarray(logits), np.asarray(labels)
         if not self.needs_logits:
@@ -182,12 +154,7 @@ class Adjustment(ABC):
 
 
 def adjustment_from_state(state: Mapping[str, Any]) -> Adjustment:
-    """Return the adjustment whose ``get_state`` returned `state`.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no adjustment of that name.
+    """Return the adjustment whose ``get_state`` returned `state`; UnknownNameError if there is none of that name.
 
     Examples
     --------
@@ -232,3 +199,21 @@ def _checked_labels(labels: Any, scores: np.ndarray) -> np.ndarray:
     if classes.dtype.kind not in "iu" or ((classes < 0) | (classes > highest)).any():
         raise InputError(f"labels must be whole numbers from 0 to {highest}, one for each row of logits")
     return classes.astype(np.int64)
+
+
+def highest_at_zero(scores: np.ndarray) -> np.ndarray:
+    """Return rows shifted so that the highest value is 0.
+
+    A cast to a narrower type then cannot make another class the first of the highest.
+
+    Examples
+    --------
+    >>> highest_at_zero(np.array([[1.0, 3.0]]))
+    array([[-2.,  0.]])
+    """
+    return scores - scores.max(axis=1, keepdims=True)
+
+
+def tensor_highest_at_zero(scores: Tensor) -> Tensor:
+    """Return the same for a tensor (N, C)."""
+    return scores - scores.amax(dim=1, keepdim=True)

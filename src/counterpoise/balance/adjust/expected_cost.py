@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
-from counterpoise.balance.adjust._shift import highest_at_zero, tensor_highest_at_zero
-from counterpoise.balance.adjust.base import Adjustment
+from counterpoise.balance.adjust.base import Adjustment, highest_at_zero, tensor_highest_at_zero
 from counterpoise.balance.costs import read_costs
 from counterpoise.exceptions import InputError
 
@@ -31,10 +30,6 @@ class ExpectedCost(Adjustment):
         Cost of deciding for the column where the row is true; a file as `read_costs` reads it.
     class_names : sequence of str, optional
         The classes in their order, for a file of costs that names them.
-
-    Attributes
-    ----------
-    costs_ : ndarray of float64, shape (C, C)
 
     Notes
     -----

@@ -30,8 +30,6 @@ class LogitAdjustment(Adjustment):
     ----------
     offset_ : ndarray of float64, shape (C,)
         Added to the logits. 0 for a class without training images, which the formula would always predict.
-    tau_ : float
-        The tau that is used.
 
     Notes
     -----

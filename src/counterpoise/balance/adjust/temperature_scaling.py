@@ -9,8 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import softmax
 
-from counterpoise.balance.adjust._shift import highest_at_zero, tensor_highest_at_zero
-from counterpoise.balance.adjust.base import Adjustment
+from counterpoise.balance.adjust.base import Adjustment, highest_at_zero, tensor_highest_at_zero
 
 if TYPE_CHECKING:
     from torch import Tensor

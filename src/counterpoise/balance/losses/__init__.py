@@ -19,18 +19,18 @@ from counterpoise.catalogs import Entry
 if TYPE_CHECKING:
     from counterpoise.balance.class_weights import class_weights as class_weights
     from counterpoise.balance.class_weights import effective_number_weights as effective_number_weights
-    from counterpoise.balance.losses.balanced_softmax import BalancedSoftmax as BalancedSoftmax
     from counterpoise.balance.losses.base import ClassificationLoss as ClassificationLoss
-    from counterpoise.balance.losses.class_balanced import ClassBalancedLoss as ClassBalancedLoss
-    from counterpoise.balance.losses.cost_modified_softmax import CostModifiedSoftmax as CostModifiedSoftmax
-    from counterpoise.balance.losses.cross_entropy import CrossEntropy as CrossEntropy
-    from counterpoise.balance.losses.expected_cost import ExpectedCostLoss as ExpectedCostLoss
-    from counterpoise.balance.losses.focal import FocalLoss as FocalLoss
-    from counterpoise.balance.losses.ldam import LDAMLoss as LDAMLoss
-    from counterpoise.balance.losses.sigmoid_cross_entropy import SigmoidCrossEntropy as SigmoidCrossEntropy
-    from counterpoise.balance.losses.weighted_cross_entropy import (
+    from counterpoise.balance.losses.class_weighted import ClassBalancedLoss as ClassBalancedLoss
+    from counterpoise.balance.losses.class_weighted import LDAMLoss as LDAMLoss
+    from counterpoise.balance.losses.class_weighted import (
         WeightedCrossEntropy as WeightedCrossEntropy,
     )
+    from counterpoise.balance.losses.cost_sensitive import CostModifiedSoftmax as CostModifiedSoftmax
+    from counterpoise.balance.losses.cost_sensitive import ExpectedCostLoss as ExpectedCostLoss
+    from counterpoise.balance.losses.cross_entropy import BalancedSoftmax as BalancedSoftmax
+    from counterpoise.balance.losses.cross_entropy import CrossEntropy as CrossEntropy
+    from counterpoise.balance.losses.cross_entropy import SigmoidCrossEntropy as SigmoidCrossEntropy
+    from counterpoise.balance.losses.focal import FocalLoss as FocalLoss
 
 LOSSES, __getattr__, __dir__, __all__ = open_slot(
     __name__,
@@ -38,19 +38,19 @@ LOSSES, __getattr__, __dir__, __all__ = open_slot(
     [
         Entry(
             name="balanced-softmax",
-            target="counterpoise.balance.losses.balanced_softmax:BalancedSoftmax",
+            target="counterpoise.balance.losses.cross_entropy:BalancedSoftmax",
             summary="Cross entropy of logits that are raised by the logarithms of the class counts.",
             source="Ren et al. 2020, Eq. 4; Menon et al. 2021, Eq. 10",
         ),
         Entry(
             name="class-balanced-loss",
-            target="counterpoise.balance.losses.class_balanced:ClassBalancedLoss",
+            target="counterpoise.balance.losses.class_weighted:ClassBalancedLoss",
             summary="Cross entropy or focal loss, weighted by the inverse effective number of samples.",
             source="Cui et al. 2019, Eq. 6",
         ),
         Entry(
             name="cost-modified-softmax",
-            target="counterpoise.balance.losses.cost_modified_softmax:CostModifiedSoftmax",
+            target="counterpoise.balance.losses.cost_sensitive:CostModifiedSoftmax",
             summary="Cross entropy of a softmax whose terms are multiplied by misclassification costs.",
             source="Khan et al. 2018",
         ),
@@ -62,7 +62,7 @@ LOSSES, __getattr__, __dir__, __all__ = open_slot(
         ),
         Entry(
             name="expected-cost-loss",
-            target="counterpoise.balance.losses.expected_cost:ExpectedCostLoss",
+            target="counterpoise.balance.losses.cost_sensitive:ExpectedCostLoss",
             summary="Expected misclassification cost of a decision drawn from the softmax.",
             source="thesis, section 3.2.2",
         ),
@@ -74,19 +74,19 @@ LOSSES, __getattr__, __dir__, __all__ = open_slot(
         ),
         Entry(
             name="ldamloss",
-            target="counterpoise.balance.losses.ldam:LDAMLoss",
+            target="counterpoise.balance.losses.class_weighted:LDAMLoss",
             summary="Cross entropy with larger margins for rare classes, and deferred re-weighting.",
             source="Cao et al. 2019, Eq. 12-13",
         ),
         Entry(
             name="sigmoid-cross-entropy",
-            target="counterpoise.balance.losses.sigmoid_cross_entropy:SigmoidCrossEntropy",
+            target="counterpoise.balance.losses.cross_entropy:SigmoidCrossEntropy",
             summary="Sum of binary cross entropies, one class against all others.",
             source='lecture, "Sigmoid"',
         ),
         Entry(
             name="weighted-cross-entropy",
-            target="counterpoise.balance.losses.weighted_cross_entropy:WeightedCrossEntropy",
+            target="counterpoise.balance.losses.class_weighted:WeightedCrossEntropy",
             summary="Cross entropy times class weights from the inverse class shares.",
             source="thesis, Eq. 4.1 and Algorithm 2",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,9 @@ class ClassificationLoss(nn.Module, ABC):
         """Return the loss of each sample (N,), before sample weights."""
 
     def forward(self, logits: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Return the loss.
+        """Return the loss: a scalar, or shape (N,) for ``reduction="none"``, of the logits' type (at least float32).
+
+        A batch without samples has the loss 0.
 
         Parameters
         ----------
@@ -53,12 +56,6 @@ class ClassificationLoss(nn.Module, ABC):
             Class indices.
         sample_weight : Tensor of shape (N,), optional
             Factor of each sample's loss.
-
-        Returns
-        -------
-        Tensor
-            A scalar, or shape (N,) for ``reduction="none"``, of the logits' type; float32 for half-precision logits. A
-            batch without samples has the loss 0.
 
         Raises
         ------
@@ -89,8 +86,26 @@ class ClassificationLoss(nn.Module, ABC):
         return f"reduction={self.reduction!r}"
 
 
-def values_of_classes(values: str | ArrayLike, option: str) -> np.ndarray:
-    """Return an option's numbers, one per class, finite and at least 0, as float64 (C,)."""
+def one_for_each_logit(values: Tensor, logits: Tensor, found: str) -> Tensor:
+    """Return a value for each class, (C,) or (C, C), in the logits' type; `found` begins the error's message."""
+    if len(values) != logits.shape[1]:
+        raise InputError(f"{found} for {logits.shape[1]} logits; give one for each")
+    return values.to(logits.dtype)
+
+
+def values_of_classes(
+    option: str,
+    values: str | ArrayLike | None,
+    class_counts: ArrayLike | None,
+    inverse: Callable[[ArrayLike], np.ndarray],
+) -> Tensor | None:
+    """Return an option's numbers, float64 (C,): None, given, or, if it is "inverse", computed from the counts."""
+    if values is None:
+        return None
+    if isinstance(values, str) and values == "inverse":
+        if class_counts is None:
+            raise InputError(f"{option}='inverse' needs the class counts; give class_counts=")
+        return torch.as_tensor(inverse(class_counts))
     raw: Any = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
     message = f"{option} is {values!r}; expected 'inverse', or a number for each class, 0 or more"
     try:
@@ -99,7 +114,7 @@ def values_of_classes(values: str | ArrayLike, option: str) -> np.ndarray:
         raise InputError(message) from error
     if array.ndim != 1 or not array.any() or not np.all(np.isfinite(array) & (array >= 0)):
         raise InputError(message)
-    return array
+    return torch.as_tensor(array)
 
 
 def _check(logits: Tensor, targets: Tensor, sample_weight: Tensor | None) -> None:

@@ -1,11 +1,16 @@
-"""Cross entropy."""
+"""Cross entropies of the softmax and of sigmoids."""
 
 from __future__ import annotations
 
+import numpy as np
+import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from counterpoise.balance.losses.base import ClassificationLoss
+from counterpoise.balance.class_weights import counts_as_array
+from counterpoise.balance.losses.base import ClassificationLoss, one_for_each_logit, values_of_classes
+from counterpoise.balance.losses.focal import towards_truth
 from counterpoise.exceptions import InputError
 
 
@@ -16,8 +21,6 @@ class CrossEntropy(ClassificationLoss):
     ----------
     label_smoothing : float in [0, 1), default=0.0
         Share of the target that is spread evenly over all classes (Szegedy et al. 2016, section 7).
-    reduction : {"mean", "sum", "none"}, default="mean"
-        See :class:`ClassificationLoss`.
 
     Notes
     -----
@@ -27,7 +30,6 @@ class CrossEntropy(ClassificationLoss):
 
     Examples
     --------
-    >>> import torch
     >>> loss = CrossEntropy()
     >>> round(float(loss(torch.tensor([[0.23, 0.63, 0.14]]).log(), torch.tensor([1]))), 3)
     0.462
@@ -41,3 +43,106 @@ class CrossEntropy(ClassificationLoss):
 
     def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, reduction="none", label_smoothing=self.label_smoothing)
+
+
+class BalancedSoftmax(ClassificationLoss):
+    """Cross entropy of logits + tau * log n_c (Ren et al. 2020, Eq. 4; Menon et al. 2021, Eq. 10).
+
+    Parameters
+    ----------
+    class_counts : array-like of int, shape (C,)
+        Training samples of each class. A class without samples has no share in the softmax and must not be a target.
+    tau : float, default=1.0
+        Weight of the counts, at least 0; 0 is plain cross entropy.
+
+    Notes
+    -----
+    ``-log softmax(z + tau * log n)_y``. Only training raises the logits; the plain ones suit balanced test images.
+
+    Helps: a good first choice for balanced test images; it costs nothing and has nothing to tune.
+
+    Hurts: where the test images have the class shares of the training images and only accuracy matters.
+
+    Examples
+    --------
+    >>> loss = BalancedSoftmax(class_counts=[3, 1])
+    >>> float(loss(torch.zeros(1, 2), torch.tensor([1])).exp())  # 1 / (1 / 4)
+    4.0
+    """
+
+    log_share: Tensor
+
+    def __init__(self, *, class_counts: ArrayLike, tau: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        if not tau >= 0:
+            raise InputError(f"tau is {tau}; expected 0 or more")
+        self.tau = tau
+        counts = counts_as_array(class_counts)
+        # Shares instead of counts: softmax does not see the difference, and the numbers stay small.
+        # A finite stand-in for log 0: minus infinity times a tau of 0 would be NaN.
+        with np.errstate(divide="ignore"):
+            log_share = np.maximum(np.log(counts / counts.sum()), -1e4)
+        self.register_buffer("log_share", torch.as_tensor(log_share), persistent=False)
+
+    def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
+        log_share = one_for_each_logit(self.log_share, logits, f"found {len(self.log_share)} class counts")
+        return F.cross_entropy(logits + self.tau * log_share, targets, reduction="none")
+
+
+class SigmoidCrossEntropy(ClassificationLoss):
+    """Sum over the classes of the binary cross entropy of sigmoid(z_c) (lecture, "Sigmoid").
+
+    Parameters
+    ----------
+    positive_weight : None, "inverse" or array-like of float, shape (C,), default=None
+        Factor of a class's own images in the term of its output. None: all 1. "inverse": (n - n_c) / n_c, which gives
+        them the same total weight as all other images.
+    class_counts : array-like of int, shape (C,), optional
+        Training samples of each class; for ``positive_weight="inverse"``.
+    reduction : {"mean", "sum", "none"}, default="mean"
+        See :class:`ClassificationLoss`; the mean is over samples, not over outputs.
+
+    Notes
+    -----
+    ``sum_c -log s_c``, with s_c = 1 / (1 + exp(-z_c)) for the target and 1 minus that for all other classes. Each
+    output decides for its own class; the sigmoids do not sum to 1. A one-vs-rest head has a bias of -log(C - 1) at the
+    start, so each output starts at 1/C (Lin et al. 2017, section 3.3); ``head_layer=linear`` starts near 1/2.
+
+    Helps: outputs with a meaning of their own, and a threshold for each class.
+
+    Hurts: every class has all others against it, so a rare class is even rarer than under a softmax.
+
+    Examples
+    --------
+    >>> loss = SigmoidCrossEntropy()
+    >>> float(loss(torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([1])).exp().round(decimals=4))  # 2 for each class
+    8.0
+    """
+
+    positive_weight: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        positive_weight: str | ArrayLike | None = None,
+        class_counts: ArrayLike | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        weights = values_of_classes("positive_weight", positive_weight, class_counts, _negatives_per_positive)
+        self.register_buffer("positive_weight", weights, persistent=False)
+
+    def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
+        # binary_cross_entropy_with_logits takes z from softplus(z) + z for the other classes, which leaves few digits
+        values = -F.logsigmoid(towards_truth(logits, targets))
+        if self.positive_weight is not None:
+            found = f"positive_weight is of {len(self.positive_weight)} classes"
+            weighted = one_for_each_logit(self.positive_weight, logits, found) * values
+            values = torch.where(F.one_hot(targets, logits.shape[1]).bool(), weighted, values)
+        return values.sum(dim=1)
+
+
+def _negatives_per_positive(class_counts: ArrayLike) -> np.ndarray:
+    counts = counts_as_array(class_counts)
+    # A class without samples has no positive ones.
+    return np.divide(counts.sum() - counts, counts, out=np.zeros_like(counts), where=counts > 0)

@@ -1,16 +1,48 @@
-"""Focal loss."""
+"""Losses that weight easy samples less."""
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
+
 import torch
+import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from counterpoise.balance.class_weights import class_weights
-from counterpoise.balance.losses._focusing import check_gamma, softmax_focal
-from counterpoise.balance.losses.base import ClassificationLoss, values_of_classes
+from counterpoise.balance.losses.base import ClassificationLoss, one_for_each_logit, values_of_classes
 from counterpoise.exceptions import InputError
+
+
+def check_gamma(gamma: float) -> None:
+    """Raise InputError for a focusing parameter below 0."""
+    if not 0 <= gamma < float("inf"):
+        raise InputError(f"gamma is {gamma}; expected a finite number, 0 or more")
+
+
+def softmax_focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    """Return -(1 - p_t)^gamma log p_t (N,), with p the softmax."""
+    cross_entropy = F.cross_entropy(logits, targets, reduction="none")
+    if not gamma:
+        return cross_entropy
+    # 1 - p_t as the sum over the other classes: exact where p_t is almost 1, and so is its slope.
+    others = logits.scatter(1, targets[:, None], -torch.inf)
+    log_missed = torch.logsumexp(others, dim=1) - torch.logsumexp(logits, dim=1)
+    return torch.exp(gamma * log_missed) * cross_entropy
+
+
+def towards_truth(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the logits (N, C), positive where they are right: z_c for the target, -z_c for other classes."""
+    return torch.where(F.one_hot(targets, logits.shape[1]).bool(), logits, -logits)
+
+
+def sigmoid_focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    """Return sum_c -(1 - q_c)^gamma log q_c (N,), with q_c the sigmoid of z_c for the target, of -z_c for others."""
+    right = towards_truth(logits, targets)
+    values = -F.logsigmoid(right)
+    if gamma:
+        values = torch.exp(gamma * F.logsigmoid(-right)) * values
+    return values.sum(dim=1)
 
 
 class FocalLoss(ClassificationLoss):
@@ -24,8 +56,6 @@ class FocalLoss(ClassificationLoss):
         Class weights. None: all 1. "inverse": the inverse class shares, mean 1.
     class_counts : array-like of int, shape (C,), optional
         Training samples of each class; for ``alpha="inverse"``.
-    reduction : {"mean", "sum", "none"}, default="mean"
-        See :class:`ClassificationLoss`.
 
     Notes
     -----
@@ -39,7 +69,6 @@ class FocalLoss(ClassificationLoss):
 
     Examples
     --------
-    >>> import torch
     >>> loss = FocalLoss(gamma=2.0)
     >>> easy, hard = torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.1, 0.9]]).log()
     >>> round(float(loss(easy, torch.tensor([0]))), 5), round(float(loss(hard, torch.tensor([0]))), 3)
@@ -59,26 +88,13 @@ class FocalLoss(ClassificationLoss):
         super().__init__(reduction=reduction)
         check_gamma(gamma)
         self.gamma = gamma
-        weights = None if alpha is None else torch.as_tensor(_class_weights(alpha, class_counts))
+        inverse = partial(class_weights, normalize="mean")
+        weights = values_of_classes("alpha", alpha, class_counts, inverse)
         self.register_buffer("alpha", weights, persistent=False)
 
     def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
         values = softmax_focal(logits, targets, self.gamma)
         if self.alpha is None:
             return values
-        if len(self.alpha) != logits.shape[1]:
-            raise InputError(
-                f"alpha is of {len(self.alpha)} classes for {logits.shape[1]} logits; give one for each"
-            )
-        return values * self.alpha.to(logits.dtype)[targets]
-
-
-def _class_weights(
-    alpha: str | ArrayLike,
-    class_counts: ArrayLike | None,
-) -> np.ndarray:
-    if not isinstance(alpha, str) or alpha != "inverse":
-        return values_of_classes(alpha, "alpha")
-    if class_counts is None:
-        raise InputError("alpha='inverse' needs the class counts; give class_counts=")
-    return class_weights(class_counts, normalize="mean")
+        found = f"alpha is of {len(self.alpha)} classes"
+        return values * one_for_each_logit(self.alpha, logits, found)[targets]

@@ -1,4 +1,4 @@
-"""Base classes of all objectives."""
+"""Base class of all objectives."""
 
 from __future__ import annotations
 
@@ -27,14 +27,29 @@ class Embedder(Protocol):
 class Objective(ABC):
     """Base of methods whose steps use embeddings of the whole training set.
 
-    The base checks the order of the calls; a method fills ``_begin_epoch`` and ``_step``, and ``_prototypes`` where it
-    classifies by distance.
+    The first epochs minimize the classification loss: objectives start from a trained network. A method fills
+    ``_prepare`` and ``_loss_of``, and `prototypes` where it classifies by distance.
+
+    Parameters
+    ----------
+    defer_epochs : int or float, default=0
+        First epoch of the objective, see :func:`counterpoise.balance.deferral.first_epoch`.
+    epochs : int, optional
+        Number of epochs; needed where `defer_epochs` is a share.
     """
 
     #: Whether the nearest of `prototypes` decides in place of the network's head.
     classifies_by_distance = False
 
-    _begun = False
+    # Whether the epoch minimizes the classification loss; None before the first.
+    _plain: bool | None = None
+
+    def __init__(self, *, defer_epochs: int | float = 0, epochs: int | None = None) -> None:
+        self._first_epoch = first_epoch(defer_epochs, epochs)
+        if epochs is not None and self._first_epoch >= epochs:
+            raise InputError(
+                f"defer_epochs={defer_epochs} of {epochs} epochs leaves none; give a smaller number"
+            )
 
     @property
     def loss_epochs(self) -> int | None:
@@ -42,21 +57,12 @@ class Objective(ABC):
         return None
 
     @abstractmethod
-    def _begin_epoch(
-        self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator
-    ) -> None:
-        """Prepare an epoch; `embed` takes time, so ask only for the rows that are needed."""
+    def _prepare(self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator) -> None:
+        """Prepare an epoch of the objective; `embed` takes time, so ask only for the rows that are needed."""
 
     @abstractmethod
-    def _step(
-        self, network: nn.Module, images: Tensor, targets: Tensor, indices: Tensor, loss: Loss
-    ) -> Tensor:
-        """Return the scalar that a step minimizes."""
-
-    def _prototypes(
-        self, embeddings: Tensor, labels: Tensor, generator: np.random.Generator
-    ) -> tuple[Tensor, Tensor] | None:
-        return None
+    def _loss_of(self, network: nn.Module, z: Tensor, targets: Tensor, indices: Tensor, loss: Loss) -> Tensor:
+        """Return the scalar that a step minimizes, from the embeddings `z` of its images."""
 
     def begin_epoch(
         self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator
@@ -74,8 +80,9 @@ class Objective(ABC):
         generator : numpy.random.Generator
             Source of the epoch's randomness.
         """
-        self._begin_epoch(epoch, embed, labels, generator)
-        self._begun = True
+        self._plain = epoch < self._first_epoch
+        if not self._plain:
+            self._prepare(epoch, embed, labels, generator)
 
     def step(
         self, network: nn.Module, images: Tensor, targets: Tensor, indices: Tensor, loss: Loss
@@ -98,67 +105,22 @@ class Objective(ABC):
         InputError
             If no epoch was begun.
         """
-        if not self._begun:
+        if self._plain is None:
             raise InputError(f"{type(self).__name__} has begun no epoch; call begin_epoch first")
-        return self._step(network, images, targets, indices, loss)
+        z = network.embed(images)  # type: ignore[operator]
+        if self._plain:
+            return loss(network.head(z), targets)  # type: ignore[operator]
+        return self._loss_of(network, z, targets, indices, loss)
 
     def prototypes(
         self, embeddings: Tensor, labels: Tensor, generator: np.random.Generator
     ) -> tuple[Tensor, Tensor] | None:
         """Return prototypes (K, d) and their classes (K,) if the method classifies by the nearest one, else None.
 
-        Parameters
-        ----------
-        embeddings : Tensor of shape (N, d)
-            Embeddings of the training images by the trained network.
-        labels : Tensor of shape (N,), int64
-            Their classes.
-        generator : numpy.random.Generator
-            Source of randomness.
+        `embeddings`, (N, d), are those of the training images by the trained network, `labels`, int64 (N,), their
+        classes.
         """
-        return self._prototypes(embeddings, labels, generator)
-
-
-class DeferredObjective(Objective):
-    """Base of objectives that start from a trained network: the first epochs minimize the classification loss.
-
-    Parameters
-    ----------
-    defer_epochs : int or float
-        First epoch of the objective, see :func:`counterpoise.balance.deferral.first_epoch`.
-    epochs : int or None
-        Number of epochs; needed where `defer_epochs` is a share.
-    """
-
-    def __init__(self, *, defer_epochs: int | float, epochs: int | None) -> None:
-        self._first_epoch = first_epoch(defer_epochs, epochs)
-        if epochs is not None and self._first_epoch >= epochs:
-            raise InputError(
-                f"defer_epochs={defer_epochs} of {epochs} epochs leaves none; give a smaller number"
-            )
-
-    @abstractmethod
-    def _prepare(self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator) -> None:
-        """Prepare an epoch of the objective."""
-
-    @abstractmethod
-    def _loss_of(self, network: nn.Module, z: Tensor, targets: Tensor, indices: Tensor, loss: Loss) -> Tensor:
-        """Return the scalar that a step minimizes, from the embeddings `z` of its images."""
-
-    def _begin_epoch(
-        self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator
-    ) -> None:
-        self._plain = epoch < self._first_epoch
-        if not self._plain:
-            self._prepare(epoch, embed, labels, generator)
-
-    def _step(
-        self, network: nn.Module, images: Tensor, targets: Tensor, indices: Tensor, loss: Loss
-    ) -> Tensor:
-        z = network.embed(images)  # type: ignore[operator]
-        if self._plain:
-            return loss(network.head(z), targets)  # type: ignore[operator]
-        return self._loss_of(network, z, targets, indices, loss)
+        return None
 
 
 def check_positive(**options: Any) -> None:

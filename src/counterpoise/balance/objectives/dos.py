@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from counterpoise.balance.objectives.base import DeferredObjective, Embedder, Loss, check_positive
+from counterpoise.balance.objectives.base import Embedder, Loss, Objective, check_positive
 from counterpoise.exceptions import InputError
 
 __all__ = ["DOS", "closeness", "embedding_loss", "nearest_in_class", "neighbor_counts", "overloaded_points"]
@@ -52,7 +52,7 @@ def nearest_in_class(points: Tensor, k: int) -> Tensor:
     return torch.cat(found)
 
 
-class DOS(DeferredObjective):
+class DOS(Objective):
     """Deep oversampling: an image of a rare class stands for many points among its neighbors' embeddings.
 
     Parameters
@@ -65,13 +65,6 @@ class DOS(DeferredObjective):
         Factor of the embedding loss; 0 leaves it out.
     joint : bool, default=True
         Whether the layers below the head learn from the classification loss, too.
-    defer_epochs, epochs
-        See :class:`DeferredObjective`.
-
-    Raises
-    ------
-    InputError
-        If an option is out of range, or `defer_epochs` leaves no epoch.
 
     Notes
     -----

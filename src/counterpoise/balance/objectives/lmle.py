@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
-from counterpoise.balance.objectives.base import DeferredObjective, Embedder, Loss, check_positive
+from counterpoise.balance.objectives.base import Embedder, Loss, Objective, check_positive
 from counterpoise.exceptions import InputError
 
 __all__ = ["LMLE", "Clusters", "cluster_classes", "quintuplet_distances", "triple_header_hinge"]
@@ -23,7 +23,7 @@ __all__ = ["LMLE", "Clusters", "cluster_classes", "quintuplet_distances", "tripl
 _LARGE = 2000
 
 
-class LMLE(DeferredObjective):
+class LMLE(Objective):
     """Large margin local embedding: margins between distances within clusters, within classes and between classes.
 
     Parameters
@@ -38,13 +38,6 @@ class LMLE(DeferredObjective):
         of their cluster.
     recluster_every : int, default=1
         Epochs between two clusterings. A resumed training clusters at once, so that only 1 resumes to the same bits.
-    defer_epochs, epochs
-        See :class:`DeferredObjective`.
-
-    Raises
-    ------
-    InputError
-        If an option is out of range, or `defer_epochs` leaves no epoch.
 
     Notes
     -----
@@ -97,7 +90,7 @@ class LMLE(DeferredObjective):
         defer_epochs: int | float = 0.5,
         epochs: int | None = None,
     ) -> None:
-        if not _are_margins(margins):
+        if not (isinstance(margins, Sequence) and len(margins) == 3 and all(map(_is_margin, margins))):
             raise InputError(f"margins are {margins!r}; expected three numbers of at least 0: g1, g2, g3")
         super().__init__(defer_epochs=defer_epochs, epochs=epochs)
         check_positive(cluster_size=cluster_size, max_clusters=max_clusters, recluster_every=recluster_every)
@@ -118,44 +111,30 @@ class LMLE(DeferredObjective):
             self._clusters = self._cluster(embed(), labels, generator).members
 
     def _cluster(self, embeddings: Tensor, labels: Tensor, generator: np.random.Generator) -> Clusters:
-        return cluster_classes(
-            embeddings,
-            labels,
-            cluster_size=self.cluster_size,
-            max_clusters=self.max_clusters,
-            generator=generator,
-        )
+        return cluster_classes(embeddings, labels, self.cluster_size, self.max_clusters, generator)
 
     def _loss_of(self, network: nn.Module, z: Tensor, targets: Tensor, indices: Tensor, loss: Loss) -> Tensor:
         assert self._clusters is not None
         distances, present = quintuplet_distances(z, targets, self._clusters[indices], indices)
         return triple_header_hinge(distances, present, self.margins)
 
-    def _prototypes(
+    def prototypes(
         self, embeddings: Tensor, labels: Tensor, generator: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
+        """Return the centers of clusters within the classes, and their classes."""
         clusters = self._cluster(embeddings, labels, generator)
         return clusters.centers, clusters.labels
 
 
-def _are_margins(values: object) -> bool:
-    if not (isinstance(values, Sequence) and len(values) == 3):
-        return False
-    return all(isinstance(g, (int, float)) and 0 <= g < math.inf for g in values)
+def _is_margin(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < math.inf
 
 
-@dataclass(frozen=True)
-class Clusters:
+class Clusters(NamedTuple):
     """Clusters within the classes.
 
-    Attributes
-    ----------
-    members : Tensor of shape (N,), int64
-        Each image's cluster, counted over all classes.
-    centers : Tensor of shape (K, d), float32
-        Means of their l2-normalized embeddings.
-    labels : Tensor of shape (K,), int64
-        Their classes, ascending.
+    `members` (N,), int64, is each image's cluster, counted over all classes. `centers` (K, d), float32, are the means
+    of their l2-normalized embeddings; `labels` (K,), int64, their classes, ascending.
     """
 
     members: Tensor
@@ -164,12 +143,7 @@ class Clusters:
 
 
 def cluster_classes(
-    embeddings: Tensor,
-    labels: Tensor,
-    *,
-    cluster_size: int,
-    max_clusters: int,
-    generator: np.random.Generator,
+    embeddings: Tensor, labels: Tensor, cluster_size: int, max_clusters: int, generator: np.random.Generator
 ) -> Clusters:
     """Split each class by k-means on its l2-normalized embeddings, in mini-batches where it is large.
 
@@ -178,9 +152,7 @@ def cluster_classes(
     Examples
     --------
     >>> z = torch.tensor([[1.0, 0.0], [0.0, 3.0], [0.0, 1.0], [2.0, 0.0], [0.0, 5.0]])
-    >>> found = cluster_classes(
-    ...     z, torch.tensor([0, 0, 0, 0, 1]), cluster_size=2, max_clusters=9, generator=np.random.default_rng(0)
-    ... )
+    >>> found = cluster_classes(z, torch.tensor([0, 0, 0, 0, 1]), 2, 9, np.random.default_rng(0))
     >>> found.labels.tolist()
     [0, 0, 1]
     >>> found.centers[found.members].tolist()
@@ -250,10 +222,8 @@ def quintuplet_distances(
 
 def _extreme(squared: Tensor, candidates: Tensor, *, farthest: bool) -> tuple[Tensor, Tensor]:
     present = candidates.any(dim=1)
-    if farthest:
-        found = squared.masked_fill(~candidates, -torch.inf).amax(dim=1)
-    else:
-        found = squared.masked_fill(~candidates, torch.inf).amin(dim=1)
+    hidden = squared.masked_fill(~candidates, -torch.inf if farthest else torch.inf)
+    found = hidden.amax(dim=1) if farthest else hidden.amin(dim=1)
     return found.masked_fill(~present, 0.0), present
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from counterpoise.balance.perturb.base import PerturbedBatch as PerturbedBatch
     from counterpoise.balance.perturb.image_gradient import input_gradient as input_gradient
     from counterpoise.balance.perturb.mixup import Mixup as Mixup
+    from counterpoise.balance.perturb.mixup import Remix as Remix
     from counterpoise.balance.perturb.random_affine import RandomAffine as RandomAffine
-    from counterpoise.balance.perturb.remix import Remix as Remix
 
 PERTURBATIONS, __getattr__, __dir__, __all__ = open_slot(
     __name__,
@@ -52,7 +52,7 @@ PERTURBATIONS, __getattr__, __dir__, __all__ = open_slot(
         ),
         Entry(
             name="remix",
-            target="counterpoise.balance.perturb.remix:Remix",
+            target="counterpoise.balance.perturb.mixup:Remix",
             summary="Mixup whose label goes to the minority class where the class sizes differ much.",
             source="Chou et al. 2020",
         ),

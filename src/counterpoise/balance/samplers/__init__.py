@@ -21,12 +21,12 @@ from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
     from counterpoise.balance.samplers.base import ImageSampler as ImageSampler
+    from counterpoise.balance.samplers.base import epoch_indices as epoch_indices
     from counterpoise.balance.samplers.class_balanced import ClassBalancedSampler as ClassBalancedSampler
-    from counterpoise.balance.samplers.epoch import epoch_indices as epoch_indices
     from counterpoise.balance.samplers.pixel_smote import PixelSMOTE as PixelSMOTE
-    from counterpoise.balance.samplers.random_over import ROS as ROS
-    from counterpoise.balance.samplers.random_under import RUS as RUS
-    from counterpoise.balance.samplers.ros_rus import ROSRUS as ROSRUS
+    from counterpoise.balance.samplers.ratio import ROS as ROS
+    from counterpoise.balance.samplers.ratio import ROSRUS as ROSRUS
+    from counterpoise.balance.samplers.ratio import RUS as RUS
 
 SAMPLERS, __getattr__, __dir__, __all__ = open_slot(
     __name__,
@@ -34,19 +34,19 @@ SAMPLERS, __getattr__, __dir__, __all__ = open_slot(
     [
         Entry(
             name="ros",
-            target="counterpoise.balance.samplers.random_over:ROS",
+            target="counterpoise.balance.samplers.ratio:ROS",
             summary="Random oversampling: copies of images of the small classes.",
             source="thesis, section 3.1.1; Buda et al. 2018",
         ),
         Entry(
             name="rosrus",
-            target="counterpoise.balance.samplers.ros_rus:ROSRUS",
+            target="counterpoise.balance.samplers.ratio:ROSRUS",
             summary="Over- and undersampling towards the mean class size.",
             source="thesis, section 3.1.3",
         ),
         Entry(
             name="rus",
-            target="counterpoise.balance.samplers.random_under:RUS",
+            target="counterpoise.balance.samplers.ratio:RUS",
             summary="Random undersampling: a random part of the images of the large classes.",
             source="thesis, section 3.1.2; Buda et al. 2018",
         ),
@@ -66,6 +66,6 @@ SAMPLERS, __getattr__, __dir__, __all__ = open_slot(
     {
         "SAMPLERS": __name__,
         "ImageSampler": "counterpoise.balance.samplers.base",
-        "epoch_indices": "counterpoise.balance.samplers.epoch",
+        "epoch_indices": "counterpoise.balance.samplers.base",
     },
 )

@@ -1,10 +1,9 @@
-"""Base classes of all samplers."""
+"""Base class of all samplers, and the images of one epoch."""
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -85,15 +84,7 @@ class ImageSampler(BaseSampler):
         return np.concatenate([np.flatnonzero(keep), *copies])
 
     def fit(self, X: Any, y: Any) -> ImageSampler:
-        """Check the input and compute `sampling_strategy_`, without sampling.
-
-        Parameters
-        ----------
-        X : array-like or tensor of shape (N, ...)
-            Images or feature vectors.
-        y : array-like or tensor of shape (N,)
-            Labels.
-        """
+        """Check the input as `fit_resample` does and compute `sampling_strategy_`, without sampling."""
         self._validate_params()
         if _is_image_stack(X):
             labels = self._check_images(X, y)
@@ -104,7 +95,7 @@ class ImageSampler(BaseSampler):
         return self
 
     def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Return the resampled images and labels, of the types of the input.
+        """Return ``X[sample_indices_]`` and ``y[sample_indices_]``, of the types of the input.
 
         Parameters
         ----------
@@ -112,11 +103,6 @@ class ImageSampler(BaseSampler):
             Images or feature vectors; they are not changed.
         y : array-like or tensor of shape (N,)
             Labels.
-
-        Returns
-        -------
-        X_resampled, y_resampled : as `X` and `y`, of length n_new
-            ``X[sample_indices_]`` and ``y[sample_indices_]``.
 
         Raises
         ------
@@ -133,7 +119,7 @@ class ImageSampler(BaseSampler):
         """Start epoch `epoch` (from 0); no-op for samplers without a schedule."""
 
     def resample_indices(self, y: Any, random_state: RandomState = None) -> np.ndarray:
-        """Return the indices of the resampled images; no image is needed.
+        """Return the indices of the resampled images, int64, with repetitions where a class grows; no image is needed.
 
         Parameters
         ----------
@@ -141,16 +127,6 @@ class ImageSampler(BaseSampler):
             Labels.
         random_state : int, numpy Generator or RandomState, optional
             Used in place of the sampler's own for this call.
-
-        Returns
-        -------
-        ndarray of int64, shape (n_new,)
-            Indices into `y`, with repetitions where a class grows.
-
-        Raises
-        ------
-        InputError
-            As :meth:`fit_resample`.
 
         Examples
         --------
@@ -194,19 +170,14 @@ class ImageSampler(BaseSampler):
 
     def _fixed_targets(self, wanted: Mapping[Any, int], counts: Mapping[Any, int]) -> dict[Any, int]:
         self._refuse_unused_options()
-        targets: dict[Any, int] = {}
+        _refuse_unknown(wanted, counts)
         for label, target in wanted.items():
-            if label not in counts:
-                raise InputError(
-                    f"sampling_strategy names class {label!r}, which is not in the labels {list(counts)}"
-                )
             if not isinstance(target, Integral) or target < 0:
                 raise InputError(
                     f"sampling_strategy asks for {target!r} images of class {label!r}; expected 0 or more"
                 )
             self._check_target(label, counts[label], int(target))
-            targets[label] = int(target)
-        return {label: targets[label] for label in counts if label in targets}
+        return {label: int(wanted[label]) for label in counts if label in wanted}
 
     def _check_target(self, label: Any, count: int, target: int) -> None:
         """Raise InputError if the sampler cannot bring a class of `count` images to `target`."""
@@ -242,44 +213,6 @@ class ImageSampler(BaseSampler):
         return tags
 
 
-class RatioSampler(ImageSampler):
-    """Base of samplers that reach a desired imbalance ratio.
-
-    Parameters
-    ----------
-    desired_ratio : float, default=1.0
-        rho_d >= 1: largest class size over smallest class size afterwards, at most.
-    sampling_strategy, random_state
-        See :class:`ImageSampler`.
-    """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **ImageSampler._parameter_constraints,
-        "desired_ratio": [Real],
-    }
-
-    def __init__(
-        self,
-        *,
-        desired_ratio: float = 1.0,
-        sampling_strategy: Strategy = "auto",
-        random_state: RandomState = None,
-    ) -> None:
-        super().__init__(sampling_strategy=sampling_strategy, random_state=random_state)
-        self.desired_ratio = desired_ratio
-
-    def _checked_ratio(self) -> float:
-        if not (self.desired_ratio >= 1 and math.isfinite(self.desired_ratio)):
-            raise InputError(f"desired_ratio is {self.desired_ratio}; expected a number of at least 1")
-        return float(self.desired_ratio)
-
-    def _refuse_unused_options(self) -> None:
-        if self._checked_ratio() != 1:
-            raise InputError(
-                f"sampling_strategy gives the counts: desired_ratio={self.desired_ratio} has no effect"
-            )
-
-
 def as_generator(random_state: RandomState) -> np.random.Generator:
     """Return `random_state` if it is a Generator, else one seeded by it (by one number drawn from a RandomState)."""
     if isinstance(random_state, np.random.RandomState):
@@ -287,25 +220,9 @@ def as_generator(random_state: RandomState) -> np.random.Generator:
     return np.random.default_rng(random_state)
 
 
-def binary_classes(ratio: float, counts: Mapping[Any, int]) -> tuple[Any, Any]:
-    """Return the smaller and the larger of two classes; InputError for more classes, or a ratio outside (0, 1]."""
-    if len(counts) != 2:
-        raise InputError(
-            f"sampling_strategy={ratio} is a ratio of two classes, found {len(counts)}; give a dict"
-        )
-    if not 0 < ratio <= 1:
-        raise InputError(f"sampling_strategy is {ratio}; a ratio must be in (0, 1]")
-    small, large = sorted(counts, key=lambda label: counts[label])
-    return small, large
-
-
 def _chosen_classes(strategy: Any, counts: Mapping[Any, int], auto: str) -> list[Any]:
     if isinstance(strategy, (list, tuple, set, np.ndarray)):
-        unknown = [label for label in strategy if label not in counts]
-        if unknown:
-            raise InputError(
-                f"sampling_strategy names class {unknown[0]!r}, which is not in the labels {list(counts)}"
-            )
+        _refuse_unknown(strategy, counts)
         return [label for label in counts if label in strategy]
     smallest = min(counts, key=lambda label: counts[label])
     largest = max(counts, key=lambda label: counts[label])
@@ -325,6 +242,14 @@ def _chosen_classes(strategy: Any, counts: Mapping[Any, int], auto: str) -> list
     return [label for label in counts if label in choices[name]]
 
 
+def _refuse_unknown(labels: Iterable[Any], counts: Mapping[Any, int]) -> None:
+    for label in labels:
+        if label not in counts:
+            raise InputError(
+                f"sampling_strategy names class {label!r}, which is not in the labels {list(counts)}"
+            )
+
+
 def _labels(y: Any) -> np.ndarray:
     labels = y.detach().cpu().numpy() if is_tensor(y) else np.asarray(y)
     if labels.ndim != 1 or not len(labels):
@@ -336,3 +261,31 @@ def _labels(y: Any) -> np.ndarray:
 def _is_image_stack(X: Any) -> bool:
     """Return whether scikit-learn's checks for tables would refuse or convert `X`."""
     return is_tensor(X) or (isinstance(X, np.ndarray) and X.ndim > 2 and _num_samples(X) > 0)
+
+
+def epoch_indices(
+    sampler: ImageSampler | None, labels: Any, *, seed: int, epoch: int, shuffle: bool = True
+) -> np.ndarray:
+    """Return the indices of an epoch's images in training order, int64; they depend on `seed` and `epoch` only.
+
+    Parameters
+    ----------
+    sampler : ImageSampler or None
+        Chooses the images; its own `random_state` is not used. None: every image once.
+    labels : array-like of shape (N,)
+        Labels of the training images.
+    shuffle : bool, default=True
+        Whether the order is random.
+
+    Examples
+    --------
+    >>> epoch_indices(None, [0, 0, 1, 1], seed=0, epoch=3, shuffle=False)
+    array([0, 1, 2, 3])
+    """
+    generator = np.random.default_rng([seed, epoch])
+    if sampler is None:
+        indices = np.arange(len(labels), dtype=np.int64)
+    else:
+        sampler.set_epoch(epoch)
+        indices = sampler.resample_indices(labels, random_state=generator)
+    return generator.permutation(indices) if shuffle else indices

@@ -35,13 +35,6 @@ class ClassBalancedSampler(ImageSampler):
         images' total count, and the images of the other classes are kept once each. A dict: exact count
         from each class named in it.
 
-    Attributes
-    ----------
-    sampling_strategy_ : dict
-        Number of images afterwards of each class that takes part; after `fit` alone, its expectation.
-    sample_indices_ : ndarray of int64, shape (n_new,)
-        Indices of the images of classes that take no part, then of the draws.
-
     Notes
     -----
     Class c has the probability ``n_c^q / sum_k(n_k^q)`` (Kang et al. 2020, Eq. 1). Class sizes hold in expectation
@@ -53,7 +46,6 @@ class ClassBalancedSampler(ImageSampler):
 
     Examples
     --------
-    >>> import numpy as np
     >>> labels = np.array([0] * 900 + [1] * 100)
     >>> indices = ClassBalancedSampler(random_state=0).resample_indices(labels)
     >>> len(indices), bool(abs(np.mean(labels[indices]) - 0.5) < 0.05)

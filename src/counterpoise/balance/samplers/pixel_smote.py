@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
 from counterpoise.balance.samplers.base import RandomState, Strategy, as_generator
-from counterpoise.balance.samplers.random_over import ROS
+from counterpoise.balance.samplers.ratio import ROS
 from counterpoise.balance.smote import smote_points
 from counterpoise.exceptions import InputError, ResamplingWarning
 
@@ -24,15 +24,8 @@ class PixelSMOTE(ROS):
 
     Parameters
     ----------
-    desired_ratio, sampling_strategy
-        See :class:`ROS`.
     k_neighbors : int, default=5
         Number of nearest neighbors to choose among, at least 1.
-
-    Attributes
-    ----------
-    sampling_strategy_ : dict
-        Number of images afterwards, for each class that may change.
 
     Notes
     -----
@@ -40,7 +33,8 @@ class PixelSMOTE(ROS):
     nearest neighbors in the class: ``x + u * (x_neighbor - x)`` with u ~ U[0, 1), by imbalanced-learn's
     :class:`~imblearn.over_sampling.SMOTE`. Classes do not share random numbers. A class of at most `k_neighbors` images
     gets fewer neighbors, and a single image is copied, both with a warning. Indices cannot name synthetic images, so
-    `resample_indices` raises; call `fit_resample`.
+    `resample_indices` raises; call `fit_resample`. It
+    rounds pixels of integer images and keeps them within the range of the class's pixels.
 
     Helps: where images of a class lie on top of each other, as centered digits do.
 
@@ -76,30 +70,6 @@ class PixelSMOTE(ROS):
             desired_ratio=desired_ratio, sampling_strategy=sampling_strategy, random_state=random_state
         )
         self.k_neighbors = k_neighbors
-
-    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Return the images and labels, followed by the synthetic ones, of the types of the input.
-
-        Parameters
-        ----------
-        X : array or tensor (N, C, H, W) of numbers, or array-like, dataframe or sparse matrix (N, features)
-            Images or feature vectors; they are not changed.
-        y : array-like or tensor of shape (N,)
-            Labels.
-
-        Returns
-        -------
-        X_resampled, y_resampled : as `X` and `y`, of length n_new
-            The originals, bit by bit, then the synthetic images class by class. Pixels of integer images are rounded;
-            no pixel lies outside the range of the class's pixels.
-
-        Raises
-        ------
-        InputError
-            If there is only one class, pixels are not finite numbers, or `sampling_strategy` asks for fewer images of a
-            class than it has.
-        """
-        return super().fit_resample(X, y)
 
     def resample_indices(self, y: Any, random_state: RandomState = None) -> np.ndarray:
         """Raise InputError: indices cannot name synthetic images."""
