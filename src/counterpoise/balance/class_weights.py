@@ -10,13 +10,11 @@ from numpy.typing import ArrayLike
 from counterpoise.balance._tensors import is_tensor
 from counterpoise.exceptions import InputError
 
-__all__ = ["class_weights", "counts_as_array", "effective_number_weights"]
-
 
 def class_weights(
     counts: ArrayLike, *, power: float = 1.0, normalize: str = "l1", empty: str = "zero"
 ) -> np.ndarray:
-    """Return weights inversely proportional to the class shares.
+    """Return weights inversely proportional to the class shares, float64 (C,).
 
     w_c = (1 / p_c)^power / Z with p_c = n_c / n (thesis, section 2.5 and Algorithm 2, where the power is 1).
 
@@ -31,10 +29,6 @@ def class_weights(
     empty : {"zero", "raise"}, default="zero"
         Weight of a class without samples, for which the formula gives infinity: 0, and the class does not count in the
         normalization; or an error.
-
-    Returns
-    -------
-    ndarray of float64, shape (C,)
 
     Raises
     ------
@@ -63,10 +57,11 @@ def class_weights(
 
 
 def effective_number_weights(counts: ArrayLike, *, beta: float = 0.9999) -> np.ndarray:
-    """Return weights inversely proportional to the effective number of samples.
+    """Return weights inversely proportional to the effective number of samples, float64 (C,).
 
     w_c = 1 / E_c, scaled to mean 1, with E_c = (1 - beta^n_c) / (1 - beta) (Cui et al. 2019, Eq. 2 and section 4):
-    images of a class overlap, so that E_c grows to at most 1 / (1 - beta).
+    images of a class overlap, so that E_c grows to at most 1 / (1 - beta). A class without samples has the weight 0 and
+    does not count in the normalization.
 
     Parameters
     ----------
@@ -74,11 +69,6 @@ def effective_number_weights(counts: ArrayLike, *, beta: float = 0.9999) -> np.n
         Samples of each class.
     beta : float in [0, 1), default=0.9999
         0 weights all classes equally; towards 1 the weights become those of the inverse shares.
-
-    Returns
-    -------
-    ndarray of float64, shape (C,)
-        A class without samples gets weight 0 and does not count in the normalization.
 
     Raises
     ------
@@ -105,13 +95,7 @@ def effective_number_weights(counts: ArrayLike, *, beta: float = 0.9999) -> np.n
 
 
 def counts_as_array(class_counts: ArrayLike) -> np.ndarray:
-    """Return class counts as float64 (C,).
-
-    Raises
-    ------
-    InputError
-        If they are not non-negative finite numbers, one for each class, at least one of them positive.
-    """
+    """Return class counts as float64 (C,); InputError unless they are finite, 0 or more, and not all of them 0."""
     raw: Any = class_counts
     try:
         counts = np.asarray(raw.detach().cpu().numpy() if is_tensor(raw) else raw, dtype=np.float64)

@@ -14,16 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from counterpoise.exceptions import InputError
 
-__all__ = ["costs_from_counts", "read_costs"]
+Costs = str | PathLike[str] | ArrayLike
+"""Cost matrix, or a file that holds one."""
 
 _FORMS = "a row for each true class, a column for each predicted one"
 
 
 def read_costs(
-    costs: str | PathLike[str] | ArrayLike,
-    num_classes: int | None = None,
-    *,
-    class_names: Sequence[str] | None = None,
+    costs: Costs, num_classes: int | None = None, *, class_names: Sequence[str] | None = None
 ) -> NDArray[np.float64]:
     """Return a checked cost matrix, float64 of shape (C, C).
 

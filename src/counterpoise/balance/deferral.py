@@ -6,8 +6,6 @@ from numbers import Integral
 
 from counterpoise.exceptions import InputError
 
-__all__ = ["first_epoch"]
-
 
 def first_epoch(defer_epochs: int | float, epochs: int | None) -> int:
     """Return the epoch, from 0, in which a deferred measure starts; InputError if it is out of range.

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from counterpoise.exceptions import ResamplingWarning
 
-__all__ = ["smote_points"]
-
 
 def smote_points(
     points: NDArray[np.floating[Any]],

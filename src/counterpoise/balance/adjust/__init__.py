@@ -16,13 +16,9 @@ from counterpoise.balance._slot import open_slot
 from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
-    from counterpoise.balance.adjust.base import Adjustment as Adjustment
-    from counterpoise.balance.adjust.base import adjustment_from_state as adjustment_from_state
-    from counterpoise.balance.adjust.expected_cost import ExpectedCost as ExpectedCost
-    from counterpoise.balance.adjust.logit_adjustment import LogitAdjustment as LogitAdjustment
-    from counterpoise.balance.adjust.temperature_scaling import TemperatureScaling as TemperatureScaling
-    from counterpoise.balance.adjust.thresholds import ClassThresholds as ClassThresholds
-    from counterpoise.balance.adjust.thresholds import SigmoidScores as SigmoidScores
+    from counterpoise.balance.adjust.base import Adjustment, adjustment_from_state
+    from counterpoise.balance.adjust.corrections import ExpectedCost, LogitAdjustment, TemperatureScaling
+    from counterpoise.balance.adjust.thresholds import ClassThresholds, SigmoidScores
 
 ADJUSTMENTS, __getattr__, __dir__, __all__ = open_slot(
     __name__,
@@ -35,13 +31,13 @@ ADJUSTMENTS, __getattr__, __dir__, __all__ = open_slot(
         ),
         Entry(
             name="expected-cost",
-            target="counterpoise.balance.adjust.expected_cost:ExpectedCost",
+            target="counterpoise.balance.adjust.corrections:ExpectedCost",
             summary="The decision of least expected cost.",
             source="Elkan 2001, Eq. 1",
         ),
         Entry(
             name="logit-adjustment",
-            target="counterpoise.balance.adjust.logit_adjustment:LogitAdjustment",
+            target="counterpoise.balance.adjust.corrections:LogitAdjustment",
             summary="Subtracts the scaled logarithms of the class shares.",
             source="Menon et al. 2021, Eq. 9",
         ),
@@ -53,7 +49,7 @@ ADJUSTMENTS, __getattr__, __dir__, __all__ = open_slot(
         ),
         Entry(
             name="temperature-scaling",
-            target="counterpoise.balance.adjust.temperature_scaling:TemperatureScaling",
+            target="counterpoise.balance.adjust.corrections:TemperatureScaling",
             summary="Divides the logits by one temperature that calibrates the probabilities.",
             source="Guo et al. 2017, section 4.2",
         ),

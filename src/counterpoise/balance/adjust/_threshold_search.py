@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from counterpoise.balance.adjust.logit_adjustment import log_shares
+from counterpoise.balance.adjust.corrections import log_shares
 from counterpoise.exceptions import UnknownNameError
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import log_expit, log_softmax, softmax
 from sklearn.metrics import roc_curve
 
@@ -19,11 +17,16 @@ from counterpoise.balance.adjust._threshold_search import (
     search_offsets,
 )
 from counterpoise.balance.adjust.base import Adjustment, highest_at_zero, tensor_highest_at_zero
-from counterpoise.balance.costs import read_costs
+from counterpoise.balance.costs import Costs, read_costs
 from counterpoise.exceptions import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+NONE, YOUDEN = "none", "youden"
+# Of a class that has all validation images, or none.
+PLAIN_THRESHOLD = 0.5
 
 
 class ClassThresholds(Adjustment):
@@ -73,7 +76,7 @@ class ClassThresholds(Adjustment):
         self,
         *,
         score: str | None = None,
-        costs: str | PathLike[str] | ArrayLike | None = None,
+        costs: Costs | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
         self.score = score
@@ -105,11 +108,6 @@ class ClassThresholds(Adjustment):
 
     def _transform_tensor(self, logits: Tensor) -> Tensor:
         return tensor_highest_at_zero(logits.log_softmax(dim=1) + logits.new_tensor(self.offset_))
-
-
-NONE, YOUDEN = "none", "youden"
-# Of a class that has all validation images, or none.
-PLAIN_THRESHOLD = 0.5
 
 
 class SigmoidScores(Adjustment):

@@ -1,15 +1,4 @@
-"""Heads: how a trained network's last layer is retrained or replaced, its embedding unchanged.
-
-Examples
---------
->>> import torch
->>> from counterpoise.balance.heads import NearestMeanHead
->>> head = torch.nn.Linear(2, 2)
->>> z, y = torch.tensor([[0.0, 0.0], [0.0, 2.0], [4.0, 1.0]]), torch.tensor([0, 0, 1])
->>> NearestMeanHead().finish(NearestMeanHead().prepare(head, z, y), head)
->>> head(torch.tensor([[1.0, 1.0], [3.0, 1.0]])).argmax(dim=1)
-tensor([0, 1])
-"""
+"""Heads: how a trained network's last layer is retrained or replaced, its embedding unchanged."""
 
 from __future__ import annotations
 
@@ -19,12 +8,14 @@ from counterpoise.balance._slot import open_slot
 from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
-    from counterpoise.balance.heads.stages import FineTunedHead as FineTunedHead
-    from counterpoise.balance.heads.stages import HeadStage as HeadStage
-    from counterpoise.balance.heads.stages import NearestMeanHead as NearestMeanHead
-    from counterpoise.balance.heads.stages import NewHead as NewHead
-    from counterpoise.balance.heads.stages import NormalisedHead as NormalisedHead
-    from counterpoise.balance.heads.stages import ScaledHead as ScaledHead
+    from counterpoise.balance.heads.stages import (
+        FineTunedHead,
+        HeadStage,
+        NearestMeanHead,
+        NewHead,
+        NormalisedHead,
+        ScaledHead,
+    )
 
 HEADS, __getattr__, __dir__, __all__ = open_slot(
     __name__,
@@ -61,8 +52,5 @@ HEADS, __getattr__, __dir__, __all__ = open_slot(
             source="Kang et al. 2020, Eq. 5",
         ),
     ],
-    {
-        "HEADS": __name__,
-        "HeadStage": "counterpoise.balance.heads.stages",
-    },
+    {"HEADS": __name__, "HeadStage": "counterpoise.balance.heads.stages"},
 )

@@ -17,20 +17,12 @@ from counterpoise.balance._slot import open_slot
 from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
-    from counterpoise.balance.class_weights import class_weights as class_weights
-    from counterpoise.balance.class_weights import effective_number_weights as effective_number_weights
-    from counterpoise.balance.losses.base import ClassificationLoss as ClassificationLoss
-    from counterpoise.balance.losses.class_weighted import ClassBalancedLoss as ClassBalancedLoss
-    from counterpoise.balance.losses.class_weighted import LDAMLoss as LDAMLoss
-    from counterpoise.balance.losses.class_weighted import (
-        WeightedCrossEntropy as WeightedCrossEntropy,
-    )
-    from counterpoise.balance.losses.cost_sensitive import CostModifiedSoftmax as CostModifiedSoftmax
-    from counterpoise.balance.losses.cost_sensitive import ExpectedCostLoss as ExpectedCostLoss
-    from counterpoise.balance.losses.cross_entropy import BalancedSoftmax as BalancedSoftmax
-    from counterpoise.balance.losses.cross_entropy import CrossEntropy as CrossEntropy
-    from counterpoise.balance.losses.cross_entropy import SigmoidCrossEntropy as SigmoidCrossEntropy
-    from counterpoise.balance.losses.focal import FocalLoss as FocalLoss
+    from counterpoise.balance.class_weights import class_weights, effective_number_weights
+    from counterpoise.balance.losses.base import ClassificationLoss
+    from counterpoise.balance.losses.class_weighted import ClassBalancedLoss, LDAMLoss, WeightedCrossEntropy
+    from counterpoise.balance.losses.cost_sensitive import CostModifiedSoftmax, ExpectedCostLoss
+    from counterpoise.balance.losses.cross_entropy import BalancedSoftmax, CrossEntropy, SigmoidCrossEntropy
+    from counterpoise.balance.losses.focal import FocalLoss
 
 LOSSES, __getattr__, __dir__, __all__ = open_slot(
     __name__,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from counterpoise.balance.class_weights import counts_as_array
-from counterpoise.balance.costs import costs_from_counts, read_costs
+from counterpoise.balance.costs import Costs, costs_from_counts, read_costs
 from counterpoise.balance.losses.base import ClassificationLoss, one_for_each_logit
 from counterpoise.exceptions import InputError
 
@@ -36,7 +35,7 @@ class CostLoss(ClassificationLoss):
     def __init__(
         self,
         *,
-        costs: str | PathLike[str] | ArrayLike | None = None,
+        costs: Costs | None = None,
         class_counts: ArrayLike | None = None,
         class_names: Sequence[str] | None = None,
         reduction: str = "mean",

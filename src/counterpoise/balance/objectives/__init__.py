@@ -8,10 +8,9 @@ from counterpoise.balance._slot import open_slot
 from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
-    from counterpoise.balance.objectives.base import Embedder as Embedder
-    from counterpoise.balance.objectives.base import Objective as Objective
-    from counterpoise.balance.objectives.dos import DOS as DOS
-    from counterpoise.balance.objectives.lmle import LMLE as LMLE
+    from counterpoise.balance.objectives.base import Embedder, Objective
+    from counterpoise.balance.objectives.dos import DOS
+    from counterpoise.balance.objectives.lmle import LMLE
 
 OBJECTIVES, __getattr__, __dir__, __all__ = open_slot(
     __name__,

@@ -67,18 +67,10 @@ class Objective(ABC):
     def begin_epoch(
         self, epoch: int, embed: Embedder, labels: Tensor, generator: np.random.Generator
     ) -> None:
-        """Prepare an epoch.
+        """Prepare an epoch, counted from 0; a resumed training begins with a later one.
 
-        Parameters
-        ----------
-        epoch : int
-            From 0. A resumed training begins with a later one.
-        embed : Embedder
-            Returns embeddings of training images.
-        labels : Tensor of shape (N,), int64
-            Classes of the training images.
-        generator : numpy.random.Generator
-            Source of the epoch's randomness.
+        `embed` returns embeddings of training images, whose classes are `labels`, int64 (N,); `generator` is the source
+        of the epoch's randomness.
         """
         self._plain = epoch < self._first_epoch
         if not self._plain:

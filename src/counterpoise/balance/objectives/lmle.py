@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from counterpoise.balance.objectives.base import Embedder, Loss, Objective, check_positive
 from counterpoise.exceptions import InputError
 
-__all__ = ["LMLE", "Clusters", "cluster_classes", "quintuplet_distances", "triple_header_hinge"]
-
 # Classes of more images are clustered in mini-batches.
 _LARGE = 2000
 

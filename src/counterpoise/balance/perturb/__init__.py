@@ -1,16 +1,6 @@
 """Perturbations: changes of a batch's pixels.
 
 They are batched, run on the device of the images, and draw from the generator that they are given.
-
-Examples
---------
->>> import torch
->>> from counterpoise.balance.perturb import AOS
->>> network, loss = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)), torch.nn.CrossEntropyLoss()
->>> images, targets = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1])
->>> aos = AOS(class_counts=[90, 10], p=1.0)
->>> (aos(images, targets, network, loss) != images).flatten(1).any(dim=1)
-tensor([False,  True])
 """
 
 from __future__ import annotations
@@ -21,13 +11,11 @@ from counterpoise.balance._slot import open_slot
 from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
-    from counterpoise.balance.perturb.aos import AOS as AOS
-    from counterpoise.balance.perturb.base import Perturbation as Perturbation
-    from counterpoise.balance.perturb.base import PerturbedBatch as PerturbedBatch
-    from counterpoise.balance.perturb.image_gradient import input_gradient as input_gradient
-    from counterpoise.balance.perturb.mixup import Mixup as Mixup
-    from counterpoise.balance.perturb.mixup import Remix as Remix
-    from counterpoise.balance.perturb.random_affine import RandomAffine as RandomAffine
+    from counterpoise.balance.perturb.aos import AOS
+    from counterpoise.balance.perturb.base import Perturbation, PerturbedBatch
+    from counterpoise.balance.perturb.image_gradient import input_gradient
+    from counterpoise.balance.perturb.mixup import Mixup, Remix
+    from counterpoise.balance.perturb.random_affine import RandomAffine
 
 PERTURBATIONS, __getattr__, __dir__, __all__ = open_slot(
     __name__,

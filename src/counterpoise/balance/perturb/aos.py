@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from counterpoise.balance.class_weights import counts_as_array
-from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, of_class
+from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, Randomness, of_class
 from counterpoise.balance.perturb.image_gradient import input_gradient
 from counterpoise.exceptions import InputError
 
@@ -28,11 +28,6 @@ class AOS(Perturbation):
     eps : float in [0, 1], optional
         Adversarial intensity: change of a pixel, in units of [0, 1]. Default: 0.1 for small grayscale images (one
         channel, at most 32 pixels wide and high), 0.007 for all others.
-
-    Attributes
-    ----------
-    minority : Tensor of bool, shape (C,)
-        Whether a class is a minority class.
 
     Notes
     -----
@@ -59,13 +54,7 @@ class AOS(Perturbation):
     [0.0, 0.0, 0.0, 0.1]
     """
 
-    def __init__(
-        self,
-        *,
-        class_counts: ArrayLike,
-        p: float = 0.5,
-        eps: float | None = None,
-    ) -> None:
+    def __init__(self, *, class_counts: ArrayLike, p: float = 0.5, eps: float | None = None) -> None:
         if not 0 <= p <= 1:
             raise InputError(f"p is {p}; expected a probability in [0, 1]")
         if eps is not None and not 0 <= eps <= 1:
@@ -73,27 +62,17 @@ class AOS(Perturbation):
         counts = counts_as_array(class_counts)
         self.p = p
         self.eps = eps
+        #: Whether a class is a minority class: bool of shape (C,).
         self.minority = torch.from_numpy(counts < counts.max())
 
     def __call__(
-        self,
-        images: Tensor,
-        targets: Tensor,
-        network: nn.Module,
-        loss: Loss,
-        *,
-        generator: torch.Generator | None = None,
+        self, images: Tensor, targets: Tensor, network: nn.Module, loss: Loss, *, generator: Randomness = None
     ) -> Tensor:
         """Return the batch's images, some of the minority replaced; the arguments are those of `perturb`."""
         return self.perturb(images, targets, network=network, loss=loss, generator=generator).images
 
     def _perturb(
-        self,
-        images: Tensor,
-        targets: Tensor,
-        network: nn.Module,
-        loss: Loss,
-        generator: torch.Generator | None,
+        self, images: Tensor, targets: Tensor, network: nn.Module, loss: Loss, generator: Randomness
     ) -> PerturbedBatch:
         chosen = self._choose(targets, generator).nonzero().squeeze(1)
         if not len(chosen):
@@ -104,7 +83,7 @@ class AOS(Perturbation):
         adversarial = torch.add(x, mask, alpha=eps).clamp_(0, 1)
         return PerturbedBatch(images.clone().index_copy_(0, chosen, adversarial), targets)
 
-    def _choose(self, targets: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _choose(self, targets: Tensor, generator: Randomness) -> Tensor:
         """Return which images are replaced: bool of shape (N,)."""
         if self.minority.device != targets.device:
             self.minority = self.minority.to(targets.device)

@@ -15,22 +15,15 @@ from counterpoise.exceptions import InputError
 
 #: Returns a scalar (or one value per image) for logits (N, C), targets (N,) and optional sample weights (N,).
 Loss = Callable[..., Tensor]
+#: Source of randomness, on the images' device; None is torch's global one.
+Randomness = torch.Generator | None
 
 
 @dataclass(frozen=True)
 class PerturbedBatch:
-    """Batch after a perturbation.
+    """Batch after a perturbation: images (N, C, H, W), floats in [0, 1], and their classes, int64 (N,).
 
-    Attributes
-    ----------
-    images : Tensor of shape (N, C, H, W)
-        Floats in [0, 1].
-    targets : Tensor of shape (N,), int64
-        Their classes.
-    other_targets : Tensor of shape (N,), int64, optional
-        Second class of mixed images; given together with `share`.
-    share : Tensor of shape (N,), optional
-        Share of `targets` in each image's label, in [0, 1]; the rest is `other_targets`.
+    Mixed images also have a second class and the `share` of `targets` in each image's label, in [0, 1] (N,).
     """
 
     images: Tensor
@@ -41,15 +34,9 @@ class PerturbedBatch:
     def loss(self, loss: Loss, logits: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Return the loss of the batch; of mixed images the losses for both classes, each by its share.
 
-        Parameters
-        ----------
-        loss : callable
-            ``loss(logits, targets)``; for mixed images, or with sample weights, ``loss(logits, targets, weight)``,
-            linear in the weights, as a :class:`~counterpoise.balance.losses.ClassificationLoss` is.
-        logits : Tensor of shape (N, C)
-            Logits of `images`.
-        sample_weight : Tensor of shape (N,), optional
-            Factor of each image's loss.
+        `loss` is called as ``loss(logits, targets)``; for mixed images, or with sample weights (N,), as
+        ``loss(logits, targets, weight)``. It must be linear in the weights, as a
+        :class:`~counterpoise.balance.losses.ClassificationLoss` is.
         """
         if self.other_targets is None or self.share is None:
             arguments = (logits, self.targets)
@@ -71,23 +58,12 @@ class Perturbation(ABC):
 
     @abstractmethod
     def _perturb(
-        self,
-        images: Tensor,
-        targets: Tensor,
-        network: nn.Module,
-        loss: Loss,
-        generator: torch.Generator | None,
+        self, images: Tensor, targets: Tensor, network: nn.Module, loss: Loss, generator: Randomness
     ) -> PerturbedBatch:
         """Return the perturbed batch."""
 
     def perturb(
-        self,
-        images: Tensor,
-        targets: Tensor,
-        *,
-        network: nn.Module,
-        loss: Loss,
-        generator: torch.Generator | None = None,
+        self, images: Tensor, targets: Tensor, *, network: nn.Module, loss: Loss, generator: Randomness = None
     ) -> PerturbedBatch:
         """Return the perturbed batch.
 
@@ -101,8 +77,6 @@ class Perturbation(ABC):
             Network under training; maps images to logits.
         loss : callable
             Its training loss, called as ``loss(logits, targets)``.
-        generator : torch.Generator, optional
-            Source of randomness, on the images' device. Default: torch's global one.
 
         Raises
         ------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -16,15 +17,16 @@ from counterpoise.exceptions import InputError
 
 # Half precision has no numbers below 6e-8: without a factor, as of a gradient scaler, small gradients would be 0.
 _HALF_PRECISION_SCALE = 1024.0
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def input_gradient(network: nn.Module, loss: Loss, images: Tensor, targets: Tensor) -> Tensor:
-    """Return a positive multiple of the gradient of ``loss(network(images), targets)`` at each image.
+    """Return a positive multiple of the gradient of ``loss(network(images), targets)`` at each image (N, C, H, W).
 
     All images go through the network at once, in evaluation mode. With running statistics each image's gradient does
     not depend on the others; with those of a batch it would, and a batch of minority images alone would be normalized
     by other numbers than the training batch. Dropout is off. Parameters, their ``.grad``, buffers and every submodule's
-    mode are restored.
+    mode are restored. A loss that averages over the batch gives the images' own gradients divided by N.
 
     Parameters
     ----------
@@ -34,15 +36,6 @@ def input_gradient(network: nn.Module, loss: Loss, images: Tensor, targets: Tens
         ``torch.autocast`` applies.
     loss : callable
         Returns a scalar, or one value per image, for logits and targets.
-    images : Tensor of shape (N, C, H, W)
-        Floats; N is at least 1.
-    targets : Tensor of shape (N,), int64
-        Their classes.
-
-    Returns
-    -------
-    Tensor of shape (N, C, H, W)
-        For a loss that averages over the batch, the images' own gradients divided by N.
 
     Raises
     ------
@@ -129,11 +122,6 @@ def _set_mode(module: nn.Module, *, training: bool) -> None:
         module.training = training
 
 
-__all__ = ["fixed_batch_norms"]
-
-_KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-
 @contextmanager
 def fixed_batch_norms(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Replace the batch norms among `modules` by their affine map under stored statistics.
@@ -146,26 +134,20 @@ def fixed_batch_norms(modules: Iterable[nn.Module]) -> Iterator[None]:
     scales, shifts = _scales_and_shifts(norms)
     try:
         for norm, scale, shift in zip(norms, scales, shifts, strict=True):
-            norm.forward = _Affine(scale, shift)
+            norm.forward = partial(_affine, scale=scale, shift=shift)
         yield
     finally:
         for norm in norms:
             vars(norm).pop("forward", None)
 
 
-class _Affine:
-    def __init__(self, scale: Tensor, shift: Tensor) -> None:
-        self.scale = scale
-        self.shift = shift
-
-    def __call__(self, x: Tensor) -> Tensor:
-        scale, shift = self.scale, self.shift
-        if x.dtype != scale.dtype:
-            scale, shift = scale.to(x.dtype), shift.to(x.dtype)
-        if x.ndim > 2:
-            shape = (-1, *[1] * (x.ndim - 2))
-            scale, shift = scale.view(shape), shift.view(shape)
-        return torch.addcmul(shift, x, scale)
+def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    if x.dtype != scale.dtype:
+        scale, shift = scale.to(x.dtype), shift.to(x.dtype)
+    if x.ndim > 2:
+        shape = (-1, *[1] * (x.ndim - 2))
+        scale, shift = scale.view(shape), shift.view(shape)
+    return torch.addcmul(shift, x, scale)
 
 
 def _is_compiled(module: nn.Module) -> bool:
@@ -175,7 +157,7 @@ def _is_compiled(module: nn.Module) -> bool:
 
 def _is_fixed(module: nn.Module) -> bool:
     # Exactly these classes: a subclass may do more.
-    return type(module) in _KINDS and module.running_mean is not None and "forward" not in vars(module)
+    return type(module) in _BATCH_NORMS and module.running_mean is not None and "forward" not in vars(module)
 
 
 def _scales_and_shifts(norms: list[Any]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from counterpoise.balance.class_weights import counts_as_array
-from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, of_class
+from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, Randomness, of_class
 from counterpoise.exceptions import InputError
 
 
@@ -55,12 +55,7 @@ class Mixup(Perturbation):
         self.per_image = per_image
 
     def _perturb(
-        self,
-        images: Tensor,
-        targets: Tensor,
-        network: nn.Module,
-        loss: Loss,
-        generator: torch.Generator | None,
+        self, images: Tensor, targets: Tensor, network: nn.Module, loss: Loss, generator: Randomness
     ) -> PerturbedBatch:
         order = torch.randperm(len(images), generator=generator, device=images.device)
         share = self._draw_shares(images, generator)
@@ -69,7 +64,7 @@ class Mixup(Perturbation):
             mixed, targets, targets[order], self._label_share(share, targets, targets[order])
         )
 
-    def _draw_shares(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _draw_shares(self, images: Tensor, generator: Randomness) -> Tensor:
         """Return each image's lambda: float32 of shape (N,)."""
         alphas = torch.full((len(images) if self.per_image else 1, 2), self.alpha, device=images.device)
         # torch.distributions.Beta calls it too, but takes no generator.
@@ -85,8 +80,6 @@ class Remix(Mixup):
 
     Parameters
     ----------
-    alpha, per_image
-        See :class:`Mixup`.
     kappa : float, default=3.0
         At least 1: ratio of class counts from which one class is the majority of a pair.
     tau : float in [0, 1], default=0.5

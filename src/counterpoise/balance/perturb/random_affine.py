@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, check_images
+from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, Randomness, check_images
 from counterpoise.exceptions import InputError
 
 _FLIPS = ("auto", "none", "horizontal")
@@ -76,22 +76,17 @@ class RandomAffine(Perturbation):
         self.flip = flip
         self.p = p
 
-    def __call__(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    def __call__(self, images: Tensor, *, generator: Randomness = None) -> Tensor:
         """Return the changed images, without classes, network or loss."""
         check_images(images)
         return self._moved(images, generator)
 
     def _perturb(
-        self,
-        images: Tensor,
-        targets: Tensor,
-        network: nn.Module,
-        loss: Loss,
-        generator: torch.Generator | None,
+        self, images: Tensor, targets: Tensor, network: nn.Module, loss: Loss, generator: Randomness
     ) -> PerturbedBatch:
         return PerturbedBatch(self._moved(images, generator), targets)
 
-    def _moved(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _moved(self, images: Tensor, generator: Randomness) -> Tensor:
         # torchvision's v2 transforms draw one set of parameters per call, the same for a whole batch.
         u = torch.rand(5, len(images), generator=generator, device=images.device)
         mirrored = u[4] < 0.5 if self._flips(images) else torch.zeros_like(u[4], dtype=torch.bool)

@@ -20,13 +20,10 @@ from counterpoise.balance._slot import open_slot
 from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
-    from counterpoise.balance.samplers.base import ImageSampler as ImageSampler
-    from counterpoise.balance.samplers.base import epoch_indices as epoch_indices
-    from counterpoise.balance.samplers.class_balanced import ClassBalancedSampler as ClassBalancedSampler
-    from counterpoise.balance.samplers.pixel_smote import PixelSMOTE as PixelSMOTE
-    from counterpoise.balance.samplers.ratio import ROS as ROS
-    from counterpoise.balance.samplers.ratio import ROSRUS as ROSRUS
-    from counterpoise.balance.samplers.ratio import RUS as RUS
+    from counterpoise.balance.samplers.base import ImageSampler, epoch_indices
+    from counterpoise.balance.samplers.class_balanced import ClassBalancedSampler
+    from counterpoise.balance.samplers.pixel_smote import PixelSMOTE
+    from counterpoise.balance.samplers.ratio import ROS, ROSRUS, RUS
 
 SAMPLERS, __getattr__, __dir__, __all__ = open_slot(
     __name__,
