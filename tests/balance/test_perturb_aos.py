@@ -15,7 +15,7 @@ from torch import nn
 
 from counterpoise.balance.losses import BalancedSoftmax, CrossEntropy
 from counterpoise.balance.perturb import AOS, input_gradient
-from counterpoise.balance.perturb.image_gradient import fixed_batch_norms
+from counterpoise.balance.perturb.aos import fixed_batch_norms
 from counterpoise.exceptions import InputError
 
 COUNTS = [50, 5, 50, 40]  # the last is below the largest, and above the mean

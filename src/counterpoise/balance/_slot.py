@@ -13,17 +13,9 @@ def open_slot(
 ) -> tuple[Catalog[Entry], Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return a slot's catalog, and ``__getattr__``, ``__dir__`` and ``__all__`` of its package.
 
-    Parameters
-    ----------
-    package : str
-        The package's ``__name__``. Its last part names the group of entry points that add entries from other
-        packages: ``counterpoise.losses``.
-    kind : str
-        Noun for an entry in error messages.
-    entries : sequence of Entry
-        The components of this package.
-    others : mapping of str to str
-        Other public names and their modules: base classes and helper functions.
+    The last part of `package` names the group of entry points that add entries from other packages, such as
+    ``counterpoise.losses``; `kind` is the noun for an entry in error messages; `others` are other public names, such as base
+    classes, and their modules.
     """
     group = f"counterpoise.{package.rpartition('.')[2]}"
     homes = {entry.attribute: entry.target.partition(":")[0] for entry in entries}

@@ -23,7 +23,7 @@ _FORMS = "a row for each true class, a column for each predicted one"
 def read_costs(
     costs: Costs, num_classes: int | None = None, *, class_names: Sequence[str] | None = None
 ) -> NDArray[np.float64]:
-    """Return a checked cost matrix, float64 of shape (C, C).
+    """Return a checked cost matrix, float64 of shape (C, C), as the transposed one of Elkan 2001, section 1.
 
     Parameters
     ----------
@@ -35,17 +35,12 @@ def read_costs(
     num_classes : int, optional
         C. Default: the number of rows.
     class_names : sequence of str, optional
-        The dataset's classes in their order, into which a file with names is put. Default: the order of the file's
-        rows.
+        Order into which a file with names is put. Default: the order of its rows.
 
     Raises
     ------
     InputError
         If the file cannot be read, is not a square matrix of finite numbers, at least 0, or names other classes.
-
-    References
-    ----------
-    Elkan 2001, "The foundations of cost-sensitive learning", section 1 (with the transposed matrix).
 
     Examples
     --------

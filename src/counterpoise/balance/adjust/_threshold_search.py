@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from counterpoise.balance.adjust.corrections import log_shares
 from counterpoise.exceptions import UnknownNameError
-
-
-class DecisionScore(Protocol):
-    """Score that a search maximizes."""
-
-    def value(self, labels: np.ndarray, decisions: np.ndarray) -> float:
-        """Return the score of the decisions (N,) for samples of the classes `labels` (N,)."""
-
-    def along(self, chosen: int, labels: np.ndarray, rivals: np.ndarray) -> np.ndarray:
-        """Return the scores (N + 1,) with the first j = 0..N samples decided for `chosen`, the others for `rivals`.
-
-        `rivals`, int64 of shape (N,), are other classes than `chosen`.
-        """
 
 
 class Counts(NamedTuple):
@@ -76,9 +63,14 @@ class MacroScore:
         self._present = self._support > 0
 
     def value(self, labels: np.ndarray, decisions: np.ndarray) -> float:
+        """Return the score of the decisions (N,) for samples of the classes `labels` (N,)."""
         return float(self._of_all(*self._count(labels, decisions)).sum())
 
     def along(self, chosen: int, labels: np.ndarray, rivals: np.ndarray) -> np.ndarray:
+        """Return the scores (N + 1,) with the first j = 0..N samples decided for `chosen`, the others for `rivals`.
+
+        `rivals`, int64 of shape (N,), are other classes than `chosen`.
+        """
         hits, decided = self._count(labels, rivals)
         right = (rivals == labels).astype(np.int64)
         # When a sample changes to `chosen`, of the other classes only its rival's counts change.
@@ -110,7 +102,7 @@ class MacroScore:
 
 
 class NegativeCost:
-    """Minus the mean cost of a decision; `costs` (C, C) has true classes in the rows."""
+    """Minus the mean cost of a decision, as :class:`MacroScore`; `costs` (C, C) has true classes in the rows."""
 
     def __init__(self, costs: np.ndarray) -> None:
         self._costs = costs
@@ -121,6 +113,9 @@ class NegativeCost:
     def along(self, chosen: int, labels: np.ndarray, rivals: np.ndarray) -> np.ndarray:
         saved = self._costs[labels, rivals] - self._costs[labels, chosen]
         return self.value(labels, rivals) + _running(saved) / len(labels)
+
+
+DecisionScore = MacroScore | NegativeCost
 
 
 def _running(values: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,11 +35,6 @@ class LogitAdjustment(Adjustment):
         Factor of the logarithms; 0 changes nothing. "validation": the one of 0, 0.25, .., 2 with the highest mean
         recall on the validation images (the smallest of equals).
 
-    Attributes
-    ----------
-    offset_ : ndarray of float64, shape (C,)
-        Added to the logits. 0 for a class without training images, which the formula would always predict.
-
     Notes
     -----
     ``z_c - tau * log p_c``. With tau = 1 the decision maximizes the mean recall, if the softmax of the logits gives the
@@ -65,13 +61,16 @@ class LogitAdjustment(Adjustment):
     def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
         logs = log_shares(class_counts)
         if self.tau == CHOSEN:
-            recalls = [_macro_recall(labels, logits - tau * logs) for tau in TAUS]
+            decisions = [(logits - tau * logs).argmax(axis=1) for tau in TAUS]
+            macro = partial(recall_score, labels=np.unique(labels), average="macro", zero_division=0)
+            recalls = [macro(labels, decided) for decided in decisions]
             # Rounding must not decide between equals.
             self.tau_ = float(TAUS[np.argmax(np.round(recalls, 12))])
         elif isinstance(self.tau, (int, float)) and np.isfinite(self.tau):
             self.tau_ = float(self.tau)
         else:
             raise InputError(f"tau is {self.tau}; expected a number or {CHOSEN!r}")
+        # 0 for a class without training images, which the formula would always predict.
         self.offset_ = -self.tau_ * logs
 
     def _transform(self, logits: np.ndarray) -> np.ndarray:
@@ -89,24 +88,13 @@ def log_shares(class_counts: np.ndarray) -> np.ndarray:
     return logs
 
 
-def _macro_recall(labels: np.ndarray, logits: np.ndarray) -> float:
-    decisions = logits.argmax(axis=1)
-    return recall_score(labels, decisions, labels=np.unique(labels), average="macro", zero_division=0)
-
-
 class TemperatureScaling(Adjustment):
     """logits / T, with the temperature T that maximizes the likelihood of the validation labels (Guo et al. 2017, 4.2).
 
-    Attributes
-    ----------
-    temperature_ : float
-        T, in [0.01, 100]; above 1 for an overconfident network. The mean negative log-likelihood is convex in 1/T, so
-        this is its only minimum.
-
     Notes
     -----
-    T is the same for all classes. Rows are shifted so that their largest value is exactly 0, which does not change the
-    softmax and survives rounding.
+    T is the same for all classes, in [0.01, 100], and above 1 for an overconfident network. Rows are shifted so that
+    their largest value is exactly 0, which does not change the softmax and survives rounding.
 
     Helps: calibrated probabilities with the same decisions.
 
@@ -131,6 +119,7 @@ class TemperatureScaling(Adjustment):
             expected = (softmax(inverse * shifted, axis=1) * shifted).sum(axis=1)
             return float((expected - of_label).mean())
 
+        # The mean negative log-likelihood is convex in 1/T: this is its only minimum.
         self.temperature_ = 1.0 / _root_of_rising(slope)
 
     def _transform(self, logits: np.ndarray) -> np.ndarray:
@@ -143,10 +132,8 @@ class TemperatureScaling(Adjustment):
 def _root_of_rising(function: Callable[[float], float]) -> float:
     """Return the zero of a rising function, or the end of the range nearest to it; 1 if the function is flat."""
     low, high = function(LOWEST), function(HIGHEST)
-    if low >= 0 >= high:
-        return 1.0
     if low >= 0:
-        return LOWEST
+        return 1.0 if high <= 0 else LOWEST
     if high <= 0:
         return HIGHEST
     return float(brentq(function, LOWEST, HIGHEST, xtol=1e-12))
@@ -182,11 +169,11 @@ class ExpectedCost(Adjustment):
     array([1, 0])
     """
 
+    needs_logits = False
+
     def __init__(self, *, costs: Costs | None = None, class_names: Sequence[str] | None = None) -> None:
         self.costs = costs
         self.class_names = class_names
-
-    needs_logits = False
 
     def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
         if self.costs is None:

@@ -11,7 +11,6 @@ from sklearn.metrics import roc_curve
 
 from counterpoise.balance.adjust._threshold_search import (
     CLASS_SCORES,
-    DecisionScore,
     MacroScore,
     NegativeCost,
     search_offsets,
@@ -42,11 +41,6 @@ class ClassThresholds(Adjustment):
         as `read_costs` reads it.
     class_names : sequence of str, optional
         The classes in their order, for a file of costs that names them.
-
-    Attributes
-    ----------
-    offset_ : ndarray of float64, shape (C,)
-        -log t_c, up to a constant. A class without validation images keeps the (geometric) mean threshold.
 
     Notes
     -----
@@ -89,19 +83,16 @@ class ClassThresholds(Adjustment):
         return softmax(-self.offset_)
 
     def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
-        objective = self._objective(labels, len(class_counts))
+        self.costs_ = None
+        if self.costs is not None:
+            if self.score is not None:
+                raise InputError(
+                    f"thresholds are tuned for a score ({self.score}) or by costs, not both; leave one out"
+                )
+            self.costs_ = read_costs(self.costs, len(class_counts), class_names=self.class_names)
+        score = MacroScore(self.score or "gmean", labels, len(class_counts))
+        objective = score if self.costs_ is None else NegativeCost(self.costs_)
         self.offset_ = search_offsets(log_softmax(logits, axis=1), labels, class_counts, objective)
-
-    def _objective(self, labels: np.ndarray, num_classes: int) -> DecisionScore:
-        if self.costs is None:
-            self.costs_ = None
-            return MacroScore(self.score or "gmean", labels, num_classes)
-        if self.score is not None:
-            raise InputError(
-                f"thresholds are tuned for a score ({self.score}) or by costs, not both; leave one out"
-            )
-        self.costs_ = read_costs(self.costs, num_classes, class_names=self.class_names)
-        return NegativeCost(self.costs_)
 
     def _transform(self, logits: np.ndarray) -> np.ndarray:
         return highest_at_zero(log_softmax(logits, axis=1) + self.offset_)
@@ -119,11 +110,6 @@ class SigmoidScores(Adjustment):
         "none": all equal. "youden": the threshold with the highest Youden's J of each class against all others on the
         validation images (Youden 1950). A score ("gmean", "f1", "recall", "precision", "specificity", "accuracy"):
         those that maximize it on the validation images for all classes together, as in `ClassThresholds`.
-
-    Attributes
-    ----------
-    offset_ : ndarray of float64, shape (C,)
-        -log t_c; for a score, up to a constant.
 
     Notes
     -----

@@ -36,17 +36,8 @@ class HeadStage(ABC):
     def prepare(self, head: nn.Module, embeddings: Tensor, labels: Tensor) -> nn.Module:
         """Return the module to be trained, or, where nothing is trained, the input of `finish`.
 
-        Parameters
-        ----------
-        head : torch.nn.Module
-            Maps embeddings (N, d) to logits (N, C).
-        embeddings, labels : Tensors of shapes (N, d), float32, and (N,), int64
-            Embeddings of the training images, and their classes.
-
-        Raises
-        ------
-        InputError
-            If the shapes do not fit, or the method needs a linear head and finds another.
+        `head` maps the `embeddings` (N, d), float32, of the training images to logits (N, C); `labels`, int64 (N,), are
+        their classes. InputError if the shapes do not fit, or the method needs a linear head and finds another.
         """
         if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or not len(labels):
             raise InputError(

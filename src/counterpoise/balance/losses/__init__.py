@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from counterpoise.balance.losses.base import ClassificationLoss
     from counterpoise.balance.losses.class_weighted import ClassBalancedLoss, LDAMLoss, WeightedCrossEntropy
     from counterpoise.balance.losses.cost_sensitive import CostModifiedSoftmax, ExpectedCostLoss
-    from counterpoise.balance.losses.cross_entropy import BalancedSoftmax, CrossEntropy, SigmoidCrossEntropy
-    from counterpoise.balance.losses.focal import FocalLoss
+    from counterpoise.balance.losses.cross_entropy import (
+        BalancedSoftmax,
+        CrossEntropy,
+        FocalLoss,
+        SigmoidCrossEntropy,
+    )
 
 LOSSES, __getattr__, __dir__, __all__ = open_slot(
     __name__,
@@ -60,7 +64,7 @@ LOSSES, __getattr__, __dir__, __all__ = open_slot(
         ),
         Entry(
             name="focal-loss",
-            target="counterpoise.balance.losses.focal:FocalLoss",
+            target="counterpoise.balance.losses.cross_entropy:FocalLoss",
             summary="Cross entropy that gives well-classified images less weight.",
             source="Lin et al. 2017, Eq. 5; thesis, Eq. 3.2",
         ),

@@ -46,21 +46,9 @@ class ClassificationLoss(nn.Module, ABC):
     def forward(self, logits: Tensor, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Return the loss: a scalar, or shape (N,) for ``reduction="none"``, of the logits' type (at least float32).
 
-        A batch without samples has the loss 0.
-
-        Parameters
-        ----------
-        logits : Tensor of shape (N, C)
-            Scores before softmax, floating point.
-        targets : Tensor of shape (N,), int64
-            Class indices.
-        sample_weight : Tensor of shape (N,), optional
-            Factor of each sample's loss.
-
-        Raises
-        ------
-        InputError
-            If shapes or types do not fit.
+        A batch without samples has the loss 0. `logits`, (N, C), are floating-point scores before softmax, `targets`,
+        int64 (N,), class indices, and `sample_weight`, (N,), factors of the samples' losses; InputError if shapes or
+        types do not fit.
         """
         _check(logits, targets, sample_weight)
         if logits.dtype in _HALF:

@@ -13,8 +13,13 @@ from torch import Tensor
 from counterpoise.balance.class_weights import class_weights, counts_as_array, effective_number_weights
 from counterpoise.balance.deferral import first_epoch
 from counterpoise.balance.losses.base import ClassificationLoss, one_for_each_logit
-from counterpoise.balance.losses.focal import check_gamma, sigmoid_focal, softmax_focal
+from counterpoise.balance.losses.cross_entropy import check_gamma, sigmoid_focal, softmax_focal
 from counterpoise.exceptions import InputError
+
+_BASES = {"softmax": softmax_focal, "sigmoid": sigmoid_focal}
+_BETA = 0.9999
+# Far below any sum of weights; a batch of classes without samples has the loss 0.
+_LEAST_SUM = 1e-12
 
 
 class ReweightedLoss(ClassificationLoss):
@@ -103,19 +108,12 @@ class WeightedCrossEntropy(ReweightedLoss):
         epochs: int | None = None,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(
-            class_weights(class_counts, power=power, normalize=normalize),
-            class_weights(class_counts, power=0.0, normalize=normalize),
-            defer_epochs,
-            epochs,
-            reduction,
-        )
+        weights = class_weights(class_counts, power=power, normalize=normalize)
+        alike = class_weights(class_counts, power=0.0, normalize=normalize)
+        super().__init__(weights, alike, defer_epochs, epochs, reduction)
 
     def _unweighted(self, logits: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, reduction="none")
-
-
-_BASES = {"softmax": softmax_focal, "sigmoid": sigmoid_focal}
 
 
 class ClassBalancedLoss(ReweightedLoss):
@@ -159,13 +157,9 @@ class ClassBalancedLoss(ReweightedLoss):
         epochs: int | None = None,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(
-            effective_number_weights(class_counts, beta=beta),
-            (counts_as_array(class_counts) > 0).astype(np.float64),
-            defer_epochs,
-            epochs,
-            reduction,
-        )
+        alike = (counts_as_array(class_counts) > 0).astype(np.float64)
+        weights = effective_number_weights(class_counts, beta=beta)
+        super().__init__(weights, alike, defer_epochs, epochs, reduction)
         check_gamma(gamma)
         if base not in _BASES:
             raise InputError(f"base is {base!r}; expected one of {', '.join(_BASES)}")
@@ -174,11 +168,6 @@ class ClassBalancedLoss(ReweightedLoss):
 
     def _unweighted(self, logits: Tensor, targets: Tensor) -> Tensor:
         return _BASES[self.base](logits, targets, self.gamma)
-
-
-_BETA = 0.9999
-# Far below any sum of weights; a batch of classes without samples has the loss 0.
-_LEAST_SUM = 1e-12
 
 
 class LDAMLoss(ReweightedLoss):
@@ -195,11 +184,6 @@ class LDAMLoss(ReweightedLoss):
         are 0.8. None: no class weights.
     beta : float in [0, 1), default=0.9999
         Of the weights, see :func:`effective_number_weights`.
-
-    Attributes
-    ----------
-    margin : Tensor of float64, shape (C,)
-        In units of the cosine; 0 for a class without samples.
 
     Notes
     -----
@@ -219,6 +203,7 @@ class LDAMLoss(ReweightedLoss):
     tensor([0.2500, 0.5000], dtype=torch.float64)
     """
 
+    #: In units of the cosine, float64 of shape (C,); 0 for a class without samples.
     margin: Tensor
 
     def __init__(
@@ -235,11 +220,11 @@ class LDAMLoss(ReweightedLoss):
         counts = counts_as_array(class_counts)
         alike = (counts > 0).astype(np.float64)
         weights = effective_number_weights(counts, beta=beta)
-        if defer_epochs is None and beta != _BETA:
-            raise InputError(f"without defer_epochs there are no weights: beta={beta} has no effect")
-        super().__init__(
-            alike if defer_epochs is None else weights, alike, defer_epochs or 0, epochs, reduction
-        )
+        if defer_epochs is None:
+            if beta != _BETA:
+                raise InputError(f"without defer_epochs there are no weights: beta={beta} has no effect")
+            weights, defer_epochs = alike, 0
+        super().__init__(weights, alike, defer_epochs, epochs, reduction)
         if not 0 <= max_margin < float("inf"):
             raise InputError(f"max_margin is {max_margin}; expected a finite number, 0 or more")
         if not 0 < scale < float("inf"):

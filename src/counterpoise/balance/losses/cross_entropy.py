@@ -1,6 +1,8 @@
-"""Cross entropies of the softmax and of sigmoids."""
+"""Cross entropies of the softmax and of sigmoids, some of which weight easy samples less."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,9 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from counterpoise.balance.class_weights import counts_as_array
+from counterpoise.balance.class_weights import class_weights, counts_as_array
 from counterpoise.balance.losses.base import ClassificationLoss, one_for_each_logit, values_of_classes
-from counterpoise.balance.losses.focal import towards_truth
 from counterpoise.exceptions import InputError
 
 
@@ -146,3 +147,89 @@ def _negatives_per_positive(class_counts: ArrayLike) -> np.ndarray:
     counts = counts_as_array(class_counts)
     # A class without samples has no positive ones.
     return np.divide(counts.sum() - counts, counts, out=np.zeros_like(counts), where=counts > 0)
+
+
+def check_gamma(gamma: float) -> None:
+    """Raise InputError for a focusing parameter below 0."""
+    if not 0 <= gamma < float("inf"):
+        raise InputError(f"gamma is {gamma}; expected a finite number, 0 or more")
+
+
+def softmax_focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    """Return -(1 - p_t)^gamma log p_t (N,), with p the softmax."""
+    cross_entropy = F.cross_entropy(logits, targets, reduction="none")
+    if not gamma:
+        return cross_entropy
+    # 1 - p_t as the sum over the other classes: exact where p_t is almost 1, and so is its slope.
+    others = logits.scatter(1, targets[:, None], -torch.inf)
+    log_missed = torch.logsumexp(others, dim=1) - torch.logsumexp(logits, dim=1)
+    return torch.exp(gamma * log_missed) * cross_entropy
+
+
+def towards_truth(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the logits (N, C), positive where they are right: z_c for the target, -z_c for other classes."""
+    return torch.where(F.one_hot(targets, logits.shape[1]).bool(), logits, -logits)
+
+
+def sigmoid_focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    """Return sum_c -(1 - q_c)^gamma log q_c (N,), with q_c the sigmoid of z_c for the target, of -z_c for others."""
+    right = towards_truth(logits, targets)
+    values = -F.logsigmoid(right)
+    if gamma:
+        values = torch.exp(gamma * F.logsigmoid(-right)) * values
+    return values.sum(dim=1)
+
+
+class FocalLoss(ClassificationLoss):
+    """-alpha_t (1 - p_t)^gamma log p_t, p_t the probability of the target (thesis, Eq. 3.2; Lin et al. 2017, Eq. 5).
+
+    Parameters
+    ----------
+    gamma : float, default=2.0
+        Strength with which well-classified samples lose weight; 0 is (weighted) cross entropy.
+    alpha : None, "inverse" or array-like of float, shape (C,), default=None
+        Class weights. None: all 1. "inverse": the inverse class shares, mean 1.
+    class_counts : array-like of int, shape (C,), optional
+        Training samples of each class; for ``alpha="inverse"``.
+
+    Notes
+    -----
+    ``-alpha_t (1 - p_t)^gamma log p_t`` with p_t the softmax of the target's class: the better an image is classified,
+    the less it counts. There is no label smoothing, since (1 - p_t)^gamma measures the distance from a single target.
+
+    Helps: where most images are easy.
+
+    Hurts: it does not distinguish hard from mislabeled images. Without alpha it does little for rare classes, since
+    images of large classes are hard, too.
+
+    Examples
+    --------
+    >>> loss = FocalLoss(gamma=2.0)
+    >>> easy, hard = torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.1, 0.9]]).log()
+    >>> round(float(loss(easy, torch.tensor([0]))), 5), round(float(loss(hard, torch.tensor([0]))), 3)
+    (0.00105, 1.865)
+    """
+
+    alpha: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 2.0,
+        alpha: str | ArrayLike | None = None,
+        class_counts: ArrayLike | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        check_gamma(gamma)
+        self.gamma = gamma
+        inverse = partial(class_weights, normalize="mean")
+        weights = values_of_classes("alpha", alpha, class_counts, inverse)
+        self.register_buffer("alpha", weights, persistent=False)
+
+    def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
+        values = softmax_focal(logits, targets, self.gamma)
+        if self.alpha is None:
+            return values
+        found = f"alpha is of {len(self.alpha)} classes"
+        return values * one_for_each_logit(self.alpha, logits, found)[targets]

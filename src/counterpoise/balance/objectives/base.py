@@ -79,7 +79,7 @@ class Objective(ABC):
     def step(
         self, network: nn.Module, images: Tensor, targets: Tensor, indices: Tensor, loss: Loss
     ) -> Tensor:
-        """Return the scalar that one step minimizes.
+        """Return the scalar that one step minimizes; InputError if no epoch was begun.
 
         Parameters
         ----------
@@ -91,11 +91,6 @@ class Objective(ABC):
             Classes of the images, and their indices in the training set.
         loss : callable
             ``loss(logits, targets)``, with optional sample weights as a third argument.
-
-        Raises
-        ------
-        InputError
-            If no epoch was begun.
         """
         if self._plain is None:
             raise InputError(f"{type(self).__name__} has begun no epoch; call begin_epoch first")

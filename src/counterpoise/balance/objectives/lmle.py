@@ -62,16 +62,14 @@ class LMLE(Objective):
 
     Examples
     --------
-    Two images of each class, those of class 1 at a right angle:
+    Two images of each class, those of class 1 at a right angle. The last hinge of the third image is 0.4 + 2 - 2, the
+    others are 0; there are no other clusters:
 
     >>> from types import SimpleNamespace
     >>> network = SimpleNamespace(embed=lambda x: x)
     >>> z, y = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]), torch.tensor([0, 0, 1, 1])
     >>> lmle = LMLE(defer_epochs=0, margins=(0.1, 0.1, 0.4))
     >>> lmle.begin_epoch(0, lambda: z, y, np.random.default_rng(0))
-
-    The last hinge of the third image is 0.4 + 2 - 2, the others are 0; there are no other clusters:
-
     >>> round(float(lmle.step(network, z, y, torch.arange(4), None)), 3)
     0.1
     """

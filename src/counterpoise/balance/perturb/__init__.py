@@ -11,9 +11,8 @@ from counterpoise.balance._slot import open_slot
 from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
-    from counterpoise.balance.perturb.aos import AOS
+    from counterpoise.balance.perturb.aos import AOS, input_gradient
     from counterpoise.balance.perturb.base import Perturbation, PerturbedBatch
-    from counterpoise.balance.perturb.image_gradient import input_gradient
     from counterpoise.balance.perturb.mixup import Mixup, Remix
     from counterpoise.balance.perturb.random_affine import RandomAffine
 
@@ -49,6 +48,6 @@ PERTURBATIONS, __getattr__, __dir__, __all__ = open_slot(
         "PERTURBATIONS": __name__,
         "Perturbation": "counterpoise.balance.perturb.base",
         "PerturbedBatch": "counterpoise.balance.perturb.base",
-        "input_gradient": "counterpoise.balance.perturb.image_gradient",
+        "input_gradient": "counterpoise.balance.perturb.aos",
     },
 )

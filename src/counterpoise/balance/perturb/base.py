@@ -65,7 +65,7 @@ class Perturbation(ABC):
     def perturb(
         self, images: Tensor, targets: Tensor, *, network: nn.Module, loss: Loss, generator: Randomness = None
     ) -> PerturbedBatch:
-        """Return the perturbed batch.
+        """Return the perturbed batch; InputError if shapes or types do not fit.
 
         Parameters
         ----------
@@ -77,11 +77,6 @@ class Perturbation(ABC):
             Network under training; maps images to logits.
         loss : callable
             Its training loss, called as ``loss(logits, targets)``.
-
-        Raises
-        ------
-        InputError
-            If shapes or types do not fit.
         """
         check_images(images)
         if targets.shape != images.shape[:1] or targets.dtype != torch.int64:
@@ -108,10 +103,8 @@ def check_images(images: Tensor) -> None:
 
 
 def of_class(values: Tensor, targets: Tensor) -> Tensor:
-    """Return ``values[targets]`` for one value per class; InputError for a class without a value.
-
-    (On a GPU torch itself fails later: a check would synchronize the device.)
-    """
+    """Return ``values[targets]`` for one value per class; InputError for a class without a value, if not on a GPU."""
+    # A check would synchronize the device.
     try:
         return values[targets]
     except IndexError as error:

@@ -39,9 +39,7 @@ class Mixup(Perturbation):
     --------
     >>> from counterpoise.balance.losses import CrossEntropy
     >>> images, targets = torch.eye(2).reshape(2, 1, 1, 2), torch.tensor([0, 1])
-    >>> network, loss = nn.Flatten(), CrossEntropy()
-    >>> batch = Mixup().perturb(images, targets, network=network, loss=loss)
-    >>> value = batch.loss(loss, network(batch.images))  # a loss that takes sample weights
+    >>> batch = Mixup().perturb(images, targets, network=nn.Flatten(), loss=CrossEntropy())
     >>> bool(((batch.images >= 0) & (batch.images <= 1)).all())
     True
     """

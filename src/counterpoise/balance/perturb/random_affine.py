@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -95,7 +94,7 @@ class RandomAffine(Perturbation):
             across, down = self._whole_pixels(u[0], width), self._whole_pixels(u[1], height)
             moved = _shifted(images, across, down, mirrored)
         else:
-            moved = _sampled(images, self._motion(u, mirrored))
+            moved = self._sampled(images, u, mirrored)
         if self.p < 1:
             changed = torch.rand(len(images), generator=generator, device=images.device) < self.p
             unmoved = torch.where(mirrored[:, None, None, None], images.flip(3), images)
@@ -109,52 +108,35 @@ class RandomAffine(Perturbation):
         most = max(1, round(self.translate * size)) if self.translate else 0
         return (u * (2 * most + 1)).long() - most
 
-    def _motion(self, u: Tensor, mirrored: Tensor) -> Motion:
+    def _sampled(self, images: Tensor, u: Tensor, mirrored: Tensor) -> Tensor:
+        """Return the images mirrored, rotated and zoomed about their centers, and shifted, by bilinear interpolation."""
         across, down, angle, zoom = 2 * u[:4] - 1
-        return Motion(
-            across=self.translate * across,
-            down=self.translate * down,
-            angle=math.radians(self.degrees) * angle,
-            zoom=1 + self.scale * zoom,
-            mirrored=mirrored,
+        across, down = self.translate * across, self.translate * down
+        grid = _sampling_grid(
+            images, across, down, math.radians(self.degrees) * angle, 1 + self.scale * zoom, mirrored
         )
+        working = images if images.dtype in (torch.float32, torch.float64) else images.float()
+        grid = grid.to(working.dtype)
+        moved = F.grid_sample(working, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        # The weights of the four neighbors sum to 1 up to rounding, and devices round differently.
+        return moved.clamp_(0, 1).to(images.dtype)
 
 
-class Motion(NamedTuple):
-    """Motion of each of N images: mirrored, then rotated and zoomed about its center, then shifted.
-
-    Shifts to the right and down are shares of width and height, angles are in radians, clockwise; all have shape (N,).
-    """
-
-    across: Tensor
-    down: Tensor
-    angle: Tensor
-    zoom: Tensor
-    mirrored: Tensor
-
-
-def _sampled(images: Tensor, motion: Motion) -> Tensor:
-    """Return the images moved, with bilinear interpolation."""
-    working = images if images.dtype in (torch.float32, torch.float64) else images.float()
-    grid = _sampling_grid(motion, *images.shape[2:]).to(working.dtype)
-    moved = F.grid_sample(working, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    # The weights of the four neighbors sum to 1 up to rounding, and devices round differently.
-    return moved.clamp_(0, 1).to(images.dtype)
-
-
-def _sampling_grid(motion: Motion, height: int, width: int) -> Tensor:
+def _sampling_grid(
+    images: Tensor, across: Tensor, down: Tensor, angle: Tensor, zoom: Tensor, mirrored: Tensor
+) -> Tensor:
     """Return the source of each pixel, (N, H, W, 2), for `grid_sample`: the image spans -1 to 1.
 
-    It equals `affine_grid` of the inverse motion; sums of rows and columns are several times faster than its matrix
-    products.
+    Shifts to the right and down are shares of width and height; angles are in radians, clockwise. It equals
+    `affine_grid` of the inverse motion; sums of rows and columns are several times faster than its matrix products.
     """
-    n, device = len(motion.angle), motion.angle.device
-    x = torch.arange(width, device=device) - (width - 1) / 2 - width * motion.across[:, None]
-    y = torch.arange(height, device=device) - (height - 1) / 2 - height * motion.down[:, None]
-    cos = (torch.cos(motion.angle) / motion.zoom)[:, None]
-    sin = (torch.sin(motion.angle) / motion.zoom)[:, None]
-    side = torch.where(motion.mirrored, -2 / width, 2 / width)[:, None]
-    grid = torch.empty(n, height, width, 2, device=device)
+    height, width = images.shape[2:]
+    x = torch.arange(width, device=images.device) - (width - 1) / 2 - width * across[:, None]
+    y = torch.arange(height, device=images.device) - (height - 1) / 2 - height * down[:, None]
+    cos = (torch.cos(angle) / zoom)[:, None]
+    sin = (torch.sin(angle) / zoom)[:, None]
+    side = torch.where(mirrored, -2 / width, 2 / width)[:, None]
+    grid = torch.empty(len(images), height, width, 2, device=images.device)
     torch.add((side * cos * x)[:, None, :], (side * sin * y)[:, :, None], out=grid[..., 0])
     torch.add((-2 / height * sin * x)[:, None, :], (2 / height * cos * y)[:, :, None], out=grid[..., 1])
     return grid

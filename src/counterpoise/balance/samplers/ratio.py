@@ -162,17 +162,10 @@ class ROSRUS(RatioSampler):
         if max(sizes) <= ratio * min(sizes):
             return {label: counts[label] for label in chosen}
         mean = sum(sizes) / len(sizes)
-        ceiling, floor = _meeting_sizes(mean, ratio)
+        floor = math.ceil(mean / math.sqrt(ratio))
+        # Rounding can turn them round (ratio 1 and a broken mean) or leave them too far apart (tiny classes).
+        ceiling = min(max(math.floor(mean * math.sqrt(ratio)), floor), math.floor(floor * ratio))
         return {label: min(max(counts[label], floor), ceiling) for label in chosen}
-
-
-def _meeting_sizes(mean: float, ratio: float) -> tuple[int, int]:
-    """Return the largest and smallest class size afterwards, within the ratio of each other."""
-    floor = math.ceil(mean / math.sqrt(ratio))
-    ceiling = math.floor(mean * math.sqrt(ratio))
-    # Rounding can turn them round (ratio 1 and a broken mean) or leave them too far apart (tiny classes).
-    ceiling = max(ceiling, floor)
-    return min(ceiling, math.floor(floor * ratio)), floor
 
 
 def _binary_classes(ratio: float, counts: Mapping[Any, int]) -> tuple[Any, Any]:
