@@ -1,12 +1,4 @@
-"""Adjustments: changes of the logits after training.
-
-Examples
---------
->>> from counterpoise.balance.adjust import LogitAdjustment
->>> adjustment = LogitAdjustment().fit(None, None, [90, 10])
->>> adjustment.transform([[0.5, 0.0]]).argmax(axis=1)
-array([1])
-"""
+"""Adjustments: changes of the logits after training."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_curve
 
 from counterpoise.balance.adjust._threshold_search import (
     CLASS_SCORES,
+    DecisionScore,
     MacroScore,
     NegativeCost,
     search_offsets,
@@ -83,15 +84,17 @@ class ClassThresholds(Adjustment):
         return softmax(-self.offset_)
 
     def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
-        self.costs_ = None
-        if self.costs is not None:
-            if self.score is not None:
-                raise InputError(
-                    f"thresholds are tuned for a score ({self.score}) or by costs, not both; leave one out"
-                )
+        objective: DecisionScore
+        if self.costs is None:
+            self.costs_ = None
+            objective = MacroScore(self.score or "gmean", labels, len(class_counts))
+        elif self.score is None:
             self.costs_ = read_costs(self.costs, len(class_counts), class_names=self.class_names)
-        score = MacroScore(self.score or "gmean", labels, len(class_counts))
-        objective = score if self.costs_ is None else NegativeCost(self.costs_)
+            objective = NegativeCost(self.costs_)
+        else:
+            raise InputError(
+                f"thresholds are tuned for a score ({self.score}) or by costs, not both; leave one out"
+            )
         self.offset_ = search_offsets(log_softmax(logits, axis=1), labels, class_counts, objective)
 
     def _transform(self, logits: np.ndarray) -> np.ndarray:

@@ -1,13 +1,4 @@
-"""Losses: functions of logits and integer targets that training minimizes; unreduced values on request.
-
-Examples
---------
->>> import torch
->>> from counterpoise.balance.losses import BalancedSoftmax
->>> loss = BalancedSoftmax(class_counts=[90, 10], reduction="none")
->>> loss(torch.zeros(2, 2), torch.tensor([0, 1]))
-tensor([0.1054, 2.3026])
-"""
+"""Losses: functions of logits and integer targets that training minimizes; unreduced values on request."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class ReweightedLoss(ClassificationLoss):
 
     Parameters
     ----------
-    weights, deferred : ndarray of float64, shape (C,)
-        The class weights, and those of the epochs before they start.
+    weights, alike : ndarray of float64, shape (C,)
+        The class weights, and the equal ones of the epochs before they start.
     defer_epochs : int or float
         First epoch with class weights (deferred re-weighting, Cao et al. 2019); a float in (0, 1) is a share of
         `epochs`. Needs :meth:`set_epoch`, which training calls.
@@ -41,23 +41,18 @@ class ReweightedLoss(ClassificationLoss):
     weight: Tensor
 
     def __init__(
-        self,
-        weights: np.ndarray,
-        deferred: np.ndarray,
-        defer_epochs: float,
-        epochs: int | None,
-        reduction: str,
+        self, weights: np.ndarray, alike: np.ndarray, defer_epochs: float, epochs: int | None, reduction: str
     ) -> None:
         super().__init__(reduction=reduction)
         self.first_epoch = first_epoch(defer_epochs, epochs)
-        self._weights, self._deferred = weights, deferred
+        self._weights, self._alike = weights, alike
         # Not saved with the network: the counts of the data decide.
         self.register_buffer("weight", torch.empty(0), persistent=False)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the weights of epoch `epoch`, counted from 0."""
-        weights = self._weights if epoch >= self.first_epoch else self._deferred
+        weights = self._weights if epoch >= self.first_epoch else self._alike
         self.weight = torch.as_tensor(weights, device=self.weight.device)
 
     @abstractmethod

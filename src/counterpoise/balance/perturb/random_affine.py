@@ -109,7 +109,7 @@ class RandomAffine(Perturbation):
         return (u * (2 * most + 1)).long() - most
 
     def _sampled(self, images: Tensor, u: Tensor, mirrored: Tensor) -> Tensor:
-        """Return the images mirrored, rotated and zoomed about their centers, and shifted, by bilinear interpolation."""
+        """Return the images mirrored, rotated and zoomed about their centers, and shifted, interpolated bilinearly."""
         across, down, angle, zoom = 2 * u[:4] - 1
         across, down = self.translate * across, self.translate * down
         grid = _sampling_grid(

@@ -2,14 +2,6 @@
 
 They follow imbalanced-learn. Most return indices only, so that no pixel is copied; those with ``makes_images`` return
 new images.
-
-Examples
---------
->>> import numpy as np
->>> from counterpoise.balance.samplers import RUS
->>> indices = RUS(random_state=0).resample_indices(np.array([0, 0, 0, 0, 1, 1]))
->>> len(indices), indices[-2:]
-(4, array([4, 5]))
 """
 
 from __future__ import annotations
