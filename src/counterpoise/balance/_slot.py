@@ -14,8 +14,8 @@ def open_slot(
     """Return a slot's catalog, and ``__getattr__``, ``__dir__`` and ``__all__`` of its package.
 
     The last part of `package` names the group of entry points that add entries from other packages, such as
-    ``counterpoise.losses``; `kind` is the noun for an entry in error messages; `others` are other public names, such as base
-    classes, and their modules.
+    ``counterpoise.losses``. `kind` is the noun for an entry in error messages; `others` are other public names, such as
+    base classes, and their modules.
     """
     group = f"counterpoise.{package.rpartition('.')[2]}"
     homes = {entry.attribute: entry.target.partition(":")[0] for entry in entries}

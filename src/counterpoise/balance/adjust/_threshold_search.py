@@ -10,6 +10,12 @@ import numpy as np
 from counterpoise.balance.adjust.corrections import log_shares
 from counterpoise.exceptions import UnknownNameError
 
+MOST_SWEEPS = 100
+# Distance beyond the outermost sample of an offset that decides all samples, or none, for its class.
+BEYOND = 1.0
+# Rounding errors of equal sums are smaller.
+ROUNDING = 1e-11
+
 
 class Counts(NamedTuple):
     """Counts of each of some classes: its samples decided for it, all samples decided for it, and its samples.
@@ -132,13 +138,6 @@ def _earlier(groups: np.ndarray, sizes: np.ndarray, values: np.ndarray) -> tuple
     sums[order] = running - running[firsts]
     numbers[order] = np.arange(len(groups)) - firsts
     return sums, numbers
-
-
-MOST_SWEEPS = 100
-# Distance beyond the outermost sample of an offset that decides all samples, or none, for its class.
-BEYOND = 1.0
-# Rounding errors of equal sums are smaller.
-ROUNDING = 1e-11
 
 
 def search_offsets(
