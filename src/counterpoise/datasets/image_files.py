@@ -1,17 +1,56 @@
-"""Images that stay on disk and are decoded on access."""
+"""Images that stay on disk and are decoded on access, and threads to decode many of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from counterpoise.datasets.decoding import UnreadableImageError, decode_image
-from counterpoise.datasets.parallel import OnProgress, map_indices
 from counterpoise.datasets.stores import Store
 from counterpoise.exceptions import DataError
+
+Result = TypeVar("Result")
+
+#: Progress callback, called with (done, total).
+OnProgress = Callable[[int, int], None]
+
+
+def map_indices(
+    function: Callable[[int], Result],
+    count: int,
+    *,
+    threads: bool = True,
+    chunk: int = 64,
+    progress: OnProgress | None = None,
+) -> list[Result]:
+    """Return ``[function(0), ..., function(count - 1)]``, calling `progress` after every chunk of indices.
+
+    Threads pay off for images from about 64 x 64 pixels on, where the decoder runs long without the interpreter lock.
+
+    Examples
+    --------
+    >>> map_indices(lambda index: index * index, 4)
+    [0, 1, 4, 9]
+    """
+
+    def work(start: int) -> list[Result]:
+        return [function(index) for index in range(start, min(start + chunk, count))]
+
+    results: list[Result] = []
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1) if threads else 1)
+    try:
+        for part in pool.map(work, range(0, count, chunk)):
+            results += part
+            if progress is not None:
+                progress(len(results), count)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return results
 
 
 class ImageFile(NamedTuple):
@@ -23,13 +62,7 @@ class ImageFile(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Sequence of images that are decoded on access, all to one shape; it can be pickled and forked.
-
-    Parameters
-    ----------
-    channels, image_size : int, (int, int)
-        See `decode_image`.
-    """
+    """Sequence of images that are decoded on access, all to one shape (see `decode_image`)."""
 
     files: tuple[ImageFile, ...]
     channels: int
@@ -39,13 +72,7 @@ class ImageFiles:
         return len(self.files)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Decode one image to uint8 of shape (channels, height, width).
-
-        Raises
-        ------
-        DataError
-            If the file cannot be decoded; the message names it.
-        """
+        """Decode one image to uint8 of shape (channels, height, width); a DataError names a damaged file."""
         try:
             return decode_image(self.read_bytes(index), self.channels, self.image_size)
         except UnreadableImageError as error:

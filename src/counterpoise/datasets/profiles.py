@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Required, TypedDict
 
 import numpy as np
 
-from counterpoise.datasets.randomness import RandomState, generator
 from counterpoise.exceptions import InputError, UnknownNameError
+
+#: Accepted values of ``random_state``.
+RandomState = int | np.random.Generator | np.random.RandomState | None
 
 # Wanted class sizes, and the profile's own minority classes if it names any.
 Targets = tuple[np.ndarray, tuple[int, ...] | None]
@@ -37,24 +39,9 @@ class ImbalanceProfile(ABC):
     name: ClassVar[str]
 
     def draw(self, counts: np.ndarray, rng: np.random.Generator) -> Targets:
-        """Return the class sizes after thinning.
+        """Return the class sizes after thinning, int64 of shape (C,), and the minority classes that the profile names.
 
-        Parameters
-        ----------
-        counts : ndarray of int, shape (C,)
-            Images per class.
-
-        Returns
-        -------
-        kept : ndarray of int64, shape (C,)
-            Never more than `counts`.
-        minority : tuple of int or None
-            The profile's own minority classes, if it names any.
-
-        Raises
-        ------
-        InputError
-            If the profile does not fit these classes.
+        `counts` are the images per class; InputError is raised if the profile does not fit them.
         """
         counts = np.asarray(counts, dtype=np.int64)
         if counts.ndim != 1 or len(counts) < 2:
@@ -97,8 +84,6 @@ class StepImbalance(_RatioProfile):
     minority : int, float or sequence of int
         Number of classes, drawn at random; or their share (mu, between 0 and 1); or their indices.
 
-    References
-    ----------
     Buda, Maki, Mazurowski, "A systematic study of the class imbalance problem in convolutional neural networks",
     Neural Networks 106 (2018), section 3.1: mu and rho.
 
@@ -117,7 +102,7 @@ class StepImbalance(_RatioProfile):
         return {**super().to_dict(), "minority": minority}
 
     def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:
-        check_ratio(self.ratio, largest)
+        _check_ratio(self.ratio, largest)
         if isinstance(self.minority, (Sequence, np.ndarray)) and not isinstance(self.minority, str):
             minority = _check_indices(self.minority, num_classes)
         else:
@@ -143,7 +128,7 @@ class LinearImbalance(_RatioProfile):
     name: ClassVar[str] = "linear"
 
     def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:
-        check_ratio(self.ratio, largest)
+        _check_ratio(self.ratio, largest)
         smallest = largest / self.ratio
         targets = np.empty(num_classes, np.int64)
         for position, index in enumerate(rng.permutation(num_classes)):
@@ -155,8 +140,6 @@ class LinearImbalance(_RatioProfile):
 class LongTailImbalance(_RatioProfile):
     """Class i, in the order given, keeps floor(n_max rho^(-i / (C - 1))) images.
 
-    References
-    ----------
     Cao et al., "Learning imbalanced datasets with label-distribution-aware margin loss", NeurIPS 2019, section 4.
 
     Examples
@@ -168,7 +151,7 @@ class LongTailImbalance(_RatioProfile):
     name: ClassVar[str] = "long-tail"
 
     def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:
-        check_ratio(self.ratio, largest)
+        _check_ratio(self.ratio, largest)
         sizes = [largest * self.ratio ** (-index / (num_classes - 1)) for index in range(num_classes)]
         return np.array([_floor(size) for size in sizes], dtype=np.int64), None
 
@@ -182,14 +165,7 @@ PROFILES: dict[str, type[ImbalanceProfile]] = {
 def create_profile(
     name: str, *, ratio: float | None = None, minority: int | float | Sequence[int] | None = None
 ) -> ImbalanceProfile:
-    """Return a profile by name.
-
-    Raises
-    ------
-    UnknownNameError
-        If the name is not in `PROFILES`.
-    InputError
-        If the profile requires an option that is missing, or does not accept one.
+    """Return a profile by name, one of `PROFILES`; InputError is raised if the options are not those that it needs.
 
     Examples
     --------
@@ -217,22 +193,8 @@ def make_imbalance(
 ) -> np.ndarray:
     """Choose the images that an imbalance profile keeps, at random within each class.
 
-    Parameters
-    ----------
-    labels : array of int, shape (N,)
-        Class indices from 0.
-    random_state : int, Generator, RandomState or None
-        Seed. With the same seed, a step profile keeps a subset of what it keeps at a lower ratio.
-
-    Returns
-    -------
-    ndarray of int64
-        Indices of the kept images, ascending.
-
-    Raises
-    ------
-    InputError
-        If the labels are not class indices, or the profile does not fit them.
+    `labels` are class indices from 0, shape (N,); the result are the indices of the kept images, int64, ascending. With
+    the same seed, a step profile keeps a subset of what it keeps at a lower ratio.
 
     Examples
     --------
@@ -242,6 +204,20 @@ def make_imbalance(
     [100, 10]
     """
     return thin(np.asarray(labels), profile, generator(random_state))[0]
+
+
+def generator(random_state: RandomState) -> np.random.Generator:
+    """Return a NumPy generator for a random state; a generator is returned as it is."""
+    if random_state is None or isinstance(random_state, np.random.Generator):
+        return np.random.default_rng(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31))
+    integer = isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool)
+    if not integer or random_state < 0:
+        raise InputError(
+            f"random_state is {random_state!r}; expected a seed of 0 or more, a generator or None"
+        )
+    return np.random.default_rng(int(random_state))
 
 
 def thin(
@@ -259,7 +235,7 @@ def thin(
     return np.sort(np.concatenate(chosen)).astype(np.int64), minority
 
 
-def check_ratio(ratio: float, largest: int) -> None:
+def _check_ratio(ratio: float, largest: int) -> None:
     """Raise unless `ratio` leaves each class an image when the largest class has `largest`."""
     number = isinstance(ratio, numbers.Real) and not isinstance(ratio, bool)
     if not (number and math.isfinite(ratio) and ratio >= 1):

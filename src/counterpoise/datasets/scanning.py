@@ -1,32 +1,38 @@
-"""Building a dataset of a listing: every file is opened once for its size and color mode, then decoded if wanted."""
+"""Files become images: labeled ones of a listing, and unlabeled ones for prediction.
+
+Every file is opened once for its size and color mode, and decoded later.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from counterpoise.datasets.decoding import ImageHeader, UnreadableImageError, read_header
-from counterpoise.datasets.image_files import ImageFile, ImageFiles
+from counterpoise.datasets.decoding import EXTENSIONS, ImageHeader, UnreadableImageError, read_header
+from counterpoise.datasets.image_files import ImageFile, ImageFiles, OnProgress, map_indices
 from counterpoise.datasets.images import FileFacts, ImageDataset, ImageSplit, SkippedFile, check_classes
-from counterpoise.datasets.listing import ListedFile, Listing
-from counterpoise.datasets.parallel import OnProgress, map_indices
+from counterpoise.datasets.listing import (
+    ListedFile,
+    Listing,
+    is_image_name,
+    natural_key,
+    readable_name,
+    walk_folder,
+)
+from counterpoise.datasets.stores import FolderStore, ZipStore
 from counterpoise.exceptions import DataError
 
-#: Bytes of decoded images that ``in_memory="auto"`` keeps in memory.
-MEMORY_LIMIT = 2 * 2**30
-
-#: Longest side of images that differ in size.
-LARGEST_SIDE = 224
-
+_MEMORY_LIMIT = 2 * 2**30  # bytes of decoded images that ``in_memory="auto"`` keeps in memory
+_LARGEST_SIDE = 224  # longest side of images that differ in size
 _THREADS_PAY_OFF = 64 * 64  # pixels per image
 
 
-@dataclass(frozen=True)
-class _Scanned:
+class _Scanned(NamedTuple):
     entry: ListedFile
     header: ImageHeader
     facts: FileFacts
@@ -40,13 +46,7 @@ def build_dataset(
     in_memory: bool | Literal["auto"] = "auto",
     progress: OnProgress | None = None,
 ) -> ImageDataset:
-    """Build the dataset of a listing; see `load_dataset` for the options.
-
-    Raises
-    ------
-    DataError
-        If there is nothing to classify, or a file is unreadable under `strict`.
-    """
+    """Build the dataset of a listing; see `load_dataset` for the options and errors."""
     # Scanning and decoding are two passes over the files, reported as one count.
     steps = 2 * len(listing.entries)
 
@@ -90,7 +90,7 @@ def load_into_memory(
     splits = dataset.splits
     total = sum(len(split) for split in splits.values())
     nbytes = total * dataset.channels * dataset.image_size[0] * dataset.image_size[1]
-    if nbytes <= MEMORY_LIMIT if in_memory == "auto" else in_memory:
+    if nbytes <= _MEMORY_LIMIT if in_memory == "auto" else in_memory:
         skipped = list(dataset.skipped)
         done = 0
         for name, split in splits.items():
@@ -122,10 +122,10 @@ def choose_image_size(headers: list[ImageHeader]) -> tuple[int, int]:
     """
     sizes = Counter((header.height, header.width) for header in headers)
     size, count = sizes.most_common(1)[0]
-    if 2 * count > len(headers) and max(size) <= LARGEST_SIDE:
+    if 2 * count > len(headers) and max(size) <= _LARGEST_SIDE:
         return size
     side = int(np.median([min(header.height, header.width) for header in headers]))
-    return (min(side, LARGEST_SIDE), min(side, LARGEST_SIDE))
+    return (min(side, _LARGEST_SIDE), min(side, _LARGEST_SIDE))
 
 
 def _decode_split(split: ImageSplit, progress: OnProgress) -> tuple[ImageSplit, list[SkippedFile]]:
@@ -188,3 +188,78 @@ def _lazy_split(
     return ImageSplit(
         ImageFiles(files, channels, image_size), labels, names, tuple(item.facts for item in items)
     )
+
+
+def read_images(
+    inputs: str | Path | Iterable[str | Path],
+    *,
+    channels: int,
+    image_size: tuple[int, int],
+    strict: bool = False,
+    progress: OnProgress | None = None,
+) -> tuple[ImageFiles, tuple[str, ...], tuple[SkippedFile, ...]]:
+    """Find the images among files, folders (searched recursively) and zips (read in place).
+
+    Returns the readable images, in the order of the inputs and in natural order inside each; their paths, as given,
+    followed by the name inside the folder or zip; and the files that are skipped. For `channels` and `image_size` see
+    `decode_image`.
+
+    Raises
+    ------
+    DataError
+        If an input does not exist or has another type, if no image can be read, or, under `strict`, if any cannot.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "a.pgm").write_bytes(b"P2 2 1 255  0 255")
+    >>> images, paths, skipped = read_images(folder, channels=1, image_size=(1, 2))
+    >>> images[0].tolist(), Path(paths[0]).name, skipped
+    ([[[0, 255]]], 'a.pgm', ())
+    """
+    sources = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    found: list[tuple[str, ImageFile]] = []
+    skipped: list[SkippedFile] = []
+    for path, file in (item for source in sources for item in _find(Path(source).expanduser())):
+        if readable_name(path) == path:
+            found.append((path, file))
+        else:
+            skipped.append(SkippedFile(readable_name(path), "its name is not valid UTF-8"))
+    if not found:
+        raise DataError(f"no images in {', '.join(map(str, sources)) or 'an empty list'}; name some")
+
+    def inspect(index: int) -> str | None:
+        store, name = found[index][1]
+        try:
+            with store.open(name) as file:
+                read_header(file)
+        except UnreadableImageError as error:
+            return str(error)
+        return None
+
+    reasons = map_indices(inspect, len(found), threads=False, progress=progress)
+    checked = list(zip(found, reasons, strict=True))
+    good = [item for item, reason in checked if reason is None]
+    skipped += [SkippedFile(path, reason) for (path, _), reason in checked if reason is not None]
+    if strict or not good:
+        refuse_skipped("strict" if good else "none of the images is readable", skipped)
+    images = ImageFiles(tuple(file for _, file in good), channels, image_size)
+    return images, tuple(path for path, _ in good), tuple(skipped)
+
+
+def _find(path: Path) -> Iterator[tuple[str, ImageFile]]:
+    if path.is_dir():
+        folder = FolderStore(path)
+        for name in sorted(filter(is_image_name, walk_folder(path)[0]), key=natural_key):
+            yield str(path / name), ImageFile(folder, name)
+    elif not path.exists():
+        raise DataError(f"no such file or folder: {str(path)!r}")
+    elif path.suffix.lower() == ".zip":
+        archive = ZipStore(path)
+        for name in sorted(filter(is_image_name, archive.names()), key=natural_key):
+            yield f"{path}/{name}", ImageFile(archive, name)
+    elif path.suffix.lower() in EXTENSIONS:
+        yield str(path), ImageFile(FolderStore(path.parent), path.name)
+    else:
+        raise DataError(f"{path} is no image, folder or zip; images end in {', '.join(sorted(EXTENSIONS))}")

@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 
 from counterpoise.datasets.images import ImageDataset, check_classes
-from counterpoise.datasets.profiles import ImbalanceProfile, NaturalImbalance, ProfileDict, thin
-from counterpoise.datasets.randomness import RandomState, generator
+from counterpoise.datasets.profiles import (
+    ImbalanceProfile,
+    NaturalImbalance,
+    ProfileDict,
+    RandomState,
+    generator,
+    thin,
+)
 from counterpoise.exceptions import DataError, InputError
 from counterpoise.files import content_hash, read_json, write_text
 
@@ -60,15 +66,7 @@ class SplitManifest:
 
     @classmethod
     def load(cls, path: str | Path) -> SplitManifest:
-        """Read a manifest.
-
-        Raises
-        ------
-        RunFolderError
-            If the file is missing or not JSON.
-        DataError
-            If it is not a manifest, or was changed after it was saved.
-        """
+        """Read a manifest; one that was changed after it was saved raises DataError."""
         value = read_json(Path(path))
         try:
             if value["format"] != _FORMAT:
@@ -88,13 +86,7 @@ class SplitManifest:
         return manifest
 
     def apply(self, dataset: ImageDataset) -> ImageDataset:
-        """Return `dataset` with the three splits of this manifest.
-
-        Raises
-        ------
-        DataError
-            If the manifest was made for other images.
-        """
+        """Return `dataset` with the three splits of this manifest; DataError if it was made for other images."""
         if dataset.fingerprint != self.fingerprint:
             raise DataError(
                 f"this split was made for dataset {self.dataset!r} ({self.fingerprint[:12]}), but "
@@ -142,17 +134,9 @@ def make_splits(
     test_fraction : float
         Share of all images, above 0 and below 1.
     minority_ratio : float
-        rho' of thesis Definition 1.3: class c is a minority class iff n_c <= n_max / rho', by its training images. A
-        step profile's own minority classes take precedence.
+        See `find_minority`. A step profile's own minority classes take precedence.
     random_state : int, Generator, RandomState or None
         The test and validation images do not depend on the profile.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two classes, or a class has only one image.
-    InputError
-        If a fraction, ratio or profile is out of range.
 
     Examples
     --------

@@ -50,7 +50,7 @@ def check_same_length(first: np.ndarray, second: np.ndarray, *, names: tuple[str
 
 
 def check_scores(scores: ArrayLike, *, name: str = "scores") -> np.ndarray:
-    """Return scores as finite float64 of shape (N,)."""
+    """Return finite scores as float64 of shape (N,)."""
     array = _finite(scores, name=name)
     if array.ndim != 1:
         raise InputError(f"{name} has shape {array.shape}, expected (N,): one number for each sample")
@@ -58,10 +58,7 @@ def check_scores(scores: ArrayLike, *, name: str = "scores") -> np.ndarray:
 
 
 def check_probabilities(y_prob: ArrayLike, *, num_classes: int | None = None) -> np.ndarray:
-    """Return probabilities as float64 of shape (N, C).
-
-    Rows need not sum to one (one-vs-rest sigmoids do not), but every entry lies in [0, 1].
-    """
+    """Return probabilities as float64 of shape (N, C), in [0, 1]; rows of one-vs-rest sigmoids do not sum to one."""
     array = _finite(y_prob, name="y_prob")
     if array.ndim != 2 or (num_classes is not None and array.shape[1] != num_classes):
         columns = "C" if num_classes is None else num_classes
@@ -72,6 +69,26 @@ def check_probabilities(y_prob: ArrayLike, *, num_classes: int | None = None) ->
             f"y_prob ranges from {low:.4g} to {high:.4g}, expected [0, 1]; apply softmax to logits first"
         )
     return array
+
+
+def check_samples(
+    y_true: ArrayLike, y_prob: ArrayLike, *, num_classes: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels and probabilities of the same samples."""
+    prob = check_probabilities(y_prob, num_classes=num_classes)
+    true = check_labels(y_true, num_classes=prob.shape[1])
+    check_same_length(true, prob, names=("y_true", "y_prob"))
+    return true, prob
+
+
+def check_predictions(
+    y_true: ArrayLike, y_pred: ArrayLike, *, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the true and the predicted labels of the same samples."""
+    true = check_labels(y_true, num_classes=num_classes)
+    predicted = check_labels(y_pred, num_classes=num_classes, name="y_pred")
+    check_same_length(true, predicted, names=("y_true", "y_pred"))
+    return true, predicted
 
 
 def check_binary(y_true: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
