@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from counterpoise.datasets.builtin import DATASETS
-from counterpoise.datasets.image_files import ImageFiles
+from counterpoise.datasets.image_files import ImageFiles, OnProgress, map_indices
 from counterpoise.datasets.images import ImageDataset, ImageSplit, SkippedFile
-from counterpoise.datasets.parallel import OnProgress, map_indices
 from counterpoise.datasets.splits import find_minority
 from counterpoise.exceptions import CounterpoiseError
 
@@ -67,17 +66,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Audit:
-    """Findings about a dataset.
-
-    Parameters
-    ----------
-    counts : dict of str to tuple of int
-        Images per class in each split.
-    imbalance_ratio : float
-        Largest over smallest class of the training images.
-    minority : tuple of int
-        Minority classes of the training images (thesis Definition 1.3).
-    """
+    """Findings about a dataset: ``counts`` are images per class in each split; ratio and minority those of training."""
 
     name: str
     classes: tuple[str, ...]
@@ -132,7 +121,7 @@ def audit(
     source, data_dir : str, optional
         Arguments that `dataset` was loaded with, for the proposal. `source` defaults to the dataset's name.
     minority_ratio : float
-        rho' of thesis Definition 1.3: class c is a minority class iff n_c <= n_max / rho'.
+        See `find_minority`.
     progress : callable, optional
         Called with (done, total), from zero for each split.
 
@@ -151,14 +140,14 @@ def audit(
     odd: list[OddImage] = []
     unreadable = list(dataset.skipped)
     for name, split in dataset.splits.items():
-        for index, image in enumerate(_inspect(split, progress)):
+        for path, label, image in zip(split.paths, split.labels, _inspect(split, progress), strict=True):
             if isinstance(image, str):
-                unreadable.append(SkippedFile(split.paths[index], image))
+                unreadable.append(SkippedFile(path, image))
                 continue
-            label = dataset.classes[split.labels[index]]
-            members[image.digest].append((split.paths[index], name, label))
-            if image.constant:
-                odd.append(OddImage(split.paths[index], "is of a single color"))
+            digest, constant = image
+            members[digest].append((path, name, dataset.classes[label]))
+            if constant:
+                odd.append(OddImage(path, "is of a single color"))
         odd += _odd_sizes(split)
     return Audit(
         name=dataset.name,
@@ -177,23 +166,17 @@ def audit(
     )
 
 
-class _Inspected(NamedTuple):
-    digest: bytes
-    constant: bool
-
-
-def _inspect(split: ImageSplit, progress: OnProgress | None) -> list[_Inspected | str]:
-    """Return the facts about each image, or the reason why it cannot be read."""
+def _inspect(split: ImageSplit, progress: OnProgress | None) -> list[tuple[bytes, bool] | str]:
+    """Return each image's digest and whether it is of a single color, or the reason why it cannot be read."""
     images = split.images
 
-    def inspect(index: int) -> _Inspected | str:
+    def inspect(index: int) -> tuple[bytes, bool] | str:
         try:
             content = images.read_bytes(index) if isinstance(images, ImageFiles) else images[index].tobytes()
             pixels = images[index]
         except CounterpoiseError as error:
             return str(error)
-        constant = bool((pixels == pixels[:, :1, :1]).all())
-        return _Inspected(hashlib.sha256(content).digest(), constant)
+        return hashlib.sha256(content).digest(), bool((pixels == pixels[:, :1, :1]).all())
 
     if split.in_memory:
         return map_indices(inspect, len(split), threads=False, chunk=1024, progress=progress)
@@ -218,8 +201,8 @@ def _odd_sizes(split: ImageSplit) -> Iterator[OddImage]:
 
 
 def _about_counts(found: Audit) -> Iterator[str]:
-    train = found.counts["train"]
-    few = [name for name, count in zip(found.classes, train, strict=True) if count < _FEW_IMAGES]
+    counts = zip(found.classes, found.counts["train"], strict=True)
+    few = [name for name, count in counts if count < _FEW_IMAGES]
     if few:
         yield (
             f"{_names(few)} {'has' if len(few) == 1 else 'have'} fewer than {_FEW_IMAGES} training images: "

@@ -28,8 +28,6 @@ class DatasetRecord(Entry):
 
     Parameters
     ----------
-    channels, image_size : int, (int, int)
-        As in `ImageDataset`.
     train_size, test_size : int
         Numbers of images; 0 if there is no test split.
     where : str
@@ -41,7 +39,7 @@ class DatasetRecord(Entry):
     """
 
     target: str = "counterpoise.datasets.builtin:build_arrays"
-    num_classes: int
+    num_classes: int = 10
     channels: int
     image_size: tuple[int, int]
     train_size: int
@@ -65,14 +63,9 @@ def build_arrays(record: DatasetRecord, data_dir: Path) -> ImageDataset:
             pixels = pixels.transpose(0, 3, 1, 2)
         images.append(np.ascontiguousarray(pixels, dtype=np.uint8))
         labels.append(np.asarray(part.targets if hasattr(part, "targets") else part.labels, dtype=np.int64))
-    return dataset_from_arrays(
-        images[0],
-        labels[0],
-        test_images=images[1],
-        test_labels=labels[1],
-        classes=record.classes or tuple(part.classes),
-        name=record.name,
-    )
+    classes = record.classes or tuple(part.classes)
+    test = {"test_images": images[1], "test_labels": labels[1]}
+    return dataset_from_arrays(images[0], labels[0], classes=classes, name=record.name, **test)
 
 
 def build_digits(record: DatasetRecord, data_dir: Path) -> ImageDataset:
@@ -101,31 +94,40 @@ def build_gtsrb(record: DatasetRecord, data_dir: Path) -> ImageDataset:
     return replace(dataset, train=replace(dataset.train, groups=groups))
 
 
+_CIFAR10 = DatasetRecord(
+    name="cifar10",
+    title="animals and vehicles, 32x32 color",
+    source="Krizhevsky 2009, Learning multiple layers of features from tiny images",
+    channels=3,
+    image_size=(32, 32),
+    train_size=50000,
+    test_size=10000,
+    where="cifar-10-batches-py/ (from cifar-10-python.tar.gz)",
+    torchvision="CIFAR10",
+)
+_MNIST = DatasetRecord(
+    name="mnist",
+    title="handwritten digits, 28x28 grayscale",
+    source="LeCun et al. 1998, Gradient-based learning applied to document recognition",
+    channels=1,
+    image_size=(28, 28),
+    train_size=60000,
+    test_size=10000,
+    where=f"MNIST/{_MNIST_FILES}",
+    classes=_DIGITS,
+    torchvision="MNIST",
+)
+
 #: The built-in datasets.
 DATASETS: Catalog[DatasetRecord] = Catalog(
     "dataset",
     (
-        DatasetRecord(
-            name="cifar10",
-            title="animals and vehicles, 32x32 color",
-            source="Krizhevsky 2009, Learning multiple layers of features from tiny images",
-            num_classes=10,
-            channels=3,
-            image_size=(32, 32),
-            train_size=50000,
-            test_size=10000,
-            where="cifar-10-batches-py/ (from cifar-10-python.tar.gz)",
-            torchvision="CIFAR10",
-        ),
-        DatasetRecord(
+        _CIFAR10,
+        replace(
+            _CIFAR10,
             name="cifar100",
             title="a hundred kinds of things, 32x32 color",
-            source="Krizhevsky 2009, Learning multiple layers of features from tiny images",
             num_classes=100,
-            channels=3,
-            image_size=(32, 32),
-            train_size=50000,
-            test_size=10000,
             where="cifar-100-python/ (from cifar-100-python.tar.gz)",
             torchvision="CIFAR100",
         ),
@@ -134,7 +136,6 @@ DATASETS: Catalog[DatasetRecord] = Catalog(
             target="counterpoise.datasets.builtin:build_digits",
             title="handwritten digits, 8x8 grayscale (no download)",
             source="Alpaydin and Kaynak 1998, Optical recognition of handwritten digits, UCI repository",
-            num_classes=10,
             channels=1,
             image_size=(8, 8),
             train_size=1797,
@@ -142,16 +143,13 @@ DATASETS: Catalog[DatasetRecord] = Catalog(
             where="nothing (it comes with scikit-learn)",
             classes=_DIGITS,
         ),
-        DatasetRecord(
+        replace(
+            _MNIST,
             name="fashion-mnist",
             title="pictures of clothes, 28x28 grayscale",
             source="Xiao, Rasul and Vollgraf 2017, Fashion-MNIST",
-            num_classes=10,
-            channels=1,
-            image_size=(28, 28),
-            train_size=60000,
-            test_size=10000,
             where=f"FashionMNIST/{_MNIST_FILES}",
+            classes=(),
             torchvision="FashionMNIST",
         ),
         DatasetRecord(
@@ -179,37 +177,21 @@ DATASETS: Catalog[DatasetRecord] = Catalog(
             ),
             torchvision="GTSRB",
         ),
-        DatasetRecord(
-            name="mnist",
-            title="handwritten digits, 28x28 grayscale",
-            source="LeCun et al. 1998, Gradient-based learning applied to document recognition",
-            num_classes=10,
-            channels=1,
-            image_size=(28, 28),
-            train_size=60000,
-            test_size=10000,
-            where=f"MNIST/{_MNIST_FILES}",
-            classes=_DIGITS,
-            torchvision="MNIST",
-        ),
-        DatasetRecord(
+        _MNIST,
+        replace(
+            _MNIST,
             name="mnist-rb",
             target="counterpoise.datasets.mnist_rb:build",
             title="MNIST digits, rotated by any angle, over photographs (from mnist)",
             source="Larochelle et al. 2007, ICML (mnist-back-rotation); thesis section 5.1",
-            num_classes=10,
-            channels=1,
-            image_size=(28, 28),
             train_size=120000,
             test_size=50000,
-            where=f"MNIST/{_MNIST_FILES}",
-            classes=_DIGITS,
+            torchvision="",
         ),
         DatasetRecord(
             name="stl10",
             title="animals and vehicles, 96x96 color",
             source="Coates, Ng and Lee 2011, AISTATS",
-            num_classes=10,
             channels=3,
             image_size=(96, 96),
             train_size=5000,
@@ -221,7 +203,6 @@ DATASETS: Catalog[DatasetRecord] = Catalog(
             name="svhn",
             title="street view house numbers, 32x32 color",
             source="Netzer et al. 2011, NIPS workshop on deep learning",
-            num_classes=10,
             channels=3,
             image_size=(32, 32),
             train_size=73257,

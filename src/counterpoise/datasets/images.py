@@ -39,8 +39,6 @@ class ImageSplit:
         Pixels in memory, or files decoded on access: ``images[i]`` is (C, H, W) for both.
     labels : ndarray of int64, shape (N,)
         Class indices.
-    paths : tuple of str, length N
-    facts : tuple of FileFacts, length N, optional
     groups : ndarray of int64, shape (N,), optional
         Images with the same number stay together in every split.
 
@@ -82,19 +80,16 @@ class ImageSplit:
         )
 
     def content_digest(self) -> str:
-        """Return 64 hex digits that depend on every label, path and image.
-
-        Images from files enter by the stamps of their files, so that decoding does not change the digest.
-        """
+        """Return 64 hex digits that depend on every label, path and image."""
+        # Images from files enter by the stamps of their files, so that decoding does not change the digest.
         digest = hashlib.sha256(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
         digest.update("\0".join(self.paths).encode("utf-8", "surrogatepass"))
-        if self.facts is not None:
-            digest.update("\0".join(fact.stamp for fact in self.facts).encode())
-        elif isinstance(self.images, np.ndarray):
+        if self.facts is None and isinstance(self.images, np.ndarray):
             digest.update(repr(self.images.shape).encode())
             digest.update(np.ascontiguousarray(self.images).data)
         else:
-            stamps = (file.store.stamp(file.name) for file in self.images.files)
+            files = () if isinstance(self.images, np.ndarray) else self.images.files
+            stamps = [fact.stamp for fact in self.facts or ()] or [f.store.stamp(f.name) for f in files]
             digest.update("\0".join(stamps).encode())
         return digest.hexdigest()
 
@@ -103,16 +98,7 @@ class ImageSplit:
 class ImageDataset:
     """Labeled images, in the splits of their source or of a manifest.
 
-    Parameters
-    ----------
-    classes : tuple of str
-        Class names, indexed by the labels.
-    channels : {1, 3}
-        Grayscale or RGB.
-    image_size : (int, int)
-        (height, width) in pixels.
-    skipped : tuple of SkippedFile
-        Files that could not be used.
+    Labels index the class names; there are 1 (grayscale) or 3 (RGB) channels; the image size is (height, width).
     """
 
     name: str
@@ -153,21 +139,9 @@ def dataset_from_arrays(
     test_images: np.ndarray | None = None,
     test_labels: np.ndarray | None = None,
 ) -> ImageDataset:
-    """Make a dataset of arrays.
+    """Make a dataset of images, uint8 of shape (N, H, W) or (N, C, H, W) with C 1 or 3, and labels, int (N,) from 0.
 
-    Parameters
-    ----------
-    images, test_images : ndarray of uint8, shape (N, H, W) or (N, C, H, W)
-        C is 1 or 3.
-    labels, test_labels : ndarray of int, shape (N,)
-        Class indices from 0.
-    classes : sequence of str, optional
-        Class names. Default: the indices.
-
-    Raises
-    ------
-    DataError
-        If shapes, types or labels do not match.
+    The class names default to the labels. Shapes, types or labels that do not match raise DataError.
 
     Examples
     --------
@@ -205,18 +179,15 @@ def check_classes(dataset: ImageDataset) -> None:
         raise DataError(
             f"{dataset.name} has {found}; expected a folder or label for each of at least two classes"
         )
+    fault = "has no training images; add some, or take the class out"
     untrained = dataset.train.class_counts(dataset.num_classes) == 0
     for split_name, split in dataset.splits.items():
         orphans = np.flatnonzero((split.class_counts(dataset.num_classes) > 0) & untrained)
         if orphans.size:
-            raise DataError(
-                f"class {dataset.classes[orphans[0]]!r} is in the {split_name} split of {dataset.name} but "
-                "has no training images; add some, or take the class out"
-            )
+            name = dataset.classes[orphans[0]]
+            raise DataError(f"class {name!r} is in the {split_name} split of {dataset.name} but {fault}")
     if untrained.any():
-        name = dataset.classes[int(np.argmax(untrained))]
-        fault = "has no training images; add some, or take the class out"
-        raise DataError(f"class {name!r} of {dataset.name} {fault}")
+        raise DataError(f"class {dataset.classes[int(np.argmax(untrained))]!r} of {dataset.name} {fault}")
 
 
 def _array_split(prefix: str, images: np.ndarray, labels: np.ndarray, num_classes: int) -> ImageSplit:

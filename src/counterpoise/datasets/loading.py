@@ -12,10 +12,9 @@ import numpy as np
 
 from counterpoise.datasets.builtin import DATASETS
 from counterpoise.datasets.decoding import resize_images
-from counterpoise.datasets.image_files import ImageFiles
+from counterpoise.datasets.image_files import ImageFiles, OnProgress
 from counterpoise.datasets.images import ImageDataset
 from counterpoise.datasets.listing import Listing, list_csv, list_folder, list_zip
-from counterpoise.datasets.parallel import OnProgress
 from counterpoise.datasets.scanning import build_dataset, load_into_memory
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 
@@ -54,12 +53,8 @@ def load_dataset(
 
     Raises
     ------
-    UnknownNameError
-        If `source` is neither a built-in name nor a path.
     DataError
         If the source is missing, empty, damaged, has one class only, or has a test class without training images.
-    InputError
-        If an option does not fit the source.
 
     Examples
     --------
@@ -123,11 +118,10 @@ def _check_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, in
 
 
 def _resize(dataset: ImageDataset, image_size: tuple[int, int]) -> ImageDataset:
-    splits = {}
-    for name, split in dataset.splits.items():
-        if isinstance(split.images, ImageFiles):
-            images: np.ndarray | ImageFiles = replace(split.images, image_size=image_size)
-        else:
-            images = resize_images(split.images, image_size)
-        splits[name] = replace(split, images=images)
+    def resize(images: np.ndarray | ImageFiles) -> np.ndarray | ImageFiles:
+        if isinstance(images, ImageFiles):
+            return replace(images, image_size=image_size)
+        return resize_images(images, image_size)
+
+    splits = {name: replace(split, images=resize(split.images)) for name, split in dataset.splits.items()}
     return replace(dataset, image_size=image_size, **splits)  # type: ignore[arg-type]
