@@ -53,14 +53,10 @@ def decode_image(
     source : bytes, str or Path
         Content of the file, or its path.
     channels : {1, 3}
-        1 for grayscale (ITU-R 601 luma of color images), 3 for RGB.
+        1 for grayscale (ITU-R 601 luma of color images), 3 for RGB; the first axis of the uint8 result.
     image_size : (int, int), optional
         (height, width) in pixels. The image is scaled, antialiased, to just cover this size, and center-cropped. By
         default the size is unchanged.
-
-    Returns
-    -------
-    ndarray of uint8, shape (channels, height, width)
 
     Raises
     ------
@@ -101,12 +97,7 @@ def read_header(file: IO[bytes]) -> ImageHeader:
     """Read the size (after EXIF orientation) and the color mode of an image, and check that the file is complete.
 
     JPEG and PNG files are complete if they end in their end marker, WebP files if they have their declared length.
-    Other files, and doubtful ones, are decoded.
-
-    Raises
-    ------
-    UnreadableImageError
-        If the file is not an image or is truncated.
+    Other files, and doubtful ones, are decoded. Raises UnreadableImageError.
     """
     with _opened(file) as image:
         height, width = image.height, image.width

@@ -84,13 +84,13 @@ class ImageSplit:
         # Images from files enter by the stamps of their files, so that decoding does not change the digest.
         digest = hashlib.sha256(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
         digest.update("\0".join(self.paths).encode("utf-8", "surrogatepass"))
-        if self.facts is None and isinstance(self.images, np.ndarray):
+        if self.facts is not None:
+            digest.update("\0".join(fact.stamp for fact in self.facts).encode())
+        elif isinstance(self.images, np.ndarray):
             digest.update(repr(self.images.shape).encode())
             digest.update(np.ascontiguousarray(self.images).data)
         else:
-            files = () if isinstance(self.images, np.ndarray) else self.images.files
-            stamps = [fact.stamp for fact in self.facts or ()] or [f.store.stamp(f.name) for f in files]
-            digest.update("\0".join(stamps).encode())
+            digest.update("\0".join(file.store.stamp(file.name) for file in self.images.files).encode())
         return digest.hexdigest()
 
 
@@ -155,13 +155,12 @@ def dataset_from_arrays(
     if classes is None:
         classes = [str(index) for index in range(int(labels.max()) + 1 if labels.size else 0)]
     train = _array_split(f"{name}/train", images, labels, len(classes))
+    _, channels, height, width = shape = train.images.shape
     test = None
     if test_images is not None and test_labels is not None:
         test = _array_split(f"{name}/test", test_images, np.asarray(test_labels), len(classes))
-        shapes = test.images.shape[1:], train.images.shape[1:]
-        if shapes[0] != shapes[1]:
-            raise DataError(f"test images have shape {shapes[0]}, training images {shapes[1]}")
-    _, channels, height, width = train.images.shape
+        if test.images.shape[1:] != shape[1:]:
+            raise DataError(f"test images have shape {test.images.shape[1:]}, training images {shape[1:]}")
     dataset = ImageDataset(name, tuple(classes), channels, (height, width), train, test=test)
     check_classes(dataset)
     return dataset

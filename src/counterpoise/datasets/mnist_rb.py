@@ -31,14 +31,13 @@ def build(record: DatasetRecord, data_dir: Path) -> ImageDataset:
     from sklearn.datasets import load_sample_images
 
     mnist = DATASETS["mnist"].build(data_dir)
-    if mnist.test is None:
-        raise ValueError("MNIST has a test split")
+    mnist_test = mnist.splits["test"]
     order_rng, train_rng, test_rng, variant_rng = np.random.default_rng(_SEED).spawn(4)
     order = order_rng.permutation(len(mnist.train))
     chosen, rest = order[:TRAIN_IMAGES], order[TRAIN_IMAGES:]
     digits = np.asarray(mnist.train.images)
-    spare = np.concatenate([digits[rest], np.asarray(mnist.test.images)])
-    spare_labels = np.concatenate([mnist.train.labels[rest], mnist.test.labels])
+    spare = np.concatenate([digits[rest], np.asarray(mnist_test.images)])
+    spare_labels = np.concatenate([mnist.train.labels[rest], mnist_test.labels])
     tested = order_rng.permutation(len(spare))[:TEST_IMAGES]
     photographs = [np.asarray(Image.fromarray(image).convert("L")) for image in load_sample_images().images]
     train_images = compose_images(digits[chosen, 0], photographs, train_rng)

@@ -11,7 +11,7 @@ import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Required, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
@@ -24,10 +24,13 @@ RandomState = int | np.random.Generator | np.random.RandomState | None
 Targets = tuple[np.ndarray, tuple[int, ...] | None]
 
 
-class ProfileDict(TypedDict, total=False):
+class _NamedProfile(TypedDict):
+    profile: str
+
+
+class ProfileDict(_NamedProfile, total=False):
     """Imbalance profile as JSON-able values: its name and its options."""
 
-    profile: Required[str]
     ratio: float
     minority: int | float | list[int]
 
@@ -179,9 +182,8 @@ def create_profile(
     given = {key: value for key, value in (("ratio", ratio), ("minority", minority)) if value is not None}
     for key in given:
         if key not in required:
-            raise InputError(
-                f"imbalance {name!r} takes no {key}; leave `{key}` out or choose another `imbalance`"
-            )
+            advice = f"leave `{key}` out or choose another `imbalance`"
+            raise InputError(f"imbalance {name!r} takes no {key}; {advice}")
     for key in required:
         if key not in given:
             raise InputError(f"imbalance {name!r} needs a {key}; give `{key}`")

@@ -65,14 +65,13 @@ def build_dataset(
     headers = [item.header for item in scanned]
     size = choose_image_size(headers) if image_size is None else image_size
     channels = 1 if all(header.grayscale for header in headers) else 3
-    splits = {}
-    for name in ("train", "validation", "test"):
-        split = _lazy_split(listing, [item for item in scanned if item.entry.split == name], channels, size)
-        splits[name] = split if len(split) else None
-    train = splits.pop("train")
-    if train is None:
+    parts: dict[str, list[_Scanned]] = {"train": [], "validation": [], "test": []}
+    for item in scanned:
+        parts[item.entry.split].append(item)
+    if not parts["train"]:
         raise DataError(f"{listing.name} has no training images; mark some as train, or leave the split out")
-    dataset = ImageDataset(listing.name, listing.classes, channels, size, train, skipped=skipped, **splits)
+    splits = {name: _lazy_split(listing, items, channels, size) for name, items in parts.items() if items}
+    dataset = ImageDataset(listing.name, listing.classes, channels, size, **splits, skipped=skipped)
     check_classes(dataset)
     dataset = load_into_memory(dataset, in_memory, strict=strict, progress=report_decoding)
     check_classes(dataset)
@@ -93,12 +92,12 @@ def load_into_memory(
     if nbytes <= _MEMORY_LIMIT if in_memory == "auto" else in_memory:
         skipped = list(dataset.skipped)
         done = 0
+
+        def update(step: int, _: int) -> None:
+            if progress is not None:
+                progress(done + step, total)
+
         for name, split in splits.items():
-
-            def update(step: int, _: int, before: int = done) -> None:
-                if progress is not None:
-                    progress(before + step, total)
-
             splits[name], failed = _decode_split(split, update)
             skipped += failed
             done += len(split)
@@ -109,10 +108,9 @@ def load_into_memory(
 
 
 def choose_image_size(headers: list[ImageHeader]) -> tuple[int, int]:
-    """Return the (height, width) that images are resized to.
+    """Return the (height, width) of more than half of the images, if there is one of at most 224 pixels.
 
-    It is the size of more than half of the images, if there is one of at most 224 pixels. Otherwise it is a square
-    whose side is the median of the images' shorter sides, at most 224.
+    Otherwise, images are resized to a square whose side is the median of the images' shorter sides, at most 224.
 
     Examples
     --------
@@ -124,8 +122,8 @@ def choose_image_size(headers: list[ImageHeader]) -> tuple[int, int]:
     size, count = sizes.most_common(1)[0]
     if 2 * count > len(headers) and max(size) <= _LARGEST_SIDE:
         return size
-    side = int(np.median([min(header.height, header.width) for header in headers]))
-    return (min(side, _LARGEST_SIDE), min(side, _LARGEST_SIDE))
+    side = min(int(np.median([min(size) for size in sizes.elements()])), _LARGEST_SIDE)
+    return side, side
 
 
 def _decode_split(split: ImageSplit, progress: OnProgress) -> tuple[ImageSplit, list[SkippedFile]]:

@@ -76,10 +76,7 @@ class ZipStore(Store):
     def names(self) -> list[str]:
         """Return the names of all files and folders (these end in a slash).
 
-        Raises
-        ------
-        DataError
-            If the zip is damaged, encrypted, a bomb, or names files outside of itself.
+        Raises DataError if the zip is damaged, encrypted, a bomb, or names files outside of itself.
         """
         opened = self._open()
         _check_members(self.path, opened.archive.infolist())
@@ -107,7 +104,6 @@ class ZipStore(Store):
 
     def _open(self) -> _OpenZip:
         # A forked child shares the parent's file position, so a handle serves only the process that opened it.
-        # Concurrent threads may each open one, which is harmless.
         if self._opened is None or self._opened.process != os.getpid():
             try:
                 archive = zipfile.ZipFile(self.path)
