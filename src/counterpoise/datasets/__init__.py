@@ -12,9 +12,15 @@ Examples
 
 from counterpoise.datasets.auditing import Audit, DuplicateGroup, OddImage, Proposal, audit
 from counterpoise.datasets.builtin import DATASETS, DatasetRecord
-from counterpoise.datasets.decoding import decode_image, resize_images
-from counterpoise.datasets.image_files import ImageFile, ImageFiles, OnProgress
-from counterpoise.datasets.images import FileFacts, ImageDataset, ImageSplit, SkippedFile, dataset_from_arrays
+from counterpoise.datasets.decoding import OnProgress, decode_image, resize_images
+from counterpoise.datasets.images import (
+    ImageDataset,
+    ImageFile,
+    ImageFiles,
+    ImageSplit,
+    SkippedFile,
+    dataset_from_arrays,
+)
 from counterpoise.datasets.loading import load_dataset, resolve_data_dir
 from counterpoise.datasets.profiles import (
     PROFILES,

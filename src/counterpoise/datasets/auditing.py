@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from counterpoise.datasets.builtin import DATASETS
-from counterpoise.datasets.image_files import ImageFiles, OnProgress, map_indices
-from counterpoise.datasets.images import ImageDataset, ImageSplit, SkippedFile
+from counterpoise.datasets.decoding import OnProgress, map_indices
+from counterpoise.datasets.images import ImageDataset, ImageFiles, ImageSplit, SkippedFile
 from counterpoise.datasets.splits import find_minority
 from counterpoise.exceptions import CounterpoiseError
 
@@ -178,9 +178,8 @@ def _inspect(split: ImageSplit, progress: OnProgress | None) -> list[tuple[bytes
             return str(error)
         return hashlib.sha256(content).digest(), bool((pixels == pixels[:, :1, :1]).all())
 
-    if split.in_memory:
-        return map_indices(inspect, len(split), threads=False, chunk=1024, progress=progress)
-    return map_indices(inspect, len(split), progress=progress)
+    held = split.in_memory
+    return map_indices(inspect, len(split), threads=not held, chunk=1024 if held else 64, progress=progress)
 
 
 def _odd_sizes(split: ImageSplit) -> Iterator[OddImage]:
@@ -225,8 +224,7 @@ def _about_counts(found: Audit) -> Iterator[str]:
 
 
 def _about_faults(found: Audit) -> Iterator[str]:
-    if found.conflicts:
-        group = found.conflicts[0]
+    for group in found.conflicts[:1]:
         other = next(index for index, name in enumerate(group.classes) if name != group.classes[0])
         yield (
             f"{_number(found.conflicts, 'picture has', 'pictures have')} more than one label, such as "
@@ -238,11 +236,10 @@ def _about_faults(found: Audit) -> Iterator[str]:
             f"{_number(found.leaks, 'picture is', 'pictures are')} in more than one split, such as "
             f"{found.leaks[0].paths[0]}: remove the copies, or test scores will be too good."
         )
-    if found.unreadable:
-        first = found.unreadable[0]
+    for file in found.unreadable[:1]:
         yield (
-            f"{_number(found.unreadable, 'file is', 'files are')} left out, such as {first.path} "
-            f"({first.reason}): repair or remove them; `strict` makes them an error."
+            f"{_number(found.unreadable, 'file is', 'files are')} left out, such as {file.path} "
+            f"({file.reason}): repair or remove them; `strict` makes them an error."
         )
     rest = [group for group in found.duplicates if not group.leaks and not group.conflicts]
     if rest:
@@ -250,11 +247,9 @@ def _about_faults(found: Audit) -> Iterator[str]:
             f"{_number(rest, 'picture occurs', 'pictures occur')} more than once in one class, such as "
             f"{rest[0].paths[0]}: keep one of each, or copies may fall on both sides of a split."
         )
-    if found.odd:
-        yield (
-            f"{_number(found.odd, 'image looks', 'images look')} odd, such as {found.odd[0].path}, which "
-            f"{found.odd[0].reason}: check them."
-        )
+    for image in found.odd[:1]:
+        looks = _number(found.odd, "image looks", "images look")
+        yield f"{looks} odd, such as {image.path}, which {image.reason}: check them."
 
 
 def _number(items: Sequence[object], one: str, many: str) -> str:

@@ -1,17 +1,64 @@
-"""Labeled images: a split, and a dataset of up to three splits."""
+"""Images in memory or on disk, a split of labeled ones, and a dataset of up to three splits."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from counterpoise.datasets.image_files import ImageFiles
+from counterpoise.datasets.decoding import UnreadableImageError, decode_image
+from counterpoise.datasets.stores import Store
 from counterpoise.exceptions import DataError
+
+
+class ImageFile(NamedTuple):
+    """Image file: a store and the name in it."""
+
+    store: Store
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Sequence of images that are decoded on access, all to one shape (see `decode_image`)."""
+
+    files: tuple[ImageFile, ...]
+    channels: int
+    image_size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Decode one image to uint8 of shape (channels, height, width); a DataError names a damaged file."""
+        try:
+            return decode_image(self.read_bytes(index), self.channels, self.image_size)
+        except UnreadableImageError as error:
+            name = self.files[index].name
+            raise DataError(f"cannot read image {name}: {error}; repair or remove the file") from error
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, channels, height, width) of the decoded images."""
+        return (len(self.files), self.channels, *self.image_size)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the decoded pixels, uint8."""
+        return np.dtype(np.uint8)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> ImageFiles:
+        """Return the images at `indices`, in that order."""
+        return replace(self, files=tuple(self.files[int(index)] for index in indices))
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return the content of one file."""
+        store, name = self.files[index]
+        return store.read(name)
 
 
 class SkippedFile(NamedTuple):

@@ -11,9 +11,8 @@ from typing import Literal
 import numpy as np
 
 from counterpoise.datasets.builtin import DATASETS
-from counterpoise.datasets.decoding import resize_images
-from counterpoise.datasets.image_files import ImageFiles, OnProgress
-from counterpoise.datasets.images import ImageDataset
+from counterpoise.datasets.decoding import OnProgress, resize_images
+from counterpoise.datasets.images import ImageDataset, ImageFiles
 from counterpoise.datasets.listing import Listing, list_csv, list_folder, list_zip
 from counterpoise.datasets.scanning import build_dataset, load_into_memory
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
@@ -82,10 +81,9 @@ def load_dataset(
 
 def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
     """Return the folder of the built-in datasets: `data_dir`, ``COUNTERPOISE_DATA``, or the user's cache."""
-    if data_dir is not None:
-        return Path(data_dir).expanduser()
-    if os.environ.get("COUNTERPOISE_DATA"):
-        return Path(os.environ["COUNTERPOISE_DATA"]).expanduser()
+    given = (os.environ.get("COUNTERPOISE_DATA") or None) if data_dir is None else data_dir
+    if given is not None:
+        return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "counterpoise"
 
 

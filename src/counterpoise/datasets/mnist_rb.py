@@ -68,8 +68,8 @@ def compose_images(digits: np.ndarray, photographs: list[np.ndarray], rng: np.ra
 
     angles = rng.uniform(0, 360, len(digits))
     rotated = np.empty_like(digits)
-    for index, (digit, angle) in enumerate(zip(digits, angles, strict=True)):
-        rotated[index] = Image.fromarray(digit).rotate(angle, resample=Image.Resampling.BILINEAR)
+    for index, angle in enumerate(angles):
+        rotated[index] = Image.fromarray(digits[index]).rotate(angle, resample=Image.Resampling.BILINEAR)
     backgrounds = cut_patches(photographs, len(digits), digits.shape[1:], rng).astype(np.uint16)
     covered = rotated + ((255 - rotated.astype(np.uint16)) * backgrounds + 127) // 255
     return covered.astype(np.uint8)
@@ -103,9 +103,7 @@ def cut_patches(
 
 
 def make_variants(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return ten variants of each image: the eight symmetries of the square, identity first, and two rotations.
-
-    The shape grows from (N, S, S) to (10 N, S, S): the variants of the first image, then those of the second.
+    """Return ten variants of each image, (N, S, S) to (10 N, S, S): the symmetries of the square, and two rotations.
 
     Examples
     --------

@@ -227,9 +227,8 @@ def thin(
 ) -> tuple[np.ndarray, tuple[int, ...] | None]:
     """Return the kept indices, ascending, and the profile's own minority classes."""
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or (labels.size and labels.min() < 0):
-        raise InputError(
-            f"labels are {labels.dtype} of shape {labels.shape}; expected class indices from 0, (N,)"
-        )
+        found = f"{labels.dtype} of shape {labels.shape}"
+        raise InputError(f"labels are {found}; expected class indices from 0, (N,)")
     counts = np.bincount(labels, minlength=num_classes)
     kept, minority = profile.draw(counts, rng)
     # Shuffling every class whole, thinned or not, makes a lower ratio keep all that a higher one keeps.
@@ -257,10 +256,9 @@ def _floor(size: float) -> int:
 
 
 def _check_indices(minority: Sequence[int] | np.ndarray, num_classes: int) -> tuple[int, ...]:
-    indices = list(minority)
-    if not indices or not all(isinstance(index, numbers.Integral) for index in indices):
+    if not len(minority) or not all(isinstance(index, numbers.Integral) for index in minority):
         raise InputError(f"minority is {minority!r}; expected class indices")
-    chosen = tuple(sorted({int(index) for index in indices}))
+    chosen = tuple(sorted({int(index) for index in minority}))
     if not 0 <= chosen[0] <= chosen[-1] < num_classes:
         raise InputError(f"minority is {list(chosen)}; expected class indices from 0 to {num_classes - 1}")
     if len(chosen) >= num_classes:

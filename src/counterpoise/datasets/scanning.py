@@ -13,9 +13,24 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from counterpoise.datasets.decoding import EXTENSIONS, ImageHeader, UnreadableImageError, read_header
-from counterpoise.datasets.image_files import ImageFile, ImageFiles, OnProgress, map_indices
-from counterpoise.datasets.images import FileFacts, ImageDataset, ImageSplit, SkippedFile, check_classes
+from counterpoise.datasets.decoding import (
+    EXTENSIONS,
+    ImageHeader,
+    OnProgress,
+    UnreadableImageError,
+    decode_image,
+    map_indices,
+    read_header,
+)
+from counterpoise.datasets.images import (
+    FileFacts,
+    ImageDataset,
+    ImageFile,
+    ImageFiles,
+    ImageSplit,
+    SkippedFile,
+    check_classes,
+)
 from counterpoise.datasets.listing import (
     ListedFile,
     Listing,
@@ -49,15 +64,7 @@ def build_dataset(
     """Build the dataset of a listing; see `load_dataset` for the options and errors."""
     # Scanning and decoding are two passes over the files, reported as one count.
     steps = 2 * len(listing.entries)
-
-    def report(done: int, _: int) -> None:
-        if progress is not None:
-            progress(done, steps)
-
-    def report_decoding(done: int, total: int) -> None:
-        report(steps - total + done, steps)
-
-    scanned, unreadable = _scan(listing, report)
+    scanned, unreadable = _scan(listing, _from(0, progress, steps))
     skipped = (*listing.skipped, *unreadable)
     if strict:
         refuse_skipped(listing.name, skipped)
@@ -73,7 +80,8 @@ def build_dataset(
     splits = {name: _lazy_split(listing, items, channels, size) for name, items in parts.items() if items}
     dataset = ImageDataset(listing.name, listing.classes, channels, size, **splits, skipped=skipped)
     check_classes(dataset)
-    dataset = load_into_memory(dataset, in_memory, strict=strict, progress=report_decoding)
+    decoding = _from(steps - len(scanned), progress, steps)
+    dataset = load_into_memory(dataset, in_memory, strict=strict, progress=decoding)
     check_classes(dataset)
     return dataset
 
@@ -92,13 +100,8 @@ def load_into_memory(
     if nbytes <= _MEMORY_LIMIT if in_memory == "auto" else in_memory:
         skipped = list(dataset.skipped)
         done = 0
-
-        def update(step: int, _: int) -> None:
-            if progress is not None:
-                progress(done + step, total)
-
         for name, split in splits.items():
-            splits[name], failed = _decode_split(split, update)
+            splits[name], failed = _decode_split(split, _from(done, progress, total))
             skipped += failed
             done += len(split)
         dataset = replace(dataset, skipped=tuple(skipped), **splits)  # type: ignore[arg-type]
@@ -126,21 +129,36 @@ def choose_image_size(headers: list[ImageHeader]) -> tuple[int, int]:
     return side, side
 
 
-def _decode_split(split: ImageSplit, progress: OnProgress) -> tuple[ImageSplit, list[SkippedFile]]:
+def _decode_split(split: ImageSplit, progress: OnProgress | None) -> tuple[ImageSplit, list[SkippedFile]]:
     """Decode a split of files, leaving out files that cannot be decoded."""
-    if not isinstance(split.images, ImageFiles):
+    files = split.images
+    if not isinstance(files, ImageFiles):
         return split, []
+    images = np.zeros(files.shape, np.uint8)
+
+    def decode(index: int) -> str | None:
+        try:
+            images[index] = decode_image(files.read_bytes(index), files.channels, files.image_size)
+        except UnreadableImageError as error:
+            return str(error)
+        return None
+
     pixels = [fact.height * fact.width for fact in split.facts or ()]
     threads = not pixels or float(np.mean(pixels)) >= _THREADS_PAY_OFF
-    images, reasons = split.images.decode(threads=threads, progress=progress)
-    failed = [SkippedFile(split.paths[index], reason) for index, reason in reasons.items()]
+    reasons = map_indices(decode, len(split), threads=threads, progress=progress)
+    failed = [SkippedFile(p, reason) for p, reason in zip(split.paths, reasons, strict=True) if reason]
     split = replace(split, images=images)
     if failed:
-        split = split.subset([index for index in range(len(images)) if index not in reasons])
+        split = split.subset([index for index, reason in enumerate(reasons) if reason is None])
     return split, failed
 
 
-def _scan(listing: Listing, progress: OnProgress) -> tuple[list[_Scanned], list[SkippedFile]]:
+def _from(before: int, progress: OnProgress | None, total: int) -> OnProgress | None:
+    """Return a callback that counts on from `before`."""
+    return None if progress is None else lambda done, _: progress(before + done, total)
+
+
+def _scan(listing: Listing, progress: OnProgress | None) -> tuple[list[_Scanned], list[SkippedFile]]:
     def inspect(index: int) -> _Scanned | SkippedFile:
         entry = listing.entries[index]
         try:

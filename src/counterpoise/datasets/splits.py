@@ -29,18 +29,10 @@ _SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class SplitManifest:
-    """Three splits of a dataset.
+    """Three splits of a dataset: indices, int64, ascending, into the split that ``sources`` names for each.
 
-    Parameters
-    ----------
-    sources : dict of str to str
-        For each split, the split of the dataset that its indices refer to.
-    train, validation, test : ndarray of int64
-        Indices, ascending. Training indices are those that the imbalance profile keeps.
-    minority : tuple of int
-        Minority classes for reporting: a step profile's own, else those of thesis Definition 1.3.
-    counts : dict of str to list of int
-        Images per class in each split.
+    Training indices are those that the imbalance profile keeps. ``minority`` are the minority classes for reporting: a
+    step profile's own, else those of thesis Definition 1.3. ``counts`` are images per class in each split.
     """
 
     dataset: str
@@ -124,8 +116,8 @@ def make_splits(
 
     A test split is drawn from the training images only if the dataset has none, a validation split likewise. Both are
     stratified: every class gives round(fraction * n_c) images, at least one if it has three or more, and keeps at
-    least one for training. The profile then thins the remaining training images, so that validation and test keep the
-    natural class shares and removed images are in no split. Images of one group stay together.
+    least one for training. The profile then thins the remaining training images; removed images are in no split. Images
+    of one group stay together.
 
     Parameters
     ----------
@@ -201,12 +193,11 @@ def _check(
     if not minority_ratio >= 1:
         raise InputError(f"`minority_ratio` is {minority_ratio!r}; expected a number of at least 1")
     check_classes(dataset)
-    class_counts = dataset.train.class_counts(dataset.num_classes)
-    if class_counts.min() < 2:
-        name = dataset.classes[int(np.argmin(class_counts))]
+    counts = dataset.train.class_counts(dataset.num_classes)
+    if counts.min() < 2:
         raise DataError(
-            f"class {name!r} of {dataset.name} has one training image; at least 2 are needed, and 3 to also "
-            "validate and test: add images or take the class out"
+            f"class {dataset.classes[int(np.argmin(counts))]!r} of {dataset.name} has one training image; at least 2 "
+            "are needed, and 3 to also validate and test: add images or take the class out"
         )
 
 

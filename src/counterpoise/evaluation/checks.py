@@ -41,14 +41,6 @@ def check_labels(labels: ArrayLike, *, num_classes: int, name: str = "y_true") -
     return array.astype(np.int64)
 
 
-def check_same_length(first: np.ndarray, second: np.ndarray, *, names: tuple[str, str]) -> None:
-    """Raise :class:`InputError` unless both arrays have as many rows."""
-    if len(first) != len(second):
-        raise InputError(
-            f"{names[0]} has {len(first)} samples but {names[1]} has {len(second)}; expected the same samples"
-        )
-
-
 def check_scores(scores: ArrayLike, *, name: str = "scores") -> np.ndarray:
     """Return finite scores as float64 of shape (N,)."""
     array = _finite(scores, name=name)
@@ -77,7 +69,7 @@ def check_samples(
     """Return the labels and probabilities of the same samples."""
     prob = check_probabilities(y_prob, num_classes=num_classes)
     true = check_labels(y_true, num_classes=prob.shape[1])
-    check_same_length(true, prob, names=("y_true", "y_prob"))
+    _require_same_length(true, prob, "y_prob")
     return true, prob
 
 
@@ -87,7 +79,7 @@ def check_predictions(
     """Return the true and the predicted labels of the same samples."""
     true = check_labels(y_true, num_classes=num_classes)
     predicted = check_labels(y_pred, num_classes=num_classes, name="y_pred")
-    check_same_length(true, predicted, names=("y_true", "y_pred"))
+    _require_same_length(true, predicted, "y_pred")
     return true, predicted
 
 
@@ -95,7 +87,7 @@ def check_binary(y_true: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.n
     """Return (is positive: bool (N,), scores: float64 (N,)) of one class against the rest."""
     positive = check_labels(y_true, num_classes=2).astype(bool)
     values = check_scores(scores)
-    check_same_length(positive, values, names=("y_true", "scores"))
+    _require_same_length(positive, values, "scores")
     return positive, values
 
 
@@ -109,6 +101,13 @@ def check_minority(minority: Sequence[int], *, num_classes: int) -> tuple[int, .
     if len(indices) == num_classes:
         raise InputError(f"minority names all {num_classes} classes; leave at least one for the majority")
     return tuple(sorted(indices.tolist()))
+
+
+def _require_same_length(true: np.ndarray, other: np.ndarray, name: str) -> None:
+    if len(true) != len(other):
+        raise InputError(
+            f"y_true has {len(true)} samples but {name} has {len(other)}; expected the same samples"
+        )
 
 
 def _finite(values: ArrayLike, *, name: str) -> np.ndarray:
