@@ -13,18 +13,10 @@ from counterpoise.exceptions import InputError, UnknownNameError
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Description of something that can be chosen by name.
+    """Description of something that can be chosen by name, as typed by users and written to files.
 
-    Parameters
-    ----------
-    name : str
-        Name as typed by users and written to files; not derived from a class name, so that a class can be renamed.
-    target : str
-        ``"module:attribute"``, imported by `load`.
-    source : str
-        Paper, with the equation or section where there is one.
-    needs : tuple of str
-        Optional packages that `load` imports.
+    `target` is ``"module:attribute"``, `source` the paper, with equation or section, and `needs` are optional packages.
+    The name is not derived from that of a class, so that a class can be renamed.
     """
 
     name: str

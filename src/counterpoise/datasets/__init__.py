@@ -1,14 +1,4 @@
-"""Datasets: built-in ones, folders, zips and CSVs; imbalance profiles; split manifests; the audit.
-
-Examples
---------
->>> from counterpoise.datasets import StepImbalance, load_dataset, make_splits
->>> digits = load_dataset("digits")
->>> manifest = make_splits(digits, profile=StepImbalance(20, minority=3), random_state=0)
->>> thinned = manifest.apply(digits)
->>> len(thinned.validation), len(thinned.test), len(manifest.minority)
-(145, 359, 3)
-"""
+"""Datasets: built-in ones, folders, zips and CSVs; imbalance profiles; split manifests; the audit."""
 
 from counterpoise.datasets.auditing import Audit, DuplicateGroup, OddImage, Proposal, audit
 from counterpoise.datasets.builtin import DATASETS, DatasetRecord

@@ -116,14 +116,8 @@ def audit(
 ) -> Audit:
     """Inspect a dataset.
 
-    Parameters
-    ----------
-    source, data_dir : str, optional
-        Arguments that `dataset` was loaded with, for the proposal. `source` defaults to the dataset's name.
-    minority_ratio : float
-        See `find_minority`.
-    progress : callable, optional
-        Called with (done, total), from zero for each split.
+    The proposal repeats `source` (default: the dataset's name) and `data_dir`, with which it was loaded. For
+    `minority_ratio` see `find_minority`. The progress starts from zero for each split.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Built-in datasets: one table, and one function for each way in which a dataset is built.
 
-A dataset that torchvision holds as arrays needs no more than a record in `DATASETS`. Other packages add records
-through the entry point group ``counterpoise.datasets``.
+A dataset that torchvision holds as arrays needs only a record in `DATASETS`. Other packages add records through the
+entry point group ``counterpoise.datasets``.
 """
 
 from __future__ import annotations
@@ -74,11 +74,9 @@ def open_torchvision(class_name: str, data_dir: Path, where: str, *, train: bool
     kind = getattr(torchvision.datasets, class_name)
     by_flag = "train" in inspect.signature(kind).parameters
     option: dict[str, Any] = {"train": train} if by_flag else {"split": "train" if train else "test"}
-    try:
-        with _quiet():
-            return kind(str(data_dir), download=False, **option)
-    except Exception:  # missing, incomplete or damaged: each class raises another exception
-        pass
+    # If files are missing, incomplete or damaged, each class raises another exception.
+    with contextlib.suppress(Exception), _quiet():
+        return kind(str(data_dir), download=False, **option)
     try:
         with _quiet(), _short_timeout(), _staging(data_dir) as staging:
             kind(str(staging), download=True, **option)

@@ -53,7 +53,8 @@ def decode_image(
 
     The EXIF orientation is applied. 16-bit grayscale becomes 8-bit as round(value / 257), without stretching the
     contrast. Transparent parts become white. Palettes, CMYK and 1-bit images are expanded. Only the first image of an
-    animation or a multi-page file is decoded. A truncated file is unreadable.
+    animation or a multi-page file is decoded. What is no image, truncated, absurdly large or of floating-point pixels
+    raises UnreadableImageError.
 
     Parameters
     ----------
@@ -64,11 +65,6 @@ def decode_image(
     image_size : (int, int), optional
         (height, width) in pixels. The image is scaled, antialiased, to just cover this size, and center-cropped. By
         default the size is unchanged.
-
-    Raises
-    ------
-    UnreadableImageError
-        If the content is not an image, is truncated, is absurdly large, or has floating-point pixels.
 
     Examples
     --------
@@ -91,12 +87,11 @@ def resize_images(images: np.ndarray, image_size: tuple[int, int]) -> np.ndarray
 
     if images.shape[2:] == tuple(image_size):
         return images
-    count, channels = images.shape[:2]
-    resized = np.empty((count, channels, *image_size), np.uint8)
+    resized = np.empty((*images.shape[:2], *image_size), np.uint8)
     for index, image in enumerate(images):
-        stored = image[0] if channels == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+        stored = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
         pixels = np.asarray(_fit(Image.fromarray(stored), image_size))
-        resized[index] = pixels if channels == 1 else pixels.transpose(2, 0, 1)
+        resized[index] = pixels if len(image) == 1 else pixels.transpose(2, 0, 1)
     return resized
 
 

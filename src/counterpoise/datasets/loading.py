@@ -47,8 +47,6 @@ def load_dataset(
         Whether an unreadable file is an error rather than left out and named in ``dataset.skipped``.
     in_memory : bool or "auto"
         Whether files are decoded now rather than on every access; "auto" decodes up to 2 GiB.
-    progress : callable, optional
-        Called with (done, total).
 
     Raises
     ------

@@ -7,7 +7,7 @@ uniform in [0, 2 pi) and laid over a random patch of a photograph; patches of lo
 
 Choices that the sources leave open: the photographs are the two of scikit-learn; a digit covers its background as
 digit + (1 - digit / 255) * background; the nine further variants are the seven other symmetries of the square and
-two rotations by up to 30 degrees. Variants of one image share a group, so that no split separates them.
+two rotations by up to 30 degrees. Variants of one image share a group.
 """
 
 from __future__ import annotations

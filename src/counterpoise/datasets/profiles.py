@@ -82,11 +82,7 @@ class _RatioProfile(ImbalanceProfile):
 class StepImbalance(_RatioProfile):
     """Minority classes keep floor(n_max / rho) images, the others all.
 
-    Parameters
-    ----------
-    minority : int, float or sequence of int
-        Number of classes, drawn at random; or their share (mu, between 0 and 1); or their indices.
-
+    `minority` is the number of classes, drawn at random; or their share (mu, between 0 and 1); or their indices.
     Buda, Maki, Mazurowski, "A systematic study of the class imbalance problem in convolutional neural networks",
     Neural Networks 106 (2018), section 3.1: mu and rho.
 

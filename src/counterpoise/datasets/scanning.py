@@ -217,13 +217,8 @@ def read_images(
     """Find the images among files, folders (searched recursively) and zips (read in place).
 
     Returns the readable images, in the order of the inputs and in natural order inside each; their paths, as given,
-    followed by the name inside the folder or zip; and the files that are skipped. For `channels` and `image_size` see
-    `decode_image`.
-
-    Raises
-    ------
-    DataError
-        If an input does not exist or has another type, if no image can be read, or, under `strict`, if any cannot.
+    followed by the name inside the folder or zip; and the files that are skipped. Inputs of another type, no readable
+    image, or, under `strict`, any unreadable one raise DataError.
 
     Examples
     --------

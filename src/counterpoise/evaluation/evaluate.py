@@ -23,9 +23,8 @@ _NAMES_SHOWN = 10
 class ScoresDict(TypedDict):
     """Scores as in ``metrics.json``.
 
-    ``minority`` is None without minority classes; ``micro`` holds scores of the totals over all classes; entries of
-    ``per_class`` hold ``name``, ``support``, ``predicted``, ``tp``, ``tn``, ``fp``, ``fn`` and the metrics of one
-    class; ``calibration_error`` has 15 bins; ``flags`` are warnings in sentences.
+    ``minority`` is None without minority classes; entries of ``per_class`` hold ``name``, ``support``, ``predicted``,
+    ``tp``, ``tn``, ``fp``, ``fn`` and the metrics of one class; ``flags`` are warnings in sentences.
     """
 
     n: int
@@ -55,12 +54,7 @@ def evaluate(
     A class without samples in `y_true` has no recall, F1 or AUC (None) and is left out of all averages; samples wrongly
     predicted as it still count against their own class. A group whose classes all lack samples has None throughout.
 
-    Parameters
-    ----------
-    classes : sequence of str
-        The C class names.
-    minority : sequence of int, default ()
-        Indices of the minority classes; the others are the majority.
+    `classes` are the C class names, `minority` the indices of the minority classes; the others are the majority.
 
     Examples
     --------
@@ -104,13 +98,9 @@ def scores_to_rows(scores: ScoresDict, *, metrics: Sequence[str] | None = None) 
     Examples
     --------
     >>> scores = evaluate_predictions([0, 0, 1, 1], [0, 0, 0, 1], classes=["cat", "dog"], minority=[1])
-    >>> for row in scores_to_rows(scores, metrics=["recall"]):
-    ...     print(row)
-    {'classes': 'all', 'metric': 'recall', 'value': 0.75}
-    {'classes': 'majority', 'metric': 'recall', 'value': 1.0}
-    {'classes': 'minority', 'metric': 'recall', 'value': 0.5}
-    {'classes': 'cat', 'metric': 'recall', 'value': 1.0}
-    {'classes': 'dog', 'metric': 'recall', 'value': 0.5}
+    >>> rows = scores_to_rows(scores, metrics=["recall"])
+    >>> rows[0], [row["classes"] for row in rows[1:]]
+    ({'classes': 'all', 'metric': 'recall', 'value': 0.75}, ['majority', 'minority', 'cat', 'dog'])
     """
     chosen = [METRICS[name] for name in (METRICS.names if metrics is None else metrics)]
     if "per_class" not in scores:

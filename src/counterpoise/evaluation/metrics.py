@@ -60,14 +60,10 @@ class Metric:
         Returns the value of one class against the rest from its stored counts and scores. Default: the stored value.
     optimum : float
         Value of a perfect classifier.
-    groups : tuple of str
-        Class groups that it applies to.
     page_order : int
         Position on pages. `METRICS` has the order of files.
     compact : mapping of str to int
         Class group -> position of its column in compact tables, which show a few columns only.
-    degenerate : Degenerate, optional
-        Condition for a warning in ``flags``.
     can_choose : bool
         Whether a winner can be chosen by it.
     """

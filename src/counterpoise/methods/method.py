@@ -37,10 +37,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": SCHEDULES.names,
 }
 
-# Slots that are never empty.
-NEEDED = ("loss", "head_loss")
-# Slots that are used while a head is trained on embeddings.
-HEAD_SLOTS = ("head_sampler", "head_loss")
+NEEDED = ("loss", "head_loss")  # slots that are never empty
+HEAD_SLOTS = ("head_sampler", "head_loss")  # slots that are used while a head is trained on embeddings
 
 
 @dataclass(frozen=True)
