@@ -15,7 +15,6 @@ import numpy as np
 
 from counterpoise.datasets.decoding import (
     EXTENSIONS,
-    ImageHeader,
     OnProgress,
     UnreadableImageError,
     decode_image,
@@ -49,8 +48,8 @@ _THREADS_PAY_OFF = 64 * 64  # pixels per image
 
 class _Scanned(NamedTuple):
     entry: ListedFile
-    header: ImageHeader
     facts: FileFacts
+    grayscale: bool
 
 
 def build_dataset(
@@ -69,9 +68,8 @@ def build_dataset(
     if strict:
         refuse_skipped(listing.name, skipped)
     _check_readable_classes(listing, scanned, unreadable)
-    headers = [item.header for item in scanned]
-    size = choose_image_size(headers) if image_size is None else image_size
-    channels = 1 if all(header.grayscale for header in headers) else 3
+    size = image_size or choose_image_size([(item.facts.height, item.facts.width) for item in scanned])
+    channels = 1 if all(item.grayscale for item in scanned) else 3
     parts: dict[str, list[_Scanned]] = {"train": [], "validation": [], "test": []}
     for item in scanned:
         parts[item.entry.split].append(item)
@@ -110,22 +108,20 @@ def load_into_memory(
     return dataset
 
 
-def choose_image_size(headers: list[ImageHeader]) -> tuple[int, int]:
+def choose_image_size(sizes: list[tuple[int, int]]) -> tuple[int, int]:
     """Return the (height, width) of more than half of the images, if there is one of at most 224 pixels.
 
     Otherwise, images are resized to a square whose side is the median of the images' shorter sides, at most 224.
 
     Examples
     --------
-    >>> sizes = [(480, 640), (100, 300), (9, 8)]
-    >>> choose_image_size([ImageHeader(*size, False) for size in sizes])
+    >>> choose_image_size([(480, 640), (100, 300), (9, 8)])
     (100, 100)
     """
-    sizes = Counter((header.height, header.width) for header in headers)
-    size, count = sizes.most_common(1)[0]
-    if 2 * count > len(headers) and max(size) <= _LARGEST_SIDE:
+    size, count = Counter(sizes).most_common(1)[0]
+    if 2 * count > len(sizes) and max(size) <= _LARGEST_SIDE:
         return size
-    side = min(int(np.median([min(size) for size in sizes.elements()])), _LARGEST_SIDE)
+    side = min(int(np.median([min(size) for size in sizes])), _LARGEST_SIDE)
     return side, side
 
 
@@ -167,7 +163,7 @@ def _scan(listing: Listing, progress: OnProgress | None) -> tuple[list[_Scanned]
             facts = FileFacts(listing.store.stamp(entry.name), header.height, header.width)
         except UnreadableImageError as error:
             return SkippedFile(entry.name, str(error))
-        return _Scanned(entry, header, facts)
+        return _Scanned(entry, facts, header.grayscale)
 
     found = map_indices(inspect, len(listing.entries), threads=False, progress=progress)
     skipped = [item for item in found if isinstance(item, SkippedFile)]
@@ -200,10 +196,8 @@ def _lazy_split(
     index_of = {label: index for index, label in enumerate(listing.classes)}
     files = tuple(ImageFile(listing.store, item.entry.name) for item in items)
     labels = np.array([index_of[item.entry.label] for item in items], dtype=np.int64)
-    names = tuple(file.name for file in files)
-    return ImageSplit(
-        ImageFiles(files, channels, image_size), labels, names, tuple(item.facts for item in items)
-    )
+    names, facts = tuple(file.name for file in files), tuple(item.facts for item in items)
+    return ImageSplit(ImageFiles(files, channels, image_size), labels, names, facts)
 
 
 def read_images(

@@ -112,7 +112,8 @@ class ZipStore(Store):
                 raise DataError(f"{self.path} {fault}") from error
             except OSError as error:
                 raise DataError(f"cannot read {self.path}: {error.strerror or error}") from error
-            members = {_posix(member.filename): member for member in archive.infolist()}
+            # Some Windows programs write backslashes.
+            members = {member.filename.replace("\\", "/"): member for member in archive.infolist()}
             self._opened = _OpenZip(os.getpid(), archive, members)
         return self._opened
 
@@ -123,14 +124,9 @@ class _OpenZip(NamedTuple):
     members: dict[str, zipfile.ZipInfo]
 
 
-def _posix(name: str) -> str:
-    """Replace the backslashes that some Windows programs write."""
-    return name.replace("\\", "/")
-
-
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     for member in members:
-        name = _posix(member.filename)
+        name = member.filename.replace("\\", "/")
         if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
             raise DataError(f"{path} names a file outside of itself ({member.filename!r}); it is not read")
         if member.flag_bits & 1:

@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from counterpoise.balance.catalog import SLOT_CATALOGS
@@ -55,7 +54,7 @@ class Component:
 
     folder: str
     name: str
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> type:
         """Import and return the class."""
@@ -81,7 +80,7 @@ class Component:
         known = self.defaults()
         if option not in known:
             raise UnknownNameError(f"option of {self.name}", option, known)
-        return replace(self, options=MappingProxyType({**self.options, option: value}))
+        return replace(self, options={**self.options, option: value})
 
     def build(self, **context: Any) -> Any:
         """Return an instance, given those entries of `context` that its constructor asks for, or raise InputError."""
@@ -91,9 +90,6 @@ class Component:
             return self.load()(**arguments, **self.options)
         except (TypeError, ValueError) as error:
             raise InputError(f"{self.name} cannot be built with {dict(self.options)}: {error}") from error
-
-    def __reduce__(self) -> tuple[type, tuple[str, str, dict[str, Any]]]:
-        return Component, (self.folder, self.name, dict(self.options))
 
 
 CROSS_ENTROPY = Component("losses", "cross-entropy")
