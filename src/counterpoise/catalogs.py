@@ -13,23 +13,10 @@ from counterpoise.exceptions import InputError, UnknownNameError
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Description of something that can be chosen by name.
+    """Description of something that can be chosen by name, as typed by users and written to files.
 
-    Parameters
-    ----------
-    name : str
-        Name as typed by users and written to files. It is never derived from a class name, so that a class can be
-        renamed.
-    target : str
-        ``"module:attribute"``, imported by `load`.
-    title : str
-        Name in tables and figures.
-    summary : str
-        One sentence.
-    source : str
-        Paper, with the equation or section where there is one.
-    needs : tuple of str
-        Optional packages that `load` imports.
+    `target` is ``"module:attribute"``, `source` the paper, with equation or section, and `needs` are optional packages.
+    The name is not derived from that of a class, so that a class can be renamed.
     """
 
     name: str
@@ -56,24 +43,16 @@ class Named(Protocol):
     @property
     def name(self) -> str:
         """Name as typed by users."""
-        ...
 
 
 T = TypeVar("T", bound=Named)
 
 
 class Catalog(Generic[T]):
-    """Entries by name, in the order in which they were added.
+    """Entries of one kind by unique name, in the order in which they were added.
 
-    Parameters
-    ----------
-    kind : str
-        What an entry is, for error messages: ``"method"``.
-    entries : iterable
-        The entries of this package. Names must be unique.
-    entry_point : str, optional
-        Group of entry points through which other packages add entries. Each entry point names one entry or an
-        iterable of entries. They are loaded on the first look-up.
+    Other packages add entries through the group `entry_point`: each entry point names one entry or an iterable of
+    entries. They are loaded on the first look-up.
 
     Examples
     --------
@@ -94,26 +73,14 @@ class Catalog(Generic[T]):
             self.add(entry)
 
     def add(self, entry: T) -> T:
-        """Add an entry and return it.
-
-        Raises
-        ------
-        InputError
-            If the name is taken.
-        """
+        """Add an entry and return it; InputError is raised if its name is taken."""
         if entry.name in self._entries:
             raise InputError(f"{self.kind} {entry.name!r} exists already; choose another name")
         self._entries[entry.name] = entry
         return entry
 
     def get(self, name: str) -> T:
-        """Return the entry of that name.
-
-        Raises
-        ------
-        UnknownNameError
-            If there is none; the message suggests the nearest name.
-        """
+        """Return the entry of that name, or raise UnknownNameError, which suggests the nearest name."""
         entries = self._loaded()
         if name not in entries:
             raise UnknownNameError(self.kind, str(name), entries)
@@ -150,12 +117,7 @@ def lazy_exports(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package that imports its modules on first use.
 
-    Parameters
-    ----------
-    package : str
-        The package's ``__name__``.
-    exports : mapping of str to str
-        Public name -> full name of the module that defines it.
+    `exports` maps each public name to the full name of the module that defines it.
 
     Examples
     --------

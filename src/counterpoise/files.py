@@ -18,40 +18,31 @@ from counterpoise.exceptions import InputError, RunFolderError
 
 
 @contextmanager
+def _system_errors(action: str, advice: str) -> Iterator[None]:
+    """Turn errors of the operating system into RunFolderError."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(f"cannot {action}: {error.strerror or error}; {advice}") from error
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it when the block ends without an error.
 
-    Parameters
-    ----------
-    path : Path
-        Where the finished file shall stand.
-
-    Yields
-    ------
-    Path
-        Where to write.
-
-    Raises
-    ------
-    RunFolderError
-        If the file cannot be written (no permission, no space left).
+    RunFolderError is raised if the file cannot be written (no permission, no space left).
     """
     path = Path(path)
-    try:
+    with _system_errors(f"write {path}", "choose another `out` folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise RunFolderError(f"cannot write {path}: {error.strerror}; choose another `out` folder") from error
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise RunFolderError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another `out`"
-        ) from error
+        with _system_errors(f"write {path}", "free some space or choose another `out`"):
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -74,13 +65,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON from `path`.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing or is not JSON.
-    """
+    """Read JSON; RunFolderError is raised if the file is missing or is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -102,13 +87,7 @@ def content_hash(value: Any) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file of a run folder.
-
-    Raises
-    ------
-    RunFolderError
-        If it is missing or damaged.
-    """
+    """Read a JSON object from a file of a run folder; RunFolderError is raised if it is missing or damaged."""
     value = read_json(path)
     if not isinstance(value, dict):
         raise RunFolderError(f"{path} is damaged (no JSON object); run it again into another `out`")
@@ -117,24 +96,19 @@ def read_object(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def locked_folder(path: Path, *, timeout: float = 0) -> Iterator[None]:
-    """Make a folder and keep other processes out of it; where nothing came to be in it, take it away again.
+    """Make a folder and lock it for this process; if nothing was written into a new one, remove it.
 
-    Raises
-    ------
-    RunFolderError
-        If another process holds it for longer than `timeout` seconds, or it cannot be made or written.
+    RunFolderError is raised if another process holds it for longer than `timeout` seconds, or it cannot be written.
     """
     made = not path.exists()
     lock = FileLock(path / ".lock", timeout=timeout)
     try:
-        try:
+        with _system_errors(f"write {path}", "choose another `out` folder"):
             path.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout:
-            raise RunFolderError(f"{path} is in use by another process; choose another `out`") from None
-        except OSError as error:
-            reason = error.strerror or error
-            raise RunFolderError(f"cannot write {path}: {reason}; choose another `out` folder") from error
+            try:
+                lock.acquire()
+            except Timeout:
+                raise RunFolderError(f"{path} is in use by another process; choose another `out`") from None
         yield
     finally:
         lock.release()
@@ -158,38 +132,23 @@ def is_locked(path: Path) -> bool:
 
 def refuse_unexpected(path: Path, kind: str) -> None:
     """Refuse a folder in which there is anything; `kind` is what it could have held."""
-    try:
-        strangers = sorted(p.name for p in path.iterdir() if p.name != ".lock") if path.exists() else []
-    except OSError as error:
-        raise RunFolderError(f"cannot use {path}: {error.strerror}; choose another `out` folder") from error
-    if strangers:
+    for name in _others(path, {".lock"}):
         raise RunFolderError(
-            f"{path} is not empty ({strangers[0]} is in it) and holds no {kind}; choose another `out`"
+            f"{path} is not empty ({name} is in it) and holds no {kind}; choose another `out`"
         )
+
+
+def _others(path: Path, known: Set[str]) -> list[str]:
+    with _system_errors(f"use {path}", "choose another `out` folder"):
+        return sorted({p.name for p in path.iterdir()} - known) if path.exists() else []
 
 
 @contextmanager
 def replacing_folder(path: Path, contents: Set[str], *, kind: str) -> Iterator[Path]:
     """Yield a new folder beside `path` that takes its place when the block ends without an error.
 
-    Parameters
-    ----------
-    path : Path
-        Where the finished folder shall stand. An earlier one of its kind is replaced.
-    contents : set of str
-        The names that such a folder may hold; one that holds anything else is refused.
-    kind : str
-        What it holds, in words.
-
-    Yields
-    ------
-    Path
-        Where to write; gone, with all folders made for it, when the block fails.
-
-    Raises
-    ------
-    RunFolderError
-        If `path` holds anything else, or cannot be written.
+    An earlier folder of its `kind` is replaced; one that holds anything but `contents` raises RunFolderError. When the
+    block fails, the new folder is removed with all parents made for it.
 
     Examples
     --------
@@ -201,24 +160,19 @@ def replacing_folder(path: Path, contents: Set[str], *, kind: str) -> Iterator[P
     >>> [p.name for p in target.iterdir()]
     ['map.txt']
     """
-    _refuse_others(path, contents, kind)
+    for name in _others(path, contents):
+        found = f"holds more than an earlier {kind} ({name} is in it)"
+        raise RunFolderError(f"{path} {found}; choose another `out`")
     given, path = path, Path(path).absolute()
     new_parents = [parent for parent in path.parents if not parent.exists()]
-    try:
+    with _system_errors(f"write {given}", "choose another `out` folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    except OSError as error:
-        raise RunFolderError(
-            f"cannot write {given}: {error.strerror}; choose another `out` folder"
-        ) from error
     try:
-        yield folder
-        folder.chmod(0o755)
-        _put_in_place(folder, path)
-    except OSError as error:
-        raise RunFolderError(
-            f"cannot write {given}: {error.strerror or error}; free some space or choose another `out`"
-        ) from error
+        with _system_errors(f"write {given}", "free some space or choose another `out`"):
+            yield folder
+            folder.chmod(0o755)
+            _put_in_place(folder, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         for parent in new_parents:
@@ -236,33 +190,16 @@ def _put_in_place(folder: Path, path: Path) -> None:
         folder.rename(path)
 
 
-def _refuse_others(path: Path, contents: Set[str], kind: str) -> None:
-    try:
-        strangers = sorted(p.name for p in path.iterdir() if p.name not in contents) if path.exists() else []
-    except OSError as error:
-        raise RunFolderError(f"cannot use {path}: {error.strerror}; choose another `out` folder") from error
-    if strangers:
-        raise RunFolderError(
-            f"{path} holds more than an earlier {kind} ({strangers[0]} is in it); choose another `out`"
-        )
-
-
 def file_hash(path: Path | None) -> str | None:
-    """Return the SHA-256 of a file, or None without one.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
+    """Return the SHA-256 of a file, or None without one; InputError is raised if it cannot be read."""
     if path is None:
         return None
     try:
+        digest = hashlib.sha256()
         with path.open("rb") as file:
-            digest = hashlib.sha256()
             while block := file.read(1 << 20):
                 digest.update(block)
-            return digest.hexdigest()
+        return digest.hexdigest()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
 

@@ -24,7 +24,7 @@ from counterpoise.datasets import (
     mnist_rb,
     resolve_data_dir,
 )
-from counterpoise.datasets.torchvision import open_torchvision
+from counterpoise.datasets.builtin import open_torchvision
 from counterpoise.exceptions import DataError
 
 

@@ -86,7 +86,7 @@ def test_a_check_that_fails_names_method_and_reason(tmp_path, monkeypatch):
     monkeypatch.setitem(run.metrics.test.all, "accuracy", 0.4)
     with pytest.raises(AssertionError, match=r"bl: the accuracy is 0\.40, expected above 0\.5"):
         battery.check("bl", "learning")
-    monkeypatch.setattr("counterpoise.testing.methods.same_weights", lambda *runs: False)
+    monkeypatch.setattr("counterpoise.testing.same_weights", lambda *runs: False)
     with pytest.raises(AssertionError, match="bl: the weights depend on the test labels"):
         battery.check("bl", "test_labels")
 

@@ -1,31 +1,17 @@
-"""Datasets: built-in ones, folders, zips and CSVs; imbalance profiles; split manifests; the audit.
-
-Examples
---------
->>> from counterpoise.datasets import StepImbalance, load_dataset, make_splits
->>> digits = load_dataset("digits")
->>> manifest = make_splits(digits, profile=StepImbalance(20, minority=3), random_state=0)
->>> thinned = manifest.apply(digits)
->>> len(thinned.validation), len(thinned.test), len(manifest.minority)
-(145, 359, 3)
-"""
-
-from __future__ import annotations
+"""Datasets: built-in ones, folders, zips and CSVs; imbalance profiles; split manifests; the audit."""
 
 from counterpoise.datasets.auditing import Audit, DuplicateGroup, OddImage, Proposal, audit
 from counterpoise.datasets.builtin import DATASETS, DatasetRecord
-from counterpoise.datasets.decoding import decode_image, resize_images
-from counterpoise.datasets.image_files import ImageFile, ImageFiles
+from counterpoise.datasets.decoding import OnProgress, decode_image, resize_images
 from counterpoise.datasets.images import (
-    FileFacts,
     ImageDataset,
+    ImageFile,
+    ImageFiles,
     ImageSplit,
     SkippedFile,
     dataset_from_arrays,
 )
-from counterpoise.datasets.inputs import read_images
 from counterpoise.datasets.loading import load_dataset, resolve_data_dir
-from counterpoise.datasets.parallel import OnProgress
 from counterpoise.datasets.profiles import (
     PROFILES,
     ImbalanceProfile,
@@ -37,39 +23,5 @@ from counterpoise.datasets.profiles import (
     create_profile,
     make_imbalance,
 )
+from counterpoise.datasets.scanning import read_images
 from counterpoise.datasets.splits import SplitManifest, find_minority, make_splits
-
-__all__ = [
-    "DATASETS",
-    "PROFILES",
-    "Audit",
-    "DatasetRecord",
-    "DuplicateGroup",
-    "FileFacts",
-    "ImageDataset",
-    "ImageFile",
-    "ImageFiles",
-    "ImageSplit",
-    "ImbalanceProfile",
-    "LinearImbalance",
-    "LongTailImbalance",
-    "NaturalImbalance",
-    "OddImage",
-    "OnProgress",
-    "ProfileDict",
-    "Proposal",
-    "SkippedFile",
-    "SplitManifest",
-    "StepImbalance",
-    "audit",
-    "create_profile",
-    "dataset_from_arrays",
-    "decode_image",
-    "find_minority",
-    "load_dataset",
-    "make_imbalance",
-    "make_splits",
-    "read_images",
-    "resize_images",
-    "resolve_data_dir",
-]

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from counterpoise.datasets.builtin import DATASETS
-from counterpoise.datasets.image_files import ImageFiles
-from counterpoise.datasets.images import ImageDataset, ImageSplit, SkippedFile
-from counterpoise.datasets.parallel import OnProgress, map_indices
+from counterpoise.datasets.decoding import OnProgress, map_indices
+from counterpoise.datasets.images import ImageDataset, ImageFiles, ImageSplit, SkippedFile
 from counterpoise.datasets.splits import find_minority
 from counterpoise.exceptions import CounterpoiseError
 
@@ -67,17 +66,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Audit:
-    """Findings about a dataset.
-
-    Parameters
-    ----------
-    counts : dict of str to tuple of int
-        Images per class in each split.
-    imbalance_ratio : float
-        Largest over smallest class of the training images.
-    minority : tuple of int
-        Minority classes of the training images (thesis Definition 1.3).
-    """
+    """Findings about a dataset: ``counts`` are images per class in each split; ratio and minority those of training."""
 
     name: str
     classes: tuple[str, ...]
@@ -127,14 +116,8 @@ def audit(
 ) -> Audit:
     """Inspect a dataset.
 
-    Parameters
-    ----------
-    source, data_dir : str, optional
-        Arguments that `dataset` was loaded with, for the proposal. `source` defaults to the dataset's name.
-    minority_ratio : float
-        rho' of thesis Definition 1.3: class c is a minority class iff n_c <= n_max / rho'.
-    progress : callable, optional
-        Called with (done, total), from zero for each split.
+    The proposal repeats `source` (default: the dataset's name) and `data_dir`, with which it was loaded. For
+    `minority_ratio` see `find_minority`. The progress starts from zero for each split.
 
     Examples
     --------
@@ -151,14 +134,14 @@ def audit(
     odd: list[OddImage] = []
     unreadable = list(dataset.skipped)
     for name, split in dataset.splits.items():
-        for index, image in enumerate(_inspect(split, progress)):
+        for path, label, image in zip(split.paths, split.labels, _inspect(split, progress), strict=True):
             if isinstance(image, str):
-                unreadable.append(SkippedFile(split.paths[index], image))
+                unreadable.append(SkippedFile(path, image))
                 continue
-            label = dataset.classes[split.labels[index]]
-            members[image.digest].append((split.paths[index], name, label))
-            if image.constant:
-                odd.append(OddImage(split.paths[index], "is of a single color"))
+            digest, constant = image
+            members[digest].append((path, name, dataset.classes[label]))
+            if constant:
+                odd.append(OddImage(path, "is of a single color"))
         odd += _odd_sizes(split)
     return Audit(
         name=dataset.name,
@@ -177,27 +160,20 @@ def audit(
     )
 
 
-class _Inspected(NamedTuple):
-    digest: bytes
-    constant: bool
-
-
-def _inspect(split: ImageSplit, progress: OnProgress | None) -> list[_Inspected | str]:
-    """Return the facts about each image, or the reason why it cannot be read."""
+def _inspect(split: ImageSplit, progress: OnProgress | None) -> list[tuple[bytes, bool] | str]:
+    """Return each image's digest and whether it is of a single color, or the reason why it cannot be read."""
     images = split.images
 
-    def inspect(index: int) -> _Inspected | str:
+    def inspect(index: int) -> tuple[bytes, bool] | str:
         try:
             content = images.read_bytes(index) if isinstance(images, ImageFiles) else images[index].tobytes()
             pixels = images[index]
         except CounterpoiseError as error:
             return str(error)
-        constant = bool((pixels == pixels[:, :1, :1]).all())
-        return _Inspected(hashlib.sha256(content).digest(), constant)
+        return hashlib.sha256(content).digest(), bool((pixels == pixels[:, :1, :1]).all())
 
-    if split.in_memory:
-        return map_indices(inspect, len(split), threads=False, chunk=1024, progress=progress)
-    return map_indices(inspect, len(split), progress=progress)
+    held = split.in_memory
+    return map_indices(inspect, len(split), threads=not held, chunk=1024 if held else 64, progress=progress)
 
 
 def _odd_sizes(split: ImageSplit) -> Iterator[OddImage]:
@@ -218,8 +194,8 @@ def _odd_sizes(split: ImageSplit) -> Iterator[OddImage]:
 
 
 def _about_counts(found: Audit) -> Iterator[str]:
-    train = found.counts["train"]
-    few = [name for name, count in zip(found.classes, train, strict=True) if count < _FEW_IMAGES]
+    counts = zip(found.classes, found.counts["train"], strict=True)
+    few = [name for name, count in counts if count < _FEW_IMAGES]
     if few:
         yield (
             f"{_names(few)} {'has' if len(few) == 1 else 'have'} fewer than {_FEW_IMAGES} training images: "
@@ -242,8 +218,7 @@ def _about_counts(found: Audit) -> Iterator[str]:
 
 
 def _about_faults(found: Audit) -> Iterator[str]:
-    if found.conflicts:
-        group = found.conflicts[0]
+    for group in found.conflicts[:1]:
         other = next(index for index, name in enumerate(group.classes) if name != group.classes[0])
         yield (
             f"{_number(found.conflicts, 'picture has', 'pictures have')} more than one label, such as "
@@ -255,11 +230,10 @@ def _about_faults(found: Audit) -> Iterator[str]:
             f"{_number(found.leaks, 'picture is', 'pictures are')} in more than one split, such as "
             f"{found.leaks[0].paths[0]}: remove the copies, or test scores will be too good."
         )
-    if found.unreadable:
-        first = found.unreadable[0]
+    for file in found.unreadable[:1]:
         yield (
-            f"{_number(found.unreadable, 'file is', 'files are')} left out, such as {first.path} "
-            f"({first.reason}): repair or remove them; `strict` makes them an error."
+            f"{_number(found.unreadable, 'file is', 'files are')} left out, such as {file.path} "
+            f"({file.reason}): repair or remove them; `strict` makes them an error."
         )
     rest = [group for group in found.duplicates if not group.leaks and not group.conflicts]
     if rest:
@@ -267,11 +241,9 @@ def _about_faults(found: Audit) -> Iterator[str]:
             f"{_number(rest, 'picture occurs', 'pictures occur')} more than once in one class, such as "
             f"{rest[0].paths[0]}: keep one of each, or copies may fall on both sides of a split."
         )
-    if found.odd:
-        yield (
-            f"{_number(found.odd, 'image looks', 'images look')} odd, such as {found.odd[0].path}, which "
-            f"{found.odd[0].reason}: check them."
-        )
+    for image in found.odd[:1]:
+        looks = _number(found.odd, "image looks", "images look")
+        yield f"{looks} odd, such as {image.path}, which {image.reason}: check them."
 
 
 def _number(items: Sequence[object], one: str, many: str) -> str:

@@ -1,13 +1,23 @@
 """Built-in datasets: one table, and one function for each way in which a dataset is built.
 
-A dataset that torchvision holds as arrays needs no more than a record in `DATASETS`. Other packages add records
-through the entry point group ``counterpoise.datasets``.
+A dataset that torchvision holds as arrays needs only a record in `DATASETS`. Other packages add records through the
+entry point group ``counterpoise.datasets``.
 """
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import io
+import os
+import shutil
+import socket
+import tempfile
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +26,9 @@ from counterpoise.datasets.images import ImageDataset, ImageSplit, dataset_from_
 from counterpoise.datasets.listing import ListedFile, Listing
 from counterpoise.datasets.scanning import build_dataset
 from counterpoise.datasets.stores import FolderStore
-from counterpoise.datasets.torchvision import open_torchvision
+from counterpoise.exceptions import DataError
 
+_TIMEOUT_SECONDS = 15.0
 _DIGITS = tuple("0123456789")
 _MNIST_FILES = "raw/ with {train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte"
 
@@ -28,8 +39,6 @@ class DatasetRecord(Entry):
 
     Parameters
     ----------
-    channels, image_size : int, (int, int)
-        As in `ImageDataset`.
     train_size, test_size : int
         Numbers of images; 0 if there is no test split.
     where : str
@@ -41,7 +50,7 @@ class DatasetRecord(Entry):
     """
 
     target: str = "counterpoise.datasets.builtin:build_arrays"
-    num_classes: int
+    num_classes: int = 10
     channels: int
     image_size: tuple[int, int]
     train_size: int
@@ -55,6 +64,68 @@ class DatasetRecord(Entry):
         return self.load()(self, data_dir)
 
 
+def open_torchvision(class_name: str, data_dir: Path, where: str, *, train: bool) -> Any:
+    """Return the training or the test split of ``torchvision.datasets.<class_name>``.
+
+    If the files are missing and cannot be downloaded, a `DataError` names them by `where`.
+    """
+    import torchvision.datasets
+
+    kind = getattr(torchvision.datasets, class_name)
+    by_flag = "train" in inspect.signature(kind).parameters
+    option: dict[str, Any] = {"train": train} if by_flag else {"split": "train" if train else "test"}
+    # If files are missing, incomplete or damaged, each class raises another exception.
+    with contextlib.suppress(Exception), _quiet():
+        return kind(str(data_dir), download=False, **option)
+    try:
+        with _quiet(), _short_timeout(), _staging(data_dir) as staging:
+            kind(str(staging), download=True, **option)
+        with _quiet():
+            return kind(str(data_dir), download=False, **option)
+    except Exception as error:  # urllib, http, ssl, tarfile, zipfile and torchvision each have their own
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(
+            f"{class_name} is not in {data_dir} (or damaged there) and could not be downloaded ({reason}); "
+            f"put {where} there, or point `data_dir` (or COUNTERPOISE_DATA) to its folder"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torchvision's prints off stdout, where a JSON may be written; its progress bar uses stderr."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _short_timeout() -> Iterator[None]:
+    """Raise on a silent network, on which torchvision waits forever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@contextlib.contextmanager
+def _staging(data_dir: Path) -> Iterator[Path]:
+    """Yield a temporary folder whose content moves to `data_dir` only after success."""
+    made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=".download-", dir=data_dir, ignore_cleanup_errors=True
+        ) as name:
+            yield Path(name)
+            shutil.copytree(name, data_dir, dirs_exist_ok=True, copy_function=os.replace)
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only succeeds if nothing was put there
+
+
 def build_arrays(record: DatasetRecord, data_dir: Path) -> ImageDataset:
     """Build a dataset that torchvision holds as arrays."""
     images, labels = [], []
@@ -65,13 +136,9 @@ def build_arrays(record: DatasetRecord, data_dir: Path) -> ImageDataset:
             pixels = pixels.transpose(0, 3, 1, 2)
         images.append(np.ascontiguousarray(pixels, dtype=np.uint8))
         labels.append(np.asarray(part.targets if hasattr(part, "targets") else part.labels, dtype=np.int64))
+    classes = record.classes or tuple(part.classes)
     return dataset_from_arrays(
-        images[0],
-        labels[0],
-        test_images=images[1],
-        test_labels=labels[1],
-        classes=record.classes or tuple(part.classes),
-        name=record.name,
+        images[0], labels[0], classes=classes, name=record.name, test_images=images[1], test_labels=labels[1]
     )
 
 
@@ -101,31 +168,40 @@ def build_gtsrb(record: DatasetRecord, data_dir: Path) -> ImageDataset:
     return replace(dataset, train=replace(dataset.train, groups=groups))
 
 
+_CIFAR10 = DatasetRecord(
+    name="cifar10",
+    title="animals and vehicles, 32x32 color",
+    source="Krizhevsky 2009, Learning multiple layers of features from tiny images",
+    channels=3,
+    image_size=(32, 32),
+    train_size=50000,
+    test_size=10000,
+    where="cifar-10-batches-py/ (from cifar-10-python.tar.gz)",
+    torchvision="CIFAR10",
+)
+_MNIST = DatasetRecord(
+    name="mnist",
+    title="handwritten digits, 28x28 grayscale",
+    source="LeCun et al. 1998, Gradient-based learning applied to document recognition",
+    channels=1,
+    image_size=(28, 28),
+    train_size=60000,
+    test_size=10000,
+    where=f"MNIST/{_MNIST_FILES}",
+    classes=_DIGITS,
+    torchvision="MNIST",
+)
+
 #: The built-in datasets.
 DATASETS: Catalog[DatasetRecord] = Catalog(
     "dataset",
     (
-        DatasetRecord(
-            name="cifar10",
-            title="animals and vehicles, 32x32 color",
-            source="Krizhevsky 2009, Learning multiple layers of features from tiny images",
-            num_classes=10,
-            channels=3,
-            image_size=(32, 32),
-            train_size=50000,
-            test_size=10000,
-            where="cifar-10-batches-py/ (from cifar-10-python.tar.gz)",
-            torchvision="CIFAR10",
-        ),
-        DatasetRecord(
+        _CIFAR10,
+        replace(
+            _CIFAR10,
             name="cifar100",
             title="a hundred kinds of things, 32x32 color",
-            source="Krizhevsky 2009, Learning multiple layers of features from tiny images",
             num_classes=100,
-            channels=3,
-            image_size=(32, 32),
-            train_size=50000,
-            test_size=10000,
             where="cifar-100-python/ (from cifar-100-python.tar.gz)",
             torchvision="CIFAR100",
         ),
@@ -134,7 +210,6 @@ DATASETS: Catalog[DatasetRecord] = Catalog(
             target="counterpoise.datasets.builtin:build_digits",
             title="handwritten digits, 8x8 grayscale (no download)",
             source="Alpaydin and Kaynak 1998, Optical recognition of handwritten digits, UCI repository",
-            num_classes=10,
             channels=1,
             image_size=(8, 8),
             train_size=1797,
@@ -142,16 +217,13 @@ DATASETS: Catalog[DatasetRecord] = Catalog(
             where="nothing (it comes with scikit-learn)",
             classes=_DIGITS,
         ),
-        DatasetRecord(
+        replace(
+            _MNIST,
             name="fashion-mnist",
             title="pictures of clothes, 28x28 grayscale",
             source="Xiao, Rasul and Vollgraf 2017, Fashion-MNIST",
-            num_classes=10,
-            channels=1,
-            image_size=(28, 28),
-            train_size=60000,
-            test_size=10000,
             where=f"FashionMNIST/{_MNIST_FILES}",
+            classes=(),
             torchvision="FashionMNIST",
         ),
         DatasetRecord(
@@ -179,37 +251,21 @@ DATASETS: Catalog[DatasetRecord] = Catalog(
             ),
             torchvision="GTSRB",
         ),
-        DatasetRecord(
-            name="mnist",
-            title="handwritten digits, 28x28 grayscale",
-            source="LeCun et al. 1998, Gradient-based learning applied to document recognition",
-            num_classes=10,
-            channels=1,
-            image_size=(28, 28),
-            train_size=60000,
-            test_size=10000,
-            where=f"MNIST/{_MNIST_FILES}",
-            classes=_DIGITS,
-            torchvision="MNIST",
-        ),
-        DatasetRecord(
+        _MNIST,
+        replace(
+            _MNIST,
             name="mnist-rb",
             target="counterpoise.datasets.mnist_rb:build",
             title="MNIST digits, rotated by any angle, over photographs (from mnist)",
             source="Larochelle et al. 2007, ICML (mnist-back-rotation); thesis section 5.1",
-            num_classes=10,
-            channels=1,
-            image_size=(28, 28),
             train_size=120000,
             test_size=50000,
-            where=f"MNIST/{_MNIST_FILES}",
-            classes=_DIGITS,
+            torchvision="",
         ),
         DatasetRecord(
             name="stl10",
             title="animals and vehicles, 96x96 color",
             source="Coates, Ng and Lee 2011, AISTATS",
-            num_classes=10,
             channels=3,
             image_size=(96, 96),
             train_size=5000,
@@ -221,7 +277,6 @@ DATASETS: Catalog[DatasetRecord] = Catalog(
             name="svhn",
             title="street view house numbers, 32x32 color",
             source="Netzer et al. 2011, NIPS workshop on deep learning",
-            num_classes=10,
             channels=3,
             image_size=(32, 32),
             train_size=73257,

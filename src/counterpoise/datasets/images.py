@@ -1,17 +1,64 @@
-"""Labeled images: a split, and a dataset of up to three splits."""
+"""Images in memory or on disk, a split of labeled ones, and a dataset of up to three splits."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from counterpoise.datasets.image_files import ImageFiles
+from counterpoise.datasets.decoding import UnreadableImageError, decode_image
+from counterpoise.datasets.stores import Store
 from counterpoise.exceptions import DataError
+
+
+class ImageFile(NamedTuple):
+    """Image file: a store and the name in it."""
+
+    store: Store
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Sequence of images that are decoded on access, all to one shape (see `decode_image`)."""
+
+    files: tuple[ImageFile, ...]
+    channels: int
+    image_size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Decode one image to uint8 of shape (channels, height, width); a DataError names a damaged file."""
+        try:
+            return decode_image(self.read_bytes(index), self.channels, self.image_size)
+        except UnreadableImageError as error:
+            name = self.files[index].name
+            raise DataError(f"cannot read image {name}: {error}; repair or remove the file") from error
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, channels, height, width) of the decoded images."""
+        return (len(self.files), self.channels, *self.image_size)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the decoded pixels, uint8."""
+        return np.dtype(np.uint8)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> ImageFiles:
+        """Return the images at `indices`, in that order."""
+        return replace(self, files=tuple(self.files[int(index)] for index in indices))
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return the content of one file."""
+        store, name = self.files[index]
+        return store.read(name)
 
 
 class SkippedFile(NamedTuple):
@@ -39,8 +86,6 @@ class ImageSplit:
         Pixels in memory, or files decoded on access: ``images[i]`` is (C, H, W) for both.
     labels : ndarray of int64, shape (N,)
         Class indices.
-    paths : tuple of str, length N
-    facts : tuple of FileFacts, length N, optional
     groups : ndarray of int64, shape (N,), optional
         Images with the same number stay together in every split.
 
@@ -82,10 +127,8 @@ class ImageSplit:
         )
 
     def content_digest(self) -> str:
-        """Return 64 hex digits that depend on every label, path and image.
-
-        Images from files enter by the stamps of their files, so that decoding does not change the digest.
-        """
+        """Return 64 hex digits that depend on every label, path and image."""
+        # Images from files enter by the stamps of their files, so that decoding does not change the digest.
         digest = hashlib.sha256(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
         digest.update("\0".join(self.paths).encode("utf-8", "surrogatepass"))
         if self.facts is not None:
@@ -94,8 +137,7 @@ class ImageSplit:
             digest.update(repr(self.images.shape).encode())
             digest.update(np.ascontiguousarray(self.images).data)
         else:
-            stamps = (file.store.stamp(file.name) for file in self.images.files)
-            digest.update("\0".join(stamps).encode())
+            digest.update("\0".join(file.store.stamp(file.name) for file in self.images.files).encode())
         return digest.hexdigest()
 
 
@@ -103,16 +145,7 @@ class ImageSplit:
 class ImageDataset:
     """Labeled images, in the splits of their source or of a manifest.
 
-    Parameters
-    ----------
-    classes : tuple of str
-        Class names, indexed by the labels.
-    channels : {1, 3}
-        Grayscale or RGB.
-    image_size : (int, int)
-        (height, width) in pixels.
-    skipped : tuple of SkippedFile
-        Files that could not be used.
+    Labels index the class names; there are 1 (grayscale) or 3 (RGB) channels; the image size is (height, width).
     """
 
     name: str
@@ -153,21 +186,9 @@ def dataset_from_arrays(
     test_images: np.ndarray | None = None,
     test_labels: np.ndarray | None = None,
 ) -> ImageDataset:
-    """Make a dataset of arrays.
+    """Make a dataset of images, uint8 of shape (N, H, W) or (N, C, H, W) with C 1 or 3, and labels, int (N,) from 0.
 
-    Parameters
-    ----------
-    images, test_images : ndarray of uint8, shape (N, H, W) or (N, C, H, W)
-        C is 1 or 3.
-    labels, test_labels : ndarray of int, shape (N,)
-        Class indices from 0.
-    classes : sequence of str, optional
-        Class names. Default: the indices.
-
-    Raises
-    ------
-    DataError
-        If shapes, types or labels do not match.
+    The class names default to the labels. Shapes, types or labels that do not match raise DataError.
 
     Examples
     --------
@@ -181,13 +202,12 @@ def dataset_from_arrays(
     if classes is None:
         classes = [str(index) for index in range(int(labels.max()) + 1 if labels.size else 0)]
     train = _array_split(f"{name}/train", images, labels, len(classes))
+    _, channels, height, width = shape = train.images.shape
     test = None
     if test_images is not None and test_labels is not None:
         test = _array_split(f"{name}/test", test_images, np.asarray(test_labels), len(classes))
-        shapes = test.images.shape[1:], train.images.shape[1:]
-        if shapes[0] != shapes[1]:
-            raise DataError(f"test images have shape {shapes[0]}, training images {shapes[1]}")
-    _, channels, height, width = train.images.shape
+        if test.images.shape[1:] != shape[1:]:
+            raise DataError(f"test images have shape {test.images.shape[1:]}, training images {shape[1:]}")
     dataset = ImageDataset(name, tuple(classes), channels, (height, width), train, test=test)
     check_classes(dataset)
     return dataset
@@ -205,18 +225,15 @@ def check_classes(dataset: ImageDataset) -> None:
         raise DataError(
             f"{dataset.name} has {found}; expected a folder or label for each of at least two classes"
         )
+    fault = "has no training images; add some, or take the class out"
     untrained = dataset.train.class_counts(dataset.num_classes) == 0
     for split_name, split in dataset.splits.items():
         orphans = np.flatnonzero((split.class_counts(dataset.num_classes) > 0) & untrained)
         if orphans.size:
-            raise DataError(
-                f"class {dataset.classes[orphans[0]]!r} is in the {split_name} split of {dataset.name} but "
-                "has no training images; add some, or take the class out"
-            )
+            name = dataset.classes[orphans[0]]
+            raise DataError(f"class {name!r} is in the {split_name} split of {dataset.name} but {fault}")
     if untrained.any():
-        name = dataset.classes[int(np.argmax(untrained))]
-        fault = "has no training images; add some, or take the class out"
-        raise DataError(f"class {name!r} of {dataset.name} {fault}")
+        raise DataError(f"class {dataset.classes[int(np.argmax(untrained))]!r} of {dataset.name} {fault}")
 
 
 def _array_split(prefix: str, images: np.ndarray, labels: np.ndarray, num_classes: int) -> ImageSplit:

@@ -146,11 +146,13 @@ def _arrange(name: str, source: str, store: Store, files: Iterable[str], folders
         raise DataError(f"{source} holds no images; expected a folder of images for each class")
     top = _common_top(images)
     images = [parts[len(top) :] for parts in images]
-    shown = [tuple(folder.split("/")) for folder in folders if not _is_hidden(folder)]
-    below = {parts[len(top) :] for parts in shown if parts[: len(top)] == top and len(parts) > len(top)}
+    visible = [tuple(folder.split("/")) for folder in folders if not _is_hidden(folder)]
+    below = {parts[len(top) :] for parts in visible if parts[: len(top)] == top and len(parts) > len(top)}
     with_splits = _has_splits(images)
-    if with_splits:
-        _warn_of_unexpected_folders(source, images)
+    unexpected = Counter(parts[0] for parts in images if parts[0].lower() not in SPLIT_NAMES)
+    if with_splits and unexpected:
+        shown = ", ".join(f"{folder} ({count} images)" for folder, count in sorted(unexpected.items()))
+        warnings.warn(f"{source}: ignored beside train: {shown}", stacklevel=5)
     depth = 1 if with_splits else 0
     entries = []
     for parts in images:
@@ -192,13 +194,6 @@ def _has_splits(images: list[tuple[str, ...]]) -> bool:
     return sum(depth >= 3 for depth in depths) > sum(depth == 2 for depth in depths)
 
 
-def _warn_of_unexpected_folders(source: str, images: list[tuple[str, ...]]) -> None:
-    unexpected = Counter(parts[0] for parts in images if parts[0].lower() not in SPLIT_NAMES)
-    if unexpected:
-        shown = ", ".join(f"{name} ({count} images)" for name, count in sorted(unexpected.items()))
-        warnings.warn(f"{source}: ignored beside train: {shown}", stacklevel=6)
-
-
 def _read_rows(path: Path, reader: csv._reader) -> Iterator[ListedFile]:  # type: ignore[name-defined]
     header: list[str] = []
     seen: dict[str, int] = {}
@@ -227,17 +222,11 @@ def _read_rows(path: Path, reader: csv._reader) -> Iterator[ListedFile]:  # type
 
 
 def _check_header(where: str, header: list[str]) -> None:
-    unknown = [column for column in header if column not in _CSV_COLUMNS]
-    missing = [column for column in _CSV_COLUMNS[:2] if column not in header]
-    if unknown:
-        fault = f"unknown column {unknown[0]!r}"
-    elif missing:
-        fault = f"column {missing[0]!r} is missing"
-    elif len(set(header)) < len(header):
-        fault = "a column is named twice"
-    else:
-        return
-    raise DataError(f"{where}: {fault}; expected path,label[,split]")
+    faults = [f"unknown column {column!r}" for column in header if column not in _CSV_COLUMNS]
+    faults += [f"column {column!r} is missing" for column in _CSV_COLUMNS[:2] if column not in header]
+    faults += ["a column is named twice"] if len(set(header)) < len(header) else []
+    if faults:
+        raise DataError(f"{where}: {faults[0]}; expected path,label[,split]")
 
 
 def _listed_file(where: str, folder: Path, row: dict[str, str]) -> ListedFile:

@@ -11,11 +11,9 @@ from typing import Literal
 import numpy as np
 
 from counterpoise.datasets.builtin import DATASETS
-from counterpoise.datasets.decoding import resize_images
-from counterpoise.datasets.image_files import ImageFiles
-from counterpoise.datasets.images import ImageDataset
+from counterpoise.datasets.decoding import OnProgress, resize_images
+from counterpoise.datasets.images import ImageDataset, ImageFiles
 from counterpoise.datasets.listing import Listing, list_csv, list_folder, list_zip
-from counterpoise.datasets.parallel import OnProgress
 from counterpoise.datasets.scanning import build_dataset, load_into_memory
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 
@@ -49,17 +47,11 @@ def load_dataset(
         Whether an unreadable file is an error rather than left out and named in ``dataset.skipped``.
     in_memory : bool or "auto"
         Whether files are decoded now rather than on every access; "auto" decodes up to 2 GiB.
-    progress : callable, optional
-        Called with (done, total).
 
     Raises
     ------
-    UnknownNameError
-        If `source` is neither a built-in name nor a path.
     DataError
         If the source is missing, empty, damaged, has one class only, or has a test class without training images.
-    InputError
-        If an option does not fit the source.
 
     Examples
     --------
@@ -87,10 +79,9 @@ def load_dataset(
 
 def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
     """Return the folder of the built-in datasets: `data_dir`, ``COUNTERPOISE_DATA``, or the user's cache."""
-    if data_dir is not None:
-        return Path(data_dir).expanduser()
-    if os.environ.get("COUNTERPOISE_DATA"):
-        return Path(os.environ["COUNTERPOISE_DATA"]).expanduser()
+    given = (os.environ.get("COUNTERPOISE_DATA") or None) if data_dir is None else data_dir
+    if given is not None:
+        return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "counterpoise"
 
 
@@ -123,11 +114,10 @@ def _check_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, in
 
 
 def _resize(dataset: ImageDataset, image_size: tuple[int, int]) -> ImageDataset:
-    splits = {}
-    for name, split in dataset.splits.items():
-        if isinstance(split.images, ImageFiles):
-            images: np.ndarray | ImageFiles = replace(split.images, image_size=image_size)
-        else:
-            images = resize_images(split.images, image_size)
-        splits[name] = replace(split, images=images)
+    def resize(images: np.ndarray | ImageFiles) -> np.ndarray | ImageFiles:
+        if isinstance(images, ImageFiles):
+            return replace(images, image_size=image_size)
+        return resize_images(images, image_size)
+
+    splits = {name: replace(split, images=resize(split.images)) for name, split in dataset.splits.items()}
     return replace(dataset, image_size=image_size, **splits)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ uniform in [0, 2 pi) and laid over a random patch of a photograph; patches of lo
 
 Choices that the sources leave open: the photographs are the two of scikit-learn; a digit covers its background as
 digit + (1 - digit / 255) * background; the nine further variants are the seven other symmetries of the square and
-two rotations by up to 30 degrees. Variants of one image share a group, so that no split separates them.
+two rotations by up to 30 degrees. Variants of one image share a group.
 """
 
 from __future__ import annotations
@@ -31,14 +31,13 @@ def build(record: DatasetRecord, data_dir: Path) -> ImageDataset:
     from sklearn.datasets import load_sample_images
 
     mnist = DATASETS["mnist"].build(data_dir)
-    if mnist.test is None:
-        raise ValueError("MNIST has a test split")
+    mnist_test = mnist.splits["test"]
     order_rng, train_rng, test_rng, variant_rng = np.random.default_rng(_SEED).spawn(4)
     order = order_rng.permutation(len(mnist.train))
     chosen, rest = order[:TRAIN_IMAGES], order[TRAIN_IMAGES:]
     digits = np.asarray(mnist.train.images)
-    spare = np.concatenate([digits[rest], np.asarray(mnist.test.images)])
-    spare_labels = np.concatenate([mnist.train.labels[rest], mnist.test.labels])
+    spare = np.concatenate([digits[rest], np.asarray(mnist_test.images)])
+    spare_labels = np.concatenate([mnist.train.labels[rest], mnist_test.labels])
     tested = order_rng.permutation(len(spare))[:TEST_IMAGES]
     photographs = [np.asarray(Image.fromarray(image).convert("L")) for image in load_sample_images().images]
     train_images = compose_images(digits[chosen, 0], photographs, train_rng)
@@ -69,8 +68,8 @@ def compose_images(digits: np.ndarray, photographs: list[np.ndarray], rng: np.ra
 
     angles = rng.uniform(0, 360, len(digits))
     rotated = np.empty_like(digits)
-    for index, (digit, angle) in enumerate(zip(digits, angles, strict=True)):
-        rotated[index] = Image.fromarray(digit).rotate(angle, resample=Image.Resampling.BILINEAR)
+    for index, angle in enumerate(angles):
+        rotated[index] = Image.fromarray(digits[index]).rotate(angle, resample=Image.Resampling.BILINEAR)
     backgrounds = cut_patches(photographs, len(digits), digits.shape[1:], rng).astype(np.uint16)
     covered = rotated + ((255 - rotated.astype(np.uint16)) * backgrounds + 127) // 255
     return covered.astype(np.uint8)
@@ -104,9 +103,7 @@ def cut_patches(
 
 
 def make_variants(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return ten variants of each image: the eight symmetries of the square, identity first, and two rotations.
-
-    The shape grows from (N, S, S) to (10 N, S, S): the variants of the first image, then those of the second.
+    """Return ten variants of each image, (N, S, S) to (10 N, S, S): the symmetries of the square, and two rotations.
 
     Examples
     --------

@@ -11,21 +11,26 @@ import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Required, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
-from counterpoise.datasets.randomness import RandomState, generator
 from counterpoise.exceptions import InputError, UnknownNameError
+
+#: Accepted values of ``random_state``.
+RandomState = int | np.random.Generator | np.random.RandomState | None
 
 # Wanted class sizes, and the profile's own minority classes if it names any.
 Targets = tuple[np.ndarray, tuple[int, ...] | None]
 
 
-class ProfileDict(TypedDict, total=False):
+class _NamedProfile(TypedDict):
+    profile: str
+
+
+class ProfileDict(_NamedProfile, total=False):
     """Imbalance profile as JSON-able values: its name and its options."""
 
-    profile: Required[str]
     ratio: float
     minority: int | float | list[int]
 
@@ -37,24 +42,9 @@ class ImbalanceProfile(ABC):
     name: ClassVar[str]
 
     def draw(self, counts: np.ndarray, rng: np.random.Generator) -> Targets:
-        """Return the class sizes after thinning.
+        """Return the class sizes after thinning, int64 of shape (C,), and the minority classes that the profile names.
 
-        Parameters
-        ----------
-        counts : ndarray of int, shape (C,)
-            Images per class.
-
-        Returns
-        -------
-        kept : ndarray of int64, shape (C,)
-            Never more than `counts`.
-        minority : tuple of int or None
-            The profile's own minority classes, if it names any.
-
-        Raises
-        ------
-        InputError
-            If the profile does not fit these classes.
+        `counts` are the images per class; InputError is raised if the profile does not fit them.
         """
         counts = np.asarray(counts, dtype=np.int64)
         if counts.ndim != 1 or len(counts) < 2:
@@ -92,13 +82,7 @@ class _RatioProfile(ImbalanceProfile):
 class StepImbalance(_RatioProfile):
     """Minority classes keep floor(n_max / rho) images, the others all.
 
-    Parameters
-    ----------
-    minority : int, float or sequence of int
-        Number of classes, drawn at random; or their share (mu, between 0 and 1); or their indices.
-
-    References
-    ----------
+    `minority` is the number of classes, drawn at random; or their share (mu, between 0 and 1); or their indices.
     Buda, Maki, Mazurowski, "A systematic study of the class imbalance problem in convolutional neural networks",
     Neural Networks 106 (2018), section 3.1: mu and rho.
 
@@ -117,7 +101,7 @@ class StepImbalance(_RatioProfile):
         return {**super().to_dict(), "minority": minority}
 
     def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:
-        check_ratio(self.ratio, largest)
+        _check_ratio(self.ratio, largest)
         if isinstance(self.minority, (Sequence, np.ndarray)) and not isinstance(self.minority, str):
             minority = _check_indices(self.minority, num_classes)
         else:
@@ -143,7 +127,7 @@ class LinearImbalance(_RatioProfile):
     name: ClassVar[str] = "linear"
 
     def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:
-        check_ratio(self.ratio, largest)
+        _check_ratio(self.ratio, largest)
         smallest = largest / self.ratio
         targets = np.empty(num_classes, np.int64)
         for position, index in enumerate(rng.permutation(num_classes)):
@@ -155,8 +139,6 @@ class LinearImbalance(_RatioProfile):
 class LongTailImbalance(_RatioProfile):
     """Class i, in the order given, keeps floor(n_max rho^(-i / (C - 1))) images.
 
-    References
-    ----------
     Cao et al., "Learning imbalanced datasets with label-distribution-aware margin loss", NeurIPS 2019, section 4.
 
     Examples
@@ -168,7 +150,7 @@ class LongTailImbalance(_RatioProfile):
     name: ClassVar[str] = "long-tail"
 
     def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:
-        check_ratio(self.ratio, largest)
+        _check_ratio(self.ratio, largest)
         sizes = [largest * self.ratio ** (-index / (num_classes - 1)) for index in range(num_classes)]
         return np.array([_floor(size) for size in sizes], dtype=np.int64), None
 
@@ -182,14 +164,7 @@ PROFILES: dict[str, type[ImbalanceProfile]] = {
 def create_profile(
     name: str, *, ratio: float | None = None, minority: int | float | Sequence[int] | None = None
 ) -> ImbalanceProfile:
-    """Return a profile by name.
-
-    Raises
-    ------
-    UnknownNameError
-        If the name is not in `PROFILES`.
-    InputError
-        If the profile requires an option that is missing, or does not accept one.
+    """Return a profile by name, one of `PROFILES`; InputError is raised if the options are not those that it needs.
 
     Examples
     --------
@@ -203,9 +178,8 @@ def create_profile(
     given = {key: value for key, value in (("ratio", ratio), ("minority", minority)) if value is not None}
     for key in given:
         if key not in required:
-            raise InputError(
-                f"imbalance {name!r} takes no {key}; leave `{key}` out or choose another `imbalance`"
-            )
+            advice = f"leave `{key}` out or choose another `imbalance`"
+            raise InputError(f"imbalance {name!r} takes no {key}; {advice}")
     for key in required:
         if key not in given:
             raise InputError(f"imbalance {name!r} needs a {key}; give `{key}`")
@@ -217,22 +191,8 @@ def make_imbalance(
 ) -> np.ndarray:
     """Choose the images that an imbalance profile keeps, at random within each class.
 
-    Parameters
-    ----------
-    labels : array of int, shape (N,)
-        Class indices from 0.
-    random_state : int, Generator, RandomState or None
-        Seed. With the same seed, a step profile keeps a subset of what it keeps at a lower ratio.
-
-    Returns
-    -------
-    ndarray of int64
-        Indices of the kept images, ascending.
-
-    Raises
-    ------
-    InputError
-        If the labels are not class indices, or the profile does not fit them.
+    `labels` are class indices from 0, shape (N,); the result are the indices of the kept images, int64, ascending. With
+    the same seed, a step profile keeps a subset of what it keeps at a lower ratio.
 
     Examples
     --------
@@ -244,14 +204,27 @@ def make_imbalance(
     return thin(np.asarray(labels), profile, generator(random_state))[0]
 
 
+def generator(random_state: RandomState) -> np.random.Generator:
+    """Return a NumPy generator for a random state; a generator is returned as it is."""
+    if random_state is None or isinstance(random_state, np.random.Generator):
+        return np.random.default_rng(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31))
+    integer = isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool)
+    if not integer or random_state < 0:
+        raise InputError(
+            f"random_state is {random_state!r}; expected a seed of 0 or more, a generator or None"
+        )
+    return np.random.default_rng(int(random_state))
+
+
 def thin(
     labels: np.ndarray, profile: ImbalanceProfile, rng: np.random.Generator, num_classes: int = 0
 ) -> tuple[np.ndarray, tuple[int, ...] | None]:
     """Return the kept indices, ascending, and the profile's own minority classes."""
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or (labels.size and labels.min() < 0):
-        raise InputError(
-            f"labels are {labels.dtype} of shape {labels.shape}; expected class indices from 0, (N,)"
-        )
+        found = f"{labels.dtype} of shape {labels.shape}"
+        raise InputError(f"labels are {found}; expected class indices from 0, (N,)")
     counts = np.bincount(labels, minlength=num_classes)
     kept, minority = profile.draw(counts, rng)
     # Shuffling every class whole, thinned or not, makes a lower ratio keep all that a higher one keeps.
@@ -259,7 +232,7 @@ def thin(
     return np.sort(np.concatenate(chosen)).astype(np.int64), minority
 
 
-def check_ratio(ratio: float, largest: int) -> None:
+def _check_ratio(ratio: float, largest: int) -> None:
     """Raise unless `ratio` leaves each class an image when the largest class has `largest`."""
     number = isinstance(ratio, numbers.Real) and not isinstance(ratio, bool)
     if not (number and math.isfinite(ratio) and ratio >= 1):
@@ -279,10 +252,9 @@ def _floor(size: float) -> int:
 
 
 def _check_indices(minority: Sequence[int] | np.ndarray, num_classes: int) -> tuple[int, ...]:
-    indices = list(minority)
-    if not indices or not all(isinstance(index, numbers.Integral) for index in indices):
+    if not len(minority) or not all(isinstance(index, numbers.Integral) for index in minority):
         raise InputError(f"minority is {minority!r}; expected class indices")
-    chosen = tuple(sorted({int(index) for index in indices}))
+    chosen = tuple(sorted({int(index) for index in minority}))
     if not 0 <= chosen[0] <= chosen[-1] < num_classes:
         raise InputError(f"minority is {list(chosen)}; expected class indices from 0 to {num_classes - 1}")
     if len(chosen) >= num_classes:

@@ -1,35 +1,55 @@
-"""Building a dataset of a listing: every file is opened once for its size and color mode, then decoded if wanted."""
+"""Files become images: labeled ones of a listing, and unlabeled ones for prediction.
+
+Every file is opened once for its size and color mode, and decoded later.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from counterpoise.datasets.decoding import ImageHeader, UnreadableImageError, read_header
-from counterpoise.datasets.image_files import ImageFile, ImageFiles
-from counterpoise.datasets.images import FileFacts, ImageDataset, ImageSplit, SkippedFile, check_classes
-from counterpoise.datasets.listing import ListedFile, Listing
-from counterpoise.datasets.parallel import OnProgress, map_indices
+from counterpoise.datasets.decoding import (
+    EXTENSIONS,
+    OnProgress,
+    UnreadableImageError,
+    decode_image,
+    map_indices,
+    read_header,
+)
+from counterpoise.datasets.images import (
+    FileFacts,
+    ImageDataset,
+    ImageFile,
+    ImageFiles,
+    ImageSplit,
+    SkippedFile,
+    check_classes,
+)
+from counterpoise.datasets.listing import (
+    ListedFile,
+    Listing,
+    is_image_name,
+    natural_key,
+    readable_name,
+    walk_folder,
+)
+from counterpoise.datasets.stores import FolderStore, ZipStore
 from counterpoise.exceptions import DataError
 
-#: Bytes of decoded images that ``in_memory="auto"`` keeps in memory.
-MEMORY_LIMIT = 2 * 2**30
-
-#: Longest side of images that differ in size.
-LARGEST_SIDE = 224
-
+_MEMORY_LIMIT = 2 * 2**30  # bytes of decoded images that ``in_memory="auto"`` keeps in memory
+_LARGEST_SIDE = 224  # longest side of images that differ in size
 _THREADS_PAY_OFF = 64 * 64  # pixels per image
 
 
-@dataclass(frozen=True)
-class _Scanned:
+class _Scanned(NamedTuple):
     entry: ListedFile
-    header: ImageHeader
     facts: FileFacts
+    grayscale: bool
 
 
 def build_dataset(
@@ -40,41 +60,26 @@ def build_dataset(
     in_memory: bool | Literal["auto"] = "auto",
     progress: OnProgress | None = None,
 ) -> ImageDataset:
-    """Build the dataset of a listing; see `load_dataset` for the options.
-
-    Raises
-    ------
-    DataError
-        If there is nothing to classify, or a file is unreadable under `strict`.
-    """
+    """Build the dataset of a listing; see `load_dataset` for the options and errors."""
     # Scanning and decoding are two passes over the files, reported as one count.
     steps = 2 * len(listing.entries)
-
-    def report(done: int, _: int) -> None:
-        if progress is not None:
-            progress(done, steps)
-
-    def report_decoding(done: int, total: int) -> None:
-        report(steps - total + done, steps)
-
-    scanned, unreadable = _scan(listing, report)
+    scanned, unreadable = _scan(listing, _from(0, progress, steps))
     skipped = (*listing.skipped, *unreadable)
     if strict:
         refuse_skipped(listing.name, skipped)
     _check_readable_classes(listing, scanned, unreadable)
-    headers = [item.header for item in scanned]
-    size = choose_image_size(headers) if image_size is None else image_size
-    channels = 1 if all(header.grayscale for header in headers) else 3
-    splits = {}
-    for name in ("train", "validation", "test"):
-        split = _lazy_split(listing, [item for item in scanned if item.entry.split == name], channels, size)
-        splits[name] = split if len(split) else None
-    train = splits.pop("train")
-    if train is None:
+    size = image_size or choose_image_size([(item.facts.height, item.facts.width) for item in scanned])
+    channels = 1 if all(item.grayscale for item in scanned) else 3
+    parts: dict[str, list[_Scanned]] = {"train": [], "validation": [], "test": []}
+    for item in scanned:
+        parts[item.entry.split].append(item)
+    if not parts["train"]:
         raise DataError(f"{listing.name} has no training images; mark some as train, or leave the split out")
-    dataset = ImageDataset(listing.name, listing.classes, channels, size, train, skipped=skipped, **splits)
+    splits = {name: _lazy_split(listing, items, channels, size) for name, items in parts.items() if items}
+    dataset = ImageDataset(listing.name, listing.classes, channels, size, **splits, skipped=skipped)
     check_classes(dataset)
-    dataset = load_into_memory(dataset, in_memory, strict=strict, progress=report_decoding)
+    decoding = _from(steps - len(scanned), progress, steps)
+    dataset = load_into_memory(dataset, in_memory, strict=strict, progress=decoding)
     check_classes(dataset)
     return dataset
 
@@ -90,16 +95,11 @@ def load_into_memory(
     splits = dataset.splits
     total = sum(len(split) for split in splits.values())
     nbytes = total * dataset.channels * dataset.image_size[0] * dataset.image_size[1]
-    if nbytes <= MEMORY_LIMIT if in_memory == "auto" else in_memory:
+    if nbytes <= _MEMORY_LIMIT if in_memory == "auto" else in_memory:
         skipped = list(dataset.skipped)
         done = 0
         for name, split in splits.items():
-
-            def update(step: int, _: int, before: int = done) -> None:
-                if progress is not None:
-                    progress(before + step, total)
-
-            splits[name], failed = _decode_split(split, update)
+            splits[name], failed = _decode_split(split, _from(done, progress, total))
             skipped += failed
             done += len(split)
         dataset = replace(dataset, skipped=tuple(skipped), **splits)  # type: ignore[arg-type]
@@ -108,41 +108,53 @@ def load_into_memory(
     return dataset
 
 
-def choose_image_size(headers: list[ImageHeader]) -> tuple[int, int]:
-    """Return the (height, width) that images are resized to.
+def choose_image_size(sizes: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return the (height, width) of more than half of the images, if there is one of at most 224 pixels.
 
-    It is the size of more than half of the images, if there is one of at most 224 pixels. Otherwise it is a square
-    whose side is the median of the images' shorter sides, at most 224.
+    Otherwise, images are resized to a square whose side is the median of the images' shorter sides, at most 224.
 
     Examples
     --------
-    >>> sizes = [(480, 640), (100, 300), (9, 8)]
-    >>> choose_image_size([ImageHeader(*size, False) for size in sizes])
+    >>> choose_image_size([(480, 640), (100, 300), (9, 8)])
     (100, 100)
     """
-    sizes = Counter((header.height, header.width) for header in headers)
-    size, count = sizes.most_common(1)[0]
-    if 2 * count > len(headers) and max(size) <= LARGEST_SIDE:
+    size, count = Counter(sizes).most_common(1)[0]
+    if 2 * count > len(sizes) and max(size) <= _LARGEST_SIDE:
         return size
-    side = int(np.median([min(header.height, header.width) for header in headers]))
-    return (min(side, LARGEST_SIDE), min(side, LARGEST_SIDE))
+    side = min(int(np.median([min(size) for size in sizes])), _LARGEST_SIDE)
+    return side, side
 
 
-def _decode_split(split: ImageSplit, progress: OnProgress) -> tuple[ImageSplit, list[SkippedFile]]:
+def _decode_split(split: ImageSplit, progress: OnProgress | None) -> tuple[ImageSplit, list[SkippedFile]]:
     """Decode a split of files, leaving out files that cannot be decoded."""
-    if not isinstance(split.images, ImageFiles):
+    files = split.images
+    if not isinstance(files, ImageFiles):
         return split, []
+    images = np.zeros(files.shape, np.uint8)
+
+    def decode(index: int) -> str | None:
+        try:
+            images[index] = decode_image(files.read_bytes(index), files.channels, files.image_size)
+        except UnreadableImageError as error:
+            return str(error)
+        return None
+
     pixels = [fact.height * fact.width for fact in split.facts or ()]
     threads = not pixels or float(np.mean(pixels)) >= _THREADS_PAY_OFF
-    images, reasons = split.images.decode(threads=threads, progress=progress)
-    failed = [SkippedFile(split.paths[index], reason) for index, reason in reasons.items()]
+    reasons = map_indices(decode, len(split), threads=threads, progress=progress)
+    failed = [SkippedFile(p, reason) for p, reason in zip(split.paths, reasons, strict=True) if reason]
     split = replace(split, images=images)
     if failed:
-        split = split.subset([index for index in range(len(images)) if index not in reasons])
+        split = split.subset([index for index, reason in enumerate(reasons) if reason is None])
     return split, failed
 
 
-def _scan(listing: Listing, progress: OnProgress) -> tuple[list[_Scanned], list[SkippedFile]]:
+def _from(before: int, progress: OnProgress | None, total: int) -> OnProgress | None:
+    """Return a callback that counts on from `before`."""
+    return None if progress is None else lambda done, _: progress(before + done, total)
+
+
+def _scan(listing: Listing, progress: OnProgress | None) -> tuple[list[_Scanned], list[SkippedFile]]:
     def inspect(index: int) -> _Scanned | SkippedFile:
         entry = listing.entries[index]
         try:
@@ -151,7 +163,7 @@ def _scan(listing: Listing, progress: OnProgress) -> tuple[list[_Scanned], list[
             facts = FileFacts(listing.store.stamp(entry.name), header.height, header.width)
         except UnreadableImageError as error:
             return SkippedFile(entry.name, str(error))
-        return _Scanned(entry, header, facts)
+        return _Scanned(entry, facts, header.grayscale)
 
     found = map_indices(inspect, len(listing.entries), threads=False, progress=progress)
     skipped = [item for item in found if isinstance(item, SkippedFile)]
@@ -184,7 +196,75 @@ def _lazy_split(
     index_of = {label: index for index, label in enumerate(listing.classes)}
     files = tuple(ImageFile(listing.store, item.entry.name) for item in items)
     labels = np.array([index_of[item.entry.label] for item in items], dtype=np.int64)
-    names = tuple(file.name for file in files)
-    return ImageSplit(
-        ImageFiles(files, channels, image_size), labels, names, tuple(item.facts for item in items)
-    )
+    names, facts = tuple(file.name for file in files), tuple(item.facts for item in items)
+    return ImageSplit(ImageFiles(files, channels, image_size), labels, names, facts)
+
+
+def read_images(
+    inputs: str | Path | Iterable[str | Path],
+    *,
+    channels: int,
+    image_size: tuple[int, int],
+    strict: bool = False,
+    progress: OnProgress | None = None,
+) -> tuple[ImageFiles, tuple[str, ...], tuple[SkippedFile, ...]]:
+    """Find the images among files, folders (searched recursively) and zips (read in place).
+
+    Returns the readable images, in the order of the inputs and in natural order inside each; their paths, as given,
+    followed by the name inside the folder or zip; and the files that are skipped. Inputs of another type, no readable
+    image, or, under `strict`, any unreadable one raise DataError.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "a.pgm").write_bytes(b"P2 2 1 255  0 255")
+    >>> images, paths, skipped = read_images(folder, channels=1, image_size=(1, 2))
+    >>> images[0].tolist(), Path(paths[0]).name, skipped
+    ([[[0, 255]]], 'a.pgm', ())
+    """
+    sources = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    found: list[tuple[str, ImageFile]] = []
+    skipped: list[SkippedFile] = []
+    for path, file in (item for source in sources for item in _find(Path(source).expanduser())):
+        if readable_name(path) == path:
+            found.append((path, file))
+        else:
+            skipped.append(SkippedFile(readable_name(path), "its name is not valid UTF-8"))
+    if not found:
+        raise DataError(f"no images in {', '.join(map(str, sources)) or 'an empty list'}; name some")
+
+    def inspect(index: int) -> str | None:
+        store, name = found[index][1]
+        try:
+            with store.open(name) as file:
+                read_header(file)
+        except UnreadableImageError as error:
+            return str(error)
+        return None
+
+    reasons = map_indices(inspect, len(found), threads=False, progress=progress)
+    checked = list(zip(found, reasons, strict=True))
+    good = [item for item, reason in checked if reason is None]
+    skipped += [SkippedFile(path, reason) for (path, _), reason in checked if reason is not None]
+    if strict or not good:
+        refuse_skipped("strict" if good else "none of the images is readable", skipped)
+    images = ImageFiles(tuple(file for _, file in good), channels, image_size)
+    return images, tuple(path for path, _ in good), tuple(skipped)
+
+
+def _find(path: Path) -> Iterator[tuple[str, ImageFile]]:
+    if path.is_dir():
+        folder = FolderStore(path)
+        for name in sorted(filter(is_image_name, walk_folder(path)[0]), key=natural_key):
+            yield str(path / name), ImageFile(folder, name)
+    elif not path.exists():
+        raise DataError(f"no such file or folder: {str(path)!r}")
+    elif path.suffix.lower() == ".zip":
+        archive = ZipStore(path)
+        for name in sorted(filter(is_image_name, archive.names()), key=natural_key):
+            yield f"{path}/{name}", ImageFile(archive, name)
+    elif path.suffix.lower() in EXTENSIONS:
+        yield str(path), ImageFile(FolderStore(path.parent), path.name)
+    else:
+        raise DataError(f"{path} is no image, folder or zip; images end in {', '.join(sorted(EXTENSIONS))}")

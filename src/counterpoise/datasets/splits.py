@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 
 from counterpoise.datasets.images import ImageDataset, check_classes
-from counterpoise.datasets.profiles import ImbalanceProfile, NaturalImbalance, ProfileDict, thin
-from counterpoise.datasets.randomness import RandomState, generator
+from counterpoise.datasets.profiles import (
+    ImbalanceProfile,
+    NaturalImbalance,
+    ProfileDict,
+    RandomState,
+    generator,
+    thin,
+)
 from counterpoise.exceptions import DataError, InputError
 from counterpoise.files import content_hash, read_json, write_text
 
@@ -23,18 +29,10 @@ _SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class SplitManifest:
-    """Three splits of a dataset.
+    """Three splits of a dataset: indices, int64, ascending, into the split that ``sources`` names for each.
 
-    Parameters
-    ----------
-    sources : dict of str to str
-        For each split, the split of the dataset that its indices refer to.
-    train, validation, test : ndarray of int64
-        Indices, ascending. Training indices are those that the imbalance profile keeps.
-    minority : tuple of int
-        Minority classes for reporting: a step profile's own, else those of thesis Definition 1.3.
-    counts : dict of str to list of int
-        Images per class in each split.
+    Training indices are those that the imbalance profile keeps. ``minority`` are the minority classes for reporting: a
+    step profile's own, else those of thesis Definition 1.3. ``counts`` are images per class in each split.
     """
 
     dataset: str
@@ -60,15 +58,7 @@ class SplitManifest:
 
     @classmethod
     def load(cls, path: str | Path) -> SplitManifest:
-        """Read a manifest.
-
-        Raises
-        ------
-        RunFolderError
-            If the file is missing or not JSON.
-        DataError
-            If it is not a manifest, or was changed after it was saved.
-        """
+        """Read a manifest; one that was changed after it was saved raises DataError."""
         value = read_json(Path(path))
         try:
             if value["format"] != _FORMAT:
@@ -88,13 +78,7 @@ class SplitManifest:
         return manifest
 
     def apply(self, dataset: ImageDataset) -> ImageDataset:
-        """Return `dataset` with the three splits of this manifest.
-
-        Raises
-        ------
-        DataError
-            If the manifest was made for other images.
-        """
+        """Return `dataset` with the three splits of this manifest; DataError if it was made for other images."""
         if dataset.fingerprint != self.fingerprint:
             raise DataError(
                 f"this split was made for dataset {self.dataset!r} ({self.fingerprint[:12]}), but "
@@ -132,8 +116,8 @@ def make_splits(
 
     A test split is drawn from the training images only if the dataset has none, a validation split likewise. Both are
     stratified: every class gives round(fraction * n_c) images, at least one if it has three or more, and keeps at
-    least one for training. The profile then thins the remaining training images, so that validation and test keep the
-    natural class shares and removed images are in no split. Images of one group stay together.
+    least one for training. The profile then thins the remaining training images; removed images are in no split. Images
+    of one group stay together.
 
     Parameters
     ----------
@@ -142,17 +126,9 @@ def make_splits(
     test_fraction : float
         Share of all images, above 0 and below 1.
     minority_ratio : float
-        rho' of thesis Definition 1.3: class c is a minority class iff n_c <= n_max / rho', by its training images. A
-        step profile's own minority classes take precedence.
+        See `find_minority`. A step profile's own minority classes take precedence.
     random_state : int, Generator, RandomState or None
         The test and validation images do not depend on the profile.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two classes, or a class has only one image.
-    InputError
-        If a fraction, ratio or profile is out of range.
 
     Examples
     --------
@@ -217,12 +193,11 @@ def _check(
     if not minority_ratio >= 1:
         raise InputError(f"`minority_ratio` is {minority_ratio!r}; expected a number of at least 1")
     check_classes(dataset)
-    class_counts = dataset.train.class_counts(dataset.num_classes)
-    if class_counts.min() < 2:
-        name = dataset.classes[int(np.argmin(class_counts))]
+    counts = dataset.train.class_counts(dataset.num_classes)
+    if counts.min() < 2:
         raise DataError(
-            f"class {name!r} of {dataset.name} has one training image; at least 2 are needed, and 3 to also "
-            "validate and test: add images or take the class out"
+            f"class {dataset.classes[int(np.argmin(counts))]!r} of {dataset.name} has one training image; at least 2 "
+            "are needed, and 3 to also validate and test: add images or take the class out"
         )
 
 

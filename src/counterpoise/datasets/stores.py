@@ -76,10 +76,7 @@ class ZipStore(Store):
     def names(self) -> list[str]:
         """Return the names of all files and folders (these end in a slash).
 
-        Raises
-        ------
-        DataError
-            If the zip is damaged, encrypted, a bomb, or names files outside of itself.
+        Raises DataError if the zip is damaged, encrypted, a bomb, or names files outside of itself.
         """
         opened = self._open()
         _check_members(self.path, opened.archive.infolist())
@@ -107,7 +104,6 @@ class ZipStore(Store):
 
     def _open(self) -> _OpenZip:
         # A forked child shares the parent's file position, so a handle serves only the process that opened it.
-        # Concurrent threads may each open one, which is harmless.
         if self._opened is None or self._opened.process != os.getpid():
             try:
                 archive = zipfile.ZipFile(self.path)
@@ -116,7 +112,8 @@ class ZipStore(Store):
                 raise DataError(f"{self.path} {fault}") from error
             except OSError as error:
                 raise DataError(f"cannot read {self.path}: {error.strerror or error}") from error
-            members = {_posix(member.filename): member for member in archive.infolist()}
+            # Some Windows programs write backslashes.
+            members = {member.filename.replace("\\", "/"): member for member in archive.infolist()}
             self._opened = _OpenZip(os.getpid(), archive, members)
         return self._opened
 
@@ -127,14 +124,9 @@ class _OpenZip(NamedTuple):
     members: dict[str, zipfile.ZipInfo]
 
 
-def _posix(name: str) -> str:
-    """Replace the backslashes that some Windows programs write."""
-    return name.replace("\\", "/")
-
-
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     for member in members:
-        name = _posix(member.filename)
+        name = member.filename.replace("\\", "/")
         if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
             raise DataError(f"{path} names a file outside of itself ({member.filename!r}); it is not read")
         if member.flag_bits & 1:

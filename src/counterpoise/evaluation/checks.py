@@ -41,16 +41,8 @@ def check_labels(labels: ArrayLike, *, num_classes: int, name: str = "y_true") -
     return array.astype(np.int64)
 
 
-def check_same_length(first: np.ndarray, second: np.ndarray, *, names: tuple[str, str]) -> None:
-    """Raise :class:`InputError` unless both arrays have as many rows."""
-    if len(first) != len(second):
-        raise InputError(
-            f"{names[0]} has {len(first)} samples but {names[1]} has {len(second)}; expected the same samples"
-        )
-
-
 def check_scores(scores: ArrayLike, *, name: str = "scores") -> np.ndarray:
-    """Return scores as finite float64 of shape (N,)."""
+    """Return finite scores as float64 of shape (N,)."""
     array = _finite(scores, name=name)
     if array.ndim != 1:
         raise InputError(f"{name} has shape {array.shape}, expected (N,): one number for each sample")
@@ -58,10 +50,7 @@ def check_scores(scores: ArrayLike, *, name: str = "scores") -> np.ndarray:
 
 
 def check_probabilities(y_prob: ArrayLike, *, num_classes: int | None = None) -> np.ndarray:
-    """Return probabilities as float64 of shape (N, C).
-
-    Rows need not sum to one (one-vs-rest sigmoids do not), but every entry lies in [0, 1].
-    """
+    """Return probabilities as float64 of shape (N, C), in [0, 1]; rows of one-vs-rest sigmoids do not sum to one."""
     array = _finite(y_prob, name="y_prob")
     if array.ndim != 2 or (num_classes is not None and array.shape[1] != num_classes):
         columns = "C" if num_classes is None else num_classes
@@ -74,11 +63,31 @@ def check_probabilities(y_prob: ArrayLike, *, num_classes: int | None = None) ->
     return array
 
 
+def check_samples(
+    y_true: ArrayLike, y_prob: ArrayLike, *, num_classes: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels and probabilities of the same samples."""
+    prob = check_probabilities(y_prob, num_classes=num_classes)
+    true = check_labels(y_true, num_classes=prob.shape[1])
+    _require_same_length(true, prob, "y_prob")
+    return true, prob
+
+
+def check_predictions(
+    y_true: ArrayLike, y_pred: ArrayLike, *, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the true and the predicted labels of the same samples."""
+    true = check_labels(y_true, num_classes=num_classes)
+    predicted = check_labels(y_pred, num_classes=num_classes, name="y_pred")
+    _require_same_length(true, predicted, "y_pred")
+    return true, predicted
+
+
 def check_binary(y_true: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return (is positive: bool (N,), scores: float64 (N,)) of one class against the rest."""
     positive = check_labels(y_true, num_classes=2).astype(bool)
     values = check_scores(scores)
-    check_same_length(positive, values, names=("y_true", "scores"))
+    _require_same_length(positive, values, "scores")
     return positive, values
 
 
@@ -92,6 +101,13 @@ def check_minority(minority: Sequence[int], *, num_classes: int) -> tuple[int, .
     if len(indices) == num_classes:
         raise InputError(f"minority names all {num_classes} classes; leave at least one for the majority")
     return tuple(sorted(indices.tolist()))
+
+
+def _require_same_length(true: np.ndarray, other: np.ndarray, name: str) -> None:
+    if len(true) != len(other):
+        raise InputError(
+            f"y_true has {len(true)} samples but {name} has {len(other)}; expected the same samples"
+        )
 
 
 def _finite(values: ArrayLike, *, name: str) -> np.ndarray:

@@ -1,19 +1,13 @@
-"""ROC curves, the area under them, and the outcomes at each threshold, one class against the rest."""
+"""Quality of probabilities: ROC curves, outcomes at thresholds, and calibration."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from counterpoise.evaluation.checks import (
-    check_binary,
-    check_labels,
-    check_probabilities,
-    check_same_length,
-    check_scores,
-)
+from counterpoise.evaluation.checks import check_binary, check_samples, check_scores
 from counterpoise.exceptions import InputError
 
 
@@ -31,19 +25,16 @@ class RocCurve(NamedTuple):
 
 
 class RocCurves(NamedTuple):
-    """ROC curves of a classifier: each class against the rest, and the mean of these curves.
-
-    None for a class that has no samples, or all of them, and for the mean of no curves.
-    """
+    """ROC curves of each class against the rest (None for a class without samples, or with all), and their mean."""
 
     per_class: list[RocCurve | None]
     macro: RocCurve | None
 
 
 def class_aucs(y_true: ArrayLike, y_prob: ArrayLike) -> list[float | None]:
-    """Return the area under the ROC curve of every class against the rest.
+    """Return the area under the ROC curve of every class against the rest; equal scores count half.
 
-    In [0, 1], equal scores count half; None for a class that has no samples, or all of them.
+    None for a class that has no samples, or all of them.
 
     Examples
     --------
@@ -52,7 +43,7 @@ def class_aucs(y_true: ArrayLike, y_prob: ArrayLike) -> list[float | None]:
     """
     from sklearn.metrics import roc_auc_score
 
-    true, prob = _checked(y_true, y_prob)
+    true, prob = check_samples(y_true, y_prob)
     return [
         float(roc_auc_score(true == index, prob[:, index])) if _has_both(true == index) else None
         for index in range(prob.shape[1])
@@ -62,10 +53,7 @@ def class_aucs(y_true: ArrayLike, y_prob: ArrayLike) -> list[float | None]:
 def roc_curve(y_true: ArrayLike, scores: ArrayLike) -> RocCurve:
     """Return the ROC curve of one class against the rest (lecture, "ROC curve").
 
-    Raises
-    ------
-    InputError
-        If the arrays do not fit or the class has no samples, or all of them.
+    Raises InputError if the class has no samples, or all of them.
 
     Examples
     --------
@@ -97,7 +85,7 @@ def roc_curves(y_true: ArrayLike, y_prob: ArrayLike) -> RocCurves:
     >>> curves.macro.auc, curves.per_class[1].auc
     (1.0, 1.0)
     """
-    true, prob = _checked(y_true, y_prob)
+    true, prob = check_samples(y_true, y_prob)
     indicator = true[:, None] == np.arange(prob.shape[1])
     per_class = [
         roc_curve(indicator[:, index], prob[:, index]) if _has_both(indicator[:, index]) else None
@@ -108,15 +96,10 @@ def roc_curves(y_true: ArrayLike, y_prob: ArrayLike) -> RocCurves:
 
 
 def thin_curve(curve: RocCurve, *, tolerance: float = 1e-3) -> RocCurve:
-    """Drop points that a plot would not show.
+    """Drop points that a plot would not show: the area under the drawn curve changes by at most `tolerance`.
 
-    Both ends are kept, and ``auc`` is unchanged. The area under the drawn curve changes by at most `tolerance`.
-
-    Notes
-    -----
-    The path from (0, 0) to (1, 1) has length 2 in fpr + tpr. It is cut into m equal pieces, and the first and
-    last point in each are kept; this moves the area by at most 1 / (2 m). m starts at 50 and doubles until
-    the area fits.
+    The path from (0, 0) to (1, 1) has length 2 in fpr + tpr. It is cut into m equal pieces, and the first and last
+    point in each are kept; this moves the area by at most 1 / (2 m). m starts at 50 and doubles until the area fits.
 
     Examples
     --------
@@ -142,14 +125,9 @@ def thin_curve(curve: RocCurve, *, tolerance: float = 1e-3) -> RocCurve:
 
 
 def threshold_table(y_true: ArrayLike, scores: ArrayLike, thresholds: ArrayLike) -> dict[str, list[float]]:
-    """Count true and false positives and negatives at each threshold, for one class against the rest.
+    """Count the outcomes of one class at each threshold; a score of at least the threshold predicts the class.
 
-    A sample is predicted positive when its score is at least the threshold.
-
-    Returns
-    -------
-    dict of lists, each of length T
-        ``threshold`` in the order given, and the counts ``tp``, ``fp``, ``fn``, ``tn``.
+    The lists hold ``threshold`` in the order given, and the counts ``tp``, ``fp``, ``fn`` and ``tn``.
 
     Examples
     --------
@@ -170,12 +148,58 @@ def threshold_table(y_true: ArrayLike, scores: ArrayLike, thresholds: ArrayLike)
     }
 
 
-def _mean_curve(curves: list[RocCurve]) -> RocCurve:
-    """Average true positive rates at equal false positive rates.
+def reliability_table(y_true: ArrayLike, y_prob: ArrayLike, *, bins: int = 15) -> list[dict[str, Any]]:
+    """Compare confidence and accuracy in bins of the predicted class's probability.
 
-    A ROC curve jumps: at one fpr it goes from a lower to a higher tpr. Each fpr therefore gets two points,
-    before and after the jump, and the area under the mean is exactly the mean area.
+    Bin m is (``low``, ``high``] = ((m - 1) / bins, m / bins] and holds ``count`` samples. ``confidence`` (mean
+    probability of the predicted class) and ``accuracy`` are None in an empty bin.
+
+    Examples
+    --------
+    >>> reliability_table([0, 1], [[0.9, 0.1], [0.7, 0.3]], bins=2)[1]
+    {'low': 0.5, 'high': 1.0, 'count': 2, 'confidence': 0.8, 'accuracy': 0.5}
     """
+    if bins < 1:
+        raise InputError(f"found bins={bins}, expected at least 1")
+    true, prob = check_samples(y_true, y_prob)
+    confidence = prob.max(axis=1)
+    correct = prob.argmax(axis=1) == true
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    count = np.bincount(index, minlength=bins)
+    confidences = np.bincount(index, weights=confidence, minlength=bins)
+    corrects = np.bincount(index, weights=correct, minlength=bins)
+    return [
+        {
+            "low": float(edges[b]),
+            "high": float(edges[b + 1]),
+            "count": int(count[b]),
+            "confidence": float(confidences[b] / count[b]) if count[b] else None,
+            "accuracy": float(corrects[b] / count[b]) if count[b] else None,
+        }
+        for b in range(bins)
+    ]
+
+
+def calibration_error(y_true: ArrayLike, y_prob: ArrayLike, *, bins: int = 15) -> float:
+    """Return the expected calibration error: |accuracy - confidence| of a sample's bin on average, in [0, 1].
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", Eq. 3; bins of :func:`reliability_table`.
+
+    Examples
+    --------
+    >>> round(calibration_error([0, 1], [[0.9, 0.1], [0.7, 0.3]], bins=2), 6)
+    0.3
+    """
+    table = reliability_table(y_true, y_prob, bins=bins)
+    gaps = [row["count"] * abs(row["accuracy"] - row["confidence"]) for row in table if row["count"]]
+    return float(sum(gaps) / sum(row["count"] for row in table))
+
+
+def _mean_curve(curves: list[RocCurve]) -> RocCurve:
+    """Average true positive rates at equal false positive rates."""
+    # At one fpr a curve jumps from a lower to a higher tpr. With a point before and one after each jump, the area
+    # under the mean is exactly the mean area.
     grid = np.unique(np.concatenate([curve.fpr for curve in curves]))
     before, after = np.zeros_like(grid), np.zeros_like(grid)
     for curve in curves:
@@ -189,13 +213,6 @@ def _mean_curve(curves: list[RocCurve]) -> RocCurve:
 
 def _area(fpr: np.ndarray, tpr: np.ndarray) -> float:
     return float(np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1])) / 2)
-
-
-def _checked(y_true: ArrayLike, y_prob: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    prob = check_probabilities(y_prob)
-    true = check_labels(y_true, num_classes=prob.shape[1])
-    check_same_length(true, prob, names=("y_true", "y_prob"))
-    return true, prob
 
 
 def _has_both(positive: np.ndarray) -> bool:

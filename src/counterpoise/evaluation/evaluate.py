@@ -8,31 +8,23 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike
 
-from counterpoise.evaluation.calibration import calibration_error
-from counterpoise.evaluation.checks import (
-    check_classes,
-    check_labels,
-    check_minority,
-    check_probabilities,
-    check_same_length,
-)
-from counterpoise.evaluation.confusion import class_outcomes, confusion_matrix
+from counterpoise.evaluation.checks import check_classes, check_minority, check_predictions, check_samples
+from counterpoise.evaluation.curves import calibration_error
 from counterpoise.evaluation.metrics import GROUPS, METRICS, Metric
-from counterpoise.evaluation.scores import macro_average, micro_average
+from counterpoise.evaluation.scores import class_outcomes, confusion_matrix, macro_average, micro_average
 from counterpoise.exceptions import InputError
-
-NAMES_SHOWN = 10
 
 GroupScores = dict[str, float | None]
 """Metric -> value of a class group, None where it is undefined."""
+
+_NAMES_SHOWN = 10
 
 
 class ScoresDict(TypedDict):
     """Scores as in ``metrics.json``.
 
-    ``minority`` is None without minority classes; ``micro`` holds scores of the totals over all classes; entries of
-    ``per_class`` hold ``name``, ``support``, ``predicted``, ``tp``, ``tn``, ``fp``, ``fn`` and the metrics of one
-    class; ``calibration_error`` has 15 bins; ``flags`` are warnings in sentences.
+    ``minority`` is None without minority classes; entries of ``per_class`` hold ``name``, ``support``, ``predicted``,
+    ``tp``, ``tn``, ``fp``, ``fn`` and the metrics of one class; ``flags`` are warnings in sentences.
     """
 
     n: int
@@ -59,27 +51,10 @@ def evaluate(
 ) -> ScoresDict:
     """Score predicted probabilities; the predicted class is the most probable one (the first of equals).
 
-    Parameters
-    ----------
-    y_true : array-like of int, shape (N,)
-        Class indices 0 .. C - 1.
-    y_prob : array-like of float, shape (N, C)
-        Probabilities in [0, 1].
-    classes : sequence of str
-        The C class names.
-    minority : sequence of int, default ()
-        Indices of the minority classes; the others are the majority.
+    A class without samples in `y_true` has no recall, F1 or AUC (None) and is left out of all averages; samples wrongly
+    predicted as it still count against their own class. A group whose classes all lack samples has None throughout.
 
-    Raises
-    ------
-    InputError
-        If shapes, labels, probabilities or class names do not fit.
-
-    Notes
-    -----
-    A class without samples in `y_true` has no recall, F1 or AUC (None) and is left out of all averages;
-    samples wrongly predicted as it still count against their own class. A group whose classes all lack
-    samples has None throughout.
+    `classes` are the C class names, `minority` the indices of the minority classes; the others are the majority.
 
     Examples
     --------
@@ -89,30 +64,26 @@ def evaluate(
     (0.75, 0.5, 0.75)
     """
     names = check_classes(classes)
-    prob = check_probabilities(y_prob, num_classes=len(names))
-    true = check_labels(y_true, num_classes=len(names))
-    check_same_length(true, prob, names=("y_true", "y_prob"))
-    return _scores(true, prob.argmax(axis=1), prob, names=names, minority=minority)
+    true, prob = check_samples(y_true, y_prob, num_classes=len(names))
+    return _scores(true, prob.argmax(axis=1), prob, names, minority)
 
 
 def evaluate_predictions(
     y_true: ArrayLike, y_pred: ArrayLike, *, classes: Sequence[str], minority: Sequence[int] = ()
 ) -> ScoresDict:
-    """Score predicted classes where there are no probabilities.
-
-    As :func:`evaluate`, with None for the calibration error and for metrics that need probabilities.
+    """Score predicted classes as :func:`evaluate` does; the calibration error and metrics of probabilities are None.
 
     Examples
     --------
     >>> scores = evaluate_predictions([0, 0, 1, 1], [0, 0, 0, 0], classes=["cat", "dog"])
     >>> scores["all"]["accuracy"], scores["all"]["gmean"], scores["all"]["auc"]
     (0.5, 0.0, None)
+    >>> scores["flags"]
+    ["never predicted, so precision is set to 0: 'dog'", "recall is 0, so every G-mean with it is 0: 'dog'"]
     """
     names = check_classes(classes)
-    true = check_labels(y_true, num_classes=len(names))
-    predicted = check_labels(y_pred, num_classes=len(names), name="y_pred")
-    check_same_length(true, predicted, names=("y_true", "y_pred"))
-    return _scores(true, predicted, None, names=names, minority=minority)
+    true, predicted = check_predictions(y_true, y_pred, num_classes=len(names))
+    return _scores(true, predicted, None, names, minority)
 
 
 def scores_to_rows(scores: ScoresDict, *, metrics: Sequence[str] | None = None) -> list[ScoreRow]:
@@ -121,28 +92,15 @@ def scores_to_rows(scores: ScoresDict, *, metrics: Sequence[str] | None = None) 
     Undefined values, and metrics that an older result lacks, have no row. A class that is itself called ``all``,
     ``majority`` or ``minority`` appears as ``class all`` and so on, so that it is never taken for a group.
 
-    Raises
-    ------
-    InputError
-        If a metric is unknown or `scores` is not such a result.
-
-    Notes
-    -----
-    A single class is scored against the rest: its accuracy is (TP + TN) / N and its G-mean is sqrt(recall *
-    specificity), as in imbalanced-learn's ``geometric_mean_score(average=None)``. That accuracy is flattered
-    by all the samples of other classes; the share of the class's own samples that were classified correctly
-    is its recall.
+    A single class is scored against the rest: its accuracy is (TP + TN) / N, flattered by all the samples of other
+    classes, and its G-mean is sqrt(recall * specificity). An unknown metric raises UnknownNameError.
 
     Examples
     --------
     >>> scores = evaluate_predictions([0, 0, 1, 1], [0, 0, 0, 1], classes=["cat", "dog"], minority=[1])
-    >>> for row in scores_to_rows(scores, metrics=["recall"]):
-    ...     print(row)
-    {'classes': 'all', 'metric': 'recall', 'value': 0.75}
-    {'classes': 'majority', 'metric': 'recall', 'value': 1.0}
-    {'classes': 'minority', 'metric': 'recall', 'value': 0.5}
-    {'classes': 'cat', 'metric': 'recall', 'value': 1.0}
-    {'classes': 'dog', 'metric': 'recall', 'value': 0.5}
+    >>> rows = scores_to_rows(scores, metrics=["recall"])
+    >>> rows[0], [row["classes"] for row in rows[1:]]
+    ({'classes': 'all', 'metric': 'recall', 'value': 0.75}, ['majority', 'minority', 'cat', 'dog'])
     """
     chosen = [METRICS[name] for name in (METRICS.names if metrics is None else metrics)]
     if "per_class" not in scores:
@@ -155,7 +113,9 @@ def scores_to_rows(scores: ScoresDict, *, metrics: Sequence[str] | None = None) 
         found += [(group, metric.name, block.get(metric.name)) for metric in chosen]
     for entry in scores["per_class"]:
         name = f"class {entry['name']}" if entry["name"] in GROUPS else entry["name"]
-        found += [(name, metric.name, _one_class(metric, entry)) for metric in chosen]
+        for metric in chosen:
+            value = metric.of_one_class(entry) if metric.of_one_class else entry.get(metric.name)
+            found.append((name, metric.name, value))
     return [
         {"classes": classes, "metric": metric, "value": value}
         for classes, metric, value in found
@@ -163,14 +123,8 @@ def scores_to_rows(scores: ScoresDict, *, metrics: Sequence[str] | None = None) 
     ]
 
 
-def score_flags(matrix: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """Return one sentence for each condition that makes a metric degenerate, with the classes it concerns.
-
-    Examples
-    --------
-    >>> score_flags(np.array([[4, 0], [3, 0]]), ["cat", "dog"])
-    ["never predicted, so precision is set to 0: 'dog'", "recall is 0, so every G-mean with it is 0: 'dog'"]
-    """
+def _flags(matrix: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Return one sentence for each condition that makes a metric degenerate, with the classes it concerns."""
     rules = sorted((m.degenerate for m in METRICS if m.degenerate), key=lambda rule: rule.rank)
     found = [(rule.text, np.flatnonzero(rule.where(matrix)).tolist()) for rule in rules]
     return [f"{text}: {_listed([classes[i] for i in indices])}" for text, indices in found if indices]
@@ -180,8 +134,7 @@ def _scores(
     true: np.ndarray,
     predicted: np.ndarray,
     prob: np.ndarray | None,
-    *,
-    names: tuple[str, ...],
+    names: Sequence[str],
     minority: Sequence[int],
 ) -> ScoresDict:
     rare = check_minority(minority, num_classes=len(names))
@@ -197,14 +150,17 @@ def _scores(
         if metric.of_classes is not None
     }
 
+    def group_score(metric: Metric, present: list[int]) -> float | None:
+        if metric.needs not in arguments or not present:
+            return None
+        if metric.of_group is not None:
+            return metric.of_group(*arguments[metric.needs], present)
+        column = columns[metric.name]
+        return None if all(column[i] is None for i in present) else macro_average(column, over=present)
+
     def group(name: str, classes: Sequence[int]) -> GroupScores:
         present = [index for index in classes if matrix[index].sum() > 0]
-        return {
-            metric.name: _group_score(metric, arguments.get(metric.needs), columns.get(metric.name), present)
-            if name in metric.groups
-            else None
-            for metric in METRICS
-        }
+        return {m.name: group_score(m, present) if name in m.groups else None for m in METRICS}
 
     everything = range(len(names))
     return {
@@ -216,27 +172,12 @@ def _scores(
         "per_class": _per_class(matrix, columns, names),
         "confusion_matrix": matrix.tolist(),
         "calibration_error": None if prob is None else calibration_error(true, prob),
-        "flags": score_flags(matrix, names),
+        "flags": _flags(matrix, names),
     }
 
 
-def _group_score(
-    metric: Metric,
-    arguments: tuple[np.ndarray, ...] | None,
-    column: list[float | None] | None,
-    present: list[int],
-) -> float | None:
-    if arguments is None or not present:
-        return None
-    if metric.of_group is not None:
-        return metric.of_group(*arguments, present)
-    if column is None or all(column[index] is None for index in present):
-        return None
-    return macro_average(column, over=present)
-
-
 def _per_class(
-    matrix: np.ndarray, columns: dict[str, list[float | None]], names: tuple[str, ...]
+    matrix: np.ndarray, columns: dict[str, list[float | None]], names: Sequence[str]
 ) -> list[dict[str, Any]]:
     outcomes = {name: np.atleast_1d(count) for name, count in class_outcomes(matrix)._asdict().items()}
     return [
@@ -251,10 +192,6 @@ def _per_class(
     ]
 
 
-def _one_class(metric: Metric, entry: dict[str, Any]) -> float | None:
-    return entry.get(metric.name) if metric.of_one_class is None else metric.of_one_class(entry)
-
-
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(map(repr, names[:NAMES_SHOWN])) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(map(repr, names[:_NAMES_SHOWN])) + (f" and {more} more" if more > 0 else "")

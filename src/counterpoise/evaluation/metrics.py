@@ -1,8 +1,7 @@
 """The catalog of metrics: how each score is computed, written and shown.
 
 A metric that is added here, or by another package through the entry point ``counterpoise.metrics``, appears in
-``metrics.json``, in ``results.csv``, in the tables of the command line and of the report, and among the metrics that
-choose a winner. An undefined score is None, never NaN, and is left out of averages (thesis section 2.6).
+``metrics.json``, in ``results.csv``, in all tables, and among the metrics that choose a winner.
 """
 
 from __future__ import annotations
@@ -27,11 +26,7 @@ from counterpoise.exceptions import InputError, UnknownNameError
 
 
 class ClassGroup(NamedTuple):
-    """Group of classes that is scored as a whole.
-
-    ``title`` stands on pages, ``short_title`` after a metric's name in narrow tables. `GROUPS` has the order of files,
-    ``page_order`` that of pages.
-    """
+    """Group of classes that is scored as a whole; ``short_title`` follows a metric's name in narrow tables."""
 
     name: str
     title: str
@@ -53,8 +48,6 @@ class Metric:
 
     Parameters
     ----------
-    name : str
-        Name in files and on the command line.
     title, short_title : str
         Name at the head of a column; within a sentence and in narrow tables.
     of_classes : callable, optional
@@ -65,18 +58,12 @@ class Metric:
         mean of `of_classes`.
     of_one_class : callable, optional
         Returns the value of one class against the rest from its stored counts and scores. Default: the stored value.
-    needs : {"confusion", "probabilities"}
-        Without probabilities, a metric that needs them is None.
     optimum : float
         Value of a perfect classifier.
-    groups : tuple of str
-        Class groups that it applies to.
     page_order : int
         Position on pages. `METRICS` has the order of files.
     compact : mapping of str to int
         Class group -> position of its column in compact tables, which show a few columns only.
-    degenerate : Degenerate, optional
-        When to distrust it; becomes a flag of :func:`evaluate`.
     can_choose : bool
         Whether a winner can be chosen by it.
     """
@@ -113,33 +100,18 @@ class Metric:
 
 
 def _one_class_gmean(entry: Mapping[str, Any]) -> float | None:
-    """As imbalanced-learn's ``geometric_mean_score(average=None)``."""
+    # As imbalanced-learn's ``geometric_mean_score(average=None)``.
     recall, specificity = entry["recall"], entry["specificity"]
     return None if recall is None or specificity is None else (recall * specificity) ** 0.5
 
 
 def _one_class_accuracy(entry: Mapping[str, Any]) -> float:
-    """Share of all samples on the right side; flattered by those of other classes."""
     correct = entry["tp"] + entry["tn"]
     return correct / (correct + entry["fp"] + entry["fn"])
 
 
-def _absent(matrix: np.ndarray) -> np.ndarray:
-    return matrix.sum(axis=1) == 0
-
-
-UNDEFINED_RECALL = Degenerate(
-    0, "no samples, so recall and F1 are undefined and averages leave the class out", _absent
-)
-ZERO_PRECISION = Degenerate(
-    1, "never predicted, so precision is set to 0", lambda m: ~_absent(m) & (m.sum(axis=0) == 0)
-)
-ZERO_GMEAN = Degenerate(
-    2, "recall is 0, so every G-mean with it is 0", lambda m: ~_absent(m) & (np.diagonal(m) == 0)
-)
-UNDEFINED_SPECIFICITY = Degenerate(
-    3, "all samples are of this class, so specificity is undefined", lambda m: m.sum(axis=1) == m.sum()
-)
+def _present(matrix: np.ndarray) -> np.ndarray:
+    return matrix.sum(axis=1) > 0
 
 
 GROUPS = Catalog(
@@ -162,7 +134,9 @@ METRICS = Catalog(
             of_classes=class_precisions,
             page_order=3,
             compact={},
-            degenerate=ZERO_PRECISION,
+            degenerate=Degenerate(
+                1, "never predicted, so precision is set to 0", lambda m: _present(m) & (m.sum(axis=0) == 0)
+            ),
             source="thesis Eqs. 2.1-2.3",
         ),
         Metric(
@@ -172,7 +146,11 @@ METRICS = Catalog(
             of_classes=class_recalls,
             page_order=1,
             compact={"minority": 3, "majority": 4},
-            degenerate=UNDEFINED_RECALL,
+            degenerate=Degenerate(
+                0,
+                "no samples, so recall and F1 are undefined and averages leave the class out",
+                lambda m: ~_present(m),
+            ),
             source="thesis Eqs. 2.4-2.6",
         ),
         Metric(
@@ -182,7 +160,11 @@ METRICS = Catalog(
             of_classes=class_specificities,
             page_order=4,
             compact={},
-            degenerate=UNDEFINED_SPECIFICITY,
+            degenerate=Degenerate(
+                3,
+                "all samples are of this class, so specificity is undefined",
+                lambda m: m.sum(axis=1) == m.sum(),
+            ),
             source='lecture, "Specificity"',
         ),
         Metric(
@@ -202,7 +184,9 @@ METRICS = Catalog(
             of_one_class=_one_class_gmean,
             page_order=0,
             compact={"all": 1},
-            degenerate=ZERO_GMEAN,
+            degenerate=Degenerate(
+                2, "recall is 0, so every G-mean with it is 0", lambda m: _present(m) & (np.diagonal(m) == 0)
+            ),
             source="thesis Eqs. 2.10-2.11",
         ),
         Metric(
@@ -232,13 +216,7 @@ METRICS = Catalog(
 
 
 def choosing_metric(name: str) -> Metric:
-    """Return a metric by which a winner can be chosen.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is none of that name.
-    """
+    """Return a metric by which a winner can be chosen; another name raises UnknownNameError."""
     names = [metric.name for metric in METRICS if metric.can_choose]
     if name not in names:
         raise UnknownNameError("metric", name, names)

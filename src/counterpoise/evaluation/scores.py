@@ -1,17 +1,70 @@
-"""Scores of a confusion matrix: of each class, averaged over classes, and pooled (thesis section 2.6).
+"""Confusion matrices, and their scores: of each class, averaged over classes, and pooled (thesis section 2.6).
 
-Rows are true classes. Scores lie in [0, 1]; an undefined one is None, never NaN, and is left out of averages.
+Rows are the true classes and columns the predicted ones, as in the thesis (Definition 2.2) and in scikit-learn. The
+lecture's figures have the true classes in columns (its c21 is class 1 taken for class 2): transpose those before
+comparing. Scores lie in [0, 1]; an undefined one is None, never NaN, and is left out of averages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from counterpoise.evaluation.confusion import check_matrix, class_outcomes, total_outcomes
+from counterpoise.evaluation.checks import check_predictions
 from counterpoise.exceptions import InputError
+
+
+class Outcomes(NamedTuple):
+    """True and false positives and negatives: int64 (C,) one against the rest, or plain totals."""
+
+    tp: np.ndarray | int
+    tn: np.ndarray | int
+    fp: np.ndarray | int
+    fn: np.ndarray | int
+
+
+def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, *, num_classes: int) -> np.ndarray:
+    """Count the samples of each true class (row) that were predicted as each class (column), int64 of shape (C, C).
+
+    Examples
+    --------
+    >>> confusion_matrix([0, 0, 1, 2], [0, 1, 1, 1], num_classes=3).tolist()
+    [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
+    """
+    from sklearn.metrics import confusion_matrix as count
+
+    true, predicted = check_predictions(y_true, y_pred, num_classes=num_classes)
+    return np.asarray(count(true, predicted, labels=np.arange(num_classes)), dtype=np.int64)
+
+
+def class_outcomes(matrix: ArrayLike) -> Outcomes:
+    """Return TP, TN, FP and FN of every class against the rest, each int64 of shape (C,).
+
+    Examples
+    --------
+    >>> outcomes = class_outcomes([[5, 1], [2, 7]])
+    >>> [counts.tolist() for counts in outcomes]
+    [[5, 7], [7, 5], [2, 1], [1, 2]]
+    """
+    array = _check_matrix(matrix)
+    tp = np.diagonal(array).copy()
+    fp = array.sum(axis=0) - tp
+    fn = array.sum(axis=1) - tp
+    return Outcomes(tp=tp, tn=array.sum() - tp - fp - fn, fp=fp, fn=fn)
+
+
+def total_outcomes(matrix: ArrayLike) -> Outcomes:
+    """Return TP, TN, FP and FN summed over the classes, as plain integers that add up to N * C.
+
+    Examples
+    --------
+    >>> total_outcomes([[5, 1], [2, 7]])
+    Outcomes(tp=12, tn=12, fp=3, fn=3)
+    """
+    return Outcomes(*(int(np.sum(counts)) for counts in class_outcomes(matrix)))
 
 
 def class_precisions(matrix: ArrayLike) -> list[float | None]:
@@ -24,7 +77,7 @@ def class_precisions(matrix: ArrayLike) -> list[float | None]:
     >>> class_precisions([[3, 1, 0], [2, 2, 0], [0, 1, 0]])
     [0.6, 0.5, 0.0]
     """
-    array = check_matrix(matrix)
+    array = _check_matrix(matrix)
     precisions = _ratios(np.diagonal(array), array.sum(axis=0))
     return [0.0 if p is None and n > 0 else p for p, n in zip(precisions, array.sum(axis=1), strict=True)]
 
@@ -37,7 +90,7 @@ def class_recalls(matrix: ArrayLike) -> list[float | None]:
     >>> class_recalls([[3, 1, 0], [2, 2, 0], [0, 0, 0]])
     [0.75, 0.5, None]
     """
-    array = check_matrix(matrix)
+    array = _check_matrix(matrix)
     return _ratios(np.diagonal(array), array.sum(axis=1))
 
 
@@ -53,30 +106,28 @@ def class_f1_scores(matrix: ArrayLike) -> list[float | None]:
     None for a class without samples; 0 where precision and recall are both 0.
     """
     outcomes = class_outcomes(matrix)
-    support = outcomes.tp + outcomes.fn
     scores = _ratios(2 * outcomes.tp, 2 * outcomes.tp + outcomes.fp + outcomes.fn)
-    return [score if n > 0 else None for score, n in zip(scores, np.atleast_1d(support), strict=True)]
+    support = np.atleast_1d(outcomes.tp + outcomes.fn)
+    return [score if n > 0 else None for score, n in zip(scores, support, strict=True)]
 
 
 def accuracy(matrix: ArrayLike, classes: Iterable[int] | None = None) -> float:
-    """Return the share of samples classified correctly, trace / sum (thesis Eq. 2.12), in [0, 1].
-
-    With `classes`, only samples of these classes count.
+    """Return the share of samples, of all or of some classes, classified correctly, trace / sum (thesis Eq. 2.12).
 
     Examples
     --------
     >>> accuracy([[3, 1], [0, 4]]), accuracy([[3, 1], [0, 4]], [0])
     (0.875, 0.75)
     """
-    array = check_matrix(matrix)
+    array = _check_matrix(matrix)
     rows = np.arange(len(array)) if classes is None else np.asarray(list(classes))
     return float(np.diagonal(array)[rows].sum() / array[rows].sum())
 
 
 def macro_average(values: Sequence[float | None], *, over: Iterable[int] | None = None) -> float:
-    """Return the plain mean over classes (thesis Eqs. 2.2-2.3, 2.5-2.6, 2.8-2.9).
+    """Return the plain mean over all or some class indices (thesis Eqs. 2.2-2.3, 2.5-2.6, 2.8-2.9).
 
-    `over` restricts it to some class indices. None is left out; if no value is left, InputError is raised.
+    None is left out; if no value is left, InputError is raised.
 
     Examples
     --------
@@ -87,10 +138,10 @@ def macro_average(values: Sequence[float | None], *, over: Iterable[int] | None 
 
 
 def geometric_mean(values: Sequence[float | None], *, over: Iterable[int] | None = None) -> float:
-    """Return the geometric mean over classes; of recalls, the G-mean (thesis Eqs. 2.10-2.11).
+    """Return the geometric mean over all or some class indices; of recalls, the G-mean (thesis Eqs. 2.10-2.11).
 
-    One zero makes it 0: nothing is added to keep it off zero. `over` restricts it to some class indices. None is
-    left out; if no value is left or one is negative, InputError is raised.
+    One zero makes it 0: nothing is added to keep it off zero. None is left out; if no value is left or one is
+    negative, InputError is raised.
 
     Examples
     --------
@@ -122,6 +173,18 @@ def micro_average(matrix: ArrayLike) -> dict[str, float]:
         "specificity": tn / (tn + fp),
         "f1": 2 * tp / (2 * tp + fp + fn),
     }
+
+
+def _check_matrix(matrix: ArrayLike) -> np.ndarray:
+    """Return a confusion matrix as int64 (C, C): square, of whole non-negative numbers, not all 0."""
+    array = np.asarray(matrix)
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        raise InputError(f"the confusion matrix has shape {array.shape}, expected (C, C)")
+    if array.dtype.kind not in "iu" or (array < 0).any():
+        raise InputError("the confusion matrix must hold counts: whole numbers from 0; do not normalize it")
+    if array.sum() == 0:
+        raise InputError("the confusion matrix counts no sample, expected at least one")
+    return array.astype(np.int64)
 
 
 def _ratios(numerators: np.ndarray | int, denominators: np.ndarray | int) -> list[float | None]:

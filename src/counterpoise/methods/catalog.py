@@ -9,18 +9,12 @@ from typing import Any
 
 from counterpoise.catalogs import Catalog
 from counterpoise.exceptions import InputError
-from counterpoise.methods.component import Component
-from counterpoise.methods.method import Method
+from counterpoise.methods.method import Component, Method
 
 METHODS = Catalog(
     "method",
     [
-        Method(
-            "bl",
-            "Baseline",
-            "Every image once per epoch, cross entropy.",
-            "thesis, chapter 7 (BL)",
-        ),
+        Method("bl", "Baseline", "Every image once per epoch, cross entropy.", "thesis, chapter 7 (BL)"),
         Method(
             "bl-cw",
             "Class weights",
@@ -259,19 +253,9 @@ def all_methods() -> dict[str, Method]:
 
 
 def get_method(spec: str) -> Method:
-    """Return the method that `spec` names.
+    """Return the method of a name, or of a name with changed options: ``ados:loss=cross-entropy:nu_max=30``.
 
-    Parameters
-    ----------
-    spec : str
-        A name, or a name with changed options: ``ados:loss=cross-entropy:nu_max=30``.
-
-    Raises
-    ------
-    UnknownNameError
-        If the method, an option or a component is unknown; the nearest name is suggested.
-    InputError
-        If an option is not written as ``name=value``.
+    An unknown method, option or component raises UnknownNameError.
 
     Examples
     --------
@@ -289,13 +273,7 @@ def get_method(spec: str) -> Method:
 
 
 def parse_methods(specs: str | Iterable[str]) -> list[Method]:
-    """Return the methods of a comma-separated list, in its order.
-
-    Raises
-    ------
-    InputError
-        If the list is empty or names a method twice.
-    """
+    """Return the methods of a list, comma-separated if it is a string; it may not be empty or name a method twice."""
     names = specs.split(",") if isinstance(specs, str) else list(specs)
     names = [name.strip() for name in names if name.strip()]
     if not names:

@@ -1,15 +1,20 @@
-"""Record of a method: which component fills which slot."""
+"""Record of a method: which component fills which slot, with which options."""
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from counterpoise.balance.catalog import SLOT_CATALOGS
 from counterpoise.config import SCHEDULES
 from counterpoise.exceptions import InputError, UnknownNameError
-from counterpoise.methods.component import Component
+
+# Arguments that training passes to a component that asks for them by name; never a user's option.
+CONTEXT = ("class_counts", "class_names", "epochs", "n_jobs", "random_state", "reduction")
 
 # The slots of a method in the order of the data flow, and the folder of balance/ with the components that fit.
 SLOTS: dict[str, str] = {
@@ -31,10 +36,61 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": SCHEDULES.names,
 }
 
-# Slots that are never empty.
-NEEDED = ("loss", "head_loss")
-# Slots that are used while a head is trained on embeddings.
-HEAD_SLOTS = ("head_sampler", "head_loss")
+NEEDED = ("loss", "head_loss")  # slots that are never empty
+HEAD_SLOTS = ("head_sampler", "head_loss")  # slots that are used while a head is trained on embeddings
+
+
+@dataclass(frozen=True)
+class Component:
+    """Component of a folder of ``counterpoise.balance`` that fills a slot of a method, and its options.
+
+    `options` are keyword arguments of the class that differ from its own defaults.
+
+    Examples
+    --------
+    >>> Component("losses", "balanced-softmax").load().__name__
+    'BalancedSoftmax'
+    """
+
+    folder: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> type:
+        """Import and return the class."""
+        return SLOT_CATALOGS[self.folder][self.name].load()
+
+    def defaults(self) -> dict[str, Any]:
+        """Return every option with the value that the component will be built with."""
+        parameters = _parameters(self.load())
+        values = {name: p.default for name, p in parameters.items() if name not in CONTEXT}
+        return values | dict(self.options)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the component's results depend on: its options, and the content of a file that one names."""
+        contents = {
+            f"content of {option}": hashlib.sha256(Path(value).read_bytes()).hexdigest()
+            for option, value in self.options.items()
+            if isinstance(value, str) and Path(value).is_file()
+        }
+        return {"name": self.name, **self.defaults(), **contents}
+
+    def with_option(self, option: str, value: Any) -> Component:
+        """Return a copy with one option set; an unknown one raises UnknownNameError."""
+        known = self.defaults()
+        if option not in known:
+            raise UnknownNameError(f"option of {self.name}", option, known)
+        return replace(self, options={**self.options, option: value})
+
+    def build(self, **context: Any) -> Any:
+        """Return an instance, given those entries of `context` that its constructor asks for, or raise InputError."""
+        accepted = _parameters(self.load())
+        arguments = {name: value for name, value in context.items() if name in accepted}
+        try:
+            return self.load()(**arguments, **self.options)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.name} cannot be built with {dict(self.options)}: {error}") from error
+
 
 CROSS_ENTROPY = Component("losses", "cross-entropy")
 NEW_HEAD = Component("heads", "new-head")
@@ -90,10 +146,8 @@ class Method:
     @property
     def trains_head(self) -> bool:
         """Whether a head is trained on embeddings."""
-        if self.head is None:
-            return False
-        head_stage: Any = self.head.load()
-        return bool(head_stage.trains)
+        head_stage: Any = None if self.head is None else self.head.load()
+        return head_stage is not None and bool(head_stage.trains)
 
     def options(self) -> dict[str, Any]:
         """Return every option of every component as ``slot.option``, and each slot's component by name."""
@@ -115,12 +169,7 @@ class Method:
         ``head_layer``, an option (``nu_max``), or, where two components share its name, both
         (``head_loss.label_smoothing``).
 
-        Raises
-        ------
-        UnknownNameError
-            If there is no such slot, option or component.
-        InputError
-            If two components have an option of that name.
+        An unknown one raises UnknownNameError, an ambiguous option InputError.
         """
         if key in SLOTS:
             return self._with_component(key, value)
@@ -132,12 +181,8 @@ class Method:
         candidates = {s: component for s, component in self.components.items() if not slot or s == slot}
         owners = [s for s, component in candidates.items() if option in component.defaults()]
         if not owners:
-            known = [
-                *SLOTS,
-                *CHOICES,
-                *(o for component in candidates.values() for o in component.defaults()),
-            ]
-            raise UnknownNameError(f"option of {self.name}", key, set(known))
+            options = (known for component in candidates.values() for known in component.defaults())
+            raise UnknownNameError(f"option of {self.name}", key, {*SLOTS, *CHOICES, *options})
         if len(owners) > 1:
             choices = " or ".join(f"{owner}.{option}" for owner in owners)
             raise InputError(f"option {key!r} of {self.name} is ambiguous: write {choices}")
@@ -154,6 +199,10 @@ class Method:
         if name not in known:
             raise UnknownNameError(slot, str(name), known)
         return _replace(self, slot, Component(SLOTS[slot], name))
+
+
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    return {name: p for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_KEYWORD}
 
 
 def _replace(method: Method, field: str, value: Any) -> Method:

@@ -1,26 +1,20 @@
-"""Battery of checks for methods.
+"""Checks that every method passes, for authors of methods in this package and in others.
 
-Each check trains on a few small images and raises AssertionError with the reason. With pytest:
-
-.. code-block:: python
-
-    @pytest.mark.parametrize("check", METHOD_CHECKS)
-    def test_my_method(check, tmp_path):
-        MethodBattery(tmp_path).check("my-method", check)
+Each check trains on a few small images and raises AssertionError with the reason.
 """
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from counterpoise.config import make_config
-from counterpoise.datasets import ImageDataset, ImageSplit, StepImbalance, dataset_from_arrays
+from counterpoise.datasets import ImageDataset, StepImbalance, dataset_from_arrays
+from counterpoise.files import read_json
 from counterpoise.inference import TrainedModel
 from counterpoise.methods import METHODS, get_method
 from counterpoise.runs import RunFolder
@@ -37,26 +31,19 @@ METHOD_CHECKS = ("seeds", "test_labels", "inputs", "folder", "learning", "map")
 
 def tiny_dataset() -> ImageDataset:
     """Return three classes of noisy 8x8 images, each with a bright square at a position of its own."""
-    images, labels = _squares(60, seed=0)
-    test_images, test_labels = _squares(20, seed=1)
+    (images, labels), (test_images, test_labels) = _squares(60, seed=0), _squares(20, seed=1)
     return dataset_from_arrays(
         images, labels, classes=CLASSES, name="squares", test_images=test_images, test_labels=test_labels
     )
 
 
 class MethodBattery:
-    """Checks of methods on tiny images; checks of one method share its training.
-
-    Parameters
-    ----------
-    folder : path
-        Folder for the runs.
-    """
+    """Checks of methods on tiny images, with runs in `folder`; checks of one method share its training."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.dataset = tiny_dataset()
-        self._test = cast(ImageSplit, self.dataset.test)
+        self._test = self.dataset.splits["test"]
         self._runs: dict[str, RunFolder] = {}
 
     def run(self, method: str) -> RunFolder:
@@ -66,31 +53,27 @@ class MethodBattery:
         return self._runs[method]
 
     def check(self, method: str, *names: str) -> None:
-        """Run checks by name; all by default.
-
-        Raises
-        ------
-        AssertionError
-            If a check fails.
-        """
+        """Run checks by name; all by default."""
         for name in names or METHOD_CHECKS:
             getattr(self, f"check_{name}")(method)
 
     def check_seeds(self, method: str) -> None:
         """The same seed gives the same weights, predictions and scores; another seed gives other weights."""
-        first, second = self.run(method), self._train(method, "same")
+        first, second, other = (
+            self.run(method),
+            self._train(method, "same"),
+            self._train(method, "other", seed=1),
+        )
         _require(same_weights(first, second), f"{method}: the same seed gives other weights")
         files = [(run.path / "predictions.csv").read_bytes() for run in (first, second)]
         _require(files[0] == files[1], f"{method}: the same seed gives other predictions")
         _require(first.metrics == second.metrics, f"{method}: the same seed gives other scores")
-        other = self._train(method, "other", seed=1)
         _require(not same_weights(first, other), f"{method}: another seed gives the same weights")
 
     def check_test_labels(self, method: str) -> None:
         """Wrong test labels change the scores, and nothing else."""
-        wrong = dataclasses.replace(self._test, labels=(self._test.labels + 1) % len(CLASSES))
-        first = self.run(method)
-        blind = self._train(method, "blind", dataclasses.replace(self.dataset, test=wrong))
+        first, wrong = self.run(method), replace(self._test, labels=(self._test.labels + 1) % len(CLASSES))
+        blind = self._train(method, "blind", replace(self.dataset, test=wrong))
         _require(same_weights(first, blind), f"{method}: the weights depend on the test labels")
         same = np.array_equal(stored_probabilities(first), stored_probabilities(blind))
         _require(same, f"{method}: the predictions depend on the test labels")
@@ -99,8 +82,8 @@ class MethodBattery:
     def check_inputs(self, method: str) -> None:
         """Training leaves images and labels unchanged."""
         self.run(method)
-        fresh = tiny_dataset()
-        for split, own in ((fresh.train, self.dataset.train), (cast(ImageSplit, fresh.test), self._test)):
+        for name, split in tiny_dataset().splits.items():
+            own = self.dataset.splits[name]
             same = np.array_equal(np.asarray(split.images), np.asarray(own.images))
             _require(same, f"{method}: training changed its images")
             _require(np.array_equal(split.labels, own.labels), f"{method}: training changed its labels")
@@ -135,18 +118,14 @@ class MethodBattery:
         """The embedding map of a method with synthetic features shows them, of the rare class only."""
         if get_method(method).features is None:
             return
-        from counterpoise.files import read_json
-
         points = read_json(self.run(method).path / "embedding.json")
         kinds = set(zip(points["label"], points["kind"], strict=True))
         shown = (RARE, "synthetic") in kinds and (RARE, "original") in kinds
         _require(shown, f"{method}: the map lacks original or synthetic samples of the rare class")
         _require((0, "synthetic") not in kinds, f"{method}: the map has synthetic samples of a common class")
 
-    def _train(
-        self, method: str, name: str, dataset: ImageDataset | None = None, *, seed: int = 0
-    ) -> RunFolder:
-        chosen = self.dataset if dataset is None else dataset
+    def _train(self, method: str, name: str, data: ImageDataset | None = None, seed: int = 0) -> RunFolder:
+        chosen = data or self.dataset
         plan = RunPlan(
             source="squares",
             fingerprint=chosen.fingerprint,
@@ -161,13 +140,7 @@ class MethodBattery:
 
 
 def check_method(method: str) -> None:
-    """Run all checks of `MethodBattery` on a method, in a temporary folder.
-
-    Raises
-    ------
-    AssertionError
-        If a check fails.
-    """
+    """Run all checks of `MethodBattery` on a method, in a temporary folder."""
     METHODS.get(method)
     with tempfile.TemporaryDirectory() as folder:
         MethodBattery(folder).check(method)
