@@ -22,7 +22,7 @@ def command(config: EvaluateConfig, call: Call) -> None:
     dataset = load_for(folder, config.source, data_dir=config.data_dir, strict=config.strict)
     found = evaluate_run(folder, dataset, device=config.device)
     if call.as_json:
-        words = {"run": str(config.run), "data": config.source or folder.record["dataset"]["source"]}
+        words = {"run": str(config.run), "data": config.source or folder.record.dataset.source}
         print_json({**words, "images": found.images, "scores": found.scores})
     else:
         show_scores(found.scores, f"{folder.record.method} on {found.images} of {dataset.name}")
