@@ -9,6 +9,7 @@ import csv
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 

@@ -11,6 +11,7 @@ Conventions of all functions, where they do not state otherwise:
 
 from counterpoise.evaluation.curves import (
     RocCurve,
+    RocCurves,
     calibration_error,
     class_aucs,
     reliability_table,
