@@ -174,10 +174,10 @@ def test_in_a_browser(hostile: Path) -> None:
         browser.close()
     assert faults == []
     assert wide <= 400
-    assert f"truly {ATTACK}!" in words
+    assert f"true class {ATTACK}!" in words
     assert words.count(f"photos/{ATTACK}.png") == 2
     assert "deletion 0.125, insertion 0.500" in words
-    assert "no place speaks for it" in words
+    assert "no region supports it" in words
     assert "correlation -0.25" in words
     assert words.index("Different attention") < words.index("Same attention")
     assert "(Spearman) is 0.50 or more" in words

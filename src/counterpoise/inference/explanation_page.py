@@ -1,4 +1,4 @@
-"""The page about explained images: written piece by piece, so that thousands of them take no memory."""
+"""The page about explained images, written in chunks, so that thousands of them take no memory."""
 
 from __future__ import annotations
 

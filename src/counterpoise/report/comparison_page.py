@@ -63,7 +63,7 @@ def _content(study: Comparison, title: str | None) -> dict[str, Any]:
     script = (
         '(() => {\n"use strict";\n' + "\n".join(resource(f"report/{name}") for name in SCRIPTS) + "\n})();\n"
     )
-    distribution = _distribution_words(shown)
+    known = [run.record.dataset for run in shown if run.record.dataset.counts.get("train")]
     methods = f"{len(study.methods)} methods" if several else study.titles[study.methods[0]]
     closer = [
         ("confusion", "Confusions"),
@@ -74,10 +74,10 @@ def _content(study: Comparison, title: str | None) -> dict[str, Any]:
     ]
     return {
         "title": title or f"{methods} on {study.dataset}",
-        "subtitle": _subtitle(study),
+        "subtitle": " · ".join(_sizes(study)),
         "sections": [
             ("result", "Result"),
-            *([("data", "Data")] if distribution else []),
+            *([("data", "Data")] if known else []),
             ("methods", "Methods" if several else "Scores"),
             *(closer if shown else []),
             ("making", "Details"),
@@ -92,7 +92,8 @@ def _content(study: Comparison, title: str | None) -> dict[str, Any]:
         ],
         "baseline": BASELINE,
         "tests": tables.tests_table(study),
-        "distribution": distribution,
+        "datasets": known,
+        "differ": len({dataset.minority for dataset in known}) > 1,
         "shown": shown,
         "left_out": len(study.runs) - len(shown),
         "provenance": tables.provenance(study),
@@ -186,30 +187,12 @@ def _run_data(run: RunFolder, title: str) -> dict[str, Any]:
     return data
 
 
-def _subtitle(study: Comparison) -> str:
-    """Return the data's size in words."""
+def _sizes(study: Comparison) -> list[str]:
+    """Return the size of the data in words."""
     repeats = count(max(study.repeats, 1), "repeat")
     if not study.runs:
-        return repeats
+        return [repeats]
     dataset = study.runs[0].record.dataset
     totals = {split: sum(dataset.counts.get(split) or ()) for split in ("train", "validation", "test")}
     sizes = ", ".join(f"{total:,} {split}" for split, total in totals.items() if total)
-    return f"{len(dataset.classes)} classes · images: {sizes} · {repeats}"
-
-
-def _distribution_words(shown: Sequence[RunFolder]) -> dict[str, Any] | None:
-    """Return the imbalance of the first repeat in numbers, and whether the rare classes differ between repeats."""
-    runs = [run for run in shown if run.record.dataset.counts.get("train")]
-    if not runs:
-        return None
-    dataset = runs[0].record.dataset
-    counts = dataset.counts["train"] or ()
-    least, most = min(counts), max(counts)
-    return {
-        "draw": runs[0].record.draw,
-        "rare": [dataset.classes[index] for index in dataset.minority],
-        "least": f"{least:,}",
-        "most": f"{most:,}",
-        "ratio": f"{most / least:.3g}" if least else "infinite",
-        "differ": any(run.record.dataset.minority != dataset.minority for run in runs),
-    }
+    return [f"{len(dataset.classes)} classes", f"images: {sizes}", repeats]

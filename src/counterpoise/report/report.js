@@ -31,7 +31,7 @@ function mistakeCard(mistake) {
   strong.textContent = guess;
   const sure = mistake.probability === null ? "" : `, ${(100 * mistake.probability).toFixed(0)} %`;
   line("called", "predicted ", strong, sure);
-  line("truth", "truly ", truth);
+  line("truth", "true class ", truth);
   line("path", mistake.path);
   card.append(caption);
   return card;

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def write_page(path: Path, template: str, **content: Any) -> None:
-    """Write a page, piece by piece, so that thousands of pictures take no memory. Equal values give equal pages.
+    """Write a page in chunks, so that thousands of pictures take no memory. Equal values give equal pages.
 
     Parameters
     ----------
