@@ -22,19 +22,27 @@ def attempts(folder, key):
 
 
 def test_a_lost_worker_is_retried_once_and_the_rest_goes_on(tmp_path):
-    plans = {"a": "ok", "b": "die", "c": "die once", "d": "slow", "e": "ok", "f": "ok"}
+    plans = {"a": "ok", "b": "die", "c": "ok"}
     events = []
     found = run(tmp_path, plans, jobs=2, on_event=events.append)
-    assert [outcome.task.key for outcome in found.outcomes] == list(plans)
-    assert {o.task.key for o in found.outcomes if o.result is None} == {"b"}
+    assert [outcome.result is None for outcome in found.outcomes] == [False, True, False]
     (failed,) = found.summary["failed"]
     assert failed["method"] == "b"
     assert failed["error"].startswith("its worker process was killed, and again when it was retried alone")
-    assert (attempts(tmp_path, "b"), attempts(tmp_path, "c")) == (2, 2)
+    assert attempts(tmp_path, "b") == 2
     record = read_json(tmp_path / "runs/b/failure.json")
     assert record["type"] == "LostWorker"
     assert set(record) == {"type", "text", "traceback", "seconds"}
     assert {event.key for event in events if event.step is None} == set(plans)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_lost_once_costs_nothing_and_one_lost_always_never_ends_this_process(tmp_path):
+    plans = {"a": "ok", "b": "die", "c": "die once", "d": "slow", "e": "ok", "f": "ok"}
+    found = run(tmp_path, plans, jobs=2)
+    assert [outcome.task.key for outcome in found.outcomes] == list(plans)
+    assert {o.task.key for o in found.outcomes if o.result is None} == {"b"}
+    assert (attempts(tmp_path, "b"), attempts(tmp_path, "c")) == (2, 2)
     # Alone and with a worker that died before, the task must not run in this process.
     assert run(tmp_path, plans, jobs=1).summary == found.summary
     assert attempts(tmp_path, "b") == 4
