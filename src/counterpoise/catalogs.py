@@ -91,8 +91,7 @@ class Catalog(Generic[T]):
         """All names, in order."""
         return tuple(self._loaded())
 
-    def __getitem__(self, name: str) -> T:
-        return self.get(name)
+    __getitem__ = get
 
     def __contains__(self, name: object) -> bool:
         return name in self._loaded()

@@ -172,22 +172,18 @@ def replacing_folder(path: Path, contents: Set[str], *, kind: str) -> Iterator[P
         with _system_errors(f"write {given}", "free some space or choose another `out`"):
             yield folder
             folder.chmod(0o755)
-            _put_in_place(folder, path)
+            # The old one steps aside first: a folder cannot be renamed onto one that holds something.
+            with tempfile.TemporaryDirectory(
+                prefix=f".{path.name}.", suffix=".old", dir=path.parent
+            ) as aside:
+                if path.exists():
+                    path.rename(Path(aside) / "old")
+                folder.rename(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         for parent in new_parents:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
-
-
-def _put_in_place(folder: Path, path: Path) -> None:
-    if not path.exists():
-        folder.rename(path)
-        return
-    # The old one steps aside first: a folder cannot be renamed onto one that holds something.
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".old", dir=path.parent) as aside:
-        path.rename(Path(aside) / "old")
-        folder.rename(path)
 
 
 def file_hash(path: Path | None) -> str | None:

@@ -5,7 +5,6 @@ from counterpoise.datasets.builtin import DATASETS, DatasetRecord
 from counterpoise.datasets.decoding import OnProgress, decode_image, resize_images
 from counterpoise.datasets.images import (
     ImageDataset,
-    ImageFile,
     ImageFiles,
     ImageSplit,
     SkippedFile,

@@ -121,10 +121,8 @@ def make_splits(
 
     Parameters
     ----------
-    validation_fraction : float
-        Share of the training images, 0 to below 1. 0 makes an empty validation split.
-    test_fraction : float
-        Share of all images, above 0 and below 1.
+    validation_fraction, test_fraction : float
+        Shares of the training images (0 makes an empty validation split) and of all images, below 1.
     minority_ratio : float
         See `find_minority`. A step profile's own minority classes take precedence.
     random_state : int, Generator, RandomState or None

@@ -87,7 +87,10 @@ def paired_tests(values: Mapping[str, Mapping[Hashable, float | None]]) -> list[
     (3, -0.207, 0.0034)
     """
     clean = {method: _defined(method, draws) for method, draws in values.items()}
-    pairs = [(a, b, _differences(clean[a], clean[b])) for a, b in combinations(clean, 2)]
+    pairs = [
+        (a, b, np.array([clean[a][repeat] - clean[b][repeat] for repeat in clean[a] if repeat in clean[b]]))
+        for a, b in combinations(clean, 2)
+    ]
     p_values = [paired_p_value(differences) for _, _, differences in pairs]
     return [
         PairedTest(a, b, len(d), float(d.mean()) if len(d) else None, p, adjusted)
@@ -290,7 +293,3 @@ def _defined(method: str, draws: Mapping[Hashable, float | None]) -> dict[Hashab
     if not np.isfinite(list(defined.values())).all():
         raise InputError(f"method {method!r} has an infinite value, expected finite scores")
     return defined
-
-
-def _differences(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> np.ndarray:
-    return np.array([value - b[draw] for draw, value in a.items() if draw in b], dtype=np.float64)
