@@ -281,6 +281,24 @@ def _collect(flags, words, left):  # type: ignore[no-untyped-def]
     return count
 
 
+@njit(**_INLINED)
+def _kth_least(squares, near2, near, k_max):  # type: ignore[no-untyped-def]
+    """Return the k_max-th least of the squares, with the list behind the seeds' as scratch."""
+    n = near2.shape[0] - 1
+    near2[n] = np.inf
+    last = np.float32(np.inf)
+    for begin in range(0, n, 16):  # blocks without a smaller square cost one vectorized pass
+        part = squares[begin : begin + 16]
+        smaller = 0
+        for square in part:
+            smaller += square < last
+        if smaller > 0:
+            for square in part:
+                _insert(near2, near, n, k_max, square, 0)
+            last = np.float32(near2[n, k_max - 1])
+    return last
+
+
 @njit(fastmath=_FAST, **_JIT)
 def start_rows(state, product, first):  # type: ignore[no-untyped-def]
     """Fill the lists of some originals, and the extremes, from their products with all originals.
@@ -288,8 +306,9 @@ def start_rows(state, product, first):  # type: ignore[no-untyped-def]
     ``product`` holds the inner products of the rounded originals ``first``, ``first + 1``, ... with all rounded
     originals; it is overwritten by lower bounds of their distances.
     """
-    points, norm2, extreme, reach2 = state.points, state.norm2, state.extreme, state.reach2
+    points, norm2, extreme, near2, flags = state.points, state.norm2, state.extreme, state.near2, state.flags
     n = points.shape[0]
+    k_max = near2.shape[1]
     error = np.float32(state.slack[1])
     twice = np.float32(2.0 * state.slack[0])
     for row in range(product.shape[0]):
@@ -297,19 +316,23 @@ def start_rows(state, product, first):  # type: ignore[no-untyped-def]
         squares = product[row]
         for j in range(n):
             squares[j] = norm2[i] + norm2[j] - np.float32(2.0) * squares[j]
-        edge = max(reach2[i], np.float32(extreme[0])) + error
+        squares[i] = np.inf
+        edge = np.float32(extreme[0]) + error
+        if state.reach[i] >= 0:
+            edge = max(edge, _kth_least(squares, near2, state.near, k_max) + np.float32(2.0) * error)
         rim = np.float32(extreme[1]) - error
         for j in range(n):
-            if j == i or not (squares[j] <= edge or squares[j] >= rim):
+            flags[j] = (squares[j] <= edge) | (squares[j] >= rim)
+        for place in range(_collect(flags, state.words, state.left)):
+            j = state.left[place]
+            if j == i:
                 continue
             exact = _square(points, i, points, j)
             if exact > 0.0:
                 extreme[0] = min(extreme[0], exact)
                 extreme[1] = max(extreme[1], exact)
-                rim = np.float32(extreme[1]) - error
-            if reach2[i] >= 0:
+            if state.reach[i] >= 0:
                 _offer(state, i, exact, j)
-                edge = max(reach2[i], np.float32(extreme[0])) + error
         for j in range(n):
             below = max(squares[j] - error, np.float32(0.0))
             squares[j] = np.sqrt(below) * np.float32(1.0 - 1e-6) - twice
