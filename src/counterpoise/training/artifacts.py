@@ -11,7 +11,7 @@ from counterpoise.config.train import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.networks import Network
 from counterpoise.runs import EmbeddingMap, Mistake
-from counterpoise.training.head_stage import ResampledSet
+from counterpoise.training.method_stages import ResampledSet
 from counterpoise.training.predict import embed_images
 from counterpoise.training.randomness import generator_for
 

@@ -1,4 +1,4 @@
-"""Execution of one run, from the split to the finished folder."""
+"""Execution of one run, from the split to the finished folder with its scores."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
 
 from counterpoise._version import __version__
+from counterpoise.balance.adjust import Adjustment
 from counterpoise.datasets import ImageDataset, SplitManifest
+from counterpoise.evaluation import evaluate
 from counterpoise.files import content_hash, write_json
 from counterpoise.networks import Network, save_network
-from counterpoise.runs import FORMAT, RunFolder
-from counterpoise.training.artifacts import embedded_sample, embedding_map
-from counterpoise.training.device import find_device
-from counterpoise.training.embedding_cache import embedded_splits
-from counterpoise.training.environment import hardware, timestamp, versions
+from counterpoise.runs import FORMAT, RunFolder, write_predictions
+from counterpoise.training.artifacts import embedded_sample, embedding_map, worst_mistakes
 from counterpoise.training.fit import Fitted, fit_method
+from counterpoise.training.initialization import make_network
+from counterpoise.training.machine import find_device, hardware, timestamp, versions
 from counterpoise.training.plan import RunPlan
-from counterpoise.training.preparation import make_network
-from counterpoise.training.progress import ProgressCallback
+from counterpoise.training.predict import embedded_splits, predict_logits, softmax
 from counterpoise.training.randomness import generator_for
-from counterpoise.training.scoring import held_out_logits, write_scores
+from counterpoise.training.stage import ProgressCallback
+
+SCORED = ("test", "validation")
 
 
 def execute_run(
@@ -50,7 +56,14 @@ def execute_run(
     with folder.claimed(plan.hash):
         started = time.perf_counter()
         manifest = plan.split.splits(dataset, plan.config.seed)
-        network, splits = _start(plan, dataset, manifest, shared or folder.checkpoints)
+        splits = manifest.apply(dataset)
+        network = make_network(plan, splits)
+        if plan.freeze == "all":
+            cache = Path(plan.cache) if plan.cache else (shared or folder.checkpoints).parent / "cache"
+            device, workers = find_device(plan.config.device), plan.config.workers
+            splits = embedded_splits(
+                network, dataset, manifest, splits, cache, device=device, workers=workers
+            )
         start = [plan.network, plan.weights_hash, plan.new_head, plan.freeze]
         fitted = fit_method(
             plan.record,
@@ -66,19 +79,6 @@ def execute_run(
         )
         write_run(folder, plan, splits, manifest, fitted, started=started)
     return RunFolder(path)
-
-
-def _start(
-    plan: RunPlan, dataset: ImageDataset, manifest: SplitManifest, checkpoints: Path
-) -> tuple[Network, ImageDataset]:
-    """Return the initial network and the splits, with embeddings where the network is frozen whole."""
-    splits = manifest.apply(dataset)
-    network = make_network(plan, splits)
-    if plan.freeze == "all":
-        cache = Path(plan.cache) if plan.cache else checkpoints.parent / "cache"
-        device, workers = find_device(plan.config.device), plan.config.workers
-        splits = embedded_splits(network, dataset, manifest, splits, cache, device=device, workers=workers)
-    return network, splits
 
 
 def write_run(
@@ -159,3 +159,45 @@ def _record(
         "hardware": hardware(device) | {"threads": plan.config.threads},
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
     }
+
+
+def held_out_logits(
+    network: Network, splits: ImageDataset, *, device: torch.device, workers: int = 0
+) -> dict[str, np.ndarray]:
+    """Return the network's own logits of the test and validation images, where there are any."""
+    return {
+        name: predict_logits(network, split, device=device, workers=workers)
+        for name, split in splits.splits.items()
+        if name in SCORED and len(split)
+    }
+
+
+def write_scores(
+    folder: RunFolder,
+    splits: ImageDataset,
+    minority: tuple[int, ...],
+    logits: Mapping[str, np.ndarray],
+    adjustment: Adjustment | None,
+) -> dict[str, Any]:
+    """Write ``metrics.json``, ``predictions.csv`` and ``mistakes.json`` (both of the test images); return the first.
+
+    `logits` are from `held_out_logits`. Validation scores choose a winner, so an adjustment, which was learned from the
+    validation images, is scored on them by a cross-fit.
+    """
+    metrics: dict[str, Any] = dict.fromkeys(SCORED)
+    for name, adjusted in logits.items():
+        split = splits.splits[name]
+        if adjustment is not None and name == "validation":
+            counts = splits.train.class_counts(splits.num_classes)
+            adjusted = adjustment.cross_fit(adjusted, split.labels, counts)
+        elif adjustment is not None:
+            adjusted = adjustment.transform(adjusted)
+        probabilities = softmax(adjusted)
+        metrics[name] = evaluate(split.labels, probabilities, classes=splits.classes, minority=minority)
+        if name == "test":
+            predictions = folder.path / "predictions.csv"
+            write_predictions(predictions, split.paths, splits.classes, split.labels, probabilities)
+            mistakes = worst_mistakes(split, probabilities)
+            write_json(folder.path / "mistakes.json", [mistake.raw for mistake in mistakes])
+    write_json(folder.path / "metrics.json", metrics)
+    return metrics

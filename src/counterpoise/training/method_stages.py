@@ -1,10 +1,10 @@
-"""Stage that trains the network of a method."""
+"""Stages of a method: training of the network, embedding and resampling of the training set, training of the head."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
+from counterpoise.balance.heads import HeadStage
 from counterpoise.balance.losses import ClassificationLoss
 from counterpoise.balance.objectives import Objective
 from counterpoise.balance.samplers import ImageSampler, epoch_indices
@@ -19,17 +20,36 @@ from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import CROSS_ENTROPY
-from counterpoise.runs import network_payload
+from counterpoise.runs import network_payload, training_payload
 from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
 from counterpoise.training.batches import Batches, Order, TensorBatches, image_batches
-from counterpoise.training.context import FitContext
-from counterpoise.training.loop import Stage, train_stage
-from counterpoise.training.predict import EmbeddedSplit, Validate, network_validation
-from counterpoise.training.progress import HistoryEntryDict
+from counterpoise.training.loop import train_stage
+from counterpoise.training.predict import EmbeddedSplit, Validate
 from counterpoise.training.randomness import generator_for, seed_for
+from counterpoise.training.stage import FitContext, HistoryEntryDict, Stage
 
 #: Slots of the components that the trained network depends on, whatever becomes of its head afterwards.
 NETWORK_SLOTS = ("sampler", "augment", "perturb", "loss", "objective")
+
+
+@dataclass(frozen=True)
+class ResampledSet:
+    """Training set in feature space: the originals in their order, then the synthetic samples.
+
+    Attributes
+    ----------
+    embeddings : ndarray of shape (M, d), float32
+    labels : ndarray of shape (M,), int64
+    sample_weight : ndarray of shape (M,), float32
+        Of mean 1.
+    originals : int
+        Number of originals.
+    """
+
+    embeddings: np.ndarray
+    labels: np.ndarray
+    sample_weight: np.ndarray
+    originals: int
 
 
 def train_network(context: FitContext) -> list[HistoryEntryDict]:
@@ -58,7 +78,11 @@ def train_network(context: FitContext) -> list[HistoryEntryDict]:
     with context.timed(name), _with_checkpoint(context, stage) as stage:
         history = train_stage(stage, config, context.fabric, context.progress)
     if objective is not None and by_distance:
-        _set_prototypes(context, objective)
+        embeddings = context.embed(context.train)
+        labels = torch.from_numpy(context.train.labels).to(embeddings.device)
+        prototypes = objective.prototypes(embeddings, labels, generator_for(config.seed, "prototypes"))
+        if prototypes is not None:
+            context.network.set_prototypes(*prototypes)
     # The network may come from the checkpoint of another method, with that method's name of the stage.
     return [{**entry, "stage": name} for entry in history]
 
@@ -67,15 +91,13 @@ def _trained_part(
     context: FitContext, train: ImageSplit, order: Order
 ) -> tuple[nn.Module, Batches, Validate | None]:
     """Return the network and batches of images (of a network frozen whole: head and embeddings), and its scorer."""
-    network, device = context.network, context.device
-    size, workers = context.config.batch_size, context.config.workers
+    network, device, size = context.network, context.device, context.config.batch_size
     if isinstance(train, EmbeddedSplit):
         rows, labels = torch.from_numpy(train.rows).to(device), torch.from_numpy(train.labels).to(device)
-        batches = TensorBatches(rows, labels, order, size)
-        return network.classifier, batches, context.head_validation(network.classifier)
-    split = context.validation
-    validate = None if split is None else network_validation(network, split, workers=workers)
-    return network, image_batches(train, order, batch_size=size, device=device, workers=workers), validate
+        head = network.classifier
+        return head, TensorBatches(rows, labels, order, size), context.validate(head)
+    batches = image_batches(train, order, batch_size=size, device=device, workers=context.config.workers)
+    return network, batches, context.validate()
 
 
 def _sampled_images(context: FitContext) -> tuple[ImageSplit, ImageSampler | None]:
@@ -134,14 +156,6 @@ def _embed_rows(context: FitContext, train: ImageSplit, rows: Tensor | None = No
     return context.embed(train if rows is None else train.subset(rows.cpu().numpy()))
 
 
-def _set_prototypes(context: FitContext, objective: Objective) -> None:
-    embeddings = context.embed(context.train)
-    labels = torch.from_numpy(context.train.labels).to(embeddings.device)
-    found = objective.prototypes(embeddings, labels, generator_for(context.config.seed, "prototypes"))
-    if found is not None:
-        context.network.set_prototypes(*found)
-
-
 def _network_identity(context: FitContext) -> str:
     """Hash of everything that the trained network depends on; how a head is trained afterwards is not part of it."""
     method = context.method
@@ -161,3 +175,72 @@ def _with_checkpoint(context: FitContext, stage: Stage) -> Iterator[Stage]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         yield replace(stage, checkpoint=path)
+
+
+def resample_embeddings(context: FitContext) -> ResampledSet:
+    """Embed the training set and apply the method's feature-space component, if it has one."""
+    train = context.train
+    with context.timed("embed"):
+        embeddings = context.embed(train).cpu().numpy()
+    originals, labels, weights = len(embeddings), train.labels, np.ones(len(embeddings), dtype=np.float32)
+    if context.method.features is not None:
+        with context.timed("oversample"):
+            oversampler = context.build(context.method.features)
+            embeddings, labels = oversampler.fit_resample(embeddings, labels)
+            weights = np.asarray(oversampler.sample_weight_, dtype=np.float64)
+        # Of mean 1, so that the learning rate means the same for every method.
+        weights = (weights / weights.mean()).astype(np.float32)
+    return ResampledSet(embeddings, labels.astype(np.int64), weights, originals)
+
+
+def train_head(context: FitContext, resampled: ResampledSet) -> list[HistoryEntryDict]:
+    """Train or replace the head on the embeddings, as the method says, and return the history."""
+    network, device = context.network, context.device
+    head_stage: HeadStage = context.build(context.method.head)
+    if head_stage.fresh:
+        seed = seed_for(context.config.seed, "head")
+        network.reset_head(generator=torch.Generator().manual_seed(seed))
+    network.eval()
+    embeddings = torch.from_numpy(resampled.embeddings).to(device)
+    labels = torch.from_numpy(resampled.labels).to(device)
+    history: list[HistoryEntryDict] = []
+    with context.timed("head"):
+        module = head_stage.prepare(network.classifier, embeddings, labels)
+        if head_stage.trains:
+            weights = torch.from_numpy(resampled.sample_weight).to(device)
+            history = _train_head(context, module, head_stage.lr_factor, embeddings, labels, weights)
+        head_stage.finish(module, network.classifier)
+    return history
+
+
+def _train_head(
+    context: FitContext,
+    module: nn.Module,
+    lr_factor: float,
+    embeddings: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+) -> list[HistoryEntryDict]:
+    method, seed, checkpoints = context.method, context.config.seed, context.checkpoints
+    epochs = context.config.head_epochs or context.config.epochs
+    sampler: ImageSampler | None = context.build(method.head_sampler, epochs=epochs)
+    classes = labels.cpu().numpy()
+
+    def order(epoch: int) -> np.ndarray:
+        if sampler is None:
+            return generator_for(seed, "head order", epoch).permutation(len(classes))
+        return epoch_indices(sampler, classes, seed=seed_for(seed, "head order"), epoch=epoch)
+
+    size, lr = context.config.head_batch_size, context.config.lr * lr_factor
+    config = context.config.model_copy(update={"epochs": epochs, "batch_size": size, "lr": lr})
+    stage = Stage(
+        name="head",
+        module=module,
+        batch_loss=LogitLoss(context.build(method.head_loss, epochs=epochs).to(context.device)),
+        batches=TensorBatches(embeddings, labels, order, batch_size=size, weights=weights),
+        epochs=epochs,
+        validate=context.validate(module),
+        checkpoint=checkpoints / "head.safetensors" if checkpoints else None,
+        identity=content_hash([context.identity, method.identity(), training_payload(context.config)]),
+    )
+    return train_stage(stage, config, context.fabric, context.progress)
