@@ -1,4 +1,4 @@
-"""The scikit-learn face: one estimator for every method."""
+"""The scikit-learn interface: one estimator for every method."""
 
 from __future__ import annotations
 
@@ -30,28 +30,12 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         A name, or a name with changed options such as ``"ados:nu_max=30"``.
     network : str, default="auto"
         A network's name; ``"auto"`` chooses by the size of the images.
-    epochs : int, default=5
-        Passes over the training images.
-    batch_size : int, default=64
-        Images per step.
-    lr : float, default=1e-3
-        Learning rate.
-    optimizer : {"adam", "adamw", "sgd"}, default="adam"
-        The optimizer.
-    weight_decay : float, default=0.0
-        As the optimizer defines it.
-    schedule : {"constant", "cosine", "one-cycle"} or None, default=None
-        The course of the learning rate; None leaves it to the method, which mostly keeps it constant.
-    head_epochs : int or None, default=None
-        Epochs of the head stage of feature-space methods; as `epochs` by default.
     weights : path or None, default=None
         File of pretrained weights.
-    device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to train.
-    threads : int, default=1
-        CPU threads.
     random_state : int, RandomState or None, default=None
-        All that is random follows from it.
+        Random seed.
+    epochs, batch_size, lr, optimizer, weight_decay, schedule, head_epochs, device, threads
+        Settings of the training, as in `counterpoise.config.TrainConfig`.
 
     Attributes
     ----------
@@ -106,19 +90,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> ImageClassifier:
-        """Train.
+        """Train and return the estimator.
 
         Parameters
         ----------
         X : array or tensor of images, or ImageDataset
-            Shape (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels; uint8, or floats in [0, 1]
-            (held with 8 bits). A data set brings its own labels; its validation images give the learning curves.
+            Images as in `as_images`. A dataset has its own labels; its validation images give the learning curves.
         y : array-like of shape (N,)
-            Labels of any kind; left out with a data set.
-
-        Returns
-        -------
-        self
+            Labels of any kind; left out with a dataset.
 
         Raises
         ------
@@ -142,14 +121,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             seed=seed_for(config.seed, "network"),
             head_layer=method.head_layer,
         )
-        self._fitted = fit_method(
-            method,
-            network,
-            train,
-            config=config,
-            validation=validation,
-            classes=[str(name) for name in classes],
-        )
+        names = [str(name) for name in classes]
+        self._fitted = fit_method(method, network, train, config=config, validation=validation, classes=names)
         self.classes_ = classes
         self.network_ = self._fitted.network
         self.history_ = self._fitted.history
@@ -157,18 +130,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the class probabilities.
-
-        Parameters
-        ----------
-        X : array or tensor of images
-            As in `fit`.
-
-        Returns
-        -------
-        ndarray of shape (N, C), float64
-            In the order of ``classes_``.
-        """
+        """Return the class probabilities, float64 of shape (N, C), of images as in `as_images`; see ``classes_``."""
         check_is_fitted(self)
         images = as_images(X)
         expected = (self.network_.in_channels, *self.network_.image_size)
@@ -179,8 +141,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each image, of shape (N,)."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def _config(self) -> TrainConfig:
         state = self.random_state
@@ -190,18 +151,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             seed = int(state.randint(2**31 - 1))
         else:
             seed = state
-        names = (
-            "epochs",
-            "batch_size",
-            "lr",
-            "optimizer",
-            "weight_decay",
-            "schedule",
-            "head_epochs",
-            "device",
-            "threads",
-        )
-        return make_config(seed=seed, **{name: getattr(self, name) for name in names})
+        settings = {k: v for k, v in self.get_params(deep=False).items() if k in TrainConfig.model_fields}
+        return make_config(seed=seed, **settings)
 
 
 def as_images(X: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Prediction of the classes of new images."""
+"""Predictions for new images, and scores on labeled ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoise.datasets import ImageFiles, ImageSplit, SkippedFile, read_images
+from counterpoise.datasets import (
+    ImageDataset,
+    ImageFiles,
+    ImageSplit,
+    SkippedFile,
+    SplitManifest,
+    read_images,
+)
+from counterpoise.evaluation import ScoresDict, evaluate
 from counterpoise.exceptions import DataError
 from counterpoise.inference.model import TrainedModel
 from counterpoise.runs import RunFolder, write_predictions
@@ -37,16 +45,8 @@ def predict_images(
 ) -> Prediction:
     """Predict the classes of new images and write them to a CSV file.
 
-    Parameters
-    ----------
-    images : sequence of Path
-        Image files, folders or zips.
-    out : Path
-        The CSV file: path, predicted, one probability column per class.
-    strict : bool
-        Whether an unreadable image is an error.
-    progress : callable, optional
-        Called with (done, total) while images are read.
+    `images` are files, folders or zips. The columns are path, predicted and one probability per class. With `strict`,
+    an unreadable image is an error. `progress` is called with (done, total) while images are read.
 
     Raises
     ------
@@ -91,3 +91,37 @@ def decoded_batches(
                 indices.append(index)
         if indices:
             yield indices, [np.stack(each) for each in zip(*decoded, strict=True)]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a finished run, and a description of the images they are of."""
+
+    scores: ScoresDict
+    images: str
+
+
+def evaluate_run(folder: RunFolder, dataset: ImageDataset, *, device: str = "auto") -> Evaluation:
+    """Return the scores of a run on images of `dataset` that it was not trained on.
+
+    If `dataset` is that of the run, these are the run's own test images (`DataError` if it has none); else its test
+    split, or all its images if it has none.
+    """
+    split, images = _unseen(folder, dataset)
+    model = TrainedModel.open(folder, device=device)
+    index = np.array([model.classes.index(name) for name in dataset.classes])
+    minority = folder.record.dataset.minority
+    probabilities = model.probabilities(split)
+    scores = evaluate(index[split.labels], probabilities, classes=model.classes, minority=minority)
+    return Evaluation(scores, images)
+
+
+def _unseen(folder: RunFolder, dataset: ImageDataset) -> tuple[ImageSplit, str]:
+    if dataset.fingerprint == folder.record.dataset.fingerprint:
+        split = SplitManifest.load(folder.path / "manifest.json").apply(dataset).test
+        if split is None or not len(split):
+            raise DataError(f"{folder.path} has no test images of {dataset.name}; give other labeled images")
+        return split, f"the run's own {len(split):,} test images"
+    if dataset.test is not None:
+        return dataset.test, f"the {len(dataset.test):,} images of the test split"
+    return dataset.train, f"all {len(dataset.train):,} images"
