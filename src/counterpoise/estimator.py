@@ -13,8 +13,8 @@ from counterpoise.config import TrainConfig, make_config
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.methods import Method, get_method
-from counterpoise.networks import create_network, default_network_name
-from counterpoise.training import fit_method, pixel_statistics, seed_for, softmax
+from counterpoise.networks import default_network_name
+from counterpoise.training import fit_method, initial_network, softmax
 
 CHANNELS = (1, 3)
 
@@ -104,29 +104,27 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         InputError
             If images or labels do not fit, or a setting is refused.
         """
-        train, validation, classes = _training_data(X, y)
+        dataset, classes = _training_data(X, y)
         config = self._config()
-        channels, height, width = train.images[0].shape
         method = get_method(self.method) if isinstance(self.method, str) else self.method
-        name = default_network_name(channels, (height, width)) if self.network == "auto" else self.network
-        mean, std = (None, None) if self.weights else pixel_statistics(train)
-        network = create_network(
-            name,
-            num_classes=len(classes),
-            in_channels=channels,
-            image_size=(height, width),
-            mean=mean,
-            std=std,
-            weights=self.weights,
-            seed=seed_for(config.seed, "network"),
-            head_layer=method.head_layer,
+        name, image_size = self.network, dataset.image_size
+        if name == "auto":
+            name = default_network_name(dataset.channels, image_size)
+        network = initial_network(
+            name, dataset, weights=self.weights, seed=config.seed, head_layer=method.head_layer
         )
-        names = [str(name) for name in classes]
-        self._fitted = fit_method(method, network, train, config=config, validation=validation, classes=names)
+        self._fitted = fit_method(
+            method,
+            network,
+            dataset.train,
+            config=config,
+            validation=dataset.validation,
+            classes=dataset.classes,
+        )
         self.classes_ = classes
         self.network_ = self._fitted.network
         self.history_ = self._fitted.history
-        self.n_features_in_ = channels * height * width
+        self.n_features_in_ = dataset.channels * image_size[0] * image_size[1]
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -141,7 +139,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each image, of shape (N,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def _config(self) -> TrainConfig:
         state = self.random_state
@@ -194,11 +193,11 @@ def as_images(X: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rint(images * 255).astype(np.uint8))
 
 
-def _training_data(X: Any, y: ArrayLike | None) -> tuple[ImageSplit, ImageSplit | None, np.ndarray]:
+def _training_data(X: Any, y: ArrayLike | None) -> tuple[ImageDataset, np.ndarray]:
     if isinstance(X, ImageDataset):
         if y is not None:
             raise InputError("a data set brings its own labels; leave out y")
-        return X.train, X.validation, np.asarray(X.classes)
+        return X, np.asarray(X.classes)
     if y is None:
         raise InputError("y is missing: give one label per image")
     images, labels = as_images(X), np.asarray(y)
@@ -209,7 +208,9 @@ def _training_data(X: Any, y: ArrayLike | None) -> tuple[ImageSplit, ImageSplit 
     classes, indices = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise InputError(f"y holds {len(classes)} class; at least two are needed")
-    return _split(images, indices.astype(np.int64)), None, classes
+    names, size = tuple(map(str, classes)), (images.shape[2], images.shape[3])
+    split = _split(images, indices.astype(np.int64))
+    return ImageDataset("arrays", names, images.shape[1], size, split), classes
 
 
 def _split(images: np.ndarray, labels: np.ndarray) -> ImageSplit:

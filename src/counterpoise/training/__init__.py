@@ -10,7 +10,7 @@ from counterpoise.training.batches import (
     ordered_batches,
 )
 from counterpoise.training.fit import Fitted, fit_method
-from counterpoise.training.initialization import make_network, pixel_statistics
+from counterpoise.training.initialization import initial_network, make_network, pixel_statistics
 from counterpoise.training.loop import make_optimizer, train_stage
 from counterpoise.training.machine import (
     cpu_count,

@@ -138,7 +138,10 @@ def image_batches(
 ) -> Batches:
     """Return batches of a split: from memory where its images are there, else through a DataLoader."""
     if split.in_memory:
-        images = _device_images(split, device)
+        with warnings.catch_warnings():
+            # Memory-mapped images are read-only, which a torch tensor cannot be; nothing here writes to it.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            images = torch.from_numpy(np.ascontiguousarray(split.images)).to(device)
         targets = torch.from_numpy(split.labels).to(device)
         return TensorBatches(images, targets, order, batch_size=batch_size, prepare=_as_float)
     return LoaderBatches(split, order, batch_size, device, workers)
@@ -179,7 +182,9 @@ def frozen_batches(
     if probe.ndim == 4 and not probe.is_contiguous():
         # Stored with the channels last, as the layers return them, so that each image is one contiguous block.
         outputs = outputs.permute(0, 2, 3, 1).contiguous()
-        return TensorBatches(outputs, labels, order, batch_size=batch_size, prepare=_channels_first)
+        return TensorBatches(
+            outputs, labels, order, batch_size=batch_size, prepare=lambda maps: maps.permute(0, 3, 1, 2)
+        )
     return TensorBatches(outputs, labels, order, batch_size=batch_size)
 
 
@@ -202,19 +207,8 @@ def _as_float(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=memory_format(images.shape[1])).div_(255)
 
 
-def _device_images(split: ImageSplit, device: torch.device) -> Tensor:
-    with warnings.catch_warnings():
-        # Memory-mapped images are read-only, which a torch tensor cannot be; nothing here writes to it.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(split.images)).to(device)
-
-
 def _outputs(bottom: nn.Module, split: ImageSplit, device: torch.device, workers: int) -> Tensor:
     batches = ordered_batches(split, batch_size=FROZEN_BATCH_SIZE, device=device, workers=workers)
     # Not in inference mode: the layers above are trained on these tensors.
     with torch.no_grad():
         return torch.cat([bottom(batch.inputs) for batch in batches])
-
-
-def _channels_first(maps: Tensor) -> Tensor:
-    return maps.permute(0, 3, 1, 2)

@@ -111,11 +111,16 @@ def _fit(context: FitContext) -> Fitted:
         raise InputError(
             f"{method.label} learns from validation images, and there are none; set `validation_fraction` above 0"
         )
-    if isinstance(context.train, EmbeddedSplit):
+    head: Any = None if method.head is None else method.head.load()
+    history: list[HistoryEntryDict] = []
+    embedded = isinstance(context.train, EmbeddedSplit)
+    if embedded:
         refuse_pixel_methods(method)
-    history = [] if replaces_head_only(method, context.train) else train_network(context)
+    # A network that is frozen whole learns nothing where the method replaces its head.
+    if not (embedded and head is not None and head.fresh):
+        history += train_network(context)
     resampled = None
-    if method.head is not None:
+    if head is not None:
         resampled = resample_embeddings(context)
         history += train_head(context, resampled)
     if adjustment is not None:
@@ -139,9 +144,3 @@ def refuse_pixel_methods(method: Method) -> None:
             f"{method.label} trains the embedding, and the network is frozen whole; freeze fewer layers (`freeze` N) "
             "or use another method"
         )
-
-
-def replaces_head_only(method: Method, train: ImageSplit) -> bool:
-    """Return whether training the network would have no effect: it is frozen whole, and `method` replaces its head."""
-    head: Any = None if method.head is None else method.head.load()
-    return isinstance(train, EmbeddedSplit) and head is not None and bool(head.fresh)

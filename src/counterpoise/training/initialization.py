@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,21 +21,8 @@ from counterpoise.training.randomness import seed_for
 MOST_PARAMETERS_PER_IMAGE = 1000
 
 
-@dataclass(frozen=True)
-class Weights:
-    """File of pretrained weights, with the folder and the network's name of the run that trained them, if one did.
-
-    The head is reinitialized (`new_head`) where that run has other classes.
-    """
-
-    file: Path
-    run: Path | None = None
-    network: str | None = None
-    new_head: bool = False
-
-
-def find_weights(model: ModelConfig, classes: Sequence[str]) -> Weights | None:
-    """Return the weights that a user names, a file or another run's folder; None for a network from scratch.
+def find_weights(model: ModelConfig) -> tuple[Path | None, RunFolder | None]:
+    """Return the file of the pretrained weights, and the finished run that trained them where its folder is named.
 
     Raises
     ------
@@ -47,15 +33,14 @@ def find_weights(model: ModelConfig, classes: Sequence[str]) -> Weights | None:
     """
     path = model.weights
     if path is None or not path.is_dir():
-        return None if path is None else Weights(path)
-    record = RunFolder.open(path).record
-    network = record.network.name
-    if model.backbone not in (None, network):
+        return path, None
+    run = RunFolder.open(path)
+    if model.backbone not in (None, run.record.network.name):
         raise InputError(
-            f"`backbone` {model.backbone}: the weights are of a run of {network}; leave `backbone` out"
+            f"`backbone` {model.backbone}: the weights are of a run of {run.record.network.name}; "
+            "leave `backbone` out"
         )
-    new_head = list(record.dataset.classes) != list(classes)
-    return Weights(path / "model.safetensors", path, network, new_head)
+    return path / "model.safetensors", run
 
 
 def resolve_freeze(
@@ -135,21 +120,19 @@ def choose_freeze(parameters: int, images: int) -> tuple[str | None, str]:
     return None, f"fine-tuned: {facts} (at most {MOST_PARAMETERS_PER_IMAGE:,})"
 
 
-def check_unseen(run: Path, dataset: ImageDataset, manifests: Iterable[SplitManifest]) -> None:
+def check_unseen(run: RunFolder, dataset: ImageDataset, manifests: Iterable[SplitManifest]) -> None:
     """Raise `InputError` if another run learned from images held out in any repeat: their scores would be too good."""
-    record = RunFolder.open(run).record
-    if record.dataset.fingerprint != dataset.fingerprint:
+    if run.record.dataset.fingerprint != dataset.fingerprint:
         return
-    seen = SplitManifest.load(run / "manifest.json")
+    file = run.path / "manifest.json"
+    seen = SplitManifest.load(file)
     for repeat, manifest in enumerate(manifests):
         for name in ("test", "validation"):
-            if manifest.sources[name] != seen.sources["train"]:
-                continue
             shared = np.intersect1d(getattr(manifest, name), seen.train).size
-            if shared:
+            if shared and manifest.sources[name] == seen.sources["train"]:
                 raise InputError(
-                    f"{run} learned from {shared:,} of the {name} images of repeat {repeat}, and scores on them would "
-                    f"be too good; use its split (`split_file` {run / 'manifest.json'}) or other images"
+                    f"{run.path} learned from {shared:,} of the {name} images of repeat {repeat}, and scores on "
+                    f"them would be too good; use its split (`split_file` {file}) or other images"
                 )
 
 
@@ -179,31 +162,38 @@ def _check_freeze(frozen: int | str | None, plan: RunPlan, network: Network) -> 
 
 def make_network(plan: RunPlan, splits: ImageDataset) -> Network:
     """Return the network of a plan before its training, with frozen layers, normalized by the training images."""
-    # Pretrained weights bring the normalization that they were trained with.
-    mean, std = (None, None) if plan.weights else pixel_statistics(splits.train)
     with warnings.catch_warnings():
         if plan.new_head:
             # The reinitialized head is intended, and noted.
-            warnings.filterwarnings(
-                "ignore", r"weights .* tensors for (classifier\.\w+(, )?)+; they start untrained"
-            )
-        network = create_network(
-            plan.network,
-            num_classes=len(splits.classes),
-            in_channels=splits.channels,
-            image_size=splits.image_size,
-            mean=mean,
-            std=std,
-            weights=plan.weights,
-            seed=seed_for(plan.config.seed, "network"),
-            head_layer=plan.record.head_layer,
-        )
+            pattern = r"weights .* tensors for (classifier\.\w+(, )?)+; they start untrained"
+            warnings.filterwarnings("ignore", pattern)
+        seed, layer = plan.config.seed, plan.record.head_layer
+        network = initial_network(plan.network, splits, weights=plan.weights, seed=seed, head_layer=layer)
     if plan.new_head:
         seed = seed_for(plan.config.seed, "new head")
         network.reset_head(generator=torch.Generator().manual_seed(seed))
     if plan.freeze is not None:
         freeze(network, plan.freeze)  # type: ignore[arg-type]
     return network
+
+
+def initial_network(
+    name: str, splits: ImageDataset, *, weights: str | None, seed: int, head_layer: str
+) -> Network:
+    """Return a network for the images of `splits`: random by the `seed` of the run, or with pretrained weights."""
+    # Pretrained weights bring the normalization that they were trained with.
+    mean, std = (None, None) if weights else pixel_statistics(splits.train)
+    return create_network(
+        name,
+        num_classes=len(splits.classes),
+        in_channels=splits.channels,
+        image_size=splits.image_size,
+        mean=mean,
+        std=std,
+        weights=weights,
+        seed=seed_for(seed, "network"),
+        head_layer=head_layer,
+    )
 
 
 def pixel_statistics(split: ImageSplit, *, sample: int = 5000) -> tuple[list[float], list[float]]:

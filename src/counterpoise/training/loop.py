@@ -67,7 +67,10 @@ class _StageRun:
         for epoch in range(self.start.epoch, self.stage.epochs):
             with torch_seed(seed_for(self.config.seed, "torch", self.stage.name, epoch)):
                 history.append(self._epoch(epoch))
-            self._save(Position(epoch + 1, self.step, history))
+            # The last step of an epoch can break the weights after its loss was still finite.
+            if not self._is_finite():
+                raise TrainingError(self._cause(math.nan, epoch, self.step))
+            save_checkpoint(self.stage, self.raw_optimizer, Position(epoch + 1, self.step, history))
         return history
 
     def _epoch(self, epoch: int) -> HistoryEntryDict:
@@ -134,12 +137,6 @@ class _StageRun:
         )
         kept = self.stage.checkpoint
         return f"{where}: {why}" + (f"; last good checkpoint: {kept}" if kept and kept.exists() else "")
-
-    def _save(self, position: Position) -> None:
-        # The last step of an epoch can break the weights after its loss was still finite.
-        if not self._is_finite():
-            raise TrainingError(self._cause(math.nan, position.epoch - 1, position.step))
-        save_checkpoint(self.stage, self.raw_optimizer, position)
 
 
 def make_optimizer(parameters: Iterable[Parameter], config: TrainConfig) -> Optimizer:

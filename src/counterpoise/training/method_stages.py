@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from counterpoise.balance.heads import HeadStage
-from counterpoise.balance.losses import ClassificationLoss
 from counterpoise.balance.objectives import Objective
 from counterpoise.balance.samplers import ImageSampler, epoch_indices
 from counterpoise.datasets import ImageSplit
@@ -62,6 +60,9 @@ def train_network(context: FitContext) -> list[HistoryEntryDict]:
     def order(epoch: int) -> np.ndarray:
         return epoch_indices(sampler, train.labels, seed=order_seed, epoch=epoch)
 
+    # How a head is trained afterwards is not part of the identity.
+    components = {slot: c.identity() for slot, c in method.components.items() if slot in NETWORK_SLOTS}
+    identity = content_hash([context.identity, components, method.head_layer, network_payload(config)])
     module, batches, validate = _trained_part(context, train, order)
     objective: Objective | None = context.build(method.objective)
     by_distance = objective is not None and objective.classifies_by_distance
@@ -73,7 +74,7 @@ def train_network(context: FitContext) -> list[HistoryEntryDict]:
         epochs=config.epochs,
         # A head that is not in use yet has no learning curve.
         validate=None if by_distance else validate,
-        identity=_network_identity(context),
+        identity=identity,
     )
     with context.timed(name), _with_checkpoint(context, stage) as stage:
         history = train_stage(stage, config, context.fabric, context.progress)
@@ -130,39 +131,25 @@ def _batch_loss(context: FitContext, train: ImageSplit, objective: Objective | N
         raise InputError(
             f"{method.label}: an objective and a perturbation cannot act together; leave one out"
         )
-    _refuse_unused_loss(context, objective, loss)
+    default = method.loss.identity() == CROSS_ENTROPY.identity()
+    if not default and objective.loss_epochs is not None and loss.first_epoch >= objective.loss_epochs:
+        raise InputError(
+            f"{method.label}: the loss would change nothing, as only the first {objective.loss_epochs} of "
+            f"{context.config.epochs} epochs use it; leave it out, or raise objective.defer_epochs"
+        )
+
+    def embed(rows: Tensor | None = None) -> Tensor:
+        return context.embed(train if rows is None else train.subset(rows.cpu().numpy()))
+
     return ObjectiveLoss(
         objective=objective,
         loss=loss,
-        embed=partial(_embed_rows, context, train),
+        embed=embed,
         labels=torch.from_numpy(train.labels).to(device),
         seed=seed,
         augment=augment,
         autocast=context.fabric.autocast,
     )
-
-
-def _refuse_unused_loss(context: FitContext, objective: Objective, loss: ClassificationLoss) -> None:
-    default = context.method.loss.identity() == CROSS_ENTROPY.identity()
-    if default or objective.loss_epochs is None or loss.first_epoch < objective.loss_epochs:
-        return
-    raise InputError(
-        f"{context.method.label}: the loss would change nothing, as only the first {objective.loss_epochs} of "
-        f"{context.config.epochs} epochs use it; leave it out, or raise objective.defer_epochs"
-    )
-
-
-def _embed_rows(context: FitContext, train: ImageSplit, rows: Tensor | None = None) -> Tensor:
-    return context.embed(train if rows is None else train.subset(rows.cpu().numpy()))
-
-
-def _network_identity(context: FitContext) -> str:
-    """Hash of everything that the trained network depends on; how a head is trained afterwards is not part of it."""
-    method = context.method
-    components = {
-        slot: component.identity() for slot, component in method.components.items() if slot in NETWORK_SLOTS
-    }
-    return content_hash([context.identity, components, method.head_layer, network_payload(context.config)])
 
 
 @contextmanager
@@ -195,52 +182,41 @@ def resample_embeddings(context: FitContext) -> ResampledSet:
 
 def train_head(context: FitContext, resampled: ResampledSet) -> list[HistoryEntryDict]:
     """Train or replace the head on the embeddings, as the method says, and return the history."""
-    network, device = context.network, context.device
-    head_stage: HeadStage = context.build(context.method.head)
+    network, method, device, seed = context.network, context.method, context.device, context.config.seed
+    head_stage: HeadStage = context.build(method.head)
     if head_stage.fresh:
-        seed = seed_for(context.config.seed, "head")
-        network.reset_head(generator=torch.Generator().manual_seed(seed))
+        network.reset_head(generator=torch.Generator().manual_seed(seed_for(seed, "head")))
     network.eval()
-    embeddings = torch.from_numpy(resampled.embeddings).to(device)
-    labels = torch.from_numpy(resampled.labels).to(device)
+    embeddings, labels, weights = (
+        torch.from_numpy(values).to(device)
+        for values in (resampled.embeddings, resampled.labels, resampled.sample_weight)
+    )
+    epochs, size = context.config.head_epochs or context.config.epochs, context.config.head_batch_size
+    sampler: ImageSampler | None = context.build(method.head_sampler, epochs=epochs)
+
+    def order(epoch: int) -> np.ndarray:
+        if sampler is None:
+            return generator_for(seed, "head order", epoch).permutation(len(resampled.labels))
+        return epoch_indices(sampler, resampled.labels, seed=seed_for(seed, "head order"), epoch=epoch)
+
     history: list[HistoryEntryDict] = []
     with context.timed("head"):
         module = head_stage.prepare(network.classifier, embeddings, labels)
         if head_stage.trains:
-            weights = torch.from_numpy(resampled.sample_weight).to(device)
-            history = _train_head(context, module, head_stage.lr_factor, embeddings, labels, weights)
+            stage = Stage(
+                name="head",
+                module=module,
+                batch_loss=LogitLoss(context.build(method.head_loss, epochs=epochs).to(device)),
+                batches=TensorBatches(embeddings, labels, order, batch_size=size, weights=weights),
+                epochs=epochs,
+                validate=context.validate(module),
+                checkpoint=context.checkpoints / "head.safetensors" if context.checkpoints else None,
+                identity=content_hash(
+                    [context.identity, method.identity(), training_payload(context.config)]
+                ),
+            )
+            lr = context.config.lr * head_stage.lr_factor
+            config = context.config.model_copy(update={"epochs": epochs, "batch_size": size, "lr": lr})
+            history = train_stage(stage, config, context.fabric, context.progress)
         head_stage.finish(module, network.classifier)
     return history
-
-
-def _train_head(
-    context: FitContext,
-    module: nn.Module,
-    lr_factor: float,
-    embeddings: Tensor,
-    labels: Tensor,
-    weights: Tensor,
-) -> list[HistoryEntryDict]:
-    method, seed, checkpoints = context.method, context.config.seed, context.checkpoints
-    epochs = context.config.head_epochs or context.config.epochs
-    sampler: ImageSampler | None = context.build(method.head_sampler, epochs=epochs)
-    classes = labels.cpu().numpy()
-
-    def order(epoch: int) -> np.ndarray:
-        if sampler is None:
-            return generator_for(seed, "head order", epoch).permutation(len(classes))
-        return epoch_indices(sampler, classes, seed=seed_for(seed, "head order"), epoch=epoch)
-
-    size, lr = context.config.head_batch_size, context.config.lr * lr_factor
-    config = context.config.model_copy(update={"epochs": epochs, "batch_size": size, "lr": lr})
-    stage = Stage(
-        name="head",
-        module=module,
-        batch_loss=LogitLoss(context.build(method.head_loss, epochs=epochs).to(context.device)),
-        batches=TensorBatches(embeddings, labels, order, batch_size=size, weights=weights),
-        epochs=epochs,
-        validate=context.validate(module),
-        checkpoint=checkpoints / "head.safetensors" if checkpoints else None,
-        identity=content_hash([context.identity, method.identity(), training_payload(context.config)]),
-    )
-    return train_stage(stage, config, context.fabric, context.progress)

@@ -70,8 +70,8 @@ def prepare_run(
     manifest = split.splits(dataset, config.seed)
     chosen = tuple(methods(manifest) if callable(methods) else methods)
     _check_head(config, chosen)
-    weights = find_weights(settings.model, dataset.classes)
-    name = settings.model.backbone or (weights and weights.network)
+    file, run = find_weights(settings.model)
+    name = settings.model.backbone or (run and run.record.network.name)
     plan = RunPlan(
         source=settings.data.source or dataset.name,
         fingerprint=dataset.fingerprint,
@@ -81,15 +81,15 @@ def prepare_run(
         method=chosen[0].label,
         network=name or default_network_name(dataset.channels, dataset.image_size),
         config=config,
-        weights=None if weights is None else str(weights.file),
-        weights_hash=None if weights is None else file_hash(weights.file),
-        new_head=weights is not None and weights.new_head,
+        weights=None if file is None else str(file),
+        weights_hash=None if file is None else file_hash(file),
+        new_head=run is not None and list(run.record.dataset.classes) != list(dataset.classes),
         cache=None if settings.model.cache is None else str(settings.model.cache),
         asked=settings.model_dump(mode="json"),
     )
-    if weights is not None and weights.run is not None:
+    if run is not None:
         manifests = (split.splits(dataset, config.seed + repeat) for repeat in range(repeats))
-        check_unseen(weights.run, dataset, manifests)
+        check_unseen(run, dataset, manifests)
     frozen, reason = resolve_freeze(settings.model.freeze, plan, dataset, len(manifest.train))
     plan = replace(plan, freeze=frozen)
     make_fabric(config)
@@ -157,10 +157,10 @@ def read_minority(text: str, classes: Sequence[str]) -> int | float | list[int]:
 
 
 def _check_head(config: TrainConfig, methods: Sequence[Method]) -> None:
+    if any(method.trains_head for method in methods):
+        return
     for name in ("head_epochs", "head_batch_size"):
-        if getattr(config, name) != TrainConfig.model_fields[name].default and not any(
-            method.trains_head for method in methods
-        ):
+        if getattr(config, name) != TrainConfig.model_fields[name].default:
             names = ", ".join(method.label for method in methods)
             raise InputError(f"`{name}`: {names} train no separate head; leave it out")
 

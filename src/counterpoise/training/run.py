@@ -120,7 +120,6 @@ def _record(
     fitted: Fitted,
     timings: Mapping[str, float],
 ) -> dict[str, object]:
-    method = plan.record
     device = next(fitted.network.parameters()).device.type
     counts = {
         name: splits.splits[name].class_counts(splits.num_classes).tolist() if name in splits.splits else None
@@ -147,8 +146,8 @@ def _record(
         "draw": plan.draw,
         "seed": plan.config.seed,
         "method": plan.method,
-        "method_title": method.title,
-        "method_options": method.options(),
+        "method_title": plan.record.title,
+        "method_options": plan.record.options(),
         "network": fitted.network.config,
         "start": {"weights": plan.weights, "weights_hash": plan.weights_hash, "freeze": plan.freeze},
         "adjust": None if fitted.adjustment is None else fitted.adjustment.get_state(),
