@@ -13,5 +13,13 @@ from counterpoise.inference.explanation import (
 from counterpoise.inference.explanation_page import build_explanation_page
 from counterpoise.inference.export import OUTPUTS as ONNX_OUTPUTS
 from counterpoise.inference.export import Exported, check_export, export_run
-from counterpoise.inference.model import TrainedModel, load_adjustment, load_for_run, load_network
-from counterpoise.inference.predict import Evaluation, Prediction, evaluate_run, predict_images
+from counterpoise.inference.model import (
+    Evaluation,
+    Prediction,
+    TrainedModel,
+    evaluate_run,
+    load_adjustment,
+    load_for_run,
+    load_network,
+    predict_images,
+)

@@ -22,8 +22,7 @@ from counterpoise.inference.explanation import (
     ModelView,
     View,
 )
-from counterpoise.inference.model import TrainedModel
-from counterpoise.inference.predict import decoded_batches
+from counterpoise.inference.model import TrainedModel, decoded_batches
 from counterpoise.report import (
     Panel,
     explanation_figure,

@@ -24,12 +24,7 @@ MOST_PARAMETERS_PER_IMAGE = 1000
 def find_weights(model: ModelConfig) -> tuple[Path | None, RunFolder | None]:
     """Return the file of the pretrained weights, and the finished run that trained them where its folder is named.
 
-    Raises
-    ------
-    RunFolderError
-        If a folder is named that is no finished run.
-    InputError
-        If another network than that run's is asked for.
+    `InputError` if another network than that run's is asked for.
     """
     path = model.weights
     if path is None or not path.is_dir():
@@ -48,12 +43,8 @@ def resolve_freeze(
 ) -> tuple[int | str | None, str | None]:
     """Return the frozen layers (a number, ``"all"`` or None) and, where the choice was left open, the reason.
 
-    `text` is as asked for; nothing is frozen in `plan` yet; `images` is the number of training images.
-
-    Raises
-    ------
-    InputError
-        If there are no such layers, or frozen layers would stay random.
+    `text` is as asked for; nothing is frozen in `plan` yet; `images` is the number of training images. `InputError` if
+    there are no such layers, or frozen layers would stay random.
     """
     frozen, reason = read_freeze(text, plan.weights), None
     if frozen is not None:
@@ -75,12 +66,7 @@ def resolve_freeze(
 
 
 def read_freeze(text: str | None, weights: str | Path | None) -> int | str | None:
-    """Return what `freeze` says: a number of layers, ``"all"``, ``"auto"``, or None.
-
-    Raises
-    ------
-    InputError
-        If it says something else, or there are no weights to keep.
+    """Return what `freeze` says: a number of layers, ``"all"``, ``"auto"``, or None; `InputError` without weights.
 
     Examples
     --------

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -46,18 +45,19 @@ def embed_images(
     """Return the embeddings of a split, float32 of shape (N, d), with the network in evaluation mode."""
     if isinstance(split, EmbeddedSplit):
         return split.rows
-    return _outputs(network, network.embed, split, device, workers)
+    batches = ordered_batches(split, batch_size=BATCH_SIZE, device=device, workers=workers)
+    return _outputs(network, network.embed, (batch.inputs for batch in batches), device)
 
 
 def predict_logits(
     network: Network, split: ImageSplit, *, device: torch.device, workers: int = 0
 ) -> np.ndarray:
     """Return the logits of a split, float32 of shape (N, C), with the network in evaluation mode."""
-    if not isinstance(split, EmbeddedSplit):
-        return _outputs(network, network, split, device, workers)
-    with _inference(network, device):
-        parts = torch.from_numpy(split.rows).to(device).split(BATCH_SIZE)
-        return torch.cat([network.head(part).float().cpu() for part in parts]).numpy()
+    if isinstance(split, EmbeddedSplit):
+        rows = torch.from_numpy(split.rows).to(device)
+        return _outputs(network, network.head, rows.split(BATCH_SIZE), device)
+    batches = ordered_batches(split, batch_size=BATCH_SIZE, device=device, workers=workers)
+    return _outputs(network, network, (batch.inputs for batch in batches), device)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -74,41 +74,27 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _outputs(
-    network: Network,
-    function: Callable[[Tensor], Tensor],
-    split: ImageSplit,
-    device: torch.device,
-    workers: int,
+    network: Network, function: Callable[[Tensor], Tensor], inputs: Iterable[Tensor], device: torch.device
 ) -> np.ndarray:
-    with _inference(network, device):
-        batches = ordered_batches(split, batch_size=BATCH_SIZE, device=device, workers=workers)
-        parts = [function(batch.inputs).float().cpu() for batch in batches]
-    if not parts:
-        return np.empty((0, network.num_classes), dtype=np.float32)
-    return torch.cat(parts).numpy()
-
-
-@contextmanager
-def _inference(network: Network, device: torch.device) -> Iterator[None]:
-    """Move the network to the device; inside the block it is in evaluation mode without gradients."""
     was_training = network.training
     network.to(device).eval()
     try:
         with torch.inference_mode():
-            yield
+            parts = [function(batch).float().cpu() for batch in inputs]
     finally:
         network.train(was_training)
+    return torch.cat(parts).numpy() if parts else np.empty((0, network.num_classes), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedSplit(ImageSplit):
-    """Images with their embeddings, float32 of shape (N, d), under a network that is frozen below the head.
+    """Images with their embeddings `rows`, float32 of shape (N, d), under a network that is frozen below the head.
 
-    Embeddings and logits of such a split are not computed from its pixels, so the network must be the one of
-    `embeddings`, with any head.
+    Embeddings and logits of such a split are not computed from its pixels, so the network must be the one of the
+    embeddings, with any head.
     """
 
-    embeddings: np.ndarray | None = None
+    rows: np.ndarray = field(kw_only=True)
 
     @classmethod
     def of(cls, split: ImageSplit, embeddings: np.ndarray) -> EmbeddedSplit:
@@ -117,17 +103,11 @@ class EmbeddedSplit(ImageSplit):
             raise InputError(
                 f"found embeddings of shape {embeddings.shape} for {len(split)} images; expected one row for each"
             )
-        return cls(split.images, split.labels, split.paths, split.facts, split.groups, embeddings)
+        return cls(split.images, split.labels, split.paths, split.facts, split.groups, rows=embeddings)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> EmbeddedSplit:
         """Return the images at `indices`, in that order, with their embeddings."""
         return EmbeddedSplit.of(super().subset(indices), self.rows[np.asarray(indices, dtype=np.int64)])
-
-    @property
-    def rows(self) -> np.ndarray:
-        """The embeddings, float32 of shape (N, d)."""
-        assert self.embeddings is not None
-        return self.embeddings
 
 
 def learning_curve_scores(logits: np.ndarray, labels: np.ndarray) -> ValidationScores:

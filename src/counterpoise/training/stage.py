@@ -134,10 +134,7 @@ def save_checkpoint(stage: Stage, optimizer: Optimizer, position: Position) -> N
 def load_checkpoint(stage: Stage, optimizer: Optimizer) -> Position:
     """Restore the module and the optimizer from the stage's checkpoint; the start without one of its identity.
 
-    Raises
-    ------
-    RunFolderError
-        If the file is damaged.
+    `RunFolderError` if the file is damaged.
     """
     start, path = Position(0, 0, []), stage.checkpoint
     if path is None or not path.exists():
