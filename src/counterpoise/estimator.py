@@ -1,4 +1,4 @@
-"""The scikit-learn face: one estimator for every method."""
+"""The scikit-learn interface: one estimator for every method."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from counterpoise.config import TrainConfig, make_config
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.methods import Method, get_method
-from counterpoise.networks import create_network, default_network_name
-from counterpoise.training import fit_method, pixel_statistics, seed_for, softmax
+from counterpoise.networks import default_network_name
+from counterpoise.training import fit_method, initial_network, softmax
 
 CHANNELS = (1, 3)
 
@@ -30,28 +30,12 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         A name, or a name with changed options such as ``"ados:nu_max=30"``.
     network : str, default="auto"
         A network's name; ``"auto"`` chooses by the size of the images.
-    epochs : int, default=5
-        Passes over the training images.
-    batch_size : int, default=64
-        Images per step.
-    lr : float, default=1e-3
-        Learning rate.
-    optimizer : {"adam", "adamw", "sgd"}, default="adam"
-        The optimizer.
-    weight_decay : float, default=0.0
-        As the optimizer defines it.
-    schedule : {"constant", "cosine", "one-cycle"} or None, default=None
-        The course of the learning rate; None leaves it to the method, which mostly keeps it constant.
-    head_epochs : int or None, default=None
-        Epochs of the head stage of feature-space methods; as `epochs` by default.
     weights : path or None, default=None
         File of pretrained weights.
-    device : {"auto", "cpu", "cuda"}, default="auto"
-        Where to train.
-    threads : int, default=1
-        CPU threads.
     random_state : int, RandomState or None, default=None
-        All that is random follows from it.
+        Random seed.
+    epochs, batch_size, lr, optimizer, weight_decay, schedule, head_epochs, device, threads
+        Settings of the training, as in `counterpoise.config.TrainConfig`.
 
     Attributes
     ----------
@@ -106,69 +90,45 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> ImageClassifier:
-        """Train.
+        """Train and return the estimator.
 
         Parameters
         ----------
         X : array or tensor of images, or ImageDataset
-            Shape (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels; uint8, or floats in [0, 1]
-            (held with 8 bits). A data set brings its own labels; its validation images give the learning curves.
+            Images as in `as_images`. A dataset has its own labels; its validation images give the learning curves.
         y : array-like of shape (N,)
-            Labels of any kind; left out with a data set.
-
-        Returns
-        -------
-        self
+            Labels of any kind; left out with a dataset.
 
         Raises
         ------
         InputError
             If images or labels do not fit, or a setting is refused.
         """
-        train, validation, classes = _training_data(X, y)
+        dataset, classes = _training_data(X, y)
         config = self._config()
-        channels, height, width = train.images[0].shape
         method = get_method(self.method) if isinstance(self.method, str) else self.method
-        name = default_network_name(channels, (height, width)) if self.network == "auto" else self.network
-        mean, std = (None, None) if self.weights else pixel_statistics(train)
-        network = create_network(
-            name,
-            num_classes=len(classes),
-            in_channels=channels,
-            image_size=(height, width),
-            mean=mean,
-            std=std,
-            weights=self.weights,
-            seed=seed_for(config.seed, "network"),
-            head_layer=method.head_layer,
+        name, image_size = self.network, dataset.image_size
+        if name == "auto":
+            name = default_network_name(dataset.channels, image_size)
+        network = initial_network(
+            name, dataset, weights=self.weights, seed=config.seed, head_layer=method.head_layer
         )
         self._fitted = fit_method(
             method,
             network,
-            train,
+            dataset.train,
             config=config,
-            validation=validation,
-            classes=[str(name) for name in classes],
+            validation=dataset.validation,
+            classes=dataset.classes,
         )
         self.classes_ = classes
         self.network_ = self._fitted.network
         self.history_ = self._fitted.history
-        self.n_features_in_ = channels * height * width
+        self.n_features_in_ = dataset.channels * image_size[0] * image_size[1]
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the class probabilities.
-
-        Parameters
-        ----------
-        X : array or tensor of images
-            As in `fit`.
-
-        Returns
-        -------
-        ndarray of shape (N, C), float64
-            In the order of ``classes_``.
-        """
+        """Return the class probabilities, float64 of shape (N, C), of images as in `as_images`; see ``classes_``."""
         check_is_fitted(self)
         images = as_images(X)
         expected = (self.network_.in_channels, *self.network_.image_size)
@@ -190,18 +150,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             seed = int(state.randint(2**31 - 1))
         else:
             seed = state
-        names = (
-            "epochs",
-            "batch_size",
-            "lr",
-            "optimizer",
-            "weight_decay",
-            "schedule",
-            "head_epochs",
-            "device",
-            "threads",
-        )
-        return make_config(seed=seed, **{name: getattr(self, name) for name in names})
+        settings = {k: v for k, v in self.get_params(deep=False).items() if k in TrainConfig.model_fields}
+        return make_config(seed=seed, **settings)
 
 
 def as_images(X: Any) -> np.ndarray:
@@ -243,11 +193,11 @@ def as_images(X: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rint(images * 255).astype(np.uint8))
 
 
-def _training_data(X: Any, y: ArrayLike | None) -> tuple[ImageSplit, ImageSplit | None, np.ndarray]:
+def _training_data(X: Any, y: ArrayLike | None) -> tuple[ImageDataset, np.ndarray]:
     if isinstance(X, ImageDataset):
         if y is not None:
             raise InputError("a data set brings its own labels; leave out y")
-        return X.train, X.validation, np.asarray(X.classes)
+        return X, np.asarray(X.classes)
     if y is None:
         raise InputError("y is missing: give one label per image")
     images, labels = as_images(X), np.asarray(y)
@@ -258,7 +208,9 @@ def _training_data(X: Any, y: ArrayLike | None) -> tuple[ImageSplit, ImageSplit 
     classes, indices = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise InputError(f"y holds {len(classes)} class; at least two are needed")
-    return _split(images, indices.astype(np.int64)), None, classes
+    names, size = tuple(map(str, classes)), (images.shape[2], images.shape[3])
+    split = _split(images, indices.astype(np.int64))
+    return ImageDataset("arrays", names, images.shape[1], size, split), classes
 
 
 def _split(images: np.ndarray, labels: np.ndarray) -> ImageSplit:

@@ -18,8 +18,8 @@ from scipy.stats import spearmanr
 from counterpoise.explain.grad_cam import GradCAM
 from counterpoise.explain.scores import score_maps
 from counterpoise.files import write_text
+from counterpoise.inference import explain as pictures_module
 from counterpoise.inference import explain_images, load_network
-from counterpoise.inference import explanation_pictures as pictures_module
 from counterpoise.report.kit.pictures import overlay
 from counterpoise.runs import RunFolder
 

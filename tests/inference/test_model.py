@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from counterpoise.config.train import make_config
+from counterpoise.config import make_config
 from counterpoise.datasets import dataset_from_arrays
 from counterpoise.exceptions import InputError
 from counterpoise.inference import TrainedModel, load_adjustment, load_network

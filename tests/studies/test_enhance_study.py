@@ -142,7 +142,10 @@ def test_the_record_of_a_variant_is_that_of_its_classifier_with_its_own_entries(
         "timings",
     }
     assert variant["config"]["asked"] == base["config"]["asked"]
-    assert (variant["config"]["resolved"]["variant"], variant["config"]["resolved"]["width"]) == ("enhanced", 4)
+    assert (variant["config"]["resolved"]["variant"], variant["config"]["resolved"]["width"]) == (
+        "enhanced",
+        4,
+    )
     assert {key for key in base if variant[key] != base[key]} <= changed
     assert (variant["method"], variant["enhance"]["classifier"]) == ("enhanced", "bl")
     assert variant["enhance"]["classifier_run"] == runs["bl"].path.name

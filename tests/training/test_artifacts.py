@@ -7,7 +7,7 @@ from counterpoise.config import make_config
 from counterpoise.datasets import dataset_from_arrays
 from counterpoise.networks import create_network
 from counterpoise.training import ResampledSet
-from counterpoise.training.artifacts import MAP_POINTS, embedded_sample, embedding_map
+from counterpoise.training.run import MAP_POINTS, embedded_sample, embedding_map
 
 
 def first_two_components(rows, axes_of):

@@ -12,7 +12,7 @@ from counterpoise.exceptions import InputError
 from counterpoise.methods import all_methods, get_method
 from counterpoise.networks import create_network, cut, freeze
 from counterpoise.training import EmbeddedSplit, embed_images, fit_method, predict_logits
-from counterpoise.training.frozen import RecomputedBatches, frozen_batches
+from counterpoise.training.batches import RecomputedBatches, frozen_batches
 
 CPU = torch.device("cpu")
 

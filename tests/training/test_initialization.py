@@ -17,9 +17,10 @@ from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.inference import evaluate_run, load_network
 from counterpoise.networks import create_network, freeze, learned_layers
 from counterpoise.studies import ComparisonStudy, make_grid, run_study
-from counterpoise.training import embedding_cache, execute_run
-from counterpoise.training.embedding_cache import body_hash, embedded_splits
+from counterpoise.training import execute_run
+from counterpoise.training import predict as prediction
 from counterpoise.training.initialization import choose_freeze, read_freeze
+from counterpoise.training.predict import body_hash, embedded_splits
 
 QUICK = {"epochs": 2, "batch_size": 16, "device": "cpu"}
 
@@ -198,13 +199,13 @@ METHODS = "bl,bl-cw,balanced-softmax,fs-smote,ados,crt,tau-norm,logit-adjusted"
 @pytest.mark.filterwarnings("ignore:.*start untrained")
 def test_a_comparison_embeds_every_image_once(colours, timm_file, tmp_path, monkeypatch):
     calls = []
-    real = embedding_cache.embed_images
+    real = prediction.embed_images
 
     def count(network, split, **options):
         calls.append(len(split))
         return real(network, split, **options)
 
-    monkeypatch.setattr(embedding_cache, "embed_images", count)
+    monkeypatch.setattr(prediction, "embed_images", count)
     options = {"backbone": "test_resnet", "weights": timm_file, "freeze": "all", "repeats": 2}
     study = study_of(colours, METHODS, **options)
     result = run_study(ComparisonStudy(study), colours, tmp_path / "out")
@@ -245,14 +246,14 @@ def test_cached_embeddings_are_those_of_each_image(dataset, tmp_path):
 
 def test_whoever_needs_the_same_embeddings_waits_for_them(dataset, tmp_path, monkeypatch):
     calls = []
-    real = embedding_cache.embed_images
+    real = prediction.embed_images
 
     def count(network, split, **options):
         calls.append(len(split))
         time.sleep(0.1)
         return real(network, split, **options)
 
-    monkeypatch.setattr(embedding_cache, "embed_images", count)
+    monkeypatch.setattr(prediction, "embed_images", count)
     # Made beforehand: weights are drawn from torch's global generator, which threads would share.
     networks = [
         create_network("tinynet", num_classes=3, in_channels=1, image_size=(8, 8), seed=0) for _ in range(3)

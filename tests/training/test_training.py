@@ -323,7 +323,7 @@ def test_an_objective_embeds_what_it_looks_at(train, monkeypatch, spec, passed):
         found.append(len(split))
         return embed_images(network, split, **settings)
 
-    monkeypatch.setattr("counterpoise.training.context.embed_images", embed)
+    monkeypatch.setattr("counterpoise.training.stage.embed_images", embed)
     fit(train, f"{spec}:objective.defer_epochs=0")
     assert found == passed
 

@@ -32,16 +32,8 @@ COPIED_FILES = ("manifest.json", "history.json", "embedding.json", "model.safete
 class AdjustmentPlan:
     """Adjustment of a finished run, validated but not yet learned.
 
-    Attributes
-    ----------
-    base, manifest
-        The run whose network is used, and its split.
-    component : Component
-        The adjustment.
-    costs : ndarray of shape (C, C) or None
-        Costs of decisions, for the table; rows are true classes.
-    out : Path
-        The new run's folder.
+    `base` is the run whose network is used, with its split `manifest`. `costs` (C, C) of decisions are for the table;
+    rows are true classes. `out` is the new run's folder.
     """
 
     base: RunFolder
@@ -53,9 +45,8 @@ class AdjustmentPlan:
     @property
     def spec(self) -> str:
         """The adjustment with its options, in the syntax of the command line."""
-        return ":".join(
-            [self.component.name, *(f"{key}={value}" for key, value in self.component.options.items())]
-        )
+        options = (f"{key}={value}" for key, value in self.component.options.items())
+        return ":".join([self.component.name, *options])
 
     @property
     def hash(self) -> str:
@@ -96,8 +87,6 @@ def plan_adjustment(
 
     Parameters
     ----------
-    base : RunFolder
-        A finished run.
     spec : str
         An adjustment's name, perhaps with options: ``class-thresholds:score=f1``.
     score : str, optional
@@ -163,10 +152,8 @@ def _check(plan: AdjustmentPlan) -> None:
 def _folder_beside(run: Path, component: Component) -> Path:
     """Return the default folder of the new run, named by the run and the adjustment."""
     whole = run if run.name and run.name != ".." else run.resolve()
-    words = [
-        Path(str(value)).stem if key == "costs" else f"{key}={value}"
-        for key, value in component.options.items()
-    ]
+    options = component.options.items()
+    words = (Path(str(value)).stem if key == "costs" else f"{key}={value}" for key, value in options)
     name = re.sub(r"[^\w.=-]+", "-", "-".join([component.name, *words]))[:80]
     return whole.with_name(f"{whole.name}-adjusted-{name}")
 
@@ -188,7 +175,9 @@ def adjust_run(plan: AdjustmentPlan, dataset: ImageDataset, *, device: str = "au
     splits, minority = plan.manifest.apply(dataset), plan.manifest.minority
     model = TrainedModel.open(plan.base, device=device)
     logits = held_out_logits(model.network, splits, device=model.device)
-    adjustment = _fitted(plan, splits, logits.get("validation"))
+    labels = None if "validation" not in logits or splits.validation is None else splits.validation.labels
+    counts = splits.train.class_counts(splits.num_classes)
+    adjustment = plan.build().fit(logits.get("validation"), labels, counts)
     before = None
     if splits.test is not None and "test" in logits:
         probabilities = softmax(model.adjust(logits["test"]))
@@ -203,11 +192,6 @@ def adjust_run(plan: AdjustmentPlan, dataset: ImageDataset, *, device: str = "au
     return AdjustedRun(
         RunFolder(plan.out), before, after, _mean_cost(before, plan.costs), _mean_cost(after, plan.costs)
     )
-
-
-def _fitted(plan: AdjustmentPlan, splits: ImageDataset, logits: np.ndarray | None) -> Adjustment:
-    labels = None if logits is None or splits.validation is None else splits.validation.labels
-    return plan.build().fit(logits, labels, splits.train.class_counts(splits.num_classes))
 
 
 def _mean_cost(scores: ScoresDict | None, costs: np.ndarray | None) -> float | None:
@@ -227,7 +211,7 @@ def _record(plan: AdjustmentPlan, adjustment: Adjustment, seconds: dict[str, flo
         "method_title": record["method_title"],
     }
     options = {k: v for k, v in record["method_options"].items() if k.partition(".")[0] != PLACE}
-    options |= {PLACE: plan.component.name}
+    options[PLACE] = plan.component.name
     options |= {f"{PLACE}.{option}": value for option, value in plan.component.defaults().items()}
     return record | {
         "version": __version__,

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
 
 from counterpoise.datasets import ImageFiles, SkippedFile, read_images
 from counterpoise.exceptions import DataError, InputError
-from counterpoise.explain import EXPLAINERS, SAME_FROM, GradCAM
-from counterpoise.files import write_json
-from counterpoise.inference.explained_model import ExplainedModel
-from counterpoise.inference.explanation import Attention, ExplainedImage, Explanation
-from counterpoise.inference.explanation_pictures import write_pictures
-from counterpoise.inference.model import TrainedModel
-from counterpoise.inference.predict import decoded_batches
+from counterpoise.explain import EXPLAINERS, SAME_FROM, GradCAM, map_similarity
+from counterpoise.files import atomic_path, write_json
+from counterpoise.inference.explanation import (
+    Attention,
+    ExplainedImage,
+    ExplainedModel,
+    Explanation,
+    ModelView,
+    View,
+)
+from counterpoise.inference.model import TrainedModel, decoded_batches
+from counterpoise.report import (
+    Panel,
+    explanation_figure,
+    feature_map_figure,
+    overlay,
+    picture,
+    save_figure,
+)
 from counterpoise.runs import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Names in the folder of an explanation.
 EXPLANATION_CONTENTS = frozenset({"explain.html", "explain.json", "images", "parts", "feature-maps"})
+
+_LONGEST_NAME = 24
 
 
 def explain_images(
@@ -53,11 +75,9 @@ def explain_images(
     target : str, optional
         The class to explain. Default: for each image and model the predicted one.
     layer : str, optional
-        The layer of Grad-CAM and of the feature maps.
-    with_scores : bool, default=False
-        Whether maps are scored by deletion and insertion, beside random ones.
-    with_feature_maps : bool, default=False
-        Whether feature maps are drawn: of `layer`, or of the first two convolutions.
+        The layer of Grad-CAM and of the feature maps (default: of the first two convolutions).
+    with_scores, with_feature_maps : bool, default=False
+        Whether maps are scored by deletion and insertion, beside random ones; whether feature maps are drawn.
     same_from : float, default=0.5
         From this rank correlation on, two maps count as the same attention.
     strict : bool
@@ -72,7 +92,11 @@ def explain_images(
     DataError
         If there is no readable image, or (with `strict`) an unreadable one.
     """
-    check_options(method, layer=layer, with_feature_maps=with_feature_maps, same_from=same_from)
+    EXPLAINERS.get(method)
+    if layer is not None and method != GradCAM.name and not with_feature_maps:
+        raise InputError(f"`layer` is for grad-cam and `feature_maps`, {method} uses no layer; leave it out")
+    if not -1 <= same_from <= 1:
+        raise InputError(f"`same_from` is {same_from}; expected a rank correlation from -1 to 1")
     models = [
         ExplainedModel(
             TrainedModel.open(folder, device=device),
@@ -95,7 +119,7 @@ def explain_images(
     for indices, batch in decoded_batches(sources, paths, unreadable, strict=strict):
         names = [paths[i] for i in indices]
         views = [model.view(pixels) for model, pixels in zip(models, batch, strict=True)]
-        explained += write_pictures(out, models, names, batch[0], views, len(explained), same_from)
+        explained += _write_pictures(out, models, names, batch[0], views, len(explained), same_from)
         if progress is not None:
             progress(len(explained) + len(unreadable), len(paths))
     if not explained:
@@ -115,12 +139,122 @@ def explain_images(
     return explanation
 
 
-def check_options(
-    method: str, *, layer: str | None, with_feature_maps: bool = False, same_from: float = SAME_FROM
-) -> None:
-    """Raise `InputError` if there is no such method, or an option would have no effect."""
-    EXPLAINERS.get(method)
-    if layer is not None and method != GradCAM.name and not with_feature_maps:
-        raise InputError(f"`layer` is for grad-cam and `feature_maps`, {method} uses no layer; leave it out")
-    if not -1 <= same_from <= 1:
-        raise InputError(f"`same_from` is {same_from}; expected a rank correlation from -1 to 1")
+def _write_pictures(
+    out: Path,
+    models: Sequence[ExplainedModel],
+    names: Sequence[str],
+    pixels: np.ndarray,
+    views: Sequence[ModelView],
+    done: int,
+    same_from: float,
+) -> list[ExplainedImage]:
+    """Write the pictures of a batch, whose files are numbered from `done` + 1, and return their records."""
+    size = (pixels.shape[2], pixels.shape[3])
+    maps = [_resized(view.maps, size) for view in views]
+    similarity = map_similarity(*maps) if len(maps) == 2 else None
+    signed, classes = models[0].explainer.signed, models[0].model.classes
+    explained = []
+    for i, name in enumerate(names):
+        # Of the name, what needs no quoting in a shell or a link.
+        stem = f"{done + i + 1:05d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', PurePath(name).stem)[:60]}"
+        overlays = [overlay(pixels[i], each[i], signed=signed) for each in maps]
+        records = [
+            _view_record(model, view, i, f"parts/{stem}-{letter}.png")
+            for model, view, letter in zip(models, views, "ab", strict=False)
+        ]
+        for record, painted in zip(records, overlays, strict=True):
+            _write_png(out / record.overlay, painted)
+        _write_png(out / f"parts/{stem}-input.png", picture(pixels[i]))
+        # The true class is that of the folder, where it is called like one.
+        folder = PurePath(name).parent.name
+        image = ExplainedImage(
+            path=name,
+            true=folder if folder in classes else None,
+            figure=f"images/{stem}.png",
+            input=f"parts/{stem}-input.png",
+            feature_maps=tuple(_write_feature_maps(out, models, views, i, stem)),
+            views=tuple(records),
+            similarity=None if similarity is None else float(similarity[i]),
+            same=None if similarity is None else bool(similarity[i] >= same_from),
+        )
+        save_figure(_figure(models, image, picture(pixels[i]), overlays), out / image.figure)
+        explained.append(image)
+    return explained
+
+
+def _view_record(model: ExplainedModel, view: ModelView, i: int, overlay_name: str) -> View:
+    probabilities, classes = view.probabilities[i], model.model.classes
+    predicted, target = int(probabilities.argmax()), int(view.targets[i])
+    deletion, insertion = (None, None) if view.scores is None else map(float, view.scores[i])
+    return View(
+        predicted=classes[predicted],
+        probability=float(probabilities[predicted]),
+        target=classes[target],
+        target_probability=float(probabilities[target]),
+        blank=not view.maps[i].any(),
+        overlay=overlay_name,
+        deletion=deletion,
+        insertion=insertion,
+    )
+
+
+def _figure(
+    models: Sequence[ExplainedModel],
+    image: ExplainedImage,
+    pixels: np.ndarray,
+    overlays: Sequence[np.ndarray],
+) -> Figure:
+    note = "" if image.true is None else f"true class {_short(image.true)}"
+    panels = [Panel(pixels, "input", note)]
+    names = _names(models) if len(models) > 1 else [models[0].explainer.title]
+    for name, view, painted in zip(names, image.views, overlays, strict=True):
+        other = "" if view.target == view.predicted else f", predicted {_short(view.predicted)}"
+        title = f"{_short(view.target)} {100 * view.target_probability:.1f} %"
+        blank = "\nno region supports it" if view.blank else ""
+        panels.append(Panel(painted, title, f"{name}{other}{blank}"))
+    signed = models[0].explainer.signed
+    legend = f"evidence {'against and ' if signed else ''}for the class above"
+    return explanation_figure(panels, signed=signed, legend=legend)
+
+
+def _names(models: Sequence[ExplainedModel]) -> list[str]:
+    return [
+        f"{letter}: {_short(model.model.run.path.name)}" for letter, model in zip("AB", models, strict=False)
+    ]
+
+
+def _write_feature_maps(
+    out: Path, models: Sequence[ExplainedModel], views: Sequence[ModelView], i: int, stem: str
+) -> Iterator[str]:
+    """Write the feature maps of one image, layer by layer; those of two models side by side."""
+    for number in range(min(len(model.layers) for model in models)):
+        layers = [model.layers[number] for model in models]
+        maps = [view.features[layer][i] for view, layer in zip(views, layers, strict=True)]
+        name = f"feature-maps/{stem}-{number + 1}.png"
+        figure = feature_map_figure(
+            *maps,
+            title=" and ".join(dict.fromkeys(layers)),
+            old_title=_names(models)[0],
+            new_title=_names(models)[-1],
+        )
+        save_figure(figure, out / name)
+        yield name
+
+
+def _resized(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize maps (N, h, w) bilinearly."""
+    if maps.shape[1:] == size:
+        return maps
+    tensor = torch.from_numpy(maps)[:, None]
+    return torch.nn.functional.interpolate(tensor, size=size, mode="bilinear", antialias=True)[:, 0].numpy()
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    from PIL import Image
+
+    with atomic_path(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")

@@ -1,12 +1,22 @@
-"""Records of explained images, as the page and the JSON show them."""
+"""Explained models, and records of explained images as the page and the JSON show them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from counterpoise.datasets import SkippedFile
+from counterpoise.exceptions import UnknownNameError
+from counterpoise.explain import GradCAM, create_explainer, feature_maps, find_convolutions, score_maps
+from counterpoise.inference.model import TrainedModel
+from counterpoise.networks import EnhancedNetwork
+from counterpoise.training import softmax
+
+_FIRST_CONVOLUTIONS = 2
 
 
 class _Record(BaseModel):
@@ -34,16 +44,9 @@ class View(_Record):
 class ExplainedImage(_Record):
     """One image under one or two models.
 
-    Attributes
-    ----------
-    true : str or None
-        Its class, where its folder has the name of one.
-    figure, input, feature_maps
-        PNGs, relative to the folder: the complete figure with legend; the image as the model receives it; feature maps.
-    similarity : float or None
-        Rank correlation of the two models' maps, in [-1, 1].
-    same : bool or None
-        Whether that counts as the same attention.
+    `true` is its class, where its folder has the name of one. `figure`, `input` and `feature_maps` are PNGs, relative
+    to the folder: the complete figure with legend, and the image as the model receives it. `similarity` is the rank
+    correlation of the two models' maps, in [-1, 1], and `same` whether that counts as the same attention.
     """
 
     path: str
@@ -59,16 +62,8 @@ class ExplainedImage(_Record):
 class ModelFacts(_Record):
     """An explained model.
 
-    Attributes
-    ----------
-    run, method, network : str
-        Its folder, training method and network.
-    layer, places
-        The layer whose map is shown, and height and width of that map; None where the method uses no layer.
-    adjusted : bool
-        Whether the run adjusts its logits: probabilities are after the adjustment, maps before it.
-    random_deletion, random_insertion : float or None
-        Mean scores of random maps.
+    `places` is the size of the map of `layer`; both are None where the method uses no layer. If the run adjusts its
+    logits, probabilities are after the adjustment, maps before it. The last two are mean scores of random maps.
     """
 
     run: str
@@ -100,14 +95,8 @@ class Attention(_Record):
 class Explanation(_Record):
     """Result of `explain_images`; its dump is the content of ``explain.json``.
 
-    Attributes
-    ----------
-    method, meaning, signed
-        Title of the explaining method, meaning of a value of its maps, and whether values can be below zero.
-    attention : Attention or None
-        Agreement of two models.
-    folder : Path
-        The folder of the pictures.
+    `method` is the title of the explaining method; `meaning` that of a value of its maps, which can be below zero if
+    `signed`. `attention` is the agreement of two models, and `folder` that of the pictures.
     """
 
     method: str
@@ -122,3 +111,100 @@ class Explanation(_Record):
     @field_serializer("skipped")
     def _named(self, skipped: tuple[SkippedFile, ...]) -> list[dict[str, str]]:
         return [{"path": file.path, "reason": file.reason} for file in skipped]
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """A batch of N images under a model: maps (N, H, W) of the classes `targets`, and adjusted probabilities (N, C).
+
+    `scores`, float64 of shape (N, 2), are deletion and insertion of each map; `features` are feature maps (N, c, h, w)
+    by layer.
+    """
+
+    maps: np.ndarray
+    probabilities: np.ndarray
+    targets: np.ndarray
+    scores: np.ndarray | None
+    features: dict[str, np.ndarray]
+
+
+class ExplainedModel:
+    """A trained model with an explaining method; for the options see `explain_images`.
+
+    Raises
+    ------
+    InputError
+        If the model has no such class or layer.
+    """
+
+    def __init__(
+        self,
+        model: TrainedModel,
+        method: str,
+        *,
+        target: str | None = None,
+        layer: str | None = None,
+        with_scores: bool = False,
+        with_feature_maps: bool = False,
+    ) -> None:
+        if target is not None and target not in model.classes:
+            raise UnknownNameError(f"class of {model.run.path}", target, model.classes)
+        self.model = model
+        self.target = None if target is None else model.classes.index(target)
+        self.explainer = create_explainer(
+            method, model.network, **({"layer": layer} if method == GradCAM.name else {})
+        )
+        shape = (model.channels, *model.image_size)
+        self.map_layer = self.explainer.layer_for(shape) if isinstance(self.explainer, GradCAM) else None
+        self.layers: list[str] = []
+        if with_feature_maps:
+            self.layers = self._first_convolutions(shape) if layer is None else [layer]
+        self.with_scores = with_scores
+        self._random_scores: list[np.ndarray] = []
+        self._generator = torch.Generator().manual_seed(0)
+
+    def _first_convolutions(self, shape: tuple[int, int, int]) -> list[str]:
+        """Return the first convolutions of the classifier; behind an enhancer, they receive its output."""
+        network = self.model.network
+        found = find_convolutions(network, shape)
+        if isinstance(network, EnhancedNetwork):
+            found = [name for name in found if name.startswith("network.")]
+        return found[:_FIRST_CONVOLUTIONS]
+
+    def view(self, pixels: np.ndarray) -> ModelView:
+        """Return probabilities and maps of images, uint8 of shape (N, C, H, W)."""
+        network, device = self.model.network, self.model.device
+        images = torch.from_numpy(pixels).to(device).float() / 255
+        with torch.no_grad():
+            logits = network(images).float().cpu().numpy()
+        probabilities = softmax(self.model.adjust(logits))
+        chosen = probabilities.argmax(axis=1) if self.target is None else np.full(len(pixels), self.target)
+        targets = torch.from_numpy(chosen).to(device)
+        maps = self.explainer.explain(images, targets)
+        scores = None
+        if self.with_scores:
+            scores = self._score(images, maps, targets)
+            random = torch.rand(maps.shape, generator=self._generator)
+            self._random_scores.append(self._score(images, random, targets).sum(axis=0, keepdims=True))
+        features = {name: feature_maps(network, images, name).cpu().numpy() for name in self.layers}
+        return ModelView(maps.cpu().numpy(), probabilities, chosen, scores, features)
+
+    def _score(self, images: torch.Tensor, maps: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
+        found = score_maps(self.model.network, images, maps, targets)
+        return np.column_stack([found.deletion, found.insertion])
+
+    def facts(self, images: int) -> ModelFacts:
+        """Return the record of the model after `view` has processed so many images."""
+        layer, record = self.map_layer, self.model.run.record
+        random = np.concatenate(self._random_scores).sum(axis=0) / images if self._random_scores else None
+        return ModelFacts(
+            run=str(self.model.run.path),
+            method=record.method,
+            network=record.network.name,
+            layer=None if layer is None else layer.name,
+            places=None if layer is None else (layer.height, layer.width),
+            image_size=self.model.image_size,
+            adjusted=self.model.adjustment is not None,
+            random_deletion=None if random is None else float(random[0]),
+            random_insertion=None if random is None else float(random[1]),
+        )

@@ -35,15 +35,13 @@ def build_explanation_page(explanation: Explanation, output: Path) -> Path:
     The links of the page lead to the pictures if `output` lies in that folder.
     """
     groups = groups_of(explanation)
+    titles = [f"{group.title} ({len(group.images):,})" for group in groups]
     write_page(
         output,
         "inference/explain.html.j2",
         title=_title(explanation),
         subtitle=_subtitle(explanation),
-        sections=[
-            (f"group-{number}", f"{group.title} ({len(group.images):,})")
-            for number, group in enumerate(groups, start=1)
-        ],
+        sections=[(f"group-{number}", title) for number, title in enumerate(titles, start=1)],
         e=explanation,
         maps=_maps(explanation),
         colors=legend_colors(signed=explanation.signed),
@@ -65,21 +63,18 @@ def groups_of(explanation: Explanation) -> list[Group]:
         ordered = sorted(images, key=lambda image: image.similarity or 0.0)
         limit = f"{explanation.attention.same_from:.2f}"
         different = f"The maps' rank correlation is below {limit}; the most different come first."
+        same = f"The maps' rank correlation is {limit} or more."
         found = [
             ("Different attention", different, [image for image in ordered if not image.same]),
-            (
-                "Same attention",
-                f"The maps' rank correlation is {limit} or more.",
-                [i for i in ordered if i.same],
-            ),
+            ("Same attention", same, [image for image in ordered if image.same]),
         ]
     else:
         known = [image for image in images if image.true is not None]
-        wrong = [image for image in known if not _is_right(image, 0)]
+        wrong = [image for image in known if image.views[0].predicted != image.true]
         unknown = "True class unknown: the folders are not named like a class."
         found = [
             ("Wrong", "The prediction differs from the folder's class.", wrong),
-            ("Right", "", [image for image in known if _is_right(image, 0)]),
+            ("Right", "", [image for image in known if image.views[0].predicted == image.true]),
             ("Images", unknown, [image for image in images if image.true is None]),
         ]
     room, groups = MOST_PICTURES, []
@@ -88,10 +83,6 @@ def groups_of(explanation: Explanation) -> list[Group]:
             groups.append(Group(title, words, chosen, chosen[:room]))
             room -= len(groups[-1].shown)
     return groups
-
-
-def _is_right(image: ExplainedImage, model: int) -> bool:
-    return image.views[model].predicted == image.true
 
 
 def _title(explanation: Explanation) -> str:
@@ -106,7 +97,7 @@ def _subtitle(explanation: Explanation) -> str:
     parts = [count(len(explanation.images), "image"), explanation.method]
     for letter, index in zip("AB", range(len(explanation.models)), strict=False):
         if known:
-            right = sum(_is_right(image, index) for image in known)
+            right = sum(image.views[index].predicted == image.true for image in known)
             who = f"{letter} is correct" if len(explanation.models) > 1 else "correct"
             parts.append(f"{who} on {right:,} of {len(known):,} with a known class")
     return " · ".join(parts)

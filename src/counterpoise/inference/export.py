@@ -36,16 +36,9 @@ _CHECKED_IMAGES = 3
 class Exported:
     """Result of `export_run`.
 
-    Attributes
-    ----------
-    input_shape : tuple
-        ``("batch", channels, height, width)``.
-    classes : tuple of str
-        In the order of the outputs.
-    adjustment : str or None
-        Class name of the adjustment inside the file.
-    difference : float
-        Largest difference between the probabilities of the file and of the run, on random images.
+    `input_shape` is ``("batch", channels, height, width)``; `classes` are in the order of the outputs, and `adjustment`
+    is the class name of the adjustment inside the file. `difference` is the largest one between the probabilities of
+    the file and of the run, on random images.
     """
 
     path: Path
@@ -90,7 +83,16 @@ def export_run(folder: RunFolder, path: Path) -> Exported:
     trained = TrainedModel.open(folder, device="cpu")
     model = ExportedModel(trained.network, trained.adjustment).eval()
     shape = (trained.channels, *trained.image_size)
-    content = _with_metadata(_exported(model, shape), _metadata(trained))
+    adjustment = None if trained.adjustment is None else type(trained.adjustment).__name__
+    metadata = {
+        "classes": json.dumps(trained.classes, ensure_ascii=False),
+        "image_size": json.dumps(trained.image_size),
+        "network": trained.network.name,
+        "method": trained.run.record.method,
+        "adjustment": adjustment or "",
+        "counterpoise": __version__,
+    }
+    content = _with_metadata(_exported(model, shape), metadata)
     difference = _difference(content, model, shape)
     if not difference <= TOLERANCE:
         raise CounterpoiseError(
@@ -98,7 +100,7 @@ def export_run(folder: RunFolder, path: Path) -> Exported:
         )
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-    return Exported(path, ("batch", *shape), trained.classes, _adjustment_name(trained) or None, difference)
+    return Exported(path, ("batch", *shape), trained.classes, adjustment, difference)
 
 
 def check_export(path: Path) -> None:
@@ -138,21 +140,6 @@ def _exported(model: ExportedModel, shape: tuple[int, int, int]) -> Any:
     if program is None:
         raise InputError(f"torch {torch.__version__} is too old to export from; install torch 2.6 or newer")
     return program.model_proto
-
-
-def _metadata(model: TrainedModel) -> dict[str, str]:
-    return {
-        "classes": json.dumps(model.classes, ensure_ascii=False),
-        "image_size": json.dumps(model.image_size),
-        "network": model.network.name,
-        "method": model.run.record.method,
-        "adjustment": _adjustment_name(model),
-        "counterpoise": __version__,
-    }
-
-
-def _adjustment_name(model: TrainedModel) -> str:
-    return "" if model.adjustment is None else type(model.adjustment).__name__
 
 
 def _with_metadata(proto: Any, metadata: dict[str, str]) -> bytes:

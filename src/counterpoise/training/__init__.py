@@ -1,33 +1,37 @@
 """Training: from a plan to a finished run folder, in stages (representation, embedding, head)."""
 
 from counterpoise.training.batch_loss import LogitLoss
-from counterpoise.training.batches import Batch, Batches, image_batches, memory_format, ordered_batches
-from counterpoise.training.device import cpu_threads, find_device, make_fabric
-from counterpoise.training.embedding_cache import embedded_splits
-from counterpoise.training.environment import cpu_count, hardware, timestamp, versions
+from counterpoise.training.batches import (
+    Batch,
+    Batches,
+    frozen_batches,
+    image_batches,
+    memory_format,
+    ordered_batches,
+)
 from counterpoise.training.fit import Fitted, fit_method
-from counterpoise.training.frozen import frozen_batches
-from counterpoise.training.head_stage import ResampledSet
-from counterpoise.training.loop import Stage, make_optimizer, train_stage
-from counterpoise.training.network_stage import NETWORK_SLOTS
+from counterpoise.training.initialization import initial_network, make_network, pixel_statistics
+from counterpoise.training.loop import make_optimizer, train_stage
+from counterpoise.training.machine import (
+    cpu_count,
+    cpu_threads,
+    find_device,
+    hardware,
+    make_fabric,
+    timestamp,
+    versions,
+)
+from counterpoise.training.method_stages import NETWORK_SLOTS, ResampledSet
 from counterpoise.training.plan import RunPlan, SplitPlan
-from counterpoise.training.predict import EmbeddedSplit, embed_images, predict_logits, softmax
-from counterpoise.training.preparation import (
-    Preparation,
-    check_machine,
-    make_network,
-    pixel_statistics,
-    prepare_run,
-    read_minority,
-    resolve_split,
-)
-from counterpoise.training.progress import (
-    HistoryEntryDict,
-    ProgressCallback,
-    RenamedStage,
-    Step,
+from counterpoise.training.predict import (
+    EmbeddedSplit,
     ValidationScores,
+    embed_images,
+    embedded_splits,
+    predict_logits,
+    softmax,
 )
+from counterpoise.training.preparation import Preparation, prepare_run, read_minority, resolve_split
 from counterpoise.training.randomness import generator_for, seed_for, torch_seed
-from counterpoise.training.run import execute_run, write_run
-from counterpoise.training.scoring import held_out_logits, write_scores
+from counterpoise.training.run import execute_run, held_out_logits, write_run, write_scores
+from counterpoise.training.stage import HistoryEntryDict, ProgressCallback, RenamedStage, Stage, Step

@@ -1,7 +1,7 @@
 """Batches of an epoch: gathered from memory by index, or decoded by worker processes.
 
 Small images are one uint8 tensor on the training device and a batch is one gather, without per-image Python.
-Large ones go through a DataLoader.
+Large ones go through a DataLoader. The outputs of frozen layers are computed once.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from counterpoise.datasets import ImageSplit
+
+FROZEN_BATCH_SIZE = 256
+#: Larger outputs of frozen layers are not held in memory but recomputed for each batch.
+MAX_BYTES = 1 << 30
 
 #: Returns the indices that an epoch (0-based) visits, in order.
 Order = Callable[[int], np.ndarray]
@@ -98,6 +102,26 @@ class LoaderBatches:
             yield Batch(inputs, targets.to(self.device), indices.to(self.device))
 
 
+@dataclass(frozen=True)
+class RecomputedBatches:
+    """Batches of outputs of frozen layers (in evaluation mode), computed for each batch of images."""
+
+    bottom: nn.Module
+    batches: Batches
+
+    @property
+    def order(self) -> Order:
+        """The order of the images."""
+        return self.batches.order
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch."""
+        for batch in self.batches.epoch(epoch):
+            with torch.no_grad():
+                outputs = self.bottom(batch.inputs)
+            yield batch._replace(inputs=outputs)
+
+
 @dataclass(eq=False)
 class _SplitDataset(Dataset):
     split: ImageSplit
@@ -114,7 +138,10 @@ def image_batches(
 ) -> Batches:
     """Return batches of a split: from memory where its images are there, else through a DataLoader."""
     if split.in_memory:
-        images = _device_images(split, device)
+        with warnings.catch_warnings():
+            # Memory-mapped images are read-only, which a torch tensor cannot be; nothing here writes to it.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            images = torch.from_numpy(np.ascontiguousarray(split.images)).to(device)
         targets = torch.from_numpy(split.labels).to(device)
         return TensorBatches(images, targets, order, batch_size=batch_size, prepare=_as_float)
     return LoaderBatches(split, order, batch_size, device, workers)
@@ -127,6 +154,38 @@ def ordered_batches(
     order = np.arange(len(split))
     batches = image_batches(split, lambda epoch: order, batch_size=batch_size, device=device, workers=workers)
     return batches.epoch(0)
+
+
+def frozen_batches(
+    bottom: nn.Module,
+    split: ImageSplit,
+    order: Order,
+    *,
+    batch_size: int,
+    device: torch.device,
+    workers: int = 0,
+    max_bytes: int = MAX_BYTES,
+) -> Batches:
+    """Return batches of the outputs of frozen layers, for training the layers above.
+
+    With frozen batch norm an image's output does not depend on its batch, so it is computed once instead of once per
+    epoch; outputs larger than `max_bytes` are recomputed for each batch. `bottom` takes images, floats in [0, 1], and
+    is used in evaluation mode. The other parameters are those of :func:`image_batches`.
+    """
+    bottom.to(device).eval()
+    probe = _outputs(bottom, split.subset(np.arange(min(2, len(split)))), device, 0)
+    if len(split) * probe[0].numel() * probe.element_size() > max_bytes:
+        images = image_batches(split, order, batch_size=batch_size, device=device, workers=workers)
+        return RecomputedBatches(bottom, images)
+    outputs = _outputs(bottom, split, device, workers)
+    labels = torch.from_numpy(split.labels).to(device)
+    if probe.ndim == 4 and not probe.is_contiguous():
+        # Stored with the channels last, as the layers return them, so that each image is one contiguous block.
+        outputs = outputs.permute(0, 2, 3, 1).contiguous()
+        return TensorBatches(
+            outputs, labels, order, batch_size=batch_size, prepare=lambda maps: maps.permute(0, 3, 1, 2)
+        )
+    return TensorBatches(outputs, labels, order, batch_size=batch_size)
 
 
 def split_batches(order: Tensor, batch_size: int) -> list[Tensor]:
@@ -148,8 +207,8 @@ def _as_float(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=memory_format(images.shape[1])).div_(255)
 
 
-def _device_images(split: ImageSplit, device: torch.device) -> Tensor:
-    with warnings.catch_warnings():
-        # Memory-mapped images are read-only, which a torch tensor cannot be; nothing here writes to it.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(split.images)).to(device)
+def _outputs(bottom: nn.Module, split: ImageSplit, device: torch.device, workers: int) -> Tensor:
+    batches = ordered_batches(split, batch_size=FROZEN_BATCH_SIZE, device=device, workers=workers)
+    # Not in inference mode: the layers above are trained on these tensors.
+    with torch.no_grad():
+        return torch.cat([bottom(batch.inputs) for batch in batches])

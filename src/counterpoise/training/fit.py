@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,31 +16,24 @@ from counterpoise.exceptions import InputError
 from counterpoise.methods import Method
 from counterpoise.networks import Network
 from counterpoise.training.batches import memory_format
-from counterpoise.training.context import FitContext
-from counterpoise.training.device import cpu_threads, make_fabric
-from counterpoise.training.frozen import refuse_pixel_methods, replaces_head_only
-from counterpoise.training.head_stage import ResampledSet, resample_embeddings, train_head
-from counterpoise.training.network_stage import train_network
+from counterpoise.training.machine import cpu_threads, make_fabric
+from counterpoise.training.method_stages import (
+    ResampledSet,
+    resample_embeddings,
+    train_head,
+    train_network,
+)
 from counterpoise.training.predict import EmbeddedSplit, predict_logits
-from counterpoise.training.progress import HistoryEntryDict, ProgressCallback
+from counterpoise.training.stage import FitContext, HistoryEntryDict, ProgressCallback
 
 
 @dataclass
 class Fitted:
     """Result of `fit_method`.
 
-    Attributes
-    ----------
-    network : Network
-        In evaluation mode, on the training device.
-    adjustment : Adjustment or None
-        Applied to the logits of the network.
-    history : list of HistoryEntryDict
-        One entry per epoch of every stage.
-    seconds : dict of str to float
-        Wall time of each stage.
-    resampled : ResampledSet or None
-        Training set of the head of a feature-space method.
+    `network` is in evaluation mode, on the training device; `adjustment` applies to its logits. `history` has one entry
+    per epoch of every stage; `seconds` is the wall time of each stage. `resampled` is the training set of the head of
+    a feature-space method.
     """
 
     network: Network
@@ -79,14 +73,11 @@ def fit_method(
     checkpoints : Path, optional
         Folder of checkpoints, from which an interrupted training resumes.
     shared : Path, optional
-        Folder of networks that methods share: the first that needs a network trains it, the others load it.
-        Default: `checkpoints`.
+        Folder of networks that methods share: the first that needs a network trains it. Default: `checkpoints`.
     identity : str
         Hash of the images and of the network; a checkpoint with another identity is not resumed.
     classes : sequence of str, optional
         Class names, by which a named cost matrix is ordered.
-    progress : ProgressCallback, optional
-        Called every few steps.
 
     Raises
     ------
@@ -120,24 +111,36 @@ def _fit(context: FitContext) -> Fitted:
         raise InputError(
             f"{method.label} learns from validation images, and there are none; set `validation_fraction` above 0"
         )
-    if isinstance(context.train, EmbeddedSplit):
+    head: Any = None if method.head is None else method.head.load()
+    history: list[HistoryEntryDict] = []
+    embedded = isinstance(context.train, EmbeddedSplit)
+    if embedded:
         refuse_pixel_methods(method)
-    history = [] if replaces_head_only(method, context.train) else train_network(context)
+    # A network that is frozen whole learns nothing where the method replaces its head.
+    if not (embedded and head is not None and head.fresh):
+        history += train_network(context)
     resampled = None
-    if method.head is not None:
+    if head is not None:
         resampled = resample_embeddings(context)
         history += train_head(context, resampled)
     if adjustment is not None:
-        _fit_adjustment(context, adjustment)
+        split = context.validation
+        logits, labels = (None, None) if split is None else (context.logits(split), split.labels)
+        adjustment.fit(logits, labels, context.class_counts)
     network.eval()
     return Fitted(network, adjustment, history, context.seconds, resampled if method.features else None)
 
 
-def _fit_adjustment(context: FitContext, adjustment: Adjustment) -> None:
-    split = context.validation
-    if split is None:
-        adjustment.fit(None, None, context.class_counts)
-        return
-    workers = context.config.workers
-    logits = predict_logits(context.network, split, device=context.device, workers=workers)
-    adjustment.fit(logits, split.labels, context.class_counts)
+def refuse_pixel_methods(method: Method) -> None:
+    """Raise `InputError` for a method that changes images or has an objective: a frozen network makes it void."""
+    sampler = method.sampler.load() if method.sampler is not None else None
+    if method.augment is not None or method.perturb is not None or getattr(sampler, "makes_images", False):
+        raise InputError(
+            f"{method.label} changes images, and a network frozen whole sees each only once, unchanged; "
+            "freeze fewer layers (`freeze` N) or use another method"
+        )
+    if method.objective is not None:
+        raise InputError(
+            f"{method.label} trains the embedding, and the network is frozen whole; freeze fewer layers (`freeze` N) "
+            "or use another method"
+        )

@@ -3,73 +3,39 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from counterpoise.config import ModelConfig
-from counterpoise.datasets import ImageDataset, SplitManifest
+from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest
 from counterpoise.exceptions import InputError
-from counterpoise.networks import Network, create_network, learned_layers, load_weights
+from counterpoise.networks import Network, create_network, freeze, learned_layers, load_weights
 from counterpoise.runs import RunFolder
 from counterpoise.training.plan import RunPlan
+from counterpoise.training.randomness import seed_for
 
 #: `freeze` "auto" freezes where there are more parameters to fine-tune than this for each training image.
 MOST_PARAMETERS_PER_IMAGE = 1000
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Pretrained weights.
+def find_weights(model: ModelConfig) -> tuple[Path | None, RunFolder | None]:
+    """Return the file of the pretrained weights, and the finished run that trained them where its folder is named.
 
-    Attributes
-    ----------
-    file : Path
-        File of the weights.
-    run : Path or None
-        Folder of the run that trained them, if a run was named.
-    network : str or None
-        Name of that run's network.
-    new_head : bool
-        Whether the head is reinitialized, because that run has other classes.
-    """
-
-    file: Path
-    run: Path | None = None
-    network: str | None = None
-    new_head: bool = False
-
-
-def find_weights(model: ModelConfig, classes: Sequence[str]) -> Weights | None:
-    """Return the weights that a user names, a file or another run's folder; None for a network from scratch.
-
-    Parameters
-    ----------
-    model : ModelConfig
-        As asked for.
-    classes : sequence of str
-        Classes of the new network.
-
-    Raises
-    ------
-    RunFolderError
-        If a folder is named that is no finished run.
-    InputError
-        If another network than that run's is asked for.
+    `InputError` if another network than that run's is asked for.
     """
     path = model.weights
     if path is None or not path.is_dir():
-        return None if path is None else Weights(path)
-    record = RunFolder.open(path).record
-    network = record.network.name
-    if model.backbone not in (None, network):
+        return path, None
+    run = RunFolder.open(path)
+    if model.backbone not in (None, run.record.network.name):
         raise InputError(
-            f"`backbone` {model.backbone}: the weights are of a run of {network}; leave `backbone` out"
+            f"`backbone` {model.backbone}: the weights are of a run of {run.record.network.name}; "
+            "leave `backbone` out"
         )
-    new_head = list(record.dataset.classes) != list(classes)
-    return Weights(path / "model.safetensors", path, network, new_head)
+    return path / "model.safetensors", run
 
 
 def resolve_freeze(
@@ -77,24 +43,11 @@ def resolve_freeze(
 ) -> tuple[int | str | None, str | None]:
     """Return the frozen layers (a number, ``"all"`` or None) and, where the choice was left open, the reason.
 
-    Parameters
-    ----------
-    text : str or None
-        As asked for.
-    plan : RunPlan
-        The run; nothing is frozen in it yet.
-    dataset : ImageDataset
-        The loaded dataset.
-    images : int
-        Number of training images.
-
-    Raises
-    ------
-    InputError
-        If there are no such layers, or frozen layers would stay random.
+    `text` is as asked for; nothing is frozen in `plan` yet; `images` is the number of training images. `InputError` if
+    there are no such layers, or frozen layers would stay random.
     """
-    freeze, reason = read_freeze(text, plan.weights), None
-    if freeze is not None:
+    frozen, reason = read_freeze(text, plan.weights), None
+    if frozen is not None:
         network = create_network(
             plan.network,
             num_classes=dataset.num_classes,
@@ -102,21 +55,18 @@ def resolve_freeze(
             image_size=dataset.image_size,
             seed=0,
         )
-        if freeze == "auto":
-            freeze, reason = choose_freeze(_body_parameters(network), images)
-        _check_freeze(freeze, plan, network)
-    if plan.cache is not None and freeze != "all":
+        if frozen == "auto":
+            head = sum(parameter.numel() for parameter in network.classifier.parameters())
+            total = sum(parameter.numel() for parameter in network.parameters())
+            frozen, reason = choose_freeze(total - head, images)
+        _check_freeze(frozen, plan, network)
+    if plan.cache is not None and frozen != "all":
         raise InputError("`cache` keeps the embeddings of a network frozen whole; give `freeze` all with it")
-    return freeze, reason
+    return frozen, reason
 
 
 def read_freeze(text: str | None, weights: str | Path | None) -> int | str | None:
-    """Return what `freeze` says: a number of layers, ``"all"``, ``"auto"``, or None.
-
-    Raises
-    ------
-    InputError
-        If it says something else, or there are no weights to keep.
+    """Return what `freeze` says: a number of layers, ``"all"``, ``"auto"``, or None; `InputError` without weights.
 
     Examples
     --------
@@ -140,14 +90,7 @@ def choose_freeze(parameters: int, images: int) -> tuple[str | None, str]:
 
     "If the target dataset is very small and N layers have large number of parameter: fine tuning could lead to
     overfitting so leave it frozen. Otherwise, fine tune to the new data." Very small is here: more than
-    1,000 parameters for each training image.
-
-    Parameters
-    ----------
-    parameters : int
-        Parameters of the layers that would be frozen.
-    images : int
-        Training images.
+    1,000 parameters of the layers that would be frozen for each training image.
 
     Examples
     --------
@@ -163,63 +106,85 @@ def choose_freeze(parameters: int, images: int) -> tuple[str | None, str]:
     return None, f"fine-tuned: {facts} (at most {MOST_PARAMETERS_PER_IMAGE:,})"
 
 
-def check_unseen(run: Path, dataset: ImageDataset, manifests: Iterable[SplitManifest]) -> None:
-    """Make sure that another run did not learn from images that are now held out.
-
-    Parameters
-    ----------
-    run : Path
-        Folder of the other run.
-    dataset : ImageDataset
-        The loaded dataset.
-    manifests : iterable of SplitManifest
-        Its split in each repeat.
-
-    Raises
-    ------
-    InputError
-        If it did: scores on them would be too good.
-    """
-    record = RunFolder.open(run).record
-    if record.dataset.fingerprint != dataset.fingerprint:
+def check_unseen(run: RunFolder, dataset: ImageDataset, manifests: Iterable[SplitManifest]) -> None:
+    """Raise `InputError` if another run learned from images held out in any repeat: their scores would be too good."""
+    if run.record.dataset.fingerprint != dataset.fingerprint:
         return
-    seen = SplitManifest.load(run / "manifest.json")
+    file = run.path / "manifest.json"
+    seen = SplitManifest.load(file)
     for repeat, manifest in enumerate(manifests):
         for name in ("test", "validation"):
-            if manifest.sources[name] != seen.sources["train"]:
-                continue
             shared = np.intersect1d(getattr(manifest, name), seen.train).size
-            if shared:
+            if shared and manifest.sources[name] == seen.sources["train"]:
                 raise InputError(
-                    f"{run} learned from {shared:,} of the {name} images of repeat {repeat}, and scores on them would "
-                    f"be too good; use its split (`split_file` {run / 'manifest.json'}) or other images"
+                    f"{run.path} learned from {shared:,} of the {name} images of repeat {repeat}, and scores on "
+                    f"them would be too good; use its split (`split_file` {file}) or other images"
                 )
 
 
-def _body_parameters(network: Network) -> int:
-    head = sum(parameter.numel() for parameter in network.classifier.parameters())
-    return sum(parameter.numel() for parameter in network.parameters()) - head
-
-
-def _check_freeze(freeze: int | str | None, plan: RunPlan, network: Network) -> None:
+def _check_freeze(frozen: int | str | None, plan: RunPlan, network: Network) -> None:
     """Refuse to freeze layers that the network has not, or that the weights leave random."""
-    if freeze is None or plan.weights is None:
+    if frozen is None or plan.weights is None:
         return
     layers = learned_layers(network)
-    if freeze != "all" and int(freeze) > len(layers):
+    if frozen != "all" and int(frozen) > len(layers):
         raise InputError(
-            f"`freeze` {freeze}: {plan.network} has {len(layers)} learned layers below its head; "
+            f"`freeze` {frozen}: {plan.network} has {len(layers)} learned layers below its head; "
             f"give 1 to {len(layers)}, or all"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the network that is trained warns of them
         untrained = load_weights(network, plan.weights)
     random = {id(network.get_parameter(name)): name for name in untrained}
-    for number, layer in enumerate(layers if freeze == "all" else layers[: int(freeze)]):
+    for number, layer in enumerate(layers if frozen == "all" else layers[: int(frozen)]):
         for parameter in layer.parameters:
             if id(parameter) in random:
                 most = f"; give `freeze` {number} or less" if number else ""
                 raise InputError(
-                    f"`freeze` {freeze}: {plan.weights} holds nothing for {random[id(parameter)]}, which would stay "
+                    f"`freeze` {frozen}: {plan.weights} holds nothing for {random[id(parameter)]}, which would stay "
                     f"random{most}"
                 )
+
+
+def make_network(plan: RunPlan, splits: ImageDataset) -> Network:
+    """Return the network of a plan before its training, with frozen layers, normalized by the training images."""
+    with warnings.catch_warnings():
+        if plan.new_head:
+            # The reinitialized head is intended, and noted.
+            pattern = r"weights .* tensors for (classifier\.\w+(, )?)+; they start untrained"
+            warnings.filterwarnings("ignore", pattern)
+        seed, layer = plan.config.seed, plan.record.head_layer
+        network = initial_network(plan.network, splits, weights=plan.weights, seed=seed, head_layer=layer)
+    if plan.new_head:
+        seed = seed_for(plan.config.seed, "new head")
+        network.reset_head(generator=torch.Generator().manual_seed(seed))
+    if plan.freeze is not None:
+        freeze(network, plan.freeze)  # type: ignore[arg-type]
+    return network
+
+
+def initial_network(
+    name: str, splits: ImageDataset, *, weights: str | None, seed: int, head_layer: str
+) -> Network:
+    """Return a network for the images of `splits`: random by the `seed` of the run, or with pretrained weights."""
+    # Pretrained weights bring the normalization that they were trained with.
+    mean, std = (None, None) if weights else pixel_statistics(splits.train)
+    return create_network(
+        name,
+        num_classes=len(splits.classes),
+        in_channels=splits.channels,
+        image_size=splits.image_size,
+        mean=mean,
+        std=std,
+        weights=weights,
+        seed=seed_for(seed, "network"),
+        head_layer=head_layer,
+    )
+
+
+def pixel_statistics(split: ImageSplit, *, sample: int = 5000) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation per channel, in units of [0, 1], of at most `sample` evenly spread images."""
+    indices = np.unique(np.linspace(0, len(split) - 1, min(sample, len(split))).round().astype(int))
+    values = np.stack([np.asarray(split.images[int(i)]) for i in indices]).astype(np.float64) / 255
+    mean, std = values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3))
+    return mean.tolist(), np.maximum(std, 1 / 255).tolist()

@@ -4,57 +4,33 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import islice
-from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from counterpoise.config import TrainConfig, rate_factor
 from counterpoise.exceptions import TrainingError
-from counterpoise.training.batch_loss import BatchLoss
-from counterpoise.training.batches import Batch, Batches
-from counterpoise.training.checkpoint import Position, load_checkpoint, save_checkpoint
-from counterpoise.training.progress import HistoryEntryDict, ProgressCallback, Step, ValidationScores
+from counterpoise.training.batches import Batch
 from counterpoise.training.randomness import seed_for, torch_seed
+from counterpoise.training.stage import (
+    HistoryEntryDict,
+    Position,
+    ProgressCallback,
+    Stage,
+    Step,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 # Reading a loss synchronizes the device, so losses are read and reported every 25 steps.
 LOG_INTERVAL = 25
 # Largest learning rate that the message about a diverged training suggests.
 HIGHEST_SUGGESTED_RATE = 0.01
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One training: a module, its loss, its data and the number of epochs.
-
-    Attributes
-    ----------
-    name : str
-        ``"train"``, ``"representation"``, ``"head"`` or ``"copy"``. It seeds dropout.
-    module : nn.Module
-        Maps the inputs of a batch to logits (N, C); trained in place.
-    validate : callable, optional
-        Called after each epoch with the module in evaluation mode; returns entries for the history.
-    checkpoint : Path, optional
-        File for the state after each epoch; an existing one with the same `identity` is resumed.
-    identity : str
-        Hash of everything the stage depends on.
-    """
-
-    name: str
-    module: nn.Module
-    batch_loss: BatchLoss
-    batches: Batches
-    epochs: int
-    validate: Callable[[], ValidationScores] | None = None
-    checkpoint: Path | None = None
-    identity: str = ""
 
 
 def train_stage(
@@ -80,7 +56,7 @@ class _StageRun:
         self.sizes = [len(stage.batches.order(epoch)) for epoch in range(stage.epochs)]
         self.total_steps = sum(math.ceil(size / config.batch_size) for size in self.sizes)
         stage.module.to(fabric.device)
-        self.start = self._resume() or Position(0, 0, [])
+        self.start = load_checkpoint(stage, self.raw_optimizer)
         self.step = self.start.step
         # Fabric wraps after the checkpoint is loaded, so that what is saved does not depend on the wrapper.
         self.module, self.optimizer = fabric.setup(stage.module, self.raw_optimizer)
@@ -90,7 +66,10 @@ class _StageRun:
         for epoch in range(self.start.epoch, self.stage.epochs):
             with torch_seed(seed_for(self.config.seed, "torch", self.stage.name, epoch)):
                 history.append(self._epoch(epoch))
-            self._save(Position(epoch + 1, self.step, history))
+            # The last step of an epoch can break the weights after its loss was still finite.
+            if not self._is_finite():
+                raise TrainingError(self._cause(math.nan, epoch, self.step))
+            save_checkpoint(self.stage, self.raw_optimizer, Position(epoch + 1, self.step, history))
         return history
 
     def _epoch(self, epoch: int) -> HistoryEntryDict:
@@ -157,20 +136,6 @@ class _StageRun:
         )
         kept = self.stage.checkpoint
         return f"{where}: {why}" + (f"; last good checkpoint: {kept}" if kept and kept.exists() else "")
-
-    def _resume(self) -> Position | None:
-        path, stage = self.stage.checkpoint, self.stage
-        if path is None:
-            return None
-        return load_checkpoint(path, stage.module, self.raw_optimizer, stage.identity)
-
-    def _save(self, position: Position) -> None:
-        # The last step of an epoch can break the weights after its loss was still finite.
-        if not self._is_finite():
-            raise TrainingError(self._cause(math.nan, position.epoch - 1, position.step))
-        path, stage = self.stage.checkpoint, self.stage
-        if path is not None:
-            save_checkpoint(path, stage.module, self.raw_optimizer, position, stage.identity)
 
 
 def make_optimizer(parameters: Iterable[Parameter], config: TrainConfig) -> Optimizer:

@@ -1,4 +1,4 @@
-"""What one run is: everything that its numbers depend on, as plain data."""
+"""Plan of a run: everything that its numbers depend on, as plain data."""
 
 from __future__ import annotations
 
@@ -23,20 +23,18 @@ from counterpoise.runs import run_identity, split_payload, training_payload
 
 @dataclass(frozen=True, kw_only=True)
 class SplitPlan:
-    """How a data set is split and thinned, up to the draw.
+    """How a dataset is split and thinned, up to the repeat.
 
     Attributes
     ----------
     profile : ProfileDict
         An imbalance profile's ``to_dict()``.
     validation_fraction, test_fraction : float
-        Shares held out, in [0, 1); the second only where the data set has no test split.
+        Shares held out, in [0, 1); the second only where the dataset has no test split.
     minority_ratio : float
         A class is a minority class if it has at most ``n_max / minority_ratio`` images (thesis Def. 1.3).
-    manifest : str or None
-        File of a saved split that is used as it is, for every draw.
-    manifest_hash : str or None
-        The saved split's hash.
+    manifest, manifest_hash : str or None
+        File and hash of a saved split that is used as it is, for every repeat.
     """
 
     profile: ProfileDict = field(default_factory=lambda: NaturalImbalance().to_dict())
@@ -57,7 +55,7 @@ class SplitPlan:
         )
 
     def splits(self, dataset: ImageDataset, seed: int) -> SplitManifest:
-        """Return the split of one draw."""
+        """Return the split of one repeat."""
         if self.manifest is not None:
             return SplitManifest.load(self.manifest)
         profile: dict[str, Any] = {**self.profile}
@@ -73,36 +71,26 @@ class SplitPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """One method on one draw of one data set.
+    """One method on one repeat of one dataset.
 
     Attributes
     ----------
     source : str
-        The data set as the user named it.
-    fingerprint : str
-        The data set's content hash.
+        The dataset as the user named it.
     image_size : tuple of int
-        Height and width, in pixels, that its images are brought to.
-    split : SplitPlan
-        How it is split.
+        Height and width, in pixels, to which its images are resized.
     draw : int
-        Which draw of the split; the seed of both the split and the training is ``config.seed``.
+        Number of the repeat; the seed of both the split and the training is ``config.seed``.
     method : str
         As typed: a name, perhaps with changed options.
-    network : str
-        The network's name.
-    weights : str or None
-        File of pretrained weights.
-    weights_hash : str or None
-        Its content hash.
+    weights, weights_hash : str or None
+        File of pretrained weights, and its content hash.
     new_head : bool
-        Whether the head is drawn anew whatever the weights hold for it.
+        Whether the head is reinitialized whatever the weights hold for it.
     freeze : int, "all" or None
-        How many of the first layers stay as they are; ``"all"``: everything below the head.
+        Number of the first layers that are frozen; ``"all"``: everything below the head.
     cache : str or None
         Folder for the embeddings of a network that is frozen whole.
-    config : TrainConfig
-        All settings of the training.
     asked : dict or None
         The settings as the user gave them, for the record; no number depends on them.
     """

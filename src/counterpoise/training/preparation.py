@@ -1,4 +1,4 @@
-"""Settings as asked for become the plan of a run; whatever cannot work is refused before anything is written."""
+"""Preparation of a run: resolve settings to a plan, and refuse what cannot work before anything is written."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from counterpoise.balance.samplers import epoch_indices
 from counterpoise.config import RunSettings, SplitConfig, TrainConfig
-from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest, create_profile
+from counterpoise.datasets import ImageDataset, SplitManifest, create_profile
 from counterpoise.exceptions import CounterpoiseError, InputError, UnknownNameError
 from counterpoise.files import file_hash
 from counterpoise.methods import Method
-from counterpoise.networks import Network, create_network, default_network_name, freeze
-from counterpoise.training.device import make_fabric
-from counterpoise.training.frozen import refuse_pixel_methods
-from counterpoise.training.initialization import check_unseen, find_weights, resolve_freeze
+from counterpoise.networks import default_network_name
+from counterpoise.training.fit import refuse_pixel_methods
+from counterpoise.training.initialization import check_unseen, find_weights, make_network, resolve_freeze
+from counterpoise.training.machine import make_fabric
 from counterpoise.training.plan import RunPlan, SplitPlan
-from counterpoise.training.randomness import seed_for
 
 Methods = Sequence[Method] | Callable[[SplitManifest], Sequence[Method]]
 
@@ -30,16 +28,8 @@ Methods = Sequence[Method] | Callable[[SplitManifest], Sequence[Method]]
 class Preparation:
     """A run that can start.
 
-    Attributes
-    ----------
-    plan : RunPlan
-        The first method on the first repeat.
-    methods : tuple of Method
-        Every method that was asked for.
-    manifest : SplitManifest
-        Split of the first repeat.
-    notes : tuple of str
-        Decisions made for the user, in words.
+    `plan` is that of the first of `methods` on the first repeat, whose split is `manifest`. `notes` are decisions made
+    for the user, in words.
     """
 
     plan: RunPlan
@@ -61,10 +51,6 @@ def prepare_run(
 
     Parameters
     ----------
-    dataset : ImageDataset
-        The loaded dataset.
-    settings : RunSettings
-        As asked for.
     methods : sequence of Method, or callable
         Methods to run, or a function that chooses them by the split of the first repeat.
     repeats : int
@@ -84,8 +70,8 @@ def prepare_run(
     manifest = split.splits(dataset, config.seed)
     chosen = tuple(methods(manifest) if callable(methods) else methods)
     _check_head(config, chosen)
-    weights = find_weights(settings.model, dataset.classes)
-    name = settings.model.backbone or (weights and weights.network)
+    file, run = find_weights(settings.model)
+    name = settings.model.backbone or (run and run.record.network.name)
     plan = RunPlan(
         source=settings.data.source or dataset.name,
         fingerprint=dataset.fingerprint,
@@ -95,18 +81,18 @@ def prepare_run(
         method=chosen[0].label,
         network=name or default_network_name(dataset.channels, dataset.image_size),
         config=config,
-        weights=None if weights is None else str(weights.file),
-        weights_hash=None if weights is None else file_hash(weights.file),
-        new_head=weights is not None and weights.new_head,
+        weights=None if file is None else str(file),
+        weights_hash=None if file is None else file_hash(file),
+        new_head=run is not None and list(run.record.dataset.classes) != list(dataset.classes),
         cache=None if settings.model.cache is None else str(settings.model.cache),
         asked=settings.model_dump(mode="json"),
     )
-    if weights is not None and weights.run is not None:
+    if run is not None:
         manifests = (split.splits(dataset, config.seed + repeat) for repeat in range(repeats))
-        check_unseen(weights.run, dataset, manifests)
+        check_unseen(run, dataset, manifests)
     frozen, reason = resolve_freeze(settings.model.freeze, plan, dataset, len(manifest.train))
     plan = replace(plan, freeze=frozen)
-    check_machine(config)
+    make_fabric(config)
     splits = manifest.apply(dataset)
     for method in (*chosen, *also) if frozen == "all" else ():
         refuse_pixel_methods(method)
@@ -119,13 +105,7 @@ def prepare_run(
 
 
 def resolve_split(split: SplitConfig, dataset: ImageDataset) -> SplitPlan:
-    """Return how `dataset` is to be split.
-
-    Raises
-    ------
-    InputError
-        If a setting does not fit the dataset or the other settings.
-    """
+    """Return how `dataset` is to be split; `InputError` if a setting does not fit it or the other settings."""
     own = ("validation_fraction", "test_fraction", "minority_ratio")
     given: dict[str, Any] = {name: value for name in own if (value := getattr(split, name)) is not None}
     if split.split_file is not None:
@@ -177,26 +157,12 @@ def read_minority(text: str, classes: Sequence[str]) -> int | float | list[int]:
 
 
 def _check_head(config: TrainConfig, methods: Sequence[Method]) -> None:
+    if any(method.trains_head for method in methods):
+        return
     for name in ("head_epochs", "head_batch_size"):
-        if getattr(config, name) != TrainConfig.model_fields[name].default and not any(
-            method.trains_head for method in methods
-        ):
+        if getattr(config, name) != TrainConfig.model_fields[name].default:
             names = ", ".join(method.label for method in methods)
             raise InputError(f"`{name}`: {names} train no separate head; leave it out")
-
-
-def check_machine(config: TrainConfig) -> None:
-    """Make sure that this machine has the device and computes in the precision of a configuration.
-
-    Raises
-    ------
-    InputError
-        If it has not, or does not.
-    """
-    if config.precision == "16-mixed" and (config.device == "cpu" or not torch.cuda.is_available()):
-        # Fabric would quietly take bf16-mixed instead.
-        raise InputError("`precision` 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
-    make_fabric(config)
 
 
 def _check_method(method: Method, splits: ImageDataset, epochs: int) -> None:
@@ -226,43 +192,3 @@ def _check_method(method: Method, splits: ImageDataset, epochs: int) -> None:
         raise InputError(
             f"{method.label} learns from validation images, and none are kept; use `validation_fraction` above 0"
         )
-
-
-def make_network(plan: RunPlan, splits: ImageDataset) -> Network:
-    """Return the freshly initialized (or pretrained) network of a plan, normalized by the training images.
-
-    What the plan freezes is frozen.
-    """
-    # Pretrained weights bring the normalization that they were trained with.
-    mean, std = (None, None) if plan.weights else pixel_statistics(splits.train)
-    with warnings.catch_warnings():
-        if plan.new_head:
-            # The reinitialized head is intended, and noted.
-            warnings.filterwarnings(
-                "ignore", r"weights .* tensors for (classifier\.\w+(, )?)+; they start untrained"
-            )
-        network = create_network(
-            plan.network,
-            num_classes=len(splits.classes),
-            in_channels=splits.channels,
-            image_size=splits.image_size,
-            mean=mean,
-            std=std,
-            weights=plan.weights,
-            seed=seed_for(plan.config.seed, "network"),
-            head_layer=plan.record.head_layer,
-        )
-    if plan.new_head:
-        seed = seed_for(plan.config.seed, "new head")
-        network.reset_head(generator=torch.Generator().manual_seed(seed))
-    if plan.freeze is not None:
-        freeze(network, plan.freeze)  # type: ignore[arg-type]
-    return network
-
-
-def pixel_statistics(split: ImageSplit, *, sample: int = 5000) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel, in units of [0, 1], of at most `sample` evenly spread images."""
-    indices = np.unique(np.linspace(0, len(split) - 1, min(sample, len(split))).round().astype(int))
-    values = np.stack([np.asarray(split.images[int(i)]) for i in indices]).astype(np.float64) / 255
-    mean, std = values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3))
-    return mean.tolist(), np.maximum(std, 1 / 255).tolist()

@@ -1,7 +1,6 @@
 """Random generators, each derived from the seed of the run and the name of its purpose.
 
-The draws of epoch 7 do not depend on whether epochs 0-6 ran in this process, so an interrupted run resumes to the
-same bits.
+Epoch 7 does not depend on whether epochs 0-6 ran in this process, so an interrupted run resumes to the same bits.
 """
 
 from __future__ import annotations
@@ -23,7 +22,8 @@ def generator_for(seed: int, *names: str | int) -> np.random.Generator:
     >>> bool(a.random() == b.random())
     True
     """
-    return np.random.default_rng([seed, *(_number(name) for name in names)])
+    numbers = (name if isinstance(name, int) else zlib.crc32(name.encode()) for name in names)
+    return np.random.default_rng([seed, *numbers])
 
 
 def seed_for(seed: int, *names: str | int) -> int:
@@ -38,7 +38,3 @@ def torch_seed(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
-
-
-def _number(name: str | int) -> int:
-    return name if isinstance(name, int) else zlib.crc32(name.encode())

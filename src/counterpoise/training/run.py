@@ -1,27 +1,40 @@
-"""Execution of one run, from the split to the finished folder."""
+"""Execution of one run, from the split to the finished folder with its scores, embedding map and mistakes."""
 
 from __future__ import annotations
 
+import base64
+import io
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
 
 from counterpoise._version import __version__
-from counterpoise.datasets import ImageDataset, SplitManifest
+from counterpoise.balance.adjust import Adjustment
+from counterpoise.config import TrainConfig
+from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest
+from counterpoise.evaluation import evaluate
 from counterpoise.files import content_hash, write_json
 from counterpoise.networks import Network, save_network
-from counterpoise.runs import FORMAT, RunFolder
-from counterpoise.training.artifacts import embedded_sample, embedding_map
-from counterpoise.training.device import find_device
-from counterpoise.training.embedding_cache import embedded_splits
-from counterpoise.training.environment import hardware, timestamp, versions
+from counterpoise.runs import FORMAT, EmbeddingMap, Mistake, RunFolder, write_predictions
 from counterpoise.training.fit import Fitted, fit_method
+from counterpoise.training.initialization import make_network
+from counterpoise.training.machine import find_device, hardware, timestamp, versions
+from counterpoise.training.method_stages import ResampledSet
 from counterpoise.training.plan import RunPlan
-from counterpoise.training.preparation import make_network
-from counterpoise.training.progress import ProgressCallback
+from counterpoise.training.predict import embed_images, embedded_splits, predict_logits, softmax
 from counterpoise.training.randomness import generator_for
-from counterpoise.training.scoring import held_out_logits, write_scores
+from counterpoise.training.stage import ProgressCallback
+
+SCORED = ("test", "validation")
+MAP_POINTS = 2000
+MAP_SAMPLE = 400  # images of each class
+MISTAKES = 24
+THUMBNAIL = 112  # pixels
 
 
 def execute_run(
@@ -50,7 +63,14 @@ def execute_run(
     with folder.claimed(plan.hash):
         started = time.perf_counter()
         manifest = plan.split.splits(dataset, plan.config.seed)
-        network, splits = _start(plan, dataset, manifest, shared or folder.checkpoints)
+        splits = manifest.apply(dataset)
+        network = make_network(plan, splits)
+        if plan.freeze == "all":
+            cache = Path(plan.cache) if plan.cache else (shared or folder.checkpoints).parent / "cache"
+            device, workers = find_device(plan.config.device), plan.config.workers
+            splits = embedded_splits(
+                network, dataset, manifest, splits, cache, device=device, workers=workers
+            )
         start = [plan.network, plan.weights_hash, plan.new_head, plan.freeze]
         fitted = fit_method(
             plan.record,
@@ -66,19 +86,6 @@ def execute_run(
         )
         write_run(folder, plan, splits, manifest, fitted, started=started)
     return RunFolder(path)
-
-
-def _start(
-    plan: RunPlan, dataset: ImageDataset, manifest: SplitManifest, checkpoints: Path
-) -> tuple[Network, ImageDataset]:
-    """Return the initial network and the splits, with embeddings where the network is frozen whole."""
-    splits = manifest.apply(dataset)
-    network = make_network(plan, splits)
-    if plan.freeze == "all":
-        cache = Path(plan.cache) if plan.cache else checkpoints.parent / "cache"
-        device, workers = find_device(plan.config.device), plan.config.workers
-        splits = embedded_splits(network, dataset, manifest, splits, cache, device=device, workers=workers)
-    return network, splits
 
 
 def write_run(
@@ -120,7 +127,6 @@ def _record(
     fitted: Fitted,
     timings: Mapping[str, float],
 ) -> dict[str, object]:
-    method = plan.record
     device = next(fitted.network.parameters()).device.type
     counts = {
         name: splits.splits[name].class_counts(splits.num_classes).tolist() if name in splits.splits else None
@@ -147,8 +153,8 @@ def _record(
         "draw": plan.draw,
         "seed": plan.config.seed,
         "method": plan.method,
-        "method_title": method.title,
-        "method_options": method.options(),
+        "method_title": plan.record.title,
+        "method_options": plan.record.options(),
         "network": fitted.network.config,
         "start": {"weights": plan.weights, "weights_hash": plan.weights_hash, "freeze": plan.freeze},
         "adjust": None if fitted.adjustment is None else fitted.adjustment.get_state(),
@@ -159,3 +165,114 @@ def _record(
         "hardware": hardware(device) | {"threads": plan.config.threads},
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
     }
+
+
+def held_out_logits(
+    network: Network, splits: ImageDataset, *, device: torch.device, workers: int = 0
+) -> dict[str, np.ndarray]:
+    """Return the network's own logits of the test and validation images, where there are any."""
+    return {
+        name: predict_logits(network, split, device=device, workers=workers)
+        for name, split in splits.splits.items()
+        if name in SCORED and len(split)
+    }
+
+
+def write_scores(
+    folder: RunFolder,
+    splits: ImageDataset,
+    minority: tuple[int, ...],
+    logits: Mapping[str, np.ndarray],
+    adjustment: Adjustment | None,
+) -> dict[str, Any]:
+    """Write ``metrics.json``, ``predictions.csv`` and ``mistakes.json`` (both of the test images); return the first.
+
+    `logits` are from `held_out_logits`. Validation scores choose a winner, so an adjustment, which was learned from the
+    validation images, is scored on them by a cross-fit.
+    """
+    metrics: dict[str, Any] = dict.fromkeys(SCORED)
+    for name, adjusted in logits.items():
+        split = splits.splits[name]
+        if adjustment is not None and name == "validation":
+            counts = splits.train.class_counts(splits.num_classes)
+            adjusted = adjustment.cross_fit(adjusted, split.labels, counts)
+        elif adjustment is not None:
+            adjusted = adjustment.transform(adjusted)
+        probabilities = softmax(adjusted)
+        metrics[name] = evaluate(split.labels, probabilities, classes=splits.classes, minority=minority)
+        if name == "test":
+            predictions = folder.path / "predictions.csv"
+            write_predictions(predictions, split.paths, splits.classes, split.labels, probabilities)
+            mistakes = worst_mistakes(split, probabilities)
+            write_json(folder.path / "mistakes.json", [mistake.raw for mistake in mistakes])
+    write_json(folder.path / "metrics.json", metrics)
+    return metrics
+
+
+def embedded_sample(network: Network, train: ImageSplit, config: TrainConfig) -> ResampledSet:
+    """Return the embeddings of at most 400 training images of each class, drawn by the seed of `config`."""
+    generator = generator_for(config.seed, "map sample")
+    per_class = [np.flatnonzero(train.labels == c) for c in np.unique(train.labels)]
+    kept = np.concatenate([np.sort(generator.permutation(members)[:MAP_SAMPLE]) for members in per_class])
+    sample = train.subset(kept)
+    device = next(network.parameters()).device
+    embeddings = embed_images(network, sample, device=device, workers=config.workers)
+    return ResampledSet(embeddings, sample.labels, np.ones(len(kept), dtype=np.float32), originals=len(kept))
+
+
+def embedding_map(resampled: ResampledSet, generator: np.random.Generator) -> EmbeddingMap:
+    """Return the first two principal components of a sample of the training set, originals and synthetic samples.
+
+    The sample holds at most 2000 points, as many of each class and kind, so that rare classes are visible. The
+    axes are those of the originals.
+    """
+    from sklearn.decomposition import PCA
+
+    synthetic = np.arange(len(resampled.labels)) >= resampled.originals
+    groups = [
+        np.flatnonzero((resampled.labels == c) & (synthetic == s))
+        for c in np.unique(resampled.labels)
+        for s in (0, 1)
+    ]
+    groups = [group for group in groups if len(group)]
+    share = max(1, MAP_POINTS // len(groups))
+    kept = np.concatenate([np.sort(generator.permutation(group)[:share]) for group in groups])
+    originals = kept[~synthetic[kept]]
+    projection = PCA(n_components=2, svd_solver="full").fit(resampled.embeddings[originals])
+    points = projection.transform(resampled.embeddings[kept])
+    return EmbeddingMap(
+        projection="PCA",
+        x=tuple(round(float(v), 4) for v in points[:, 0]),
+        y=tuple(round(float(v), 4) for v in points[:, 1]),
+        label=resampled.labels[kept].tolist(),
+        kind=tuple("synthetic" if s else "original" for s in synthetic[kept]),
+    )
+
+
+def worst_mistakes(split: ImageSplit, probabilities: np.ndarray) -> list[Mistake]:
+    """Return the 24 most confident wrong predictions, the most confident first, each with a small PNG."""
+    predicted = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != split.labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    return [
+        Mistake(
+            path=split.paths[i],
+            true=int(split.labels[i]),
+            predicted=int(predicted[i]),
+            probability=round(float(confidence[i]), 6),
+            image=_png_data_uri(np.asarray(split.images[int(i)])),
+        )
+        for i in worst
+    ]
+
+
+def _png_data_uri(image: np.ndarray) -> str:
+    """Return an image (C, H, W), uint8, as a PNG data URI, at most 112 pixels wide or high."""
+    from PIL import Image
+
+    picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

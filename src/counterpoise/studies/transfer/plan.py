@@ -15,7 +15,7 @@ from counterpoise.runs import (
     transfer_identity,
 )
 from counterpoise.studies.transfer.tasks import TaskImages, Tasks, draw_tasks, read_layers, task_images
-from counterpoise.training import check_machine, resolve_split
+from counterpoise.training import make_fabric, resolve_split
 
 #: The lecture's names, in the order of its text: layers of B or A, frozen or (+) fine-tuned, then trained on B.
 TREATMENTS = ("BnB", "BnB+", "AnB", "AnB+")
@@ -189,7 +189,7 @@ def make_transfer_plan(dataset: ImageDataset, config: TransferConfig, *, command
 
 def _check(plan: TransferPlan, dataset: ImageDataset) -> None:
     """Make the first draw's tasks and its network once."""
-    check_machine(plan.config)
+    make_fabric(plan.config)
     images = [plan.images(dataset, plan.repeats[0], task) for task in "AB"]
     network = create_network(
         plan.network,

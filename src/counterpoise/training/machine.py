@@ -1,0 +1,76 @@
+"""The machine of a run: device, threads, versions and hardware."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from counterpoise._version import __version__
+from counterpoise.config import TrainConfig
+from counterpoise.exceptions import InputError
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "imbalanced-learn", "lightning-fabric")
+
+
+def find_device(device: str) -> torch.device:
+    """Return the device for ``"auto"``, ``"cpu"`` or ``"cuda"``; raise `InputError` where ``"cuda"`` finds no GPU."""
+    has_cuda = torch.cuda.is_available()
+    if device == "cuda" and not has_cuda:
+        raise InputError("`device` cuda: no CUDA device found on this machine; use `device` cpu or auto")
+    return torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Return Lightning Fabric on the device and at the precision of `config`; `InputError` where it has not both."""
+    if config.precision == "16-mixed" and (config.device == "cpu" or not torch.cuda.is_available()):
+        # Fabric would quietly take bf16-mixed instead.
+        raise InputError("`precision` 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
+    return Fabric(accelerator=find_device(config.device).type, devices=1, precision=config.precision)
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Let torch use `count` CPU threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def cpu_count() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, counterpoise and the packages that numbers depend on."""
+    found = {name: version(name) for name in PACKAGES}
+    return {"counterpoise": __version__, "python": platform.python_version(), **found}
+
+
+def timestamp() -> str:
+    """Return the time now, UTC, in ISO format to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def hardware(device: str) -> dict[str, str | int]:
+    """Return the processor, its cores, and the name of the training device (``"cpu"`` or ``"cuda"``)."""
+    name = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    return {"processor": _processor(), "cores": cpu_count(), "device": name, "system": platform.platform()}
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

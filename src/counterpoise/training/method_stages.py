@@ -1,0 +1,222 @@
+"""Stages of a method: training of the network, embedding and resampling of the training set, training of the head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from counterpoise.balance.heads import HeadStage
+from counterpoise.balance.objectives import Objective
+from counterpoise.balance.samplers import ImageSampler, epoch_indices
+from counterpoise.datasets import ImageSplit
+from counterpoise.exceptions import InputError
+from counterpoise.files import content_hash
+from counterpoise.methods import CROSS_ENTROPY
+from counterpoise.runs import network_payload, training_payload
+from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
+from counterpoise.training.batches import Batches, Order, TensorBatches, image_batches
+from counterpoise.training.loop import train_stage
+from counterpoise.training.predict import EmbeddedSplit, Validate
+from counterpoise.training.randomness import generator_for, seed_for
+from counterpoise.training.stage import FitContext, HistoryEntryDict, Stage
+
+#: Slots of the components that the trained network depends on, whatever becomes of its head afterwards.
+NETWORK_SLOTS = ("sampler", "augment", "perturb", "loss", "objective")
+
+
+@dataclass(frozen=True)
+class ResampledSet:
+    """Training set in feature space: the originals in their order, then the synthetic samples.
+
+    Attributes
+    ----------
+    embeddings : ndarray of shape (M, d), float32
+    labels : ndarray of shape (M,), int64
+    sample_weight : ndarray of shape (M,), float32
+        Of mean 1.
+    originals : int
+        Number of originals.
+    """
+
+    embeddings: np.ndarray
+    labels: np.ndarray
+    sample_weight: np.ndarray
+    originals: int
+
+
+def train_network(context: FitContext) -> list[HistoryEntryDict]:
+    """Train the network (or, of a network that is frozen whole, its head) and return the history."""
+    method, config = context.method, context.config
+    name = "train" if method.head is None else "representation"
+    train, sampler = _sampled_images(context)
+    order_seed = seed_for(config.seed, "order")
+
+    def order(epoch: int) -> np.ndarray:
+        return epoch_indices(sampler, train.labels, seed=order_seed, epoch=epoch)
+
+    # How a head is trained afterwards is not part of the identity.
+    components = {slot: c.identity() for slot, c in method.components.items() if slot in NETWORK_SLOTS}
+    identity = content_hash([context.identity, components, method.head_layer, network_payload(config)])
+    module, batches, validate = _trained_part(context, train, order)
+    objective: Objective | None = context.build(method.objective)
+    by_distance = objective is not None and objective.classifies_by_distance
+    stage = Stage(
+        name=name,
+        module=module,
+        batch_loss=_batch_loss(context, train, objective),
+        batches=batches,
+        epochs=config.epochs,
+        # A head that is not in use yet has no learning curve.
+        validate=None if by_distance else validate,
+        identity=identity,
+    )
+    with context.timed(name), _with_checkpoint(context, stage) as stage:
+        history = train_stage(stage, config, context.fabric, context.progress)
+    if objective is not None and by_distance:
+        embeddings = context.embed(context.train)
+        labels = torch.from_numpy(context.train.labels).to(embeddings.device)
+        prototypes = objective.prototypes(embeddings, labels, generator_for(config.seed, "prototypes"))
+        if prototypes is not None:
+            context.network.set_prototypes(*prototypes)
+    # The network may come from the checkpoint of another method, with that method's name of the stage.
+    return [{**entry, "stage": name} for entry in history]
+
+
+def _trained_part(
+    context: FitContext, train: ImageSplit, order: Order
+) -> tuple[nn.Module, Batches, Validate | None]:
+    """Return the network and batches of images (of a network frozen whole: head and embeddings), and its scorer."""
+    network, device, size = context.network, context.device, context.config.batch_size
+    if isinstance(train, EmbeddedSplit):
+        rows, labels = torch.from_numpy(train.rows).to(device), torch.from_numpy(train.labels).to(device)
+        head = network.classifier
+        return head, TensorBatches(rows, labels, order, size), context.validate(head)
+    batches = image_batches(train, order, batch_size=size, device=device, workers=context.config.workers)
+    return network, batches, context.validate()
+
+
+def _sampled_images(context: FitContext) -> tuple[ImageSplit, ImageSampler | None]:
+    """Return the training images, and the sampler of each epoch where it does not make images in advance."""
+    method, train = context.method, context.train
+    sampler: ImageSampler | None = context.build(method.sampler)
+    if sampler is None or not sampler.makes_images:
+        return train, sampler
+    if not train.in_memory:
+        raise InputError(
+            f"{method.label} needs all images in memory, and these are read batch by batch; "
+            "use smaller images or another method"
+        )
+    with context.timed("oversample"):
+        images, labels = sampler.fit_resample(train.images, train.labels)
+    names = (*train.paths, *(f"new/{i:06d}" for i in range(len(labels) - len(train))))
+    return ImageSplit(images, labels, names), None
+
+
+def _batch_loss(context: FitContext, train: ImageSplit, objective: Objective | None) -> BatchLoss:
+    method, device, seed = context.method, context.device, context.config.seed
+    loss = context.build(method.loss).to(device)
+    augment = [] if method.augment is None else [context.build(method.augment)]
+    perturb = [] if method.perturb is None else [context.build(method.perturb)]
+    if any(component.mixes_classes for component in augment) and (perturb or objective is not None):
+        raise InputError(f"{method.label}: images of mixed classes must come last; mix them as perturb=")
+    if objective is None:
+        return LogitLoss(loss, [*augment, *perturb], seed=seed, device=device)
+    if perturb:
+        raise InputError(
+            f"{method.label}: an objective and a perturbation cannot act together; leave one out"
+        )
+    default = method.loss.identity() == CROSS_ENTROPY.identity()
+    if not default and objective.loss_epochs is not None and loss.first_epoch >= objective.loss_epochs:
+        raise InputError(
+            f"{method.label}: the loss would change nothing, as only the first {objective.loss_epochs} of "
+            f"{context.config.epochs} epochs use it; leave it out, or raise objective.defer_epochs"
+        )
+
+    def embed(rows: Tensor | None = None) -> Tensor:
+        return context.embed(train if rows is None else train.subset(rows.cpu().numpy()))
+
+    return ObjectiveLoss(
+        objective=objective,
+        loss=loss,
+        embed=embed,
+        labels=torch.from_numpy(train.labels).to(device),
+        seed=seed,
+        augment=augment,
+        autocast=context.fabric.autocast,
+    )
+
+
+@contextmanager
+def _with_checkpoint(context: FitContext, stage: Stage) -> Iterator[Stage]:
+    """Give a stage its checkpoint; concurrent users of the same network wait until this one has trained it."""
+    if context.shared is None:
+        yield stage
+        return
+    path = context.shared / f"network-{stage.identity[:16]}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        yield replace(stage, checkpoint=path)
+
+
+def resample_embeddings(context: FitContext) -> ResampledSet:
+    """Embed the training set and apply the method's feature-space component, if it has one."""
+    train = context.train
+    with context.timed("embed"):
+        embeddings = context.embed(train).cpu().numpy()
+    originals, labels, weights = len(embeddings), train.labels, np.ones(len(embeddings), dtype=np.float32)
+    if context.method.features is not None:
+        with context.timed("oversample"):
+            oversampler = context.build(context.method.features)
+            embeddings, labels = oversampler.fit_resample(embeddings, labels)
+            weights = np.asarray(oversampler.sample_weight_, dtype=np.float64)
+        # Of mean 1, so that the learning rate means the same for every method.
+        weights = (weights / weights.mean()).astype(np.float32)
+    return ResampledSet(embeddings, labels.astype(np.int64), weights, originals)
+
+
+def train_head(context: FitContext, resampled: ResampledSet) -> list[HistoryEntryDict]:
+    """Train or replace the head on the embeddings, as the method says, and return the history."""
+    network, method, device, seed = context.network, context.method, context.device, context.config.seed
+    head_stage: HeadStage = context.build(method.head)
+    if head_stage.fresh:
+        network.reset_head(generator=torch.Generator().manual_seed(seed_for(seed, "head")))
+    network.eval()
+    embeddings, labels, weights = (
+        torch.from_numpy(values).to(device)
+        for values in (resampled.embeddings, resampled.labels, resampled.sample_weight)
+    )
+    epochs, size = context.config.head_epochs or context.config.epochs, context.config.head_batch_size
+    sampler: ImageSampler | None = context.build(method.head_sampler, epochs=epochs)
+
+    def order(epoch: int) -> np.ndarray:
+        if sampler is None:
+            return generator_for(seed, "head order", epoch).permutation(len(resampled.labels))
+        return epoch_indices(sampler, resampled.labels, seed=seed_for(seed, "head order"), epoch=epoch)
+
+    history: list[HistoryEntryDict] = []
+    with context.timed("head"):
+        module = head_stage.prepare(network.classifier, embeddings, labels)
+        if head_stage.trains:
+            stage = Stage(
+                name="head",
+                module=module,
+                batch_loss=LogitLoss(context.build(method.head_loss, epochs=epochs).to(device)),
+                batches=TensorBatches(embeddings, labels, order, batch_size=size, weights=weights),
+                epochs=epochs,
+                validate=context.validate(module),
+                checkpoint=context.checkpoints / "head.safetensors" if context.checkpoints else None,
+                identity=content_hash(
+                    [context.identity, method.identity(), training_payload(context.config)]
+                ),
+            )
+            lr = context.config.lr * head_stage.lr_factor
+            config = context.config.model_copy(update={"epochs": epochs, "batch_size": size, "lr": lr})
+            history = train_stage(stage, config, context.fabric, context.progress)
+        head_stage.finish(module, network.classifier)
+    return history
