@@ -4,9 +4,6 @@ Models open no files, name no flags of the command line and look nothing up but 
 an open setting becomes, is decided where runs are prepared.
 """
 
-from counterpoise.config import TrainConfig as TrainConfig
-from counterpoise.config import TrainOptions as TrainOptions
-from counterpoise.config import make_config as make_config
 from counterpoise.config.base import Config as Config
 from counterpoise.config.base import Setting as Setting
 from counterpoise.config.base import option as option
@@ -25,6 +22,9 @@ from counterpoise.config.studies import RunSettings as RunSettings
 from counterpoise.config.studies import TrainRunConfig as TrainRunConfig
 from counterpoise.config.studies import TransferConfig as TransferConfig
 from counterpoise.config.studies import TransferTraining as TransferTraining
+from counterpoise.config.train import TrainConfig as TrainConfig
+from counterpoise.config.train import TrainOptions as TrainOptions
+from counterpoise.config.train import make_config as make_config
 from counterpoise.config.uses import AdjustConfig as AdjustConfig
 from counterpoise.config.uses import AuditConfig as AuditConfig
 from counterpoise.config.uses import EvaluateConfig as EvaluateConfig

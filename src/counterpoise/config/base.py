@@ -26,7 +26,7 @@ class Config(BaseModel):
 
         Examples
         --------
-        >>> from counterpoise.config import CompareConfig
+        >>> from counterpoise.config.train import CompareConfig
         >>> CompareConfig.of(epochs=3, methods="bl").train.epochs
         3
         """
@@ -159,7 +159,7 @@ def validated(model: type[C], values: Mapping[str, Any], *, where: str = "", giv
 
     Examples
     --------
-    >>> from counterpoise.config import TrainConfig
+    >>> from counterpoise.config.train import TrainConfig
     >>> validated(TrainConfig, {"epochs": 0, "lrate": 1, "optimizer": "adm"})
     Traceback (most recent call last):
     ...

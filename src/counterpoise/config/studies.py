@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from counterpoise.config import DEVICE, Device, Schedule, TrainOptions, epochs_field, schedule_field
 from counterpoise.config.base import Config, option
 from counterpoise.config.data import DATA_DIR, TEST_FRACTION, DataConfig, SplitConfig
 from counterpoise.config.model import ModelConfig
+from counterpoise.config.train import DEVICE, Device, Schedule, TrainOptions, epochs_field, schedule_field
 
 
 def _with_commas(value: Any) -> Any:

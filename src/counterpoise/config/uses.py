@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from counterpoise.config import DEVICE, Device
 from counterpoise.config.base import Config, option
 from counterpoise.config.data import DATA_DIR, MINORITY_RATIO, SOURCE, STRICT
+from counterpoise.config.train import DEVICE, Device
 
 RUN = option(..., "A run folder, or a comparison's OUT/best.", metavar="RUN", positional=True)
 IMAGES = option(..., "Image files, folders or zips.", metavar="IMAGES", positional=True, min_length=1)
