@@ -43,19 +43,23 @@ def dataset(make_images):
     )
 
 
-def study_of(methods="bl,bl-cw,ados", draws=2, **changes):
+def study_of(dataset, methods="bl,bl-cw,ados", draws=2, **changes):
     settings = {"epochs": 1, "batch_size": 16, "device": "cpu"} | changes.pop("settings", {})
     split = SplitPlan(profile=StepImbalance(6, minority=1).to_dict(), validation_fraction=0.2)
     chosen = tuple(parse_methods(methods))
     plan = {"split": split, "network": "tinynet", "source": "blobs", "draw": 0, "method": chosen[0].label}
-    plan |= {"fingerprint": "", "image_size": (8, 8), "config": make_config(**settings)} | changes
+    plan |= {
+        "fingerprint": dataset.fingerprint,
+        "image_size": dataset.image_size,
+        "config": make_config(**settings),
+    } | changes
     return RunGrid(template=RunPlan(**plan), methods=chosen, repeats=tuple(range(draws)), command="test")
 
 
 @pytest.fixture(scope="module")
 def finished(dataset, tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "out"
-    return out, run_comparison(study_of(), dataset, out)
+    return out, run_comparison(study_of(dataset), dataset, out)
 
 
 def read_results(out):
@@ -105,7 +109,7 @@ def test_every_method_of_a_draw_sees_the_same_split_and_each_draw_another(finish
     assert hashes[0] != hashes[1]
 
 
-def test_the_winner_is_chosen_on_validation_images_and_kept_as_best(finished):
+def test_the_winner_is_chosen_on_validation_images_and_kept_as_best(dataset, finished):
     out, result = finished
     means = {}
     for path in (out / "runs").iterdir():
@@ -113,7 +117,9 @@ def test_the_winner_is_chosen_on_validation_images_and_kept_as_best(finished):
         means.setdefault(folder.record.raw["method"], {})[folder.record.raw["draw"]] = folder.metrics.raw[
             "validation"
         ]["all"]["gmean"]
-    winner = max((m.label for m in study_of().methods), key=lambda name: np.mean(list(means[name].values())))
+    winner = max(
+        (m.label for m in study_of(dataset).methods), key=lambda name: np.mean(list(means[name].values()))
+    )
     best = RunFolder.open(out / "best")
     assert result.summary["winner"] == winner == best.record.raw["method"]
     assert best.metrics.raw["validation"]["all"]["gmean"] == max(means[winner].values())
@@ -122,7 +128,7 @@ def test_the_winner_is_chosen_on_validation_images_and_kept_as_best(finished):
 def test_test_images_have_no_say_in_who_wins(dataset, tmp_path):
     from counterpoise.studies.compare.study import choose
 
-    study = study_of("bl,bl-cw", draws=1)
+    study = study_of(dataset, "bl,bl-cw", draws=1)
     folders = [o.result for o in run_comparison(study, dataset, tmp_path / "out").outcomes]
     for folder, (validation, test) in zip(folders, [(0.9, 0.1), (0.1, 0.9)], strict=True):
         metrics = folder.metrics.raw
@@ -133,7 +139,7 @@ def test_test_images_have_no_say_in_who_wins(dataset, tmp_path):
 def test_two_jobs_give_the_numbers_of_one(dataset, finished, tmp_path):
     out, _ = finished
     events = []
-    run_comparison(study_of(), dataset, tmp_path / "out", jobs=2, on_event=events.append)
+    run_comparison(study_of(dataset), dataset, tmp_path / "out", jobs=2, on_event=events.append)
     assert (tmp_path / "out/results.csv").read_bytes() == (out / "results.csv").read_bytes()
     ends = [event.key for event in events if event.step is None]
     assert sorted(ends) == sorted(f"out/{p.name}" for p in (out / "runs").iterdir())
@@ -141,9 +147,9 @@ def test_two_jobs_give_the_numbers_of_one(dataset, finished, tmp_path):
 
 def test_finished_runs_are_not_run_again_and_methods_can_be_added(dataset, tmp_path):
     out = tmp_path / "out"
-    run_comparison(study_of("bl", draws=1), dataset, out)
+    run_comparison(study_of(dataset, "bl", draws=1), dataset, out)
     stamps = {p: (p / "run.json").stat().st_mtime_ns for p in (out / "runs").iterdir()}
-    result = run_comparison(study_of("bl,ros", draws=2), dataset, out)
+    result = run_comparison(study_of(dataset, "bl,ros", draws=2), dataset, out)
     assert {p: (p / "run.json").stat().st_mtime_ns for p in stamps} == stamps
     assert len(list((out / "runs").iterdir())) == 4
     assert set(result.table["method"]) == {"bl", "ros"}
@@ -151,7 +157,7 @@ def test_finished_runs_are_not_run_again_and_methods_can_be_added(dataset, tmp_p
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_methods_that_train_the_network_alike_train_it_once_to_the_same_numbers(dataset, tmp_path, jobs):
-    study = study_of("bl,bl-cw,fs-smote,ados,logit-adjusted,ados:loss=cross-entropy", draws=1)
+    study = study_of(dataset, "bl,bl-cw,fs-smote,ados,logit-adjusted,ados:loss=cross-entropy", draws=1)
     result = run_comparison(study, dataset, tmp_path / "out", jobs=jobs)
     taken = {}
     for outcome in result.outcomes:
@@ -175,26 +181,30 @@ def test_images_of_another_size_are_another_comparison(tmp_path, make_images):
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
         (tmp_path / "photos" / "ab"[label]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0]).save(tmp_path / "photos" / "ab"[label] / f"{index}.png")
-    study = study_of("bl", draws=1, split=SplitPlan())
-    run_comparison(study, load_dataset(tmp_path / "photos"), tmp_path / "out")
+
+    def run(**options):
+        photos = load_dataset(tmp_path / "photos", **options)
+        run_comparison(study_of(photos, "bl", draws=1, split=SplitPlan()), photos, tmp_path / "out")
+
+    run()
     with pytest.raises(RunFolderError, match="holds another comparison"):
-        run_comparison(study, load_dataset(tmp_path / "photos", image_size=10), tmp_path / "out")
+        run(image_size=10)
 
 
 def test_a_folder_belongs_to_one_comparison(dataset, finished, tmp_path):
     out, _ = finished
     before = (out / "results.csv").read_bytes()
     with pytest.raises(RunFolderError, match="holds another comparison"):
-        run_comparison(study_of(settings={"lr": 0.1}), dataset, out)
+        run_comparison(study_of(dataset, settings={"lr": 0.1}), dataset, out)
     assert (out / "results.csv").read_bytes() == before
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(RunFolderError, match=r"not empty \(letter\.txt"):
-        run_comparison(study_of(), dataset, tmp_path)
+        run_comparison(study_of(dataset), dataset, tmp_path)
     assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".")] == ["letter.txt"]
 
 
 def test_a_run_folder_belongs_to_one_run(dataset, tmp_path):
-    first, second = study_of("bl,ros", draws=1).plans(dataset)
+    first, second = study_of(dataset, "bl,ros", draws=1).plans()
     execute_run(first, dataset, tmp_path / "run")
     with pytest.raises(RunFolderError, match="holds another run"):
         execute_run(second, dataset, tmp_path / "run")
@@ -208,7 +218,7 @@ def test_two_processes_never_share_a_run_folder(dataset, tmp_path, monkeypatch):
 
     monkeypatch.setattr(folder_module, "SECONDS_TO_WAIT", 0.1)
     (tmp_path / "run").mkdir()
-    plan = study_of("bl", draws=1).plans(dataset)[0]
+    plan = study_of(dataset, "bl", draws=1).plans()[0]
     with (
         FileLock(tmp_path / "run" / ".lock"),
         pytest.raises(RunFolderError, match="in use by another process"),
@@ -227,7 +237,7 @@ def test_a_failed_run_is_reported_and_does_not_stop_the_rest(dataset, tmp_path, 
         return real(plan, *args, **kwargs)
 
     monkeypatch.setattr(grid, "execute_run", fail_once)
-    result = run_comparison(study_of("bl,bl-cw", draws=2), dataset, tmp_path / "out")
+    result = run_comparison(study_of(dataset, "bl,bl-cw", draws=2), dataset, tmp_path / "out")
     assert result.summary["failed"] == [
         {"method": "bl-cw", "draw": 0, "error": "the train loss became nan at step 3"}
     ]
@@ -263,7 +273,7 @@ def test_a_saved_split_is_used_as_it_is(dataset, finished, tmp_path):
     out, _ = finished
     saved = RunFolder.open(out / "best").path / "manifest.json"
     split = SplitPlan(manifest=str(saved), manifest_hash=json.loads(saved.read_text())["hash"])
-    result = run_comparison(study_of("bl", draws=1, split=split), dataset, tmp_path / "out")
+    result = run_comparison(study_of(dataset, "bl", draws=1, split=split), dataset, tmp_path / "out")
     assert result.outcomes[0].result.record.raw["manifest_hash"] == split.manifest_hash
 
 
@@ -298,14 +308,14 @@ KILLED = """
     dataset = dataset_from_arrays(images, labels, classes=["cat", "dog", "owl"], name="blobs",
                                   test_images=test_images, test_labels=test_labels)
     if __name__ == "__main__":
-        study = test_compare.study_of(settings={{"epochs": 12}})
+        study = test_compare.study_of(dataset, settings={{"epochs": 12}})
         test_compare.run_comparison(study, dataset, Path({out!r}), jobs={jobs})
 """
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_killed_comparison_finishes_the_missing_runs_to_the_same_table(dataset, tmp_path, jobs):
-    study = study_of(settings={"epochs": 12})
+    study = study_of(dataset, settings={"epochs": 12})
     run_comparison(study, dataset, tmp_path / "whole")
     out, script = tmp_path / "killed", tmp_path / "script.py"
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]

@@ -239,8 +239,8 @@ def test_every_arm_sees_the_labelled_images_equally_often(runs):
 
 def test_the_control_with_a_fresh_classifier_may_be_shorter_and_no_other_arm_is_another_for_it(dataset):
     usual, shorter = study_of(dataset), study_of(dataset, fresh_epochs=1)
-    assert usual.identity(dataset) == shorter.identity(dataset)
-    pairs = zip(usual.variant_plans(dataset), shorter.variant_plans(dataset), strict=True)
+    assert usual.identity() == shorter.identity()
+    pairs = zip(usual.variant_plans(), shorter.variant_plans(), strict=True)
     assert {(one.variant, one.epochs, other.epochs, one.hash == other.hash) for one, other in pairs} == {
         ("fresh-classifier", 4, 1, False),
         ("trained-on", 2, 2, True),
@@ -328,7 +328,7 @@ class KillAt(ProgressCallback):
 @pytest.mark.parametrize("stage", ["copy", "enhanced"])
 def test_a_killed_arm_goes_on_to_the_same_bits(dataset, runs, tmp_path, stage):
     study = study_of(dataset)
-    plan = next(plan for plan in study.variant_plans(dataset) if plan.variant == "enhanced")
+    plan = next(plan for plan in study.variant_plans() if plan.variant == "enhanced")
     where = {"classifier": runs["bl"].path, "shared": tmp_path / "networks"}
     with pytest.raises(Killed):
         execute_variant(plan, dataset, tmp_path / "run", on_progress=KillAt(stage, 2), **where)
@@ -459,7 +459,7 @@ def test_a_folder_belongs_to_one_study(dataset, finished, tmp_path):
         with pytest.raises(RunFolderError, match="holds another enhancement"):
             run_enhance(study_of(dataset, **change), dataset, out)
     assert (out / "results.csv").read_bytes() == before
-    plan = study_of(dataset).classifiers.plans(dataset)[0]
+    plan = study_of(dataset).classifiers.plans()[0]
     execute_run(plan, dataset, tmp_path / "run")
     with pytest.raises(RunFolderError, match="holds no enhancement"):
         run_enhance(study_of(dataset), dataset, tmp_path / "run")

@@ -50,7 +50,7 @@ def study_of(dataset, methods="bl", **options):
 
 def train(dataset, folder, methods="bl", **options):
     study = study_of(dataset, methods, **options)
-    return execute_run(study.plans(dataset)[0], dataset, folder)
+    return execute_run(study.plans()[0], dataset, folder)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_frozen_layers_come_out_as_they_went_in(first, others, tmp_path, n):
 def test_networks_that_start_or_freeze_otherwise_are_not_shared(first, others, tmp_path):
     """The hash of a run, and of the network that methods share, hold what it starts from."""
     plans = [
-        study_of(others, **options).plans(others)[0]
+        study_of(others, **options).plans()[0]
         for options in (
             {},
             {"weights": first.path},
@@ -126,7 +126,7 @@ def test_networks_that_start_or_freeze_otherwise_are_not_shared(first, others, t
         )
     ]
     assert len({plan.hash for plan in plans}) == 5
-    cached = study_of(others, weights=first.path, freeze="all", cache=tmp_path).plans(others)[0]
+    cached = study_of(others, weights=first.path, freeze="all", cache=tmp_path).plans()[0]
     assert cached.hash == plans[-1].hash
 
 

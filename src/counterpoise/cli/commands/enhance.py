@@ -34,7 +34,7 @@ def command(config: EnhanceConfig, call: Call) -> int:
     study = make_enhance_plan(dataset, config, command=call.line)
     show_notes(study.classifiers.notes, as_json=call.as_json)
     folder = config.out or folder_for(dataset, "enhance")
-    runs = len(study.classifiers.plans(dataset)) + len(study.variant_plans(dataset))
+    runs = len(study.classifiers.plans()) + len(study.variant_plans())
     result = run_with_bars(EnhancementStudy(study), dataset, folder, config, tasks=runs)
     if config.figures:
         with counting("drawing figures", "img") as update:

@@ -39,11 +39,11 @@ class ComparisonStudy(RunStudy[ImageDataset, GridSummary]):
 
     def identity(self, dataset: ImageDataset) -> str:
         """Return the hash of what all runs share; methods and repeats may be added later."""
-        return self.grid.identity(dataset)
+        return self.grid.identity()
 
     def tasks(self, dataset: ImageDataset, folder: Path) -> list[RunTask]:
         """Return every run, repeat by repeat."""
-        return [run_task(plan, dataset, folder) for plan in self.grid.plans(dataset)]
+        return [run_task(plan, dataset, folder) for plan in self.grid.plans()]
 
     def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> ComparisonResult:
         """Return means, tests and the winner."""

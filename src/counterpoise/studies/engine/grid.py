@@ -56,12 +56,11 @@ class RunGrid:
         """Settings of the training of repeat 0."""
         return self.template.config
 
-    def plans(self, dataset: ImageDataset) -> list[RunPlan]:
+    def plans(self) -> list[RunPlan]:
         """Return every run, repeat by repeat."""
-        template = replace(self.template, fingerprint=dataset.fingerprint, image_size=dataset.image_size)
         return [
             replace(
-                template,
+                self.template,
                 draw=repeat,
                 method=method.label,
                 config=self.config.model_copy(update={"seed": self.config.seed + repeat}),
@@ -70,9 +69,9 @@ class RunGrid:
             for method in self.methods
         ]
 
-    def identity(self, dataset: ImageDataset) -> str:
+    def identity(self) -> str:
         """Return the hash of what all runs share; methods and repeats may be added later."""
-        return comparison_identity(**self.plans(dataset)[0].shared_identity())
+        return comparison_identity(**self.plans()[0].shared_identity())
 
 
 def make_grid(dataset: ImageDataset, config: CompareConfig, *, command: str = "") -> RunGrid:

@@ -115,9 +115,9 @@ class EnhancePlan:
         """The classifier's method with a retrained head, or None."""
         return self.classifiers.methods[1] if len(self.classifiers.methods) > 1 else None
 
-    def variant_plans(self, dataset: ImageDataset) -> list[VariantPlan]:
+    def variant_plans(self) -> list[VariantPlan]:
         """Return every variant, repeat by repeat."""
-        plans = [p for p in self.classifiers.plans(dataset) if p.method == self.classifier.label]
+        plans = [p for p in self.classifiers.plans() if p.method == self.classifier.label]
         return [
             VariantPlan(
                 **{field.name: getattr(plan, field.name) for field in fields(plan)}
@@ -134,11 +134,11 @@ class EnhancePlan:
             for variant in VARIANTS
         ]
 
-    def identity(self, dataset: ImageDataset) -> str:
+    def identity(self) -> str:
         """Return the hash of what all runs share; repeats may be added, and a control trained longer, later."""
         own = [self.width, self.copy_epochs, self.enhance_epochs, self.frozen]
         methods = [self.classifier.label, self.classifier.options(), self.method.label, self.method.options()]
-        return content_hash([self.classifiers.identity(dataset), own, methods])
+        return content_hash([self.classifiers.identity(), own, methods])
 
 
 def make_enhance_plan(dataset: ImageDataset, config: EnhanceConfig, *, command: str = "") -> EnhancePlan:

@@ -42,15 +42,15 @@ class EnhancementStudy(RunStudy[ImageDataset, EnhanceSummary]):
 
     def identity(self, dataset: ImageDataset) -> str:
         """Return the hash of what all runs share; repeats may be added later."""
-        return self.plan.identity(dataset)
+        return self.plan.identity()
 
     def tasks(self, dataset: ImageDataset, folder: Path) -> list[RunTask]:
         """Return the classifiers of all repeats, then the variants, each of which needs its repeat's classifier."""
-        runs = [run_task(plan, dataset, folder) for plan in self.plan.classifiers.plans(dataset)]
+        runs = [run_task(plan, dataset, folder) for plan in self.plan.classifiers.plans()]
         keys = {run.repeat: run.key for run in runs if run.name == self.plan.classifier.label}
         return runs + [
             run_task(plan, dataset, folder, name=plan.variant, needs=(keys[plan.draw],))
-            for plan in self.plan.variant_plans(dataset)
+            for plan in self.plan.variant_plans()
         ]
 
     def execute(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:

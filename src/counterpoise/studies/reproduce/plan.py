@@ -53,7 +53,7 @@ class TablePlan:
     @property
     def identity(self) -> str:
         """Hash of what all runs share; repeats may be added later."""
-        return content_hash([[c.setting.name, c.study.identity(c.dataset)] for c in self.cells])
+        return content_hash([[c.setting.name, c.study.identity()] for c in self.cells])
 
     def runs(self) -> list[tuple[TableLine, RunPlan]]:
         """Return every run, repeat by repeat over all lines, so that an early stop leaves whole repeats."""
@@ -61,7 +61,7 @@ class TablePlan:
             (cell, plan)
             for repeat in range(self.repeats)
             for cell in self.cells
-            for plan in cell.study.plans(cell.dataset)
+            for plan in cell.study.plans()
             if plan.draw == repeat
         ]
 
