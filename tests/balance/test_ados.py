@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import pickle
 import warnings
@@ -31,6 +32,25 @@ def stream(seed, class_number):
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(class_number,)))
 
 
+ROUNDING = 1e-12
+"""Relative difference up to which two distances, or the number of neighbours from them, are decided by rounding."""
+
+
+def rounding_of(points):
+    """Error of a point of the class made from exact neighbours: a few units in its last place."""
+    return 8 * np.finfo(points.dtype).eps * max(1.0, float(np.abs(points).max()))
+
+
+def tied_choices(distances, order, numbers):
+    """Yield the k nearest, for each k, with every choice among the points as far away as the farthest of them."""
+    for k in numbers:
+        edge = distances[order[min(k, len(order)) - 1]]
+        tied = order[np.abs(distances[order] - edge) <= ROUNDING * edge]
+        nearer = order[distances[order] < edge - ROUNDING * edge]
+        for rest in itertools.combinations(tied, min(k, len(order)) - len(nearer)):
+            yield np.concatenate([nearer, rest]).astype(np.int64)
+
+
 def literal_class(
     points,
     n_gen,
@@ -45,10 +65,13 @@ def literal_class(
     seed_order="cycle",
     weights="exp",
     seeds=None,
+    made=None,
 ):
     """One class grown by the four numbered steps of the description, everything computed anew for every point.
 
-    Returns the new points and, for each, what it was made from: seed, neighbours' mean, delta and k.
+    Returns the new points and, for each, what it was made from: seed, neighbours' mean, delta and k. With ``made``
+    every step starts from these points instead of the loop's own, and where rounding decides a tie, the step takes
+    the choice that gives the made point, if there is one.
     """
     n = len(points)
     if n == 1:
@@ -61,7 +84,7 @@ def literal_class(
         k_max = math.floor(nu_max * (n / n_max) ** b + 1e-9)
     drawn = rng.integers(len(seeds), size=n_gen) if seed_order == "random" else None
     S = [row.copy() for row in points]
-    history = []
+    found, history = [], []
     for i in range(n_gen):
         if seed_order == "cycle":
             x = seeds[i % len(seeds)]
@@ -76,22 +99,31 @@ def literal_class(
         others = np.array([j for j in range(len(S)) if j != x])
         order = others[np.argsort(D[x, others], kind="stable")]
         d_x = D[x, order[0]]
-        if d_x <= d_min:
-            k = k_max if k_rule == "linear" else k_min
-        elif d_x >= d_max:
-            k = k_min if k_rule == "linear" else k_max
-        else:
-            k = math.ceil(k_max - (k_max - k_min) * (d_x - d_min) / (d_max - d_min))
-        k = min(k, len(S) - 1)
-        near = order[:k]
-        w = (weights if callable(weights) else KINDS[weights])(D[x, near])
-        w = w / w.sum()
-        neighbour = (w[:, None] * stack[near]).sum(axis=0)
+
+        def how_many(d_x, d_min=d_min, d_max=d_max):
+            if d_x <= d_min:
+                return k_max if k_rule == "linear" else k_min
+            if d_x >= d_max:
+                return k_min if k_rule == "linear" else k_max
+            return math.ceil(k_max - (k_max - k_min) * (d_x - d_min) / (d_max - d_min))
+
         delta = rng.random()
-        new = delta * stack[x] + (1 - delta) * neighbour
-        S.append(new.astype(points.dtype))
+        choices = [order[: how_many(d_x)]]
+        if made is not None:
+            choices += tied_choices(
+                D[x], order, range(how_many(d_x + ROUNDING * d_x), how_many(d_x - ROUNDING * d_x) + 1)
+            )
+        for near in (*choices, choices[0]):
+            w = (weights if callable(weights) else KINDS[weights])(D[x, near])
+            neighbour = (w[:, None] / w.sum() * stack[near]).sum(axis=0)
+            new = delta * stack[x] + (1 - delta) * neighbour
+            if made is None or np.allclose(new, made[i], rtol=0, atol=rounding_of(points)):
+                break
+        k = len(near)
+        found.append(new.astype(points.dtype))
+        S.append(found[-1] if made is None else made[i])
         history.append((stack[x], neighbour, delta, k, k_max))
-    return np.array(S[n:], dtype=points.dtype).reshape(n_gen, points.shape[1]), history
+    return np.array(found, dtype=points.dtype).reshape(n_gen, points.shape[1]), history
 
 
 def literal_ados(X, y, seed, *, desired_ratio=1.0, targets=None, seeds_of=None, **options):
@@ -299,10 +331,10 @@ def test_each_point_lies_between_its_seed_and_its_weighted_neighbour(minority, s
     y = np.repeat([0, 1], [25, n])
     new = ADOS(random_state=seed, nu_min=5, seed_order=seed_order).fit_resample(X, y)[0][25 + n :]
     want, history = literal_class(
-        minority, 25 - n, stream(seed, 1), n_max=25, n_min=n, nu_min=5, seed_order=seed_order
+        minority, 25 - n, stream(seed, 1), n_max=25, n_min=n, nu_min=5, seed_order=seed_order, made=new
     )
     scale = max(1.0, float(np.abs(minority).max()))
-    np.testing.assert_allclose(new, want, rtol=0, atol=2e-4 * scale if minority.dtype == np.float32 else 1e-9)
+    np.testing.assert_allclose(new, want, rtol=0, atol=rounding_of(minority))
     low, high = minority.min(axis=0), minority.max(axis=0)
     slack = 1e-5 * scale if minority.dtype == np.float32 else 1e-12 * scale
     for made, (point, (x, neighbour, delta, k, k_max)) in enumerate(zip(new, history, strict=True)):
@@ -450,14 +482,15 @@ def test_bounds_with_some_seeds_random_order_and_little_memory(bound):
     np.testing.assert_array_equal(got, want)
 
 
-def test_the_bound_follows_from_the_number_of_points(monkeypatch):
+@pytest.mark.parametrize(
+    ("make", "d", "mixture"), [(noise, 2, False), (noise, 400, True), (clustered, 400, False)]
+)
+def test_the_bound_follows_from_how_many_seeds_the_triangle_leaves(monkeypatch, make, d, mixture):
     calls = []
     fill = _ados_grow.fill_rows
     monkeypatch.setattr(_ados_grow, "fill_rows", lambda *arguments: (calls.append(1), fill(*arguments))[1])
-    grown(noise(100, 40, np.float32), 500, "auto")
-    assert not calls
-    grown(noise(200, 40, np.float32), 500, "auto")
-    assert calls
+    grown(make(400, d, np.float32), 500, "auto")
+    assert bool(calls) == mixture
 
 
 def test_points_without_room_for_rows_are_grown_by_products(monkeypatch):

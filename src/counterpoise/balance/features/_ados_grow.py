@@ -31,8 +31,6 @@ WeightFunction = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 _BLOCK = 128
 """Samples per matrix product where the distances between seeds are not kept."""
-_FEW = 128
-"""Below so many points the triangle bound costs less than the mixture bound, which rules out more seeds."""
 _THREADED = 2000
 """Products of so many points with each other are worth several threads."""
 _NO_BLOCK = np.empty(0, dtype=np.int64)
@@ -78,13 +76,10 @@ def grow_class(
         Lower bound, for tests and timings. The result does not depend on it.
     """
     n, m = points.shape[0], new.shape[0]
-    if bound == "auto" and n < _FEW:
-        bound = "triangle"
-    elif bound == "auto":
-        fits = 4 * n * n <= work_bytes / 2 and (n + m) * n <= 0.65 * work_bytes
-        bound = "mixture" if fits else "product"
+    if bound == "auto" and (4 * n * n > work_bytes / 2 or (n + m) * n > 0.65 * work_bytes):
+        bound = "product"
     # the byte rows of the mixture bound reuse the memory of the distances, as fresh memory costs time
-    store = np.empty({"product": 0, "triangle": 4 * n * n}.get(bound, n * max(4 * n, n + m)), dtype=np.uint8)
+    store = np.empty(0 if bound == "product" else n * max(4 * n, n + m), dtype=np.uint8)
     between = store[: 0 if bound == "product" else 4 * n * n].view(np.float32).reshape(-1, n)
     # small products on several threads wait for each other, longer on a busy machine
     with one_blas_thread() if n < _THREADED else nullcontext():
@@ -94,9 +89,20 @@ def grow_class(
     if bound == "product":
         _with_products(step)
         return
-    if bound == "mixture":
+    if bound == "mixture" or (bound == "auto" and _mixture_pays(state, seeds)):
         _replace_distances(step, store)
     step(0, m)
+
+
+def _mixture_pays(state: State, seeds: NDArray[np.int64]) -> bool:
+    """Compare the costs of a sample by the triangle and the mixture bound, in rough processor cycles."""
+    (n, d), k_max = state.points.shape, state.near2.shape[1]
+    some = seeds[:: max(1, seeds.size // 16)]
+    # a sample is about half as far from its seed as the farthest in the seed's list
+    left = np.count_nonzero(state.between[some] <= state.reach + 0.5 * state.reach[some, None]) / some.size
+    # the triangle leaves fewer and fewer, as the lists reach less far in a class that grows
+    fewer = 5 + 0.1 * state.new.shape[0] / n
+    return (left - k_max) * (20 + 0.3 * d) > fewer * (500 + 0.3 * n * (k_max + 1))
 
 
 @dataclass

@@ -10,10 +10,10 @@ It is exact, and fast for these reasons:
   points;
 * a sample enters few seeds' lists. Three lower bounds of its distances tell which ones it cannot enter:
 
-  - *triangle* (few points): its distance from its own seed, and that seed's distances from the others;
-  - *mixture* (many points): for p = sum_j a_j y_j with sum_j a_j = 1, ``|p - t|^2 = sum_j a_j |y_j - t|^2 - V`` with
-    one V for all t. Lower bounds of the parents' squared distances from all seeds, kept in one byte each, give one
-    for the sample. On noise in many dimensions the triangle leaves half of the seeds, this a few per thousand;
+  - *triangle*: its distance from its own seed, and that seed's distances from the others;
+  - *mixture* (where the triangle rules out few): for p = sum_j a_j y_j with sum_j a_j = 1, ``|p - t|^2 = sum_j a_j
+    |y_j - t|^2 - V`` with one V for all t. Lower bounds of the parents' squared distances from all seeds, kept in one
+    byte each, give one for the sample. On noise in many dimensions the triangle leaves half, this a few per thousand;
   - *product* (points whose distances do not fit the memory): the samples of a block are compared with all seeds in
     one matrix product after the block; inside it only the lists of the block's own seeds are kept up to date.
 
@@ -75,7 +75,7 @@ class State(NamedTuple):
         Length of each seed's list.
     reach, reach2 : (n,), float32
         Upper bounds of the distance at which a point enters a seed's list, and of its square in rounded coordinates;
-        infinite while the list has room, -1 for points that are no seeds.
+        infinite while the list has room, minus infinity for points that are no seeds.
     extreme : (2,), float64
         Least positive and greatest squared distance of all points so far.
     along : (2, n + m), float64
@@ -165,7 +165,7 @@ def make_state(
     along = np.empty((2, n + m))
     np.matmul(axes, points.T, out=along[:, :n])
     norm = float(np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64).max()))
-    reach = np.full(n, -1.0, dtype=np.float32)
+    reach = np.full(n, -np.inf, dtype=np.float32)
     reach[seeds] = np.inf
     words = np.zeros((n + 7) // 8, dtype=np.uint64)
     eps = 2.0**-24
