@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from counterpoise._version import __version__
+from counterpoise.balance import SLOT_CATALOGS, read_costs
 from counterpoise.balance.adjust import Adjustment
-from counterpoise.balance.catalog import SLOT_CATALOGS
-from counterpoise.balance.costs import read_costs
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.evaluation import ScoresDict, evaluate
 from counterpoise.exceptions import InputError, UnknownNameError

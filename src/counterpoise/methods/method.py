@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from counterpoise.balance.catalog import SLOT_CATALOGS
+from counterpoise.balance import SLOT_CATALOGS
 from counterpoise.config import SCHEDULES
 from counterpoise.exceptions import InputError, UnknownNameError
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterpoise.balance.adjust import ADJUSTMENTS
 from counterpoise.balance.class_weights import counts_as_array
 from counterpoise.exceptions import InputError, UnknownNameError
 
@@ -163,6 +162,8 @@ def adjustment_from_state(state: Mapping[str, Any]) -> Adjustment:
     >>> adjustment_from_state(state).tau
     0.5
     """
+    from counterpoise.balance.adjust import ADJUSTMENTS  # the catalog imports this module on use
+
     known = {entry.attribute: entry for entry in ADJUSTMENTS}
     name = str(state.get("name"))
     if name not in known:

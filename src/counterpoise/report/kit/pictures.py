@@ -40,7 +40,7 @@ class Panel:
 
 def picture(image: np.ndarray) -> np.ndarray:
     """Return an image (C, H, W), uint8 or floats in [0, 1], as (H, W, 3), uint8."""
-    from counterpoise.explain.differences import as_floats
+    from counterpoise.explain import as_floats
 
     pixels = np.rint(as_floats(image).clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
@@ -111,7 +111,7 @@ def difference_figure(
 
     The color scale ends at the greatest difference, which is written at the legend.
     """
-    from counterpoise.explain.differences import pixel_difference
+    from counterpoise.explain import pixel_difference
 
     difference = pixel_difference(old[None], new[None])
     signed, strength = difference.signed[0].mean(axis=0), difference.strength[0]
