@@ -62,7 +62,8 @@ def _prose(path: Path) -> Iterator[tuple[int, str]]:
     kinds = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
     with path.open("rb") as file:
         for token in tokenize.tokenize(file.readline):
-            if token.type in kinds:
+            # A single word is a key or a name, not prose.
+            if token.type in kinds and not re.fullmatch(r"""[rbf]*["'][\w.-]*["']""", token.string):
                 yield from enumerate(token.string.splitlines(), start=token.start[0])
 
 

@@ -196,7 +196,7 @@ def as_images(X: Any) -> np.ndarray:
 def _training_data(X: Any, y: ArrayLike | None) -> tuple[ImageDataset, np.ndarray]:
     if isinstance(X, ImageDataset):
         if y is not None:
-            raise InputError("a data set brings its own labels; leave out y")
+            raise InputError("a dataset brings its own labels; leave out y")
         return X, np.asarray(X.classes)
     if y is None:
         raise InputError("y is missing: give one label per image")

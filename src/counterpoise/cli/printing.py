@@ -51,7 +51,7 @@ def _justify(column: int, rows: Sequence[Sequence[str]]) -> JustifyMethod:
 
 
 def say(text: str = "") -> None:
-    """Print a line on stdout as it is: commands and paths stay in one piece."""
+    """Print a line on stdout as it is: commands and paths are not wrapped."""
     print(printable(text))
 
 

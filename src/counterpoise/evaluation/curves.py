@@ -98,7 +98,7 @@ def roc_curves(y_true: ArrayLike, y_prob: ArrayLike) -> RocCurves:
 def thin_curve(curve: RocCurve, *, tolerance: float = 1e-3) -> RocCurve:
     """Drop points that a plot would not show: the area under the drawn curve changes by at most `tolerance`.
 
-    The path from (0, 0) to (1, 1) has length 2 in fpr + tpr. It is cut into m equal pieces, and the first and last
+    The path from (0, 0) to (1, 1) has length 2 in fpr + tpr. It is cut into m equal parts, and the first and last
     point in each are kept; this moves the area by at most 1 / (2 m). m starts at 50 and doubles until the area fits.
 
     Examples
