@@ -117,7 +117,15 @@ def plan_adjustment(
     matrix = None if file is None else read_costs(file, len(classes), class_names=classes)
     manifest = SplitManifest.load(base.path / "manifest.json")
     plan = AdjustmentPlan(base, manifest, component, matrix, out or _folder_beside(base.path, component))
-    _check(plan)
+    # Fitted to random logits, the adjustment refuses classes or options that it cannot handle.
+    counts, size = manifest.counts, len(classes)
+    made_up = np.random.default_rng(0).normal(size=(size, size))
+    adjustment = plan.build().fit(made_up, np.arange(size), counts["train"])
+    if adjustment.needs_logits and not sum(counts["validation"]):
+        raise InputError(
+            f"{base.path} has no validation images, and {component.name} learns from them; "
+            "train with `validation_fraction` above 0, or choose an adjustment that needs none"
+        )
     RunFolder(plan.out).check_owner(plan.hash)
     return plan
 
@@ -134,19 +142,6 @@ def _read_component(spec: str) -> Component:
             raise InputError(f"`adjustment` {spec}: {option!r} is not of the form option=value")
         component = component.with_option(key, read_value(value))
     return component
-
-
-def _check(plan: AdjustmentPlan) -> None:
-    """Fit the adjustment to random logits, so that it refuses classes or options it cannot handle."""
-    counts = plan.manifest.counts
-    num_classes = len(counts["train"])
-    made_up = np.random.default_rng(0).normal(size=(num_classes, num_classes))
-    adjustment = plan.build().fit(made_up, np.arange(num_classes), counts["train"])
-    if adjustment.needs_logits and not sum(counts["validation"]):
-        raise InputError(
-            f"{plan.base.path} has no validation images, and {plan.component.name} learns from them; "
-            "train with `validation_fraction` above 0, or choose an adjustment that needs none"
-        )
 
 
 def _folder_beside(run: Path, component: Component) -> Path:
@@ -189,9 +184,8 @@ def adjust_run(plan: AdjustmentPlan, dataset: ImageDataset, *, device: str = "au
         after = write_scores(folder, splits, minority, logits, adjustment)["test"]
         seconds = {"adjust": round(time.perf_counter() - start, 3)}
         write_json(folder.record_path, _record(plan, adjustment, seconds))
-    return AdjustedRun(
-        RunFolder(plan.out), before, after, _mean_cost(before, plan.costs), _mean_cost(after, plan.costs)
-    )
+    costs = (_mean_cost(scores, plan.costs) for scores in (before, after))
+    return AdjustedRun(RunFolder(plan.out), before, after, *costs)
 
 
 def _mean_cost(scores: ScoresDict | None, costs: np.ndarray | None) -> float | None:

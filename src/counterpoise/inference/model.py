@@ -108,15 +108,12 @@ def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset
             f"its classes are {', '.join(expected)}"
         )
     if dataset.channels != network.in_channels:
+        own, other = ("grayscale" if n == 1 else "color" for n in (dataset.channels, network.in_channels))
         raise InputError(
-            f"{source} has {_kind(dataset.channels)} images, the model was trained on "
-            f"{_kind(network.in_channels)} ones; convert the images or train on such as these"
+            f"{source} has {own} images, the model was trained on {other} ones; "
+            "convert the images or train on such as these"
         )
     return dataset
-
-
-def _kind(channels: int) -> str:
-    return "grayscale" if channels == 1 else "color"
 
 
 @dataclass(frozen=True)
