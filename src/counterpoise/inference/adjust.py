@@ -94,14 +94,12 @@ def plan_adjustment(
     costs : Path, optional
         File of a cost matrix. It is the value of the option of that name where there is one, unless a score is tuned.
     out : Path, optional
-        The new run's folder. Default: beside the run.
+        The new run's folder, by default beside the run; `RunFolderError` if it holds anything else.
 
     Raises
     ------
     InputError
         If the adjustment, an option or the costs are refused, or the run has no validation images to learn from.
-    RunFolderError
-        If `out` holds anything else.
     """
     component = _read_component(spec)
     if score is not None:
@@ -158,13 +156,7 @@ def adjust_run(plan: AdjustmentPlan, dataset: ImageDataset, *, device: str = "au
 
     It is learned from the network's own logits and replaces an earlier adjustment of the run. The new folder is
     complete: it can be evaluated, reported, used to predict, and adjusted again. `dataset` is from `load_for_run`.
-
-    Raises
-    ------
-    DataError
-        If the images are not those of the run.
-    RunFolderError
-        If the new folder cannot be written.
+    `DataError` if its images are not those of the run; `RunFolderError` if the new folder cannot be written.
     """
     start = time.perf_counter()
     splits, minority = plan.manifest.apply(dataset), plan.manifest.minority

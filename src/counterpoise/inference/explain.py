@@ -85,8 +85,6 @@ def explain_images(
     ------
     InputError
         If an option does not fit the models or the method.
-    DataError
-        If there is no readable image, or (with `strict`) an unreadable one.
     """
     EXPLAINERS.get(method)
     if layer is not None and method != GradCAM.name and not with_feature_maps:

@@ -33,16 +33,9 @@ NETWORK_SLOTS = ("sampler", "augment", "perturb", "loss", "objective")
 
 @dataclass(frozen=True)
 class ResampledSet:
-    """Training set in feature space: the originals in their order, then the synthetic samples.
+    """Training set in feature space: the `originals` in their order, then the synthetic samples.
 
-    Attributes
-    ----------
-    embeddings : ndarray of shape (M, d), float32
-    labels : ndarray of shape (M,), int64
-    sample_weight : ndarray of shape (M,), float32
-        Of mean 1.
-    originals : int
-        Number of originals.
+    `embeddings` are float32 (M, d), `labels` int64 (M,), and `sample_weight` float32 (M,) of mean 1.
     """
 
     embeddings: np.ndarray
