@@ -41,12 +41,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (C,)
         The labels, in the order of the probability columns.
-    network_ : Network
-        The trained network.
-    history_ : list of dict
-        One entry per epoch of every stage.
-    n_features_in_ : int
-        Values per image.
+    network_, history_, n_features_in_
+        The trained network, one entry per epoch of every stage, and the number of values per image.
 
     Examples
     --------
@@ -90,19 +86,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: ArrayLike | None = None) -> ImageClassifier:
-        """Train and return the estimator.
+        """Train and return the estimator; `InputError` if images or labels do not fit, or a setting is refused.
 
-        Parameters
-        ----------
-        X : array or tensor of images, or ImageDataset
-            Images as in `as_images`. A dataset has its own labels; its validation images give the learning curves.
-        y : array-like of shape (N,)
-            Labels of any kind; left out with a dataset.
-
-        Raises
-        ------
-        InputError
-            If images or labels do not fit, or a setting is refused.
+        `X` holds images as in `as_images`, `y` (N,) labels of any kind. Instead of both, `X` can be an `ImageDataset`,
+        whose validation images give the learning curves.
         """
         dataset, classes = _training_data(X, y)
         config = self._config()
@@ -157,15 +144,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 def as_images(X: Any) -> np.ndarray:
     """Return images as uint8 of shape (N, C, H, W).
 
-    Parameters
-    ----------
-    X : array or tensor
-        Shape (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels; uint8, or floats in [0, 1].
-
-    Raises
-    ------
-    InputError
-        If shape, type or range is another.
+    `X` is an array or tensor of shape (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels, uint8 or floats in
+    [0, 1]; any other raises `InputError`.
 
     Examples
     --------

@@ -93,14 +93,12 @@ def plan_adjustment(
     costs : Path, optional
         File of a cost matrix. It is the value of the option of that name where there is one, unless a score is tuned.
     out : Path, optional
-        The new run's folder. Default: beside the run.
+        The new run's folder, by default beside the run; `RunFolderError` if it holds anything else.
 
     Raises
     ------
     InputError
         If the adjustment, an option or the costs are refused, or the run has no validation images to learn from.
-    RunFolderError
-        If `out` holds anything else.
     """
     component = _read_component(spec)
     if score is not None:
@@ -116,7 +114,15 @@ def plan_adjustment(
     matrix = None if file is None else read_costs(file, len(classes), class_names=classes)
     manifest = SplitManifest.load(base.path / "manifest.json")
     plan = AdjustmentPlan(base, manifest, component, matrix, out or _folder_beside(base.path, component))
-    _check(plan)
+    # Fitted to random logits, the adjustment refuses classes or options that it cannot handle.
+    counts, size = manifest.counts, len(classes)
+    made_up = np.random.default_rng(0).normal(size=(size, size))
+    adjustment = plan.build().fit(made_up, np.arange(size), counts["train"])
+    if adjustment.needs_logits and not sum(counts["validation"]):
+        raise InputError(
+            f"{base.path} has no validation images, and {component.name} learns from them; "
+            "train with `validation_fraction` above 0, or choose an adjustment that needs none"
+        )
     RunFolder(plan.out).check_owner(plan.hash)
     return plan
 
@@ -135,19 +141,6 @@ def _read_component(spec: str) -> Component:
     return component
 
 
-def _check(plan: AdjustmentPlan) -> None:
-    """Fit the adjustment to random logits, so that it refuses classes or options it cannot handle."""
-    counts = plan.manifest.counts
-    num_classes = len(counts["train"])
-    made_up = np.random.default_rng(0).normal(size=(num_classes, num_classes))
-    adjustment = plan.build().fit(made_up, np.arange(num_classes), counts["train"])
-    if adjustment.needs_logits and not sum(counts["validation"]):
-        raise InputError(
-            f"{plan.base.path} has no validation images, and {plan.component.name} learns from them; "
-            "train with `validation_fraction` above 0, or choose an adjustment that needs none"
-        )
-
-
 def _folder_beside(run: Path, component: Component) -> Path:
     """Return the default folder of the new run, named by the run and the adjustment."""
     whole = run if run.name and run.name != ".." else run.resolve()
@@ -162,13 +155,7 @@ def adjust_run(plan: AdjustmentPlan, dataset: ImageDataset, *, device: str = "au
 
     It is learned from the network's own logits and replaces an earlier adjustment of the run. The new folder is
     complete: it can be evaluated, reported, used to predict, and adjusted again. `dataset` is from `load_for_run`.
-
-    Raises
-    ------
-    DataError
-        If the images are not those of the run.
-    RunFolderError
-        If the new folder cannot be written.
+    `DataError` if its images are not those of the run; `RunFolderError` if the new folder cannot be written.
     """
     start = time.perf_counter()
     splits, minority = plan.manifest.apply(dataset), plan.manifest.minority
@@ -188,9 +175,8 @@ def adjust_run(plan: AdjustmentPlan, dataset: ImageDataset, *, device: str = "au
         after = write_scores(folder, splits, minority, logits, adjustment)["test"]
         seconds = {"adjust": round(time.perf_counter() - start, 3)}
         write_json(folder.record_path, _record(plan, adjustment, seconds))
-    return AdjustedRun(
-        RunFolder(plan.out), before, after, _mean_cost(before, plan.costs), _mean_cost(after, plan.costs)
-    )
+    costs = (_mean_cost(scores, plan.costs) for scores in (before, after))
+    return AdjustedRun(RunFolder(plan.out), before, after, *costs)
 
 
 def _mean_cost(scores: ScoresDict | None, costs: np.ndarray | None) -> float | None:

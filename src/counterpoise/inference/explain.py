@@ -66,8 +66,6 @@ def explain_images(
     ----------
     folders : sequence of RunFolder
         One finished run, or two that are compared.
-    images : sequence of Path
-        Image files, folders or zips.
     out : Path
         An empty folder.
     method : str, default="grad-cam"
@@ -80,17 +78,13 @@ def explain_images(
         Whether maps are scored by deletion and insertion, beside random ones; whether feature maps are drawn.
     same_from : float, default=0.5
         From this rank correlation on, two maps count as the same attention.
-    strict : bool
-        Whether an unreadable image is an error.
-    progress : callable, optional
-        Called with (done, total).
+    images, strict, progress
+        As for `predict_images`.
 
     Raises
     ------
     InputError
         If an option does not fit the models or the method.
-    DataError
-        If there is no readable image, or (with `strict`) an unreadable one.
     """
     EXPLAINERS.get(method)
     if layer is not None and method != GradCAM.name and not with_feature_maps:
@@ -218,9 +212,8 @@ def _figure(
 
 
 def _names(models: Sequence[ExplainedModel]) -> list[str]:
-    return [
-        f"{letter}: {_short(model.model.run.path.name)}" for letter, model in zip("AB", models, strict=False)
-    ]
+    names = (_short(model.model.run.path.name) for model in models)
+    return [f"{letter}: {name}" for letter, name in zip("AB", names, strict=False)]
 
 
 def _write_feature_maps(

@@ -129,13 +129,7 @@ class ModelView:
 
 
 class ExplainedModel:
-    """A trained model with an explaining method; for the options see `explain_images`.
-
-    Raises
-    ------
-    InputError
-        If the model has no such class or layer.
-    """
+    """A trained model with an explaining method; for the options see `explain_images`."""
 
     def __init__(
         self,

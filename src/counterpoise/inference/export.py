@@ -71,13 +71,7 @@ def export_run(folder: RunFolder, path: Path) -> Exported:
     normalizes it. The outputs are ``logits``, after the run's adjustment, and ``probabilities``, their softmax. The
     metadata hold ``classes`` as a JSON list, ``image_size``, ``method``, ``network`` and ``adjustment``. An existing
     file is replaced only by a complete and verified one.
-
-    Raises
-    ------
-    InputError
-        If the extra ``onnx`` is not installed, or `path` is a folder.
-    CounterpoiseError
-        If torch cannot export the network, or the probabilities differ.
+    `CounterpoiseError` if torch cannot export the network, or the probabilities differ.
     """
     check_export(path)
     trained = TrainedModel.open(folder, device="cpu")

@@ -93,10 +93,7 @@ def load_adjustment(run: RunFolder) -> Adjustment | None:
 def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset:
     """Load a dataset with the image size of a run's model; `options` are those of `load_dataset`.
 
-    Raises
-    ------
-    InputError
-        If its classes or channels are not those of the run.
+    `InputError` if its classes or channels are not those of the run.
     """
     network = folder.record.network
     dataset = load_dataset(source, image_size=network.image_size, **options)
@@ -108,15 +105,12 @@ def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset
             f"its classes are {', '.join(expected)}"
         )
     if dataset.channels != network.in_channels:
+        own, other = ("grayscale" if n == 1 else "color" for n in (dataset.channels, network.in_channels))
         raise InputError(
-            f"{source} has {_kind(dataset.channels)} images, the model was trained on "
-            f"{_kind(network.in_channels)} ones; convert the images or train on such as these"
+            f"{source} has {own} images, the model was trained on {other} ones; "
+            "convert the images or train on such as these"
         )
     return dataset
-
-
-def _kind(channels: int) -> str:
-    return "grayscale" if channels == 1 else "color"
 
 
 @dataclass(frozen=True)
@@ -141,12 +135,8 @@ def predict_images(
     """Predict the classes of new images and write them to a CSV file.
 
     `images` are files, folders or zips. The columns are path, predicted and one probability per class. With `strict`,
-    an unreadable image is an error. `progress` is called with (done, total) while images are read.
-
-    Raises
-    ------
-    DataError
-        If there is no readable image, or (with `strict`) an unreadable one.
+    an unreadable image is a `DataError`. `progress` is called with (done, total) while images are read.
+    `DataError` if there is no readable image.
     """
     model = TrainedModel.open(folder, device=device)
     files, paths, skipped = read_images(

@@ -1,6 +1,5 @@
 """Training: from a plan to a finished run folder, in stages (representation, embedding, head)."""
 
-from counterpoise.training.batch_loss import LogitLoss
 from counterpoise.training.batches import (
     Batch,
     Batches,
@@ -21,7 +20,7 @@ from counterpoise.training.machine import (
     timestamp,
     versions,
 )
-from counterpoise.training.method_stages import NETWORK_SLOTS, ResampledSet
+from counterpoise.training.method_stages import NETWORK_SLOTS, LogitLoss, ResampledSet
 from counterpoise.training.plan import RunPlan, SplitPlan
 from counterpoise.training.predict import (
     EmbeddedSplit,

@@ -70,10 +70,9 @@ def fit_method(
         With an `EmbeddedSplit` only the head is trained, on its embeddings.
     validation : ImageSplit, optional
         Evaluated after every epoch, for the learning curves; training does not depend on it.
-    checkpoints : Path, optional
-        Folder of checkpoints, from which an interrupted training resumes.
-    shared : Path, optional
-        Folder of networks that methods share: the first that needs a network trains it. Default: `checkpoints`.
+    checkpoints, shared : Path, optional
+        Folder of checkpoints, from which an interrupted training resumes, and of networks that methods share: the first
+        that needs a network trains it. The second is the first by default.
     identity : str
         Hash of the images and of the network; a checkpoint with another identity is not resumed.
     classes : sequence of str, optional

@@ -38,10 +38,7 @@ def train_stage(
 ) -> list[HistoryEntryDict]:
     """Train ``stage.module`` in place, resuming from its checkpoint where there is one, and return the history.
 
-    Raises
-    ------
-    TrainingError
-        If the loss is no longer finite; the last checkpoint remains.
+    `TrainingError` if the loss is no longer finite; the last checkpoint remains.
     """
     return _StageRun(stage, config, fabric, progress).run()
 

@@ -1,9 +1,9 @@
-"""Stages of a method: training of the network, embedding and resampling of the training set, training of the head."""
+"""Stages of a method: train the network, embed and resample the training set, train the head."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,19 +12,20 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from counterpoise.balance.heads import HeadStage
-from counterpoise.balance.objectives import Objective
+from counterpoise.balance.losses import ClassificationLoss
+from counterpoise.balance.objectives import Embedder, Objective
+from counterpoise.balance.perturb import Perturbation
 from counterpoise.balance.samplers import ImageSampler, epoch_indices
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import CROSS_ENTROPY
 from counterpoise.runs import network_payload, training_payload
-from counterpoise.training.batch_loss import BatchLoss, LogitLoss, ObjectiveLoss
-from counterpoise.training.batches import Batches, Order, TensorBatches, image_batches
+from counterpoise.training.batches import Batch, Batches, Order, TensorBatches, image_batches
 from counterpoise.training.loop import train_stage
 from counterpoise.training.predict import EmbeddedSplit, Validate
 from counterpoise.training.randomness import generator_for, seed_for
-from counterpoise.training.stage import FitContext, HistoryEntryDict, Stage
+from counterpoise.training.stage import BatchLoss, FitContext, HistoryEntryDict, Stage
 
 #: Slots of the components that the trained network depends on, whatever becomes of its head afterwards.
 NETWORK_SLOTS = ("sampler", "augment", "perturb", "loss", "objective")
@@ -32,22 +33,85 @@ NETWORK_SLOTS = ("sampler", "augment", "perturb", "loss", "objective")
 
 @dataclass(frozen=True)
 class ResampledSet:
-    """Training set in feature space: the originals in their order, then the synthetic samples.
+    """Training set in feature space: the `originals` in their order, then the synthetic samples.
 
-    Attributes
-    ----------
-    embeddings : ndarray of shape (M, d), float32
-    labels : ndarray of shape (M,), int64
-    sample_weight : ndarray of shape (M,), float32
-        Of mean 1.
-    originals : int
-        Number of originals.
+    `embeddings` are float32 (M, d), `labels` int64 (M,), and `sample_weight` float32 (M,) of mean 1.
     """
 
     embeddings: np.ndarray
     labels: np.ndarray
     sample_weight: np.ndarray
     originals: int
+
+
+@dataclass(eq=False)
+class LogitLoss:
+    """Loss of a batch's logits, after its images were perturbed in order, seeded by `seed` and the epoch."""
+
+    loss: ClassificationLoss
+    perturbations: Sequence[Perturbation] = ()
+    seed: int = 0
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator(self.device)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the epoch of the loss and the perturbations, and seed the perturbations."""
+        self.loss.set_epoch(epoch)
+        for perturbation in self.perturbations:
+            perturbation.set_epoch(epoch)
+        self.generator.manual_seed(seed_for(self.seed, "perturb", epoch))
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of the perturbed batch."""
+        if not self.perturbations:
+            return self.loss(module(batch.inputs), batch.targets, batch.weights)
+        images = batch.inputs
+        for perturbation in self.perturbations:
+            perturbed = perturbation.perturb(
+                images, batch.targets, network=module, loss=self.loss, generator=self.generator
+            )
+            images = perturbed.images
+        return perturbed.loss(self.loss, module(images), batch.weights)
+
+
+@dataclass(eq=False, kw_only=True)
+class ObjectiveLoss:
+    """Objective of a method that replaces the loss of the logits; `augment` changes the images first.
+
+    `embed` returns the embeddings of the training images at the given rows, or of all; `labels` are their classes.
+    `autocast` returns the context of the chosen precision: Fabric's wrapper applies it to `forward` only, and
+    objectives call ``embed`` and ``head``.
+    """
+
+    objective: Objective
+    loss: ClassificationLoss
+    embed: Embedder
+    labels: Tensor
+    seed: int
+    augment: Sequence[Perturbation] = ()
+    autocast: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator(self.labels.device)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the epoch of the loss and begin that of the objective."""
+        self.loss.set_epoch(epoch)
+        self.generator.manual_seed(seed_for(self.seed, "perturb", epoch))
+        generator = generator_for(self.seed, "objective", epoch)
+        self.objective.begin_epoch(epoch, self.embed, self.labels, generator)
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the objective of the batch."""
+        images = batch.inputs
+        for perturbation in self.augment:
+            images = perturbation.perturb(
+                images, batch.targets, network=module, loss=self.loss, generator=self.generator
+            ).images
+        with self.autocast():
+            return self.objective.step(module, images, batch.targets, batch.indices, self.loss)
 
 
 def train_network(context: FitContext) -> list[HistoryEntryDict]:

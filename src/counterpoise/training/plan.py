@@ -25,16 +25,9 @@ from counterpoise.runs import run_identity, split_payload, training_payload
 class SplitPlan:
     """How a dataset is split and thinned, up to the repeat.
 
-    Attributes
-    ----------
-    profile : ProfileDict
-        An imbalance profile's ``to_dict()``.
-    validation_fraction, test_fraction : float
-        Shares held out, in [0, 1); the second only where the dataset has no test split.
-    minority_ratio : float
-        A class is a minority class if it has at most ``n_max / minority_ratio`` images (thesis Def. 1.3).
-    manifest, manifest_hash : str or None
-        File and hash of a saved split that is used as it is, for every repeat.
+    `profile` is an imbalance profile's ``to_dict()``. The fractions, in [0, 1), are held out; `test_fraction` only if
+    the dataset has no test split. A class is a minority class if it has at most ``n_max / minority_ratio`` images
+    (thesis Def. 1.3). `manifest` is the file of a saved split that is used as it is, for every repeat.
     """
 
     profile: ProfileDict = field(default_factory=lambda: NaturalImbalance().to_dict())
@@ -83,10 +76,8 @@ class RunPlan:
         Number of the repeat; the seed of both the split and the training is ``config.seed``.
     method : str
         As typed: a name, perhaps with changed options.
-    weights, weights_hash : str or None
-        File of pretrained weights, and its content hash.
     new_head : bool
-        Whether the head is reinitialized whatever the weights hold for it.
+        Whether the head is reinitialized whatever the file `weights` holds for it.
     freeze : int, "all" or None
         Number of the first layers that are frozen; ``"all"``: everything below the head.
     cache : str or None

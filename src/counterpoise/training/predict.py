@@ -135,11 +135,7 @@ def embedded_splits(
 
     All images of `dataset` are embedded once, with all cores, and stored in the folder `cache`; concurrent users wait
     for the file. Its name is the content hash of images, their size, and the network's weights and normalization.
-
-    Raises
-    ------
-    RunFolderError
-        If a file of the cache is damaged, or cannot be written.
+    `RunFolderError` if a file of the cache is damaged, or cannot be written.
     """
     key = [dataset.fingerprint, list(dataset.image_size), dataset.channels, device.type, body_hash(network)]
     path = cache / f"embeddings-{content_hash(key)[:16]}.safetensors"

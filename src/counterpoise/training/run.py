@@ -49,13 +49,7 @@ def execute_run(
 
     A finished run is returned unchanged, an interrupted one resumes from its last checkpoint. ``run.json`` has status
     ``complete`` only once everything else is written. Runs with the same `shared` folder share equal networks.
-
-    Raises
-    ------
-    RunFolderError
-        If the folder holds another run or cannot be written.
-    TrainingError
-        If the loss is no longer finite.
+    `RunFolderError` if the folder holds another run or cannot be written; `TrainingError` if the loss is not finite.
     """
     folder = RunFolder(path)
     if folder.is_complete(plan.hash):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,8 +29,7 @@ from counterpoise.exceptions import RunFolderError
 from counterpoise.files import atomic_path
 from counterpoise.methods import Component, Method
 from counterpoise.networks import Network
-from counterpoise.training.batch_loss import BatchLoss
-from counterpoise.training.batches import Batches
+from counterpoise.training.batches import Batch, Batches
 from counterpoise.training.predict import (
     Validate,
     ValidationScores,
@@ -80,6 +79,16 @@ class RenamedStage(ProgressCallback):
     def update(self, step: Step) -> None:
         """Forward a step."""
         self.progress.update(replace(step, stage=self.name))
+
+
+class BatchLoss(Protocol):
+    """Scalar loss of a batch."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Prepare epoch `epoch`, counted from 0."""
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of a batch under `module`, which maps inputs to logits."""
 
 
 @dataclass(frozen=True)
