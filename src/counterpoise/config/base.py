@@ -26,7 +26,7 @@ class Config(BaseModel):
 
         Examples
         --------
-        >>> from counterpoise.config.train import CompareConfig
+        >>> from counterpoise.config.studies import CompareConfig
         >>> CompareConfig.of(epochs=3, methods="bl").train.epochs
         3
         """

@@ -45,7 +45,7 @@ def dump_config(config: Config) -> str:
 
     Examples
     --------
-    >>> from counterpoise.config.train import ExportConfig
+    >>> from counterpoise.config.uses import ExportConfig
     >>> print(dump_config(ExportConfig(run="out/run", file="model.onnx")))
     # A run folder, or a comparison's OUT/best.
     run: out/run
