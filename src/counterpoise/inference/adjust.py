@@ -173,8 +173,7 @@ def adjust_run(plan: AdjustmentPlan, dataset: ImageDataset, *, device: str = "au
         for file in filter(Path.exists, (plan.base.path / name for name in COPIED_FILES)):
             copy_file(file, folder.path / file.name)
         after = write_scores(folder, splits, minority, logits, adjustment)["test"]
-        seconds = {"adjust": round(time.perf_counter() - start, 3)}
-        write_json(folder.record_path, _record(plan, adjustment, seconds))
+        write_json(folder.record_path, _record(plan, adjustment, time.perf_counter() - start))
     costs = (_mean_cost(scores, plan.costs) for scores in (before, after))
     return AdjustedRun(RunFolder(plan.out), before, after, *costs)
 
@@ -186,7 +185,7 @@ def _mean_cost(scores: ScoresDict | None, costs: np.ndarray | None) -> float | N
     return float((np.array(scores["confusion_matrix"]) * costs).sum() / scores["n"])
 
 
-def _record(plan: AdjustmentPlan, adjustment: Adjustment, seconds: dict[str, float]) -> dict[str, Any]:
+def _record(plan: AdjustmentPlan, adjustment: Adjustment, seconds: float) -> dict[str, Any]:
     record = plan.base.record.raw
     # The record names the run that was trained, also where an adjusted run is adjusted again.
     trained = record.get("adjusted_from") or {
@@ -209,5 +208,5 @@ def _record(plan: AdjustmentPlan, adjustment: Adjustment, seconds: dict[str, flo
         "adjusted_from": trained,
         "config_hash": plan.hash,
         "versions": versions(),
-        "timings": record["timings"] | seconds,
+        "timings": record["timings"] | {"adjust": round(seconds, 3)},
     }

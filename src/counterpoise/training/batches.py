@@ -53,10 +53,9 @@ def memory_format(channels: int) -> torch.memory_format:
 
 @dataclass(eq=False)
 class TensorBatches:
-    """Batches of tensors that are on the training device: uint8 images, or float32 embeddings, of shape (N, ...).
+    """Batches of tensors on the training device: uint8 images, or float32 embeddings, of shape (N, ...).
 
-    A single left-over sample joins the batch before it, because batch norm needs two. `prepare` turns gathered inputs
-    into float32 ones.
+    `prepare` turns gathered inputs into float32 ones.
     """
 
     inputs: Tensor
@@ -189,7 +188,7 @@ def frozen_batches(
 
 
 def split_batches(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Cut an order into batches; a single left-over sample joins the batch before it.
+    """Cut an order into batches; a single left-over sample joins the batch before it: batch norm needs two.
 
     Examples
     --------

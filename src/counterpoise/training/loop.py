@@ -80,9 +80,8 @@ class _StageRun:
             total += self._summed_loss(losses, sizes, epoch)
             seen += sum(sizes)
             done = sum(self.sizes[:epoch]) + seen
-            self.progress.update(
-                Step(stage.name, done, sum(self.sizes), epoch + 1, stage.epochs, total / seen)
-            )
+            step = Step(stage.name, done, sum(self.sizes), epoch + 1, stage.epochs, total / seen)
+            self.progress.update(step)
         seconds = time.perf_counter() - start
         entry: HistoryEntryDict = {
             "stage": stage.name,

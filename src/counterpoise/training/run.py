@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from counterpoise._version import __version__
 from counterpoise.balance.adjust import Adjustment
 from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest
-from counterpoise.evaluation import evaluate
+from counterpoise.evaluation import ScoresDict, evaluate
 from counterpoise.files import content_hash, write_json
 from counterpoise.networks import Network, save_network
 from counterpoise.runs import FORMAT, EmbeddingMap, Mistake, RunFolder, write_predictions
@@ -178,13 +177,13 @@ def write_scores(
     minority: tuple[int, ...],
     logits: Mapping[str, np.ndarray],
     adjustment: Adjustment | None,
-) -> dict[str, Any]:
+) -> dict[str, ScoresDict | None]:
     """Write ``metrics.json``, ``predictions.csv`` and ``mistakes.json`` (both of the test images); return the first.
 
     `logits` are from `held_out_logits`. Validation scores choose a winner, so an adjustment, which was learned from the
     validation images, is scored on them by a cross-fit.
     """
-    metrics: dict[str, Any] = dict.fromkeys(SCORED)
+    metrics: dict[str, ScoresDict | None] = dict.fromkeys(SCORED)
     for name, adjusted in logits.items():
         split = splits.splits[name]
         if adjustment is not None and name == "validation":
