@@ -128,7 +128,6 @@ def test_sides_are_published_ours_and_their_difference():
     table = get_table("poster-2")
     sides = side_by_side(
         table,
-        published_numbers(table.name),
         results(table, {("cifar10-mu0.3-ratio500", "aos:eps=0.1"): [0.40, 0.44, 0.48]}),
     )
     (side,) = [s for s in sides if s.setting == "cifar10-mu0.3-ratio500" and s.method == "aos"]
@@ -209,7 +208,7 @@ def claims_frame(table):
 def test_findings_are_paired_and_say_when_they_are_not_sure():
     table = get_table("thesis-7.2")
     frame = claims_frame(table)
-    sides = side_by_side(table, published_numbers(table.name), frame)
+    sides = side_by_side(table, frame)
     found = {(f.claim, f.where, f.score): f for f in find(table, sides, frame)}
     over = found["ados over fs-smote", "fashion-mnist, ρ 10", "F1"]
     assert (over.verdict, over.n, over.main) == ("confirmed", 3, False)
@@ -230,7 +229,7 @@ def test_findings_are_paired_and_say_when_they_are_not_sure():
 def test_the_recipe_is_held_against_the_best_published_and_the_best_measured():
     table = get_table("thesis-7.2")
     frame = claims_frame(table)
-    sides = side_by_side(table, published_numbers(table.name), frame)
+    sides = side_by_side(table, frame)
     found = {(f.claim, f.where, f.score): f for f in find(table, sides, frame)}
     line = "fashion-mnist, ρ 100"
     published = found["counterpoise over best published", line, "G-mean"]
@@ -248,7 +247,7 @@ def test_a_table_makes_no_claim_about_methods_that_it_does_not_have():
     frame = results(
         table, {("mnist-ratio1", "bl"): [0.99, 0.98], ("mnist-ratio100", "bl"): [0.8, 0.8]}
     ).replace({"classes": {"all": "5"}})
-    found = find(table, side_by_side(table, published_numbers(table.name), frame), frame)
+    found = find(table, side_by_side(table, frame), frame)
     assert {f.kind for f in found} == {"decline"}
     (five,) = [f for f in found if f.claim == "bl declines on class 5"]
     assert five.score == "recall of the rare classes"
@@ -274,8 +273,7 @@ def summary_of(table, frame, *, subset=None, images=60000, failed=()):
     errors = [*failed, *[None] * (2 - len(failed))]
     task = SimpleNamespace(name="bl", repeat=0)
     rest = [Outcome(task, failure=error and Failure("TrainingError", error, "", 1.0)) for error in errors]
-    sides = side_by_side(table, published_numbers(table.name), frame)
-    return summarize(plan, [*done, *rest], frame, sides, ["counterpoise reproduce"])
+    return summarize(plan, [*done, *rest], frame, ["counterpoise reproduce"])
 
 
 def test_the_page_marks_the_best_and_what_contradicts_itself(tmp_path):
@@ -336,14 +334,12 @@ def test_digits_down_and_ratios_across_where_there_is_one_method():
 
 def test_pictures_are_drawn_only_where_there_is_something_to_draw(tmp_path):
     table = get_table("thesis-7.2")
-    numbers = published_numbers(table.name)
     nothing = side_by_side(
         table,
-        numbers,
         results(table, {}).reindex(columns=["setting", "method", "classes", "metric", "draw", "value"]),
     )
     assert not draw_lines(table, nothing, tmp_path / "lines.png")
-    some = side_by_side(table, numbers, results(table, {("fashion-mnist-ratio10", "bl"): [0.5, 0.6]}))
+    some = side_by_side(table, results(table, {("fashion-mnist-ratio10", "bl"): [0.5, 0.6]}))
     assert draw_lines(table, some, tmp_path / "lines.png")
     one = rank_methods(["a", "b"], np.array([[0.1, 0.2]]))
     assert not draw_ranks(one, tmp_path / "ranks.png", "gmean")

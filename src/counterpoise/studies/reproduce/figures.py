@@ -33,7 +33,7 @@ def draw_lines(table: Table, sides: Sequence[Side], path: Path) -> bool:
     for score, (left, right) in zip(scores, all_axes, strict=True):
         for number, method in enumerate(methods):
             own = [s for s in sides if (s.classes, s.metric, s.method) == (*score, method)]
-            # so that the intervals stand beside each other
+            # Shift the methods apart, so that their intervals do not overlap.
             aside = 1.025 ** (number - (len(methods) - 1) / 2)
             published = [(ratios[s.setting], s.published) for s in own if s.published is not None]
             measured = [(aside * ratios[s.setting], s.mean) for s in own if s.mean is not None]
@@ -54,7 +54,7 @@ def draw_lines(table: Table, sides: Sequence[Side], path: Path) -> bool:
     all_axes[0][1].set_title("ours: mean of the repeats, 95 % interval")
     for axes in all_axes[-1]:
         axes.set_xlabel("imbalance ratio ρ")
-    named: dict[Any, Any] = {}  # matplotlib does not type what stands in a legend
+    named: dict[Any, Any] = {}  # matplotlib does not type the parts of a legend
     for axes in all_axes[0]:  # ours last, which are solid
         handles, labels = axes.get_legend_handles_labels()
         named |= dict(zip(labels, handles, strict=True))

@@ -17,14 +17,14 @@ Repeats = Mapping[int, float]
 Values = Mapping[tuple[str, str, str, str], Repeats]
 
 RECIPE = "counterpoise"
-#: From which imbalance ratio on the recipe is held against the papers' best.
+#: Imbalance ratio from which the recipe is compared with the papers' best.
 RECIPE_FROM = 40
 #: Better, worse.
 CLAIMS: dict[str, tuple[tuple[str, str], ...]] = {
     "thesis": (("ados", "fs-smote"), ("ados", "bl-cw")),
     "poster": (("aos", "ros"), ("ros", "bl"), ("aos", "bl")),
 }
-#: On which scores that is claimed.
+#: Scores on which that is claimed.
 SCORES: dict[str, tuple[Score, ...]] = {
     "thesis": (("minority", "recall"), ("all", "recall"), ("all", "f1"), ("all", "gmean")),
     "poster": (("all", "f1"),),

@@ -18,7 +18,7 @@ VERDICTS = ("confirmed", "refuted", "not decided", "not run")
 KINDS = {
     "decline": "Every method declines as the imbalance ratio grows",
     "resilience": "ADOS declines less than the other methods",
-    "order": "",  # says itself what it holds against what
+    "order": "",  # the claims name their methods
     "recipe-published": "This project's recipe is better than the best published number",
     "recipe-measured": "This project's recipe is better than the best other method, as measured here",
 }
@@ -148,7 +148,7 @@ def claims_table(summary: Summary, *, main: bool) -> Table:
 
 
 def _judged(finding: Summary, planned: int) -> list[Line]:
-    """Return what became of a claim, the measured difference, and what it is held against."""
+    """Return the verdict on a claim, the measured difference, and the number that it is compared with."""
     verdict, n = finding["verdict"], finding["n"]
     mark = verdict.replace(" ", "-")
     if finding["difference"] is None:
@@ -162,7 +162,7 @@ def _judged(finding: Summary, planned: int) -> list[Line]:
 
 
 def verdicts(summary: Summary) -> list[str]:
-    """Return what became of each kind of claim, a sentence each."""
+    """Return a sentence for each kind of claim, with its verdicts."""
     sentences = []
     for kind, title in KINDS.items():
         chosen = [f for f in summary["findings"] if f["kind"] == kind and f["main"]]
@@ -181,7 +181,7 @@ def verdicts(summary: Summary) -> list[str]:
 
 
 def closeness(summary: Summary) -> list[str]:
-    """Say how far our numbers are from the published ones, and whether the same methods are best."""
+    """Return sentences on the distance from the published numbers, and on whether the same methods are best."""
     whole = summary["agreement"][0]
     if not whole["compared"]:
         return ["No published number has one of ours beside it yet."]
@@ -211,7 +211,7 @@ def closeness(summary: Summary) -> list[str]:
 
 
 def missing(summary: Summary) -> list[str]:
-    """Say which runs are not done, line by line."""
+    """Return a sentence for each line whose runs are not all done."""
     finished: dict[tuple[str, str], int] = {}
     for cell in summary["cells"]:
         key = cell["setting"], cell["method"]
@@ -227,7 +227,7 @@ def missing(summary: Summary) -> list[str]:
 
 
 def contradictions(summary: Summary) -> list[str]:
-    """Say which published number contradicts which others."""
+    """Return a sentence for each published number that contradicts others."""
     titles = {line["name"]: line["title"] for line in summary["lines"]}
     return [
         f"{titles[c['setting']]}, {c['method']}, "

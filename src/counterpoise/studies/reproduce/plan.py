@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from counterpoise.config import CompareConfig
@@ -61,29 +62,17 @@ class TablePlan:
 
     def runs(self) -> list[tuple[TableLine, RunPlan]]:
         """Return every run, repeat by repeat over all lines, so that an early stop leaves whole repeats."""
-        return [
-            (cell, plan)
-            for repeat in range(self.repeats)
-            for cell in self.cells
-            for plan in cell.study.plans()
-            if plan.draw == repeat
-        ]
+        runs = [(cell, plan) for cell in self.cells for plan in cell.study.plans()]
+        return sorted(runs, key=lambda run: run[1].draw)
 
     def with_repeats(self, repeats: int) -> TablePlan:
         """Return the plan with another number of repeats."""
-        cells = tuple(
-            replace(cell, study=replace(cell.study, repeats=tuple(range(repeats)))) for cell in self.cells
-        )
+        grids = (replace(cell.study, repeats=tuple(range(repeats))) for cell in self.cells)
+        cells = tuple(replace(cell, study=grid) for cell, grid in zip(self.cells, grids, strict=True))
         return replace(self, cells=cells, repeats=repeats)
 
     def only(self, names: Sequence[str]) -> TablePlan:
-        """Return the plan of some lines; of all, if no names are given.
-
-        Raises
-        ------
-        UnknownNameError
-            If there is no such line.
-        """
+        """Return the plan of some lines, of all if no names are given; an unknown one raises `UnknownNameError`."""
         known = [cell.setting.name for cell in self.cells]
         for name in names:
             if name not in known:
@@ -194,8 +183,6 @@ def study_commands(
         values = {_RENAMED.get(name, name.replace("_", "-")): getattr(setting, name) for name in fields}
         values |= {"repeats": table.repeats, "data-dir": data_dir}
         values["out"] = (out or Path("out") / table.name) / setting.name
-        given = [
-            word for name, value in values.items() if value is not None for word in (f"--{name}", str(value))
-        ]
-        commands.append([table.study, source, *given])
+        given = [(f"--{name}", str(value)) for name, value in values.items() if value is not None]
+        commands.append([table.study, source, *chain.from_iterable(given)])
     return commands, absent

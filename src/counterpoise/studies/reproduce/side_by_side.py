@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from counterpoise.evaluation import mean_interval
-from counterpoise.studies.published import Published
+from counterpoise.studies.published import published_numbers
 from counterpoise.studies.reproduce.tables import Table
 
 #: Class groups and scores that are shown where a paper gives no numbers.
@@ -108,8 +108,9 @@ def values_of(results: pd.DataFrame) -> dict[tuple[str, str, str, str], dict[int
     return found
 
 
-def side_by_side(table: Table, numbers: Sequence[Published], results: pd.DataFrame) -> list[Side]:
-    """Return every cell of a table, line by line, method by method: the paper's `numbers` beside our `results`."""
+def side_by_side(table: Table, results: pd.DataFrame) -> list[Side]:
+    """Return every cell of a table, line by line, method by method: the published number beside our results."""
+    numbers = published_numbers(table.name)
     published = {number[:4]: number.value for number in numbers}
     keys = list(dict.fromkeys((number.classes, number.metric) for number in numbers)) or DEFAULT_KEYS
     measured = values_of(results)

@@ -26,10 +26,7 @@ def _sources() -> dict[str, Any]:
 def find_source(name: str, data_dir: Path | None) -> str:
     """Return the source of the images called `name`: a path, or the name of a built-in dataset.
 
-    Raises
-    ------
-    DataError
-        If they are absent; the message says what to put where.
+    If they are absent, the message of the `DataError` says what to put where.
     """
     folder = resolve_data_dir(data_dir)
     entry = _sources()[name]

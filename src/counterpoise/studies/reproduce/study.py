@@ -14,7 +14,6 @@ from counterpoise.exceptions import InputError
 from counterpoise.files import read_object
 from counterpoise.runs import ARCHIVE, RESUMED, ArchivedRun, archived_runs, read_archive, write_archive
 from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
-from counterpoise.studies.published import published_numbers
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
 from counterpoise.studies.reproduce.page import PICTURES, write_pages
 from counterpoise.studies.reproduce.plan import TablePlan
@@ -104,18 +103,16 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
         """Return scores beside the published ones, and findings."""
         whole = self._whole(folder)
         table = results_table(whole.table.name, outcomes)
-        sides = side_by_side(whole.table, published_numbers(whole.table.name), table)
         commands = read_object(folder / MARKER)["commands"]
-        return Reproduced(table, summarize(whole, outcomes, table, sides, commands), outcomes)
+        return Reproduced(table, summarize(whole, outcomes, table, commands), outcomes)
 
     def write_page(self, concluded: Reproduced, folder: Path) -> None:
         """Write the archive, the pictures and the pages."""
-        table = self.plan.table
         write_archive(folder / ARCHIVE, concluded.results)
-        sides = side_by_side(table, published_numbers(table.name), concluded.table)
+        sides = side_by_side(self.plan.table, concluded.table)
         for name in PICTURES:
             (folder / name).unlink(missing_ok=True)
-        draw_lines(table, sides, folder / "lines.png")
+        draw_lines(self.plan.table, sides, folder / "lines.png")
         metric = "gmean" if any(side.metric == "gmean" for side in sides) else "f1"
         ranks = ranks_of(sides, "all", metric)
         if ranks is not None:
@@ -131,10 +128,9 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
         tasks = []
         for cell, run in plan.runs():
             task = run_task(run, cell.dataset, folder / cell.setting.name)
-            if task.done is None and run.hash in archived:
-                task = replace(task, done=archived[run.hash])
             asked = run.draw < self.plan.repeats and (not self.only or cell.setting.name in self.only)
-            tasks.append(replace(task, wanted=asked and not self.render_only))
+            done = task.done or archived.get(run.hash)
+            tasks.append(replace(task, done=done, wanted=asked and not self.render_only))
         return tasks
 
     def _whole(self, folder: Path) -> TablePlan:

@@ -18,7 +18,7 @@ from counterpoise.studies.published import published_numbers
 from counterpoise.studies.reproduce.contradictions import find_contradictions
 from counterpoise.studies.reproduce.findings import find
 from counterpoise.studies.reproduce.plan import TablePlan
-from counterpoise.studies.reproduce.side_by_side import Side, agreement, best_of, record_name
+from counterpoise.studies.reproduce.side_by_side import Side, agreement, best_of, record_name, side_by_side
 from counterpoise.studies.reproduce.sources import stands_in
 from counterpoise.studies.reproduce.tables import Setting, all_tables
 
@@ -64,16 +64,11 @@ def results_table(table: str, outcomes: Sequence[RunOutcome]) -> pd.DataFrame:
 
 
 def summarize(
-    plan: TablePlan,
-    outcomes: Sequence[RunOutcome],
-    results: pd.DataFrame,
-    sides: Sequence[Side],
-    commands: Sequence[str],
+    plan: TablePlan, outcomes: Sequence[RunOutcome], results: pd.DataFrame, commands: Sequence[str]
 ) -> TableSummary:
     """Return the content of ``summary.json``; outcomes stand in the order of ``plan.runs()``."""
-    table = plan.table
-    done = results_of(outcomes)
-    share, numbers = plan.cells[0].minority_share, published_numbers(table.name)
+    table, share, done = plan.table, plan.cells[0].minority_share, results_of(outcomes)
+    sides, numbers = side_by_side(table, results), published_numbers(table.name)
     return {
         "format": 1,
         "table": table.name,
@@ -111,7 +106,7 @@ def summarize(
 
 
 def rehearsal(plan: TablePlan) -> list[str]:
-    """Return why numbers of a plan are not those of the published protocol on the real images; empty if they are."""
+    """Return the differences of a plan from the published protocol on the real images; empty if there are none."""
     reasons = [] if plan.subset is None else [f"{plan.subset} training images of each class at most"]
     tables = all_tables()
     if plan.table.name in tables and (known := tables[plan.table.name]) != plan.table:
@@ -168,7 +163,7 @@ def _found(values: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def ranks_of(sides: Sequence[Side], classes: str, metric: str, *, of: str = "mean") -> Ranks | None:
     """Return the ranks of methods by one score, one line of the table a block; None without any.
 
-    Ranked are the methods that stand in all lines, over the lines in which all of these have a number. Our numbers
+    Methods are ranked that all lines have, over the lines in which all of these have a number. Our numbers
     (``of="mean"``; the papers' are ``"published"``) are means over repeats: repeats of one line are no independent
     blocks.
     """
@@ -177,8 +172,8 @@ def ranks_of(sides: Sequence[Side], classes: str, metric: str, *, of: str = "mea
         if (side.classes, side.metric) == (classes, metric):
             lines.setdefault(side.setting, {})[side.method] = getattr(side, of)
     first = next(iter(lines.values()), {})
-    whole_columns = [m for m in first if all(m in line for line in lines.values())]
-    methods = [m for m in whole_columns if any(line[m] is not None for line in lines.values())]
+    methods = [m for m in first if all(m in line for line in lines.values())]
+    methods = [m for m in methods if any(line[m] is not None for line in lines.values())]
     blocks = [[line[m] for m in methods] for line in lines.values()]
     whole = [block for block in blocks if None not in block]
     if len(methods) < 2 or not whole:
