@@ -90,7 +90,7 @@ def test_studies_of_their_own_are_named_by_commands_that_can_be_given(
 @pytest.mark.slow
 def test_the_command_for_stl10_works_on_a_stand_in(cli, tmp_path, monkeypatch):
     """The slides' study of STL-10, on noise in the files that it comes in; not run on the real data."""
-    from counterpoise.studies.reproduce.commands import study_commands
+    from counterpoise.studies.reproduce.plan import study_commands
     from counterpoise.studies.reproduce.tables import get_table
 
     monkeypatch.setattr("torchvision.datasets.STL10._check_integrity", lambda self: True)
@@ -102,10 +102,11 @@ def test_the_command_for_stl10_works_on_a_stand_in(cli, tmp_path, monkeypatch):
         images = generator.integers(0, 256, (10 * count, 3, 96, 96), dtype=np.uint8)
         (folder / f"{split}_X.bin").write_bytes(images.tobytes())
         (folder / f"{split}_y.bin").write_bytes(bytes(range(1, 11)) * count)
-    words = study_commands(get_table("slides-accuracy"), tmp_path, tmp_path / "out")[0]
+    commands, absent = study_commands(get_table("slides-accuracy"), tmp_path, tmp_path / "out")
+    assert len(absent) == 1  # the photographs of scenes
     epochs = ["--epochs", "--enhance-epochs", "--copy-epochs", "--fresh-epochs"]
     less = [*(word for name in epochs for word in (name, "1")), "--figures", "0"]
-    result = cli(*words, *less, "--jobs", "1")
+    result = cli(*commands[0], *less, "--jobs", "1")
     assert result.code == 0, result
     assert "the slides, with VGG-16, on test: accuracy 0.828 -> 0.855" in result.out
     assert (tmp_path / "out" / "stl10" / "results.csv").is_file()

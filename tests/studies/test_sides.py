@@ -12,23 +12,29 @@ import pytest
 from counterpoise.evaluation import critical_difference, rank_methods
 from counterpoise.methods import get_method
 from counterpoise.studies.engine.tasks import Failure, Outcome
+from counterpoise.studies.published import Published, published_numbers
 from counterpoise.studies.reproduce.contradictions import find_contradictions
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
 from counterpoise.studies.reproduce.findings import find
-from counterpoise.studies.reproduce.page import number_tables, write_pages
+from counterpoise.studies.reproduce.page import (
+    claims_table,
+    closeness,
+    contradictions,
+    missing,
+    number_tables,
+    verdicts,
+    write_pages,
+)
 from counterpoise.studies.reproduce.plan import TableLine
-from counterpoise.studies.reproduce.published import Published, published_numbers
 from counterpoise.studies.reproduce.side_by_side import (
     Side,
     agreement,
     best_of,
     record_name,
     side_by_side,
-    values_of,
 )
 from counterpoise.studies.reproduce.summary import ranks_of, summarize
 from counterpoise.studies.reproduce.tables import all_tables, get_table
-from counterpoise.studies.reproduce.words import claims_table, closeness, contradictions, missing, verdicts
 
 METHODS_TABLES = [table.name for table in all_tables() if table.study == "methods"]
 
@@ -50,7 +56,7 @@ def results(table, values):
 def test_every_published_number_is_of_a_line_and_every_method_is_known(name):
     table = get_table(name)
     lines = {setting.name for setting in table.settings}
-    numbers = published_numbers(table)
+    numbers = published_numbers(table.name)
     assert numbers
     assert {number.setting for number in numbers} == lines
     ours = {record_name(m) for setting in table.settings for m in setting.methods}
@@ -62,16 +68,16 @@ def test_every_published_number_is_of_a_line_and_every_method_is_known(name):
 
 
 def test_numbers_of_the_papers_are_where_they_belong():
-    found = {number[:4]: number.value for number in published_numbers(get_table("thesis-7.2"))}
+    found = {number[:4]: number.value for number in published_numbers("thesis-7.2")}
     assert found["fashion-mnist-ratio100", "ados", "all", "gmean"] == 0.803
-    found = {number[:4]: number.value for number in published_numbers(get_table("poster-1"))}
+    found = {number[:4]: number.value for number in published_numbers("poster-1")}
     assert found["cifar10-mu0.8-ratio60", "aos", "all", "f1"] == 0.5118
-    found = {number[:4]: number.value for number in published_numbers(get_table("thesis-1.1"))}
+    found = {number[:4]: number.value for number in published_numbers("thesis-1.1")}
     assert found["mnist-ratio100", "bl", "5", "recall"] == 0.826
 
 
 def test_the_average_recall_of_table_72_at_ratio_100_contradicts_itself():
-    found = find_contradictions(published_numbers(get_table("thesis-7.2")), minority_share=0.4)
+    found = find_contradictions(published_numbers("thesis-7.2"), minority_share=0.4)
     flagged = {(c.setting, c.method, c.classes, c.metric): c for c in found}
     own = flagged["fashion-mnist-ratio100", "ados", "all", "recall"]
     assert own.value == 0.820
@@ -122,7 +128,6 @@ def test_sides_are_published_ours_and_their_difference():
     table = get_table("poster-2")
     sides = side_by_side(
         table,
-        published_numbers(table),
         results(table, {("cifar10-mu0.3-ratio500", "aos:eps=0.1"): [0.40, 0.44, 0.48]}),
     )
     (side,) = [s for s in sides if s.setting == "cifar10-mu0.3-ratio500" and s.method == "aos"]
@@ -203,8 +208,8 @@ def claims_frame(table):
 def test_findings_are_paired_and_say_when_they_are_not_sure():
     table = get_table("thesis-7.2")
     frame = claims_frame(table)
-    sides = side_by_side(table, published_numbers(table), frame)
-    found = {(f.claim, f.where, f.score): f for f in find(table, sides, values_of(frame))}
+    sides = side_by_side(table, frame)
+    found = {(f.claim, f.where, f.score): f for f in find(table, sides, frame)}
     over = found["ados over fs-smote", "fashion-mnist, ρ 10", "F1"]
     assert (over.verdict, over.n, over.main) == ("confirmed", 3, False)
     assert over.difference == pytest.approx(0.1)
@@ -224,8 +229,8 @@ def test_findings_are_paired_and_say_when_they_are_not_sure():
 def test_the_recipe_is_held_against_the_best_published_and_the_best_measured():
     table = get_table("thesis-7.2")
     frame = claims_frame(table)
-    sides = side_by_side(table, published_numbers(table), frame)
-    found = {(f.claim, f.where, f.score): f for f in find(table, sides, values_of(frame))}
+    sides = side_by_side(table, frame)
+    found = {(f.claim, f.where, f.score): f for f in find(table, sides, frame)}
     line = "fashion-mnist, ρ 100"
     published = found["counterpoise over best published", line, "G-mean"]
     assert (published.verdict, published.than) == ("not decided", "ados, 0.803")
@@ -242,7 +247,7 @@ def test_a_table_makes_no_claim_about_methods_that_it_does_not_have():
     frame = results(
         table, {("mnist-ratio1", "bl"): [0.99, 0.98], ("mnist-ratio100", "bl"): [0.8, 0.8]}
     ).replace({"classes": {"all": "5"}})
-    found = find(table, side_by_side(table, published_numbers(table), frame), values_of(frame))
+    found = find(table, side_by_side(table, frame), frame)
     assert {f.kind for f in found} == {"decline"}
     (five,) = [f for f in found if f.claim == "bl declines on class 5"]
     assert five.score == "recall of the rare classes"
@@ -268,8 +273,7 @@ def summary_of(table, frame, *, subset=None, images=60000, failed=()):
     errors = [*failed, *[None] * (2 - len(failed))]
     task = SimpleNamespace(name="bl", repeat=0)
     rest = [Outcome(task, failure=error and Failure("TrainingError", error, "", 1.0)) for error in errors]
-    sides = side_by_side(table, published_numbers(table), frame)
-    return summarize(plan, [*done, *rest], frame, sides, ["counterpoise reproduce"])
+    return summarize(plan, [*done, *rest], frame, ["counterpoise reproduce"])
 
 
 def test_the_page_marks_the_best_and_what_contradicts_itself(tmp_path):
@@ -330,14 +334,12 @@ def test_digits_down_and_ratios_across_where_there_is_one_method():
 
 def test_pictures_are_drawn_only_where_there_is_something_to_draw(tmp_path):
     table = get_table("thesis-7.2")
-    numbers = published_numbers(table)
     nothing = side_by_side(
         table,
-        numbers,
         results(table, {}).reindex(columns=["setting", "method", "classes", "metric", "draw", "value"]),
     )
     assert not draw_lines(table, nothing, tmp_path / "lines.png")
-    some = side_by_side(table, numbers, results(table, {("fashion-mnist-ratio10", "bl"): [0.5, 0.6]}))
+    some = side_by_side(table, results(table, {("fashion-mnist-ratio10", "bl"): [0.5, 0.6]}))
     assert draw_lines(table, some, tmp_path / "lines.png")
     one = rank_methods(["a", "b"], np.array([[0.1, 0.2]]))
     assert not draw_ranks(one, tmp_path / "ranks.png", "gmean")

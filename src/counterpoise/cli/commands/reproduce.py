@@ -64,13 +64,13 @@ def _list_tables(call: Call) -> None:
 
 def _commands(config: ReproduceConfig) -> str:
     from counterpoise.studies import get_table
-    from counterpoise.studies.reproduce.commands import absent_images, study_commands
+    from counterpoise.studies.reproduce.plan import study_commands
 
     table = get_table(str(config.table))
-    words = study_commands(table, config.data_dir, config.out)
+    words, absent = study_commands(table, config.data_dir, config.out)
     commands = " and ".join(command_line(*command) for command in words)
-    absent = "".join(f"; {text}" for text in absent_images(table, config.data_dir))
-    return f"{table.name} is a study of its own, with a page of its own; give {commands}{absent}"
+    complaints = "".join(f"; {text}" for text in absent)
+    return f"{table.name} is a study of its own, with a page of its own; give {commands}{complaints}"
 
 
 def _load(source: str, *, quiet: bool, **settings: Any) -> Any:
@@ -78,9 +78,9 @@ def _load(source: str, *, quiet: bool, **settings: Any) -> Any:
 
 
 def _show(summary: "TableSummary", folder: Path) -> None:
-    from counterpoise.studies.reproduce import words
+    from counterpoise.studies.reproduce.page import closeness, verdicts
 
-    for sentence in words.closeness(summary) + words.verdicts(summary):
+    for sentence in closeness(summary) + verdicts(summary):
         advise(sentence)
     runs = summary["runs"]
     earlier = f", {runs['earlier']} of them earlier" if runs["earlier"] else ""

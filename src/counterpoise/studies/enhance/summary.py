@@ -36,7 +36,7 @@ from counterpoise.studies.enhance.plan import (
     VariantPlan,
 )
 from counterpoise.studies.enhance.variants import variant_title
-from counterpoise.studies.published import accuracy_of, read_published
+from counterpoise.studies.published import published_numbers
 
 GAINED = (("accuracy", "all"), ("gmean", "all"), ("recall", "minority"), ("recall", "majority"))
 """Metrics, each of a group of classes."""
@@ -147,15 +147,12 @@ def _scores_of(matrix: np.ndarray, run: RunFolder) -> ScoresDict:
 
 def _published(dataset: str) -> list[dict[str, Any]]:
     """Return the accuracies that the slides give for a dataset."""
-    return [
-        {
-            "evaluated_on": {"full": "train+test"}.get(row["evaluated_on"], row["evaluated_on"]),
-            "classifier": accuracy_of(row, "classifier_accuracy"),
-            "combined": accuracy_of(row, "combined_accuracy"),
-        }
-        for row in read_published("learned-perturbation-accuracy.csv")
-        if row["dataset"] == dataset
-    ]
+    rows: dict[str, dict[str, Any]] = {}
+    for number in published_numbers("slides-accuracy"):
+        if number.setting == dataset:
+            row = rows.setdefault(number.classes, {"evaluated_on": number.classes})
+            row[number.method] = number.value
+    return list(rows.values())
 
 
 def _methods(

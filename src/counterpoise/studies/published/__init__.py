@@ -1,31 +1,35 @@
-"""The papers' published numbers, as CSV files."""
+"""The papers' published numbers: ``tables.csv``."""
 
 from __future__ import annotations
 
 import csv
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
+
+
+class Published(NamedTuple):
+    """A published number, in [0, 1], of a method in a line of a table.
+
+    ``classes`` is ``all``, ``majority``, ``minority``, the name of a class, or the images of an accuracy.
+    """
+
+    setting: str
+    method: str
+    classes: str
+    metric: str
+    value: float
 
 
 @cache
-def read_published(name: str) -> tuple[dict[str, str], ...]:
-    """Return the rows of a file of published numbers, as text by column.
+def published_numbers(table: str) -> tuple[Published, ...]:
+    """Return the published numbers of a table, in the paper's order.
 
     Examples
     --------
-    >>> read_published("learned-perturbation-accuracy.csv")[0]["classifier_accuracy"]
-    '82.8'
+    >>> published_numbers("poster-2")[2]
+    Published(setting='mnist-mu0.3-ratio500', method='aos', classes='all', metric='f1', value=0.9292)
     """
-    text = (files(__package__) / name).read_text(encoding="utf-8")
-    return tuple(csv.DictReader(text.splitlines()))
-
-
-def accuracy_of(row: dict[str, str], column: str) -> float:
-    """Return a percentage of a row as a share in [0, 1].
-
-    Examples
-    --------
-    >>> accuracy_of({"aos": "73.69"}, "aos")
-    0.7369
-    """
-    return round(float(row[column]) / 100, 6)
+    text = (files(__package__) / "tables.csv").read_text(encoding="utf-8")
+    rows = [row for row in csv.reader(text.splitlines()) if row[0] == table]
+    return tuple(Published(row[1], row[2], row[3], row[4], float(row[5])) for row in rows)

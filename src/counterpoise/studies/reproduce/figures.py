@@ -16,58 +16,68 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Colors after Okabe and Ito (2008), with a marker each.
-LOOKS = (
-    ("#000000", "o"),
-    ("#0072B2", "s"),
-    ("#009E73", "^"),
-    ("#E69F00", "D"),
-    ("#CC79A7", "v"),
-    ("#D55E00", "P"),
-    ("#56B4E9", "X"),
-    ("#7F7F7F", "*"),
-)
+COLORS = ("#000000", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00", "#56B4E9", "#7F7F7F")
+MARKERS = "os^DvPX*"
 
 
 def draw_lines(table: Table, sides: Sequence[Side], path: Path) -> bool:
     """Draw each score over the imbalance ratio, published left and ours right; False where there is nothing to draw."""
-    ratios = {setting.name: setting.ratio for setting in table.settings}
+    ratios = {setting.name: setting.ratio for setting in table.settings if setting.ratio is not None}
     scores = [score for score in SCORE_NAMES if any((s.classes, s.metric) == score for s in sides)]
-    if len(set(ratios.values())) < len(ratios) or len(ratios) < 2 or None in ratios.values() or not scores:
-        return False
-    if all(side.mean is None for side in sides):
+    of_ratios = 2 <= len(set(ratios.values())) == len(table.settings)
+    if not of_ratios or not scores or all(side.mean is None for side in sides):
         return False
     methods = list(dict.fromkeys(side.method for side in sides))
     figure = new_figure(9.5, 2.7 * len(scores) + 0.7)
     all_axes = figure.subplots(len(scores), 2, sharex=True, sharey="row", squeeze=False)
     for score, (left, right) in zip(scores, all_axes, strict=True):
-        chosen = [side for side in sides if (side.classes, side.metric) == score]
         for number, method in enumerate(methods):
-            own = [(ratios[s.setting] or 0.0, s) for s in chosen if s.method == method]
-            # so that the intervals stand beside each other
+            own = [s for s in sides if (s.classes, s.metric, s.method) == (*score, method)]
+            # Shift the methods apart, so that their intervals do not overlap.
             aside = 1.025 ** (number - (len(methods) - 1) / 2)
-            _draw_line(left, [(x, s.published, None, None) for x, s in own], number, method, "--")
-            _draw_line(right, [(aside * x, s.mean, s.low, s.high) for x, s in own], number, method, "-")
+            published = [(ratios[s.setting], s.published) for s in own if s.published is not None]
+            measured = [(aside * ratios[s.setting], s.mean) for s in own if s.mean is not None]
+            _draw_line(left, published, number, method, "--")
+            _draw_line(right, measured, number, method, "-")
+            for side in own:
+                if side.low is not None and side.high is not None:
+                    ends = max(side.low, 0.0), min(side.high, 1.0)
+                    color = COLORS[number % len(COLORS)]
+                    right.vlines(aside * ratios[side.setting], *ends, color=color, linewidth=1.2, alpha=0.45)
         left.set_ylabel(SCORE_NAMES[score])
         for axes in (left, right):
-            _frame(axes, sorted({ratio for ratio in ratios.values() if ratio}))
+            axes.set_xscale("log")
+            axes.set_xticks(sorted(ratios.values()), [f"{ratio:g}" for ratio in sorted(ratios.values())])
+            axes.set_xticks([], minor=True)
+            plain_frame(axes)
     all_axes[0][0].set_title("published (one repeat)")
     all_axes[0][1].set_title("ours: mean of the repeats, 95 % interval")
     for axes in all_axes[-1]:
         axes.set_xlabel("imbalance ratio ρ")
-    named: dict[Any, Any] = {}  # matplotlib does not type what stands in a legend
+    named: dict[Any, Any] = {}  # matplotlib does not type the parts of a legend
     for axes in all_axes[0]:  # ours last, which are solid
-        handles, words = axes.get_legend_handles_labels()
-        named |= dict(zip(words, handles, strict=True))
+        handles, labels = axes.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
     shown = [method for method in methods if method in named]
-    figure.legend(
-        [named[method] for method in shown],
-        shown,
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-    )
+    handles = [named[method] for method in shown]
+    figure.legend(handles, shown, loc="outside lower center", ncols=4, frameon=False)
     save_figure(figure, path, dpi=110)
     return True
+
+
+def _draw_line(
+    axes: Axes, points: Sequence[tuple[float, float]], number: int, method: str, style: str
+) -> None:
+    if points:
+        axes.plot(
+            *zip(*points, strict=True),
+            color=COLORS[number % len(COLORS)],
+            marker=MARKERS[number % len(MARKERS)],
+            linestyle=style,
+            linewidth=1.5,
+            markersize=5.5,
+            label=method,
+        )
 
 
 def draw_ranks(ranks: Ranks, path: Path, metric: str) -> bool:
@@ -102,36 +112,3 @@ def draw_ranks(ranks: Ranks, path: Path, metric: str) -> bool:
         axes.text(end + (-0.05 if left else 0.05), depth, words, ha="right" if left else "left", va="center")
     save_figure(figure, path, dpi=110)
     return True
-
-
-def _draw_line(
-    axes: Axes,
-    points: list[tuple[float, float | None, float | None, float | None]],
-    number: int,
-    method: str,
-    style: str,
-) -> None:
-    color, marker = LOOKS[number % len(LOOKS)]
-    known = [(x, value, low, high) for x, value, low, high in points if value is not None]
-    if not known:
-        return
-    axes.plot(
-        [x for x, *_ in known],
-        [value for _, value, *_ in known],
-        color=color,
-        marker=marker,
-        linestyle=style,
-        linewidth=1.5,
-        markersize=5.5,
-        label=method,
-    )
-    for x, _, low, high in known:
-        if low is not None and high is not None:
-            axes.vlines(x, max(low, 0.0), min(high, 1.0), color=color, linewidth=1.2, alpha=0.45)
-
-
-def _frame(axes: Axes, ratios: Sequence[float]) -> None:
-    axes.set_xscale("log")
-    axes.set_xticks(list(ratios), [f"{ratio:g}" for ratio in ratios])
-    axes.set_xticks([], minor=True)
-    plain_frame(axes)

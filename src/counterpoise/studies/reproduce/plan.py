@@ -1,21 +1,29 @@
-"""Plan of a table: its lines, and the runs of each."""
+"""Plan of a table: its lines and their runs, or the commands of the study that makes it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from counterpoise.config import CompareConfig
 from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 from counterpoise.files import content_hash
-from counterpoise.methods import Method
 from counterpoise.studies.engine.grid import RunGrid, make_grid
-from counterpoise.studies.reproduce.sources import load_images
+from counterpoise.studies.reproduce.sources import find_source, load_images
 from counterpoise.studies.reproduce.tables import Setting, Table
 from counterpoise.training import NETWORK_SLOTS, RunPlan, read_minority
+
+#: Fields of a setting that `compare` has, too.
+_FIELDS = {"methods", "imbalance", "ratio", "minority", "freeze", "epochs", "batch_size", "lr"}
+#: Fields that are options of another study; named as the options are, with two exceptions.
+_OPTIONS = {
+    "transfer": ("split", "layers", "images_per_class", "source_images_per_class"),
+    "enhance": ("enhance_epochs",),
+}
+_RENAMED = {"network": "backbone", "split": "task-split"}
 
 
 @dataclass(frozen=True)
@@ -39,10 +47,7 @@ class TableLine:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """Plan of a published table: its lines and repeats.
-
-    `subset` is the largest number of training images of a class; None: all, which is the published protocol.
-    """
+    """Plan of a published table; `subset` is the largest number of training images of a class, None for all."""
 
     table: Table
     cells: tuple[TableLine, ...]
@@ -57,29 +62,17 @@ class TablePlan:
 
     def runs(self) -> list[tuple[TableLine, RunPlan]]:
         """Return every run, repeat by repeat over all lines, so that an early stop leaves whole repeats."""
-        return [
-            (cell, plan)
-            for repeat in range(self.repeats)
-            for cell in self.cells
-            for plan in cell.study.plans()
-            if plan.draw == repeat
-        ]
+        runs = [(cell, plan) for cell in self.cells for plan in cell.study.plans()]
+        return sorted(runs, key=lambda run: run[1].draw)
 
     def with_repeats(self, repeats: int) -> TablePlan:
         """Return the plan with another number of repeats."""
-        cells = tuple(
-            replace(cell, study=replace(cell.study, repeats=tuple(range(repeats)))) for cell in self.cells
-        )
+        grids = (replace(cell.study, repeats=tuple(range(repeats))) for cell in self.cells)
+        cells = tuple(replace(cell, study=grid) for cell, grid in zip(self.cells, grids, strict=True))
         return replace(self, cells=cells, repeats=repeats)
 
     def only(self, names: Sequence[str]) -> TablePlan:
-        """Return the plan of some lines; of all, if no names are given.
-
-        Raises
-        ------
-        UnknownNameError
-            If there is no such line.
-        """
+        """Return the plan of some lines, of all if no names are given; an unknown one raises `UnknownNameError`."""
         known = [cell.setting.name for cell in self.cells]
         for name in names:
             if name not in known:
@@ -88,18 +81,13 @@ class TablePlan:
 
     def trainings(self) -> int:
         """Return how many networks are trained: methods that start from the same one share it."""
-        networks = {
-            (cell.setting.name, repeat, _network_key(method))
-            for cell in self.cells
-            for repeat in range(self.repeats)
-            for method in cell.study.methods
-        }
-        return len(networks)
-
-
-def _network_key(method: Method) -> str:
-    components = {s: c.identity() for s, c in method.components.items() if s in NETWORK_SLOTS}
-    return content_hash([components, method.head_layer, method.schedule])
+        networks = set()
+        for cell in self.cells:
+            for method in cell.study.methods:
+                components = {s: c.identity() for s, c in method.components.items() if s in NETWORK_SLOTS}
+                network = content_hash([components, method.head_layer, method.schedule])
+                networks.add((cell.setting.name, network))
+        return len(networks) * self.repeats
 
 
 def plan_table(
@@ -112,24 +100,10 @@ def plan_table(
     command: str = "",
     load: Callable[..., ImageDataset] = load_dataset,
 ) -> TablePlan:
-    """Load what a table needs and return its runs; what cannot work is found before anything is written.
+    """Load the images of a table of the kind ``"methods"`` and return its runs; refuse before anything is written.
 
-    Parameters
-    ----------
-    table : Table
-        Which, of the kind ``"methods"``.
-    repeats : int, optional
-        Number of repeats; the table's own by default.
-    subset : int, optional
-        Training images to keep of each class, at most. What comes of it is not the published protocol.
-    data_dir : Path, optional
-        Where the images lie.
-    device : {"auto", "cpu", "cuda"}
-        What trains.
-    command : str
-        The command line, for the record.
-    load : callable
-        `load_dataset`, or what shows its progress.
+    `repeats` are the table's own by default. With `subset`, the largest number of training images of a class, the
+    protocol is not the published one. `load` is `load_dataset`, or a version that shows its progress.
 
     Raises
     ------
@@ -137,34 +111,24 @@ def plan_table(
         If an option is refused, or images are absent.
     """
     count = table.repeats if repeats is None else repeats
-    images: dict[Any, tuple[str, ImageDataset]] = {}
+    images: dict[tuple[str, int | None], tuple[str, ImageDataset]] = {}
     cells = []
     for setting in table.settings:
         key = (setting.data, setting.image_size)
         if key not in images:
-            size = setting.image_size
-            images[key] = load_images(
-                setting.data, data_dir=data_dir, image_size=size, subset=subset, load=load
-            )
+            images[key] = load_images(key[0], data_dir=data_dir, image_size=key[1], subset=subset, load=load)
         source, dataset = images[key]
         _check_subset(setting, dataset, subset)
         study = make_grid(
             dataset,
             CompareConfig.of(
                 source=source,
-                methods=setting.methods,
                 repeats=count,
-                imbalance=setting.imbalance,
-                ratio=setting.ratio,
-                minority=setting.minority,
                 validation_fraction=0.0,  # the papers train on all training images
                 backbone=setting.network,
                 weights=_find_weights(setting, data_dir),
-                freeze=setting.freeze,
-                epochs=setting.epochs,
-                batch_size=setting.batch_size,
-                lr=setting.lr,
                 device=device,
+                **setting.model_dump(include=_FIELDS),
             ),
             command=command,
         )
@@ -191,3 +155,34 @@ def _find_weights(setting: Setting, data_dir: Path | None) -> Path | None:
             "its state dict"
         )
     return path
+
+
+def study_commands(
+    table: Table, data_dir: Path | None = None, out: Path | None = None
+) -> tuple[list[list[str]], list[str]]:
+    """Return the commands that make a table of the kind ``"transfer"`` or ``"enhance"``, and what is absent.
+
+    Every line has a command, as words, and a folder of its own in `out`; lines whose images are absent have a sentence
+    that says what to put where. Built-in sets say that themselves.
+
+    Examples
+    --------
+    >>> from counterpoise.studies.reproduce.tables import get_table
+    >>> commands, _ = study_commands(get_table("slides-accuracy"), out=Path("out"))
+    >>> " ".join(commands[0])[:57]
+    'enhance stl10 --backbone vgg16 --epochs 5 --batch-size 64'
+    """
+    commands, absent = [], []
+    for setting in table.settings:
+        try:
+            source = find_source(setting.data, data_dir)
+        except DataError as error:
+            absent.append(str(error))
+            continue
+        fields = ("network", "epochs", "batch_size", "lr", "image_size", *_OPTIONS[table.study])
+        values = {_RENAMED.get(name, name.replace("_", "-")): getattr(setting, name) for name in fields}
+        values |= {"repeats": table.repeats, "data-dir": data_dir}
+        values["out"] = (out or Path("out") / table.name) / setting.name
+        given = [(f"--{name}", str(value)) for name, value in values.items() if value is not None]
+        commands.append([table.study, source, *chain.from_iterable(given)])
+    return commands, absent

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from counterpoise.evaluation import mean_interval
-from counterpoise.studies.reproduce.published import Published
+from counterpoise.studies.published import published_numbers
 from counterpoise.studies.reproduce.tables import Table
 
 #: Class groups and scores that are shown where a paper gives no numbers.
@@ -37,15 +37,20 @@ class Side(NamedTuple):
         return None if self.published is None or self.mean is None else self.mean - self.published
 
     @property
+    def half_width(self) -> float | None:
+        """Half the width of the interval."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    @property
     def of_one_draw(self) -> tuple[float, float] | None:
         """95 % range of one further repeat of ours, as the papers have one; None for fewer than two repeats.
 
         ``mean ± t * s * sqrt(1 + 1/n)`` is ``sqrt(n + 1)`` times as wide as the interval of the mean, ``mean ± t * s /
         sqrt(n)``.
         """
-        if self.mean is None or self.low is None or self.high is None:
+        if self.mean is None or self.half_width is None:
             return None
-        half = (self.high - self.low) / 2 * (self.n + 1) ** 0.5
+        half = self.half_width * (self.n + 1) ** 0.5
         return self.mean - half, self.mean + half
 
 
@@ -93,66 +98,55 @@ def record_name(label: str) -> str:
     return label.partition(":")[0]
 
 
-def keys_of(numbers: Sequence[Published]) -> list[tuple[str, str]]:
-    """Return the class groups and scores that a paper gives, in its order."""
-    return list(dict.fromkeys((number.classes, number.metric) for number in numbers)) or list(DEFAULT_KEYS)
-
-
 def values_of(results: pd.DataFrame) -> dict[tuple[str, str, str, str], dict[int, float]]:
     """Return (setting, method, classes, metric) -> repeat -> value of a table in long format."""
     found: dict[tuple[str, str, str, str], dict[int, float]] = {}
-    columns: Iterable[Any] = zip(
-        *(results[c] for c in ("setting", "method", "classes", "metric", "draw", "value")), strict=True
-    )
-    for setting, method, classes, metric, draw, value in columns:
-        if pd.notna(value):
-            key = (setting, record_name(method), str(classes), metric)
-            found.setdefault(key, {})[int(draw)] = float(value)
+    rows: Iterable[Any] = results.dropna(subset=["value"]).itertuples()
+    for row in rows:
+        key = (row.setting, record_name(row.method), str(row.classes), row.metric)
+        found.setdefault(key, {})[int(row.draw)] = float(row.value)
     return found
 
 
-def side_by_side(table: Table, numbers: Sequence[Published], results: pd.DataFrame) -> list[Side]:
-    """Return every cell of a table, line by line, method by method: the paper's `numbers` beside our `results`."""
+def side_by_side(table: Table, results: pd.DataFrame) -> list[Side]:
+    """Return every cell of a table, line by line, method by method: the published number beside our results."""
+    numbers = published_numbers(table.name)
     published = {number[:4]: number.value for number in numbers}
+    keys = list(dict.fromkeys((number.classes, number.metric) for number in numbers)) or DEFAULT_KEYS
     measured = values_of(results)
     sides = []
     for setting in table.settings:
         ours = [record_name(method) for method in setting.methods]
         theirs = [number.method for number in numbers if number.setting == setting.name]
         for method in dict.fromkeys([*ours, *theirs]):
-            for classes, metric in keys_of(numbers):
+            for classes, metric in keys:
                 key = (setting.name, method, classes, metric)
-                found = mean_interval(measured.get(key, {}).values())
-                sides.append(Side(*key, published.get(key), *found))
+                sides.append(Side(*key, published.get(key), *mean_interval(measured.get(key, {}).values())))
     return sides
 
 
 def agreement(sides: Iterable[Side]) -> list[Agreement]:
     """Return how far our numbers are from the published ones: of all methods together, then of each."""
     both = [side for side in sides if side.difference is not None]
-    methods = dict.fromkeys(side.method for side in both)
-    return [_agreement("all", both)] + [
-        _agreement(name, [side for side in both if side.method == name]) for name in methods
-    ]
+    found = [_agreement("all", both)]
+    for method in dict.fromkeys(side.method for side in both):
+        found.append(_agreement(method, [side for side in both if side.method == method]))
+    return found
 
 
 def _agreement(method: str, both: Sequence[Side]) -> Agreement:
     differences = [side.difference for side in both if side.difference is not None]
     count = len(differences)
-    above = below = judged = 0
-    for side in both:
-        if side.of_one_draw is not None and side.published is not None:
-            low, high = side.of_one_draw
-            judged += 1
-            above += side.published > high
-            below += side.published < low
+    ranges = [(s.published, *s.of_one_draw) for s in both if s.published is not None and s.of_one_draw]
+    above = sum(value > high for value, _, high in ranges)
+    below = sum(value < low for value, low, _ in ranges)
     return Agreement(
         method,
         count,
         sum(differences) / count if count else None,
-        sum(abs(d) for d in differences) / count if count else None,
-        judged,
-        judged - above - below,
+        sum(map(abs, differences)) / count if count else None,
+        len(ranges),
+        len(ranges) - above - below,
         above,
         below,
     )
@@ -163,15 +157,14 @@ def best_of(sides: Iterable[Side]) -> list[Best]:
     rows: dict[tuple[str, str, str], list[Side]] = {}
     for side in sides:
         rows.setdefault((side.setting, side.classes, side.metric), []).append(side)
-    return [_best(key, row) for key, row in rows.items()]
-
-
-def _best(key: tuple[str, str, str], row: Sequence[Side]) -> Best:
-    both = [side for side in row if side.difference is not None]
-    same = None
-    if len(both) > 1:
-        same = bool(set(_largest(both, "published")) & set(_largest(both, "mean")))
-    return Best(*key, _largest(row, "published"), _largest(row, "mean"), same)
+    found = []
+    for key, row in rows.items():
+        both = [side for side in row if side.difference is not None]
+        same = (
+            not set(_largest(both, "published")).isdisjoint(_largest(both, "mean")) if len(both) > 1 else None
+        )
+        found.append(Best(*key, _largest(row, "published"), _largest(row, "mean"), same))
+    return found
 
 
 def _largest(row: Sequence[Side], field: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Images of a table: where they lie, loading, and subsets for rehearsals."""
+"""Images of a table: where they are, loading, and subsets for rehearsals."""
 
 from __future__ import annotations
 
@@ -26,10 +26,7 @@ def _sources() -> dict[str, Any]:
 def find_source(name: str, data_dir: Path | None) -> str:
     """Return the source of the images called `name`: a path, or the name of a built-in dataset.
 
-    Raises
-    ------
-    DataError
-        If they are absent; the message says what to put where.
+    If they are absent, the message of the `DataError` says what to put where.
     """
     folder = resolve_data_dir(data_dir)
     entry = _sources()[name]
@@ -52,7 +49,7 @@ def load_images(
     subset: int | None = None,
     load: Callable[..., ImageDataset] = load_dataset,
 ) -> tuple[str, ImageDataset]:
-    """Return what the images called `name` were loaded from, and the images, at most `subset` of each class.
+    """Return the source of the images called `name`, and the images, at most `subset` of each class.
 
     `load` is `load_dataset`, or a version that shows its progress. Raises `DataError` if they are absent or damaged.
     """
@@ -69,16 +66,14 @@ def stands_in(name: str, dataset: ImageDataset, *, subset: int | None = None) ->
     >>> stands_in("mnist", load_dataset("digits"))
     'mnist is not the real one here: 1797 training images of 10 classes, not 60000 of 10'
     """
-    entry = _sources()[name]
-    expected = entry.get("train"), entry.get("classes")
-    found = len(dataset.train), dataset.num_classes
+    train, classes = (_sources()[name].get(key) for key in ("train", "classes"))
+    found = len(dataset.train)
     # A subset has fewer images in any case.
-    same = found[1] == expected[1] if subset is not None else found == expected
-    if expected == (None, None) or same:
+    if classes is None or (dataset.num_classes == classes and (subset is not None or found == train)):
         return None
     return (
-        f"{name} is not the real one here: {found[0]} training images of {found[1]} classes, not {expected[0]} of "
-        f"{expected[1]}"
+        f"{name} is not the real one here: {found} training images of {dataset.num_classes} classes, "
+        f"not {train} of {classes}"
     )
 
 
@@ -94,9 +89,8 @@ def fewer_images(dataset: ImageDataset, per_class: int) -> ImageDataset:
     if per_class < 2:
         raise InputError(f"`subset` {per_class}: at least 2 training images of each class are needed")
     generator = np.random.default_rng(_SEED)
-    labels = dataset.train.labels
     kept = [
-        generator.permutation(np.flatnonzero(labels == index))[:per_class]
+        generator.permutation(np.flatnonzero(dataset.train.labels == index))[:per_class]
         for index in range(dataset.num_classes)
     ]
     return replace(dataset, train=dataset.train.subset(np.sort(np.concatenate(kept))))

@@ -9,27 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from counterpoise.config import TrainConfig
 from counterpoise.exceptions import InputError
 from counterpoise.files import read_object
-from counterpoise.runs import (
-    ARCHIVE,
-    RESUMED,
-    ArchivedRun,
-    archived_runs,
-    read_archive,
-    result_rows,
-    write_archive,
-)
+from counterpoise.runs import ARCHIVE, RESUMED, ArchivedRun, archived_runs, read_archive, write_archive
 from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
 from counterpoise.studies.reproduce.page import PICTURES, write_pages
 from counterpoise.studies.reproduce.plan import TablePlan
-from counterpoise.studies.reproduce.published import published_numbers
 from counterpoise.studies.reproduce.side_by_side import side_by_side
-from counterpoise.studies.reproduce.summary import COLUMNS, TableSummary, ranks_of, summarize
+from counterpoise.studies.reproduce.summary import TableSummary, ranks_of, results_table, summarize
 
 MARKER = "reproduce.json"
 PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", ARCHIVE, *PICTURES)
@@ -40,29 +29,18 @@ Reproduced = RunConclusion[TableSummary]
 
 @dataclass(frozen=True)
 class ReproductionStudy(RunStudy[None, TableSummary]):
-    """Runs of a published table, on datasets of its own.
+    """Runs of a published table, on datasets of its own; `only` names the lines to run, by default all.
 
     Its folder holds a folder of runs for each line, ``results.csv``, ``summary.json``, ``page.html``, ``page.md``,
     pictures, and ``runs.jsonl``. Repeats that were finished before count, also where fewer are asked for.
 
     Parameters
     ----------
-    plan : TablePlan
-        The table.
-    only : tuple of str
-        Names of the lines to run; empty: all.
     resume_from : Path, optional
         Folder that `publish` has filled, perhaps on another machine. Its runs of the same images and settings count as
         done from now on; their scores, times, versions and hardware enter the page as those of runs made here do.
     render_only : bool
-        Run nothing: write results and page of the finished runs.
-
-    Raises
-    ------
-    InputError
-        If `render_only` is combined with `only`.
-    UnknownNameError
-        If there is no line of a name in `only`.
+        Run nothing: write results and page of the finished runs. Cannot be combined with `only`.
     """
 
     kind = "table"
@@ -79,8 +57,7 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
         self.plan.only(self.only)
 
     def __getstate__(self) -> dict[str, Any]:
-        # `execute` needs nothing of the study, and a worker gets the dataset with its task.
-        return {}
+        return {}  # `execute` needs nothing of the study, and a worker gets the dataset with its task
 
     @property
     def config(self) -> TrainConfig:
@@ -119,29 +96,27 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
         """Return every run of every repeat so far, and take over archived runs."""
         kept = archived_runs(folder)
         if self._taken.keys() - kept.keys():
-            runs = (kept | self._taken).values()
-            write_archive(folder / RESUMED, runs)
+            write_archive(folder / RESUMED, (kept | self._taken).values())
         return self._tasks(self._whole(folder), folder)
 
     def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> Reproduced:
         """Return scores beside the published ones, and findings."""
         whole = self._whole(folder)
-        table = results_table(whole, outcomes)
-        sides = side_by_side(whole.table, published_numbers(whole.table), table)
+        table = results_table(whole.table.name, outcomes)
         commands = read_object(folder / MARKER)["commands"]
-        return Reproduced(table, summarize(whole, outcomes, table, sides, commands), outcomes)
+        return Reproduced(table, summarize(whole, outcomes, table, commands), outcomes)
 
     def write_page(self, concluded: Reproduced, folder: Path) -> None:
         """Write the archive, the pictures and the pages."""
-        table = self.plan.table
         write_archive(folder / ARCHIVE, concluded.results)
-        sides = side_by_side(table, published_numbers(table), concluded.table)
-        if not draw_lines(table, sides, folder / "lines.png"):
-            (folder / "lines.png").unlink(missing_ok=True)
+        sides = side_by_side(self.plan.table, concluded.table)
+        for name in PICTURES:
+            (folder / name).unlink(missing_ok=True)
+        draw_lines(self.plan.table, sides, folder / "lines.png")
         metric = "gmean" if any(side.metric == "gmean" for side in sides) else "f1"
         ranks = ranks_of(sides, "all", metric)
-        if ranks is None or not draw_ranks(ranks, folder / "ranks.png", metric):
-            (folder / "ranks.png").unlink(missing_ok=True)
+        if ranks is not None:
+            draw_ranks(ranks, folder / "ranks.png", metric)
         write_pages(concluded.summary, folder)
 
     def scratch(self, folder: Path) -> Iterable[Path]:
@@ -153,10 +128,9 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
         tasks = []
         for cell, run in plan.runs():
             task = run_task(run, cell.dataset, folder / cell.setting.name)
-            if task.done is None and run.hash in archived:
-                task = replace(task, done=archived[run.hash])
             asked = run.draw < self.plan.repeats and (not self.only or cell.setting.name in self.only)
-            tasks.append(replace(task, wanted=asked and not self.render_only))
+            done = task.done or archived.get(run.hash)
+            tasks.append(replace(task, done=done, wanted=asked and not self.render_only))
         return tasks
 
     def _whole(self, folder: Path) -> TablePlan:
@@ -188,17 +162,6 @@ def publish(out: Path, target: Path) -> None:
             shutil.copyfile(out / name, target / name)
         else:
             (target / name).unlink(missing_ok=True)
-
-
-def results_table(plan: TablePlan, outcomes: Sequence[RunOutcome]) -> pd.DataFrame:
-    """Return all runs' scores in long format, as a comparison's, each row with the table and line it belongs to."""
-    rows = [
-        {"table": plan.table.name, "setting": outcome.task.path.parents[1].name} | row
-        for outcome in outcomes
-        if outcome.result is not None
-        for row in result_rows(outcome.result)
-    ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _repeats(runs: Mapping[str, ArchivedRun]) -> int:

@@ -11,23 +11,16 @@ import pandas as pd
 
 from counterpoise.evaluation import Ranks, rank_methods
 from counterpoise.methods import get_method
-from counterpoise.runs import RESULT_COLUMNS, ArchivedRun, RunRecord
+from counterpoise.runs import RESULT_COLUMNS, ArchivedRun, result_rows
 from counterpoise.studies.engine.planned_runs import RunOutcome
 from counterpoise.studies.engine.tasks import FailedRun, failed_runs, not_applicable, results_of
+from counterpoise.studies.published import published_numbers
 from counterpoise.studies.reproduce.contradictions import find_contradictions
 from counterpoise.studies.reproduce.findings import find
 from counterpoise.studies.reproduce.plan import TablePlan
-from counterpoise.studies.reproduce.published import published_numbers
-from counterpoise.studies.reproduce.side_by_side import (
-    Side,
-    agreement,
-    best_of,
-    keys_of,
-    record_name,
-    values_of,
-)
+from counterpoise.studies.reproduce.side_by_side import Side, agreement, best_of, record_name, side_by_side
 from counterpoise.studies.reproduce.sources import stands_in
-from counterpoise.studies.reproduce.tables import all_tables
+from counterpoise.studies.reproduce.tables import Setting, all_tables
 
 COLUMNS = ("table", "setting", *RESULT_COLUMNS)
 
@@ -59,17 +52,23 @@ class TableSummary(TypedDict):
     hardware: dict[str, str]
 
 
+def results_table(table: str, outcomes: Sequence[RunOutcome]) -> pd.DataFrame:
+    """Return all runs' scores in long format, as a comparison's, each row with the table and line it belongs to."""
+    rows = [
+        {"table": table, "setting": outcome.task.path.parents[1].name} | row
+        for outcome in outcomes
+        if outcome.result is not None
+        for row in result_rows(outcome.result)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
 def summarize(
-    plan: TablePlan,
-    outcomes: Sequence[RunOutcome],
-    results: pd.DataFrame,
-    sides: Sequence[Side],
-    commands: Sequence[str],
+    plan: TablePlan, outcomes: Sequence[RunOutcome], results: pd.DataFrame, commands: Sequence[str]
 ) -> TableSummary:
     """Return the content of ``summary.json``; outcomes stand in the order of ``plan.runs()``."""
-    table = plan.table
-    numbers = published_numbers(table)
-    done = [run.record for run in results_of(outcomes)]
+    table, share, done = plan.table, plan.cells[0].minority_share, results_of(outcomes)
+    sides, numbers = side_by_side(table, results), published_numbers(table.name)
     return {
         "format": 1,
         "table": table.name,
@@ -80,71 +79,60 @@ def summarize(
         "subset": plan.subset,
         "rehearsal": rehearsal(plan),
         "lines": [
-            {"name": c.setting.name, "title": c.setting.title, "network": c.setting.network}
-            | {"epochs": c.setting.epochs, "batch_size": c.setting.batch_size, "lr": c.setting.lr}
+            {"name": c.setting.name, "title": c.setting.title}
+            | c.setting.model_dump(include={"network", "epochs", "batch_size", "lr"})
             | {"methods": [record_name(method) for method in c.setting.methods]}
             for c in plan.cells
         ],
-        "cells": [
-            side._asdict()
-            | {"half_width": None if side.low is None or side.high is None else (side.high - side.low) / 2}
-            | {"difference": side.difference}
-            for side in sides
-        ],
+        "cells": [s._asdict() | {"half_width": s.half_width, "difference": s.difference} for s in sides],
         "methods": {name: get_method(name).title for name in dict.fromkeys(side.method for side in sides)},
         "best": [best._asdict() for best in best_of(sides)],
         "agreement": [found._asdict() for found in agreement(sides)],
-        "contradictions": [
-            c._asdict() for c in find_contradictions(numbers, minority_share=plan.cells[0].minority_share)
+        "contradictions": [c._asdict() for c in find_contradictions(numbers, minority_share=share)],
+        "ranks": [
+            {"classes": classes, "metric": metric, "of": name} | ranks._asdict()
+            for classes, metric in dict.fromkeys((side.classes, side.metric) for side in sides)
+            for of, name in (("published", "published"), ("mean", "ours"))
+            if (ranks := ranks_of(sides, classes, metric, of=of)) is not None
         ],
-        "ranks": _all_ranks(sides, keys_of(numbers)),
-        "findings": [f._asdict() for f in find(table, sides, values_of(results))],
+        "findings": [f._asdict() for f in find(table, sides, results)],
         "failed": failed_runs(outcomes),
         **not_applicable(outcomes),  # type: ignore[typeddict-item]
-        "runs": _counts(plan, outcomes, done, sides),
+        "runs": _counts(plan, outcomes, sides),
         "commands": list(commands),
-        "versions": _found([record.versions for record in done]),
-        "hardware": _found([record.hardware for record in done]),
+        "versions": _found([run.record.versions for run in done]),
+        "hardware": _found([run.record.hardware for run in done]),
     }
 
 
 def rehearsal(plan: TablePlan) -> list[str]:
-    """Return why numbers of a plan are not those of the published protocol on the real images; empty if they are."""
-    reasons = []
-    if plan.subset is not None:
-        reasons.append(f"{plan.subset} training images of each class at most")
+    """Return the differences of a plan from the published protocol on the real images; empty if there are none."""
+    reasons = [] if plan.subset is None else [f"{plan.subset} training images of each class at most"]
     tables = all_tables()
     if plan.table.name in tables and (known := tables[plan.table.name]) != plan.table:
         pairs = zip(known.settings, plan.table.settings, strict=False)
-        changed = {
-            name for a, b in pairs for name in type(a).model_fields if getattr(a, name) != getattr(b, name)
+        names = {
+            name for a, b in pairs for name in Setting.model_fields if getattr(a, name) != getattr(b, name)
         }
-        reasons.append(f"other settings than the table's own ({', '.join(sorted(changed)) or 'other lines'})")
+        reasons.append(f"other settings than the table's own ({', '.join(sorted(names)) or 'other lines'})")
     cells = {cell.setting.data: cell.dataset for cell in plan.cells}
     others = (stands_in(name, dataset, subset=plan.subset) for name, dataset in cells.items())
     return reasons + [reason for reason in others if reason is not None]
 
 
-def _counts(
-    plan: TablePlan,
-    outcomes: Sequence[RunOutcome],
-    done: Sequence[RunRecord],
-    sides: Sequence[Side],
-) -> dict[str, Any]:
-    planned = len(outcomes)
-    earlier = sum(isinstance(outcome.result, ArchivedRun) for outcome in outcomes)
-    seconds = sum(record.timings["total"] for record in done)
-    elapsed = busy_seconds(
-        (datetime.fromisoformat(record.created).timestamp(), record.timings["total"]) for record in done
-    )
-    trainings = plan.trainings()
+def _counts(plan: TablePlan, outcomes: Sequence[RunOutcome], sides: Sequence[Side]) -> dict[str, Any]:
+    done = results_of(outcomes)
+    ends = [
+        (datetime.fromisoformat(run.record.created).timestamp(), run.record.timings["total"]) for run in done
+    ]
+    seconds, elapsed, trainings = sum(total for _, total in ends), busy_seconds(ends), plan.trainings()
     return {
-        "planned": planned,
+        "planned": len(outcomes),
         "done": len(done),
-        "earlier": earlier,
+        "earlier": sum(isinstance(run, ArchivedRun) for run in done),
         "numbers": sum(side.mean is not None for side in sides),
         "trainings": trainings,
-        "factor": round(planned / max(1, trainings), 3),
+        "factor": round(len(outcomes) / max(1, trainings), 3),
         "seconds": round(seconds, 1),
         "elapsed": round(elapsed, 1),
         "at_once": round(seconds / elapsed, 2) if elapsed else None,
@@ -175,7 +163,7 @@ def _found(values: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def ranks_of(sides: Sequence[Side], classes: str, metric: str, *, of: str = "mean") -> Ranks | None:
     """Return the ranks of methods by one score, one line of the table a block; None without any.
 
-    Ranked are the methods that stand in all lines, over the lines in which all of these have a number. Our numbers
+    Methods are ranked that all lines have, over the lines in which all of these have a number. Our numbers
     (``of="mean"``; the papers' are ``"published"``) are means over repeats: repeats of one line are no independent
     blocks.
     """
@@ -183,26 +171,11 @@ def ranks_of(sides: Sequence[Side], classes: str, metric: str, *, of: str = "mea
     for side in sides:
         if (side.classes, side.metric) == (classes, metric):
             lines.setdefault(side.setting, {})[side.method] = getattr(side, of)
-    if not lines:
-        return None
-    methods = [
-        method
-        for method in dict.fromkeys(method for line in lines.values() for method in line)
-        if all(method in line for line in lines.values())
-        and any(line[method] is not None for line in lines.values())
-    ]
+    first = next(iter(lines.values()), {})
+    methods = [m for m in first if all(m in line for line in lines.values())]
+    methods = [m for m in methods if any(line[m] is not None for line in lines.values())]
     blocks = [[line[m] for m in methods] for line in lines.values()]
     whole = [block for block in blocks if None not in block]
     if len(methods) < 2 or not whole:
         return None
     return rank_methods(methods, np.array(whole, dtype=np.float64))
-
-
-def _all_ranks(sides: Sequence[Side], keys: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    found = []
-    for classes, metric in keys:
-        for of, name in (("published", "published"), ("mean", "ours")):
-            ranks = ranks_of(sides, classes, metric, of=of)
-            if ranks is not None:
-                found.append({"classes": classes, "metric": metric, "of": name} | ranks._asdict())
-    return found

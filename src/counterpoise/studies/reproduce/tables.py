@@ -1,4 +1,4 @@
-"""What a published table is: its settings, read from ``papers/``."""
+"""Published tables and their settings, read from ``papers/``."""
 
 from __future__ import annotations
 
@@ -13,20 +13,10 @@ from counterpoise.catalogs import Catalog
 
 
 class Setting(BaseModel):
-    """One line of a table: data, imbalance and training.
+    """One line of a table: data (a name of ``sources.yaml``), imbalance and training.
 
-    Attributes
-    ----------
-    data : str
-        A name of ``sources.yaml``.
-    weights : str or None
-        File of pretrained weights, below the data folder.
-    methods : tuple of str
-        Compared with the published methods of the same name.
-    split, layers, images_per_class, source_images_per_class
-        Of a transfer study.
-    enhance_epochs : int
-        Of an enhancement study.
+    `methods` are compared with the published methods of the same name; `weights` is a file of pretrained weights, below
+    the data folder. What follows belongs to tables that another study makes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,11 +40,6 @@ class Setting(BaseModel):
     enhance_epochs: int = 3
 
     @property
-    def share(self) -> float | None:
-        """Share of minority classes (mu in the poster), where it is given as one."""
-        return float(self.minority) if self.minority is not None and "." in self.minority else None
-
-    @property
     def name(self) -> str:
         """Short name for folders and tables.
 
@@ -63,14 +48,7 @@ class Setting(BaseModel):
         >>> Setting(data="mnist", ratio=500, minority="0.3", network="lenet", epochs=3, batch_size=64).name
         'mnist-mu0.3-ratio500'
         """
-        parts = [self.data]
-        if self.share is not None:
-            parts.append(f"mu{self.share:g}")
-        if self.ratio is not None:
-            parts.append(f"ratio{self.ratio:g}")
-        if self.split is not None:
-            parts.append(self.split)
-        return "-".join(parts)
+        return "-".join([self.data, *self._differences("mu", "ratio", "")])
 
     @property
     def title(self) -> str:
@@ -81,33 +59,24 @@ class Setting(BaseModel):
         >>> Setting(data="mnist", ratio=500, minority="0.3", network="lenet", epochs=3, batch_size=64).title
         'mnist, μ 0.3, ρ 500'
         """
-        parts = [self.data]
-        if self.share is not None:
-            parts.append(f"μ {self.share:g}")
+        return ", ".join([self.data, *self._differences("μ ", "ρ ", " split")])
+
+    def _differences(self, share: str, ratio: str, split: str) -> list[str]:
+        """Return what tells the lines of a table apart; the share of minority classes is mu in the poster."""
+        parts = []
+        if self.minority is not None and "." in self.minority:
+            parts.append(f"{share}{float(self.minority):g}")
         if self.ratio is not None:
-            parts.append(f"ρ {self.ratio:g}")
+            parts.append(f"{ratio}{self.ratio:g}")
         if self.split is not None:
-            parts.append(f"{self.split} split")
-        return ", ".join(parts)
+            parts.append(f"{self.split}{split}")
+        return parts
 
 
 class Table(BaseModel):
-    """Published table and its protocol.
+    """Published table and its protocol: a line per setting, and in `notes` what the paper leaves open.
 
-    Attributes
-    ----------
-    name : str
-        Name as typed by users.
-    study : {"methods", "transfer", "enhance"}
-        Kind of its runs.
-    published : str or None
-        The file with its numbers.
-    repeats : int
-        Default number of repeats.
-    settings : tuple of Setting
-        Its lines.
-    notes : tuple of str
-        What the paper leaves open, and the choice made here.
+    `study` is the kind of its runs, `repeats` the default number of repeats.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -116,7 +85,6 @@ class Table(BaseModel):
     title: str
     paper: str
     study: Literal["methods", "transfer", "enhance"] = "methods"
-    published: str | None = None
     repeats: int = Field(ge=1)
     settings: tuple[Setting, ...] = Field(min_length=1)
     notes: tuple[str, ...] = ()
@@ -127,19 +95,6 @@ class Table(BaseModel):
         if len(set(names)) < len(names):
             raise ValueError(f"two settings have the same name: {names}")
         return self
-
-    @property
-    def data(self) -> tuple[str, ...]:
-        """Names of the datasets that it needs."""
-        return tuple(dict.fromkeys(setting.data for setting in self.settings))
-
-
-def read_table(name: str, text: str) -> Table:
-    """Read a table of ``papers/``, where ``defaults`` holds what its settings share."""
-    values: dict[str, Any] = yaml.safe_load(text)
-    defaults = values.pop("defaults", {})
-    settings = [defaults | setting for setting in values.pop("settings")]
-    return Table.model_validate(values | {"name": name, "settings": settings})
 
 
 @cache
@@ -152,16 +107,19 @@ def all_tables() -> Catalog[Table]:
     'fashion-mnist, ρ 10'
     """
     papers = sorted((files(__package__) / "papers").iterdir(), key=lambda file: file.name)
-    names = [file.name.removesuffix(".yaml") for file in papers]
     return Catalog(
-        "table",
-        [
-            read_table(name, file.read_text(encoding="utf-8"))
-            for name, file in zip(names, papers, strict=True)
-        ],
+        "table", [_read(file.name.removesuffix(".yaml"), file.read_text("utf-8")) for file in papers]
     )
 
 
 def get_table(name: str) -> Table:
     """Return the table of that name; raises `UnknownNameError` if there is none."""
     return all_tables()[name]
+
+
+def _read(name: str, text: str) -> Table:
+    """Read a table, where ``defaults`` holds what its settings share."""
+    values: dict[str, Any] = yaml.safe_load(text)
+    defaults = values.pop("defaults", {})
+    settings = [defaults | setting for setting in values.pop("settings")]
+    return Table.model_validate(values | {"name": name, "settings": settings})
