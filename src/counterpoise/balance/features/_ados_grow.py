@@ -50,30 +50,12 @@ def grow_class(
     work_bytes: float = 200e6,
     bound: str = "auto",
 ) -> None:
-    """Write a class's synthetic samples into ``new``.
+    """Write a class's synthetic samples into ``new``, all of the points' type, float32 or float64.
 
-    Parameters
-    ----------
-    points : ndarray of shape (n, d), float32 or float64
-        The class's points, at least two.
-    new : ndarray of shape (m, d), same dtype
-        Output.
-    seeds : ndarray of shape (n_seeds,), int64
-        Indices of the seeds among the points.
-    sources : ndarray of shape (m,), int64
-        Seed of each sample; from n on, the sample number ``source - n``.
-    deltas : ndarray of shape (m,), float64
-        The seed's share in each sample.
-    k_max, k_min : int
-        Most and fewest neighbors of a seed.
-    k_rule : str
-        A name in ``RULES``.
-    weights : str or callable
-        A name in ``KINDS``, or a function from the distances to the weights.
-    work_bytes : float
-        Most memory for stored distances. The result does not depend on it.
-    bound : {"auto", "triangle", "mixture", "product"}
-        Lower bound, for tests and timings. The result does not depend on it.
+    ``seeds`` are indices of points. ``sources`` is the seed of each sample; from n on, the sample number
+    ``source - n``. ``deltas`` is the seed's share in each sample. The result depends neither on ``work_bytes``, the
+    most memory for stored distances, nor on ``bound``: "auto", or for tests and timings "triangle", "mixture" or
+    "product".
     """
     n, m = points.shape[0], new.shape[0]
     if bound == "auto" and (4 * n * n > work_bytes / 2 or (n + m) * n > 0.65 * work_bytes):

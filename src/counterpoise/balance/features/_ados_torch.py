@@ -48,22 +48,10 @@ def grow_class(
 ) -> None:
     """Write a class's synthetic samples into ``new``.
 
-    Parameters
-    ----------
-    points : tensor of shape (n, d)
-        The class's points, at least two.
-    new : tensor of shape (m, d), same dtype
-        Output.
-    seeds : tensor of shape (n_seeds,), int64
-        Indices of the seeds among the points.
-    order : ndarray of shape (m,), int64
-        Index of each sample's seed among the seeds; from n_seeds on, the sample number ``order - n_seeds``.
-    deltas : ndarray of shape (m,), float64
-        The seed's share in each sample.
-    k_max, k_min, k_rule, weights
-        As for the compiled ``grow_class``.
+    ``order`` is the index of each sample's seed among the seeds; from n_seeds on, the sample number
+    ``order - n_seeds``. The other arguments are those of the compiled ``grow_class``.
     """
-    growth = _Growth(points, new, deltas, k_max, k_min, RULES[k_rule], weights)
+    growth = _Growth(points, new, deltas, (k_max, k_min, RULES[k_rule]), weights)
     first_of_new = int(np.count_nonzero(order < seeds.shape[0]))  # such seeds come last
     sources = seeds[torch.from_numpy(order[:first_of_new]).to(points.device)]
     for begin in range(0, first_of_new, _BLOCK):
@@ -83,18 +71,15 @@ class _Growth:
         points: Tensor,
         new: Tensor,
         deltas: NDArray[np.float64],
-        k_max: int,
-        k_min: int,
-        rule: int,
+        rule: tuple[int, int, int],
         weights: str | Callable[[Tensor], Tensor],
     ) -> None:
         n, d = points.shape
-        self.n, self.new, self.weights = n, new, weights
-        self.rule = (k_max, k_min, rule)
+        self.n, self.new, self.rule, self.weights = n, new, rule, weights
         self.deltas = torch.from_numpy(deltas).to(points.device)
         self.everything = torch.empty((n + new.shape[0], d), dtype=torch.float64, device=points.device)
         self.everything[:n] = points
-        self.lists, self.least, self.greatest = _start(self.everything[:n], k_max)
+        self.lists, self.least, self.greatest = _start(self.everything[:n], rule[0])
         self.center = self.everything[:n].mean(dim=0)
         self.centered = self.everything[:n] - self.center
         self.norms = self.centered.square().sum(dim=1)

@@ -188,18 +188,14 @@ class ADOS(FeatureOversampler):
         return class_weights(before, empty="raise"), class_weights(after, empty="raise")
 
     def _grow_class(self, growth: ClassGrowth) -> None:
-        k_max = max_neighbors(
-            growth.points.shape[0],
-            n_max=growth.n_max,
-            n_min=growth.n_min,
-            nu_max=self.nu_max,
-            nu_min=self.nu_min,
-        )
+        n = growth.points.shape[0]
         seeds = self._seeds(growth)
         order = self._order(growth, len(seeds))
         deltas = growth.rng.random(growth.n_new)
         options: dict[str, Any] = {
-            "k_max": k_max,
+            "k_max": max_neighbors(
+                n, n_max=growth.n_max, n_min=growth.n_min, nu_max=self.nu_max, nu_min=self.nu_min
+            ),
             "k_min": self.k_min,
             "k_rule": self.k_rule,
             "weights": self.weights,
@@ -210,22 +206,22 @@ class ADOS(FeatureOversampler):
             _ados_torch.grow_class(growth.points, growth.out, seeds, order, deltas, **options)
         else:
             work = _WORK_BYTES / growth.threads
-            sources = np.concatenate([seeds, growth.points.shape[0] + np.arange(growth.n_new)])[order]
+            sources = np.concatenate([seeds, n + np.arange(growth.n_new)])[order]
             grow_class(growth.points, growth.out, seeds, sources, deltas, work_bytes=work, **options)
 
     def _seeds(self, growth: ClassGrowth) -> Any:
         """Return which of the class's points are seeds."""
-        if not self.border:
-            return _every_point(growth)
-        danger = _danger_points(growth)
-        if len(danger) == 0:
+        if self.border:
+            danger = _danger_points(growth)
+            if len(danger):
+                return danger
             warnings.warn(
                 f"class {growth.label!r} has no point near its boundary: all its points are seeds",
                 ResamplingWarning,
                 stacklevel=2,
             )
-            return _every_point(growth)
-        return danger
+        every = range(growth.points.shape[0])
+        return growth.rows.new_tensor(every) if is_tensor(growth.rows) else np.array(every)
 
     def _order(self, growth: ClassGrowth, n_seeds: int) -> NDArray[np.int64]:
         """Return the seed of each synthetic sample, as a number among the seeds followed by the synthetic samples."""
@@ -233,11 +229,6 @@ class ADOS(FeatureOversampler):
             return growth.rng.integers(n_seeds, size=growth.n_new)
         steps = np.arange(growth.n_new)
         return steps % n_seeds if self.seed_order == "cycle" else steps
-
-
-def _every_point(growth: ClassGrowth) -> Any:
-    n = growth.points.shape[0]
-    return growth.rows.new_tensor(range(n)) if is_tensor(growth.rows) else np.arange(n)
 
 
 def _danger_points(growth: ClassGrowth, m: int = 10) -> Any:

@@ -28,7 +28,6 @@ from counterpoise.balance.features._growth import (
     as_floats,
     count_labels,
     one_blas_thread,
-    rows_of,
     seed_of,
 )
 from counterpoise.exceptions import InputError, ResamplingWarning
@@ -62,12 +61,10 @@ class FeatureOversampler(BaseOverSampler):
     ----------
     sampling_strategy_ : dict
         Number of synthetic samples of each grown class.
-    sample_weight_ : ndarray of shape (n_samples_new,), float64
+    sample_weight_ : ndarray or tensor of shape (n_samples_new,), float64
         Weight of each row of the output.
-    n_features_in_ : int
-        Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, where X has names.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -103,23 +100,13 @@ class FeatureOversampler(BaseOverSampler):
         return np.ones(before.size), np.ones(after.size)
 
     def fit_resample(self, X: Any, y: Any, **params: Any) -> Any:
-        """Grow the small classes.
+        """Return points and labels with the small classes grown, each in the container of the input.
 
         Parameters
         ----------
         X : {array-like, dataframe, sparse matrix, tensor} of shape (n_samples, n_features)
             Points. float32 and float64 are kept, other numbers become float64 (half precision: float32).
         y : {array-like, tensor} of shape (n_samples,)
-            Their labels.
-        **params : dict
-            Not used; for imbalanced-learn.
-
-        Returns
-        -------
-        X_resampled : same container as X, of shape (n_samples_new, n_features)
-            The rows of X first and unchanged, then the synthetic samples, class by class in ascending order of the
-            label.
-        y_resampled : same container as y, of shape (n_samples_new,)
             Their labels.
 
         Raises
@@ -145,7 +132,8 @@ class FeatureOversampler(BaseOverSampler):
             self.sampling_strategy_ = {c: n for i, (c, n) in enumerate(missing) if i != majority}
         else:
             self.sampling_strategy_ = check_sampling_strategy(self.sampling_strategy, y, self._sampling_type)
-        return self._resample_counted(as_floats(X), y, classes, codes, counts)
+        X_out, n_new = self._grow(as_floats(X), codes, classes, counts)
+        return X_out, np.concatenate([y, np.repeat(classes, n_new)])
 
     def _fit_resample_tensor(self, X: Any, y: Any) -> tuple[Any, Any]:
         import torch
@@ -190,29 +178,16 @@ class FeatureOversampler(BaseOverSampler):
             # means of several points have few zeros: the work needs the memory of a dense matrix
             X_out, y_out = self._fit_resample(X.toarray(), y)
             return type(X)(X_out), y_out
-        return self._resample_counted(X, y, *count_labels(y))
-
-    def _resample_counted(
-        self,
-        X: NDArray[Any],
-        y: NDArray[Any],
-        classes: NDArray[Any],
-        codes: NDArray[Any],
-        before: NDArray[np.int64],
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        X_out, n_new = self._grow(X, codes, classes, before)
+        classes, codes, counts = count_labels(y)
+        X_out, n_new = self._grow(X, codes, classes, counts)
         return X_out, np.concatenate([y, np.repeat(classes, n_new)])
 
     def _grow(
         self, X: Any, codes: Any, classes: NDArray[Any], before: NDArray[np.int64]
     ) -> tuple[Any, NDArray[np.int64]]:
-        """Return the output's rows, and each class's number of synthetic samples.
-
-        ``codes`` are the numbers of the rows' classes, on the device of X.
-        """
+        """Return the output's rows, and each class's number of synthetic samples; ``codes`` are on X's device."""
         n_new = self._new_per_class(classes, before)
         self.sampling_strategy_ = {c: n for c, n in zip(classes.tolist(), n_new.tolist(), strict=True) if n}
-
         first_new = X.shape[0] + np.concatenate([[0], np.cumsum(n_new)])
         shape = (int(first_new[-1]), X.shape[1])
         X_out = X.new_empty(shape) if is_tensor(X) else np.empty(shape, dtype=X.dtype)
@@ -220,7 +195,8 @@ class FeatureOversampler(BaseOverSampler):
         threads = 1 if is_tensor(X) else min(effective_n_jobs(self.n_jobs), int(np.count_nonzero(n_new)))
         growths = []
         for number in np.flatnonzero(n_new):
-            rows = rows_of(codes == int(number))
+            flags = codes == int(number)
+            rows = flags.nonzero()[:, 0] if is_tensor(flags) else np.flatnonzero(flags)
             points = X[rows]
             self._check_finite(points)
             growths.append(
@@ -239,11 +215,11 @@ class FeatureOversampler(BaseOverSampler):
                     threads=threads,
                 )
             )
-        parts = [slice(first, min(first + _COPIED, X.shape[0])) for first in range(0, X.shape[0], _COPIED)]
-        copies = [functools.partial(self._copy, X[part], X_out[part]) for part in parts]
-        self._grow_all(
-            growths, threads, [*copies, functools.partial(self._set_weights, codes, before, n_new)]
-        )
+        originals = X_out[: X.shape[0]]
+        parts = [slice(first, first + _COPIED) for first in range(0, X.shape[0], _COPIED)]
+        copies = [functools.partial(self._copy, X[part], originals[part]) for part in parts]
+        copies.append(functools.partial(self._set_weights, codes, before, n_new))
+        self._grow_all(growths, threads, copies)
         return X_out, n_new
 
     def _copy(self, originals: Any, out: Any) -> None:
@@ -254,8 +230,8 @@ class FeatureOversampler(BaseOverSampler):
         if not isinstance(X, np.ndarray):  # tensors are checked once, as each check synchronizes the device
             return
         with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(X.sum())
-        if not finite:  # or the sum overflowed
+            total = X.sum()
+        if not np.isfinite(total):  # or the sum overflowed
             assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
 
     def _grow_all(self, growths: list[ClassGrowth], threads: int, copies: list[Callable[[], None]]) -> None:
