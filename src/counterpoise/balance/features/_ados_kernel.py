@@ -30,19 +30,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = [
-    "KINDS",
-    "RULES",
-    "State",
-    "absorb_block",
-    "add_point",
-    "choose_neighbors",
-    "fill_rows",
-    "grow",
-    "make_state",
-    "start_rows",
-]
-
 RULES = {"linear": 0, "printed": 1}
 KINDS = {"exp": 0, "uniform": 1, "rbf": 2, "wedge": 3}
 

@@ -20,8 +20,6 @@ from torch import Tensor
 from counterpoise.balance.features._ados_kernel import RULES
 from counterpoise.exceptions import InputError
 
-__all__ = ["danger_points", "grow_class"]
-
 _BLOCK = 128
 _PAIRS = 1 << 22
 """Coordinates of pairs that are measured at a time."""
@@ -163,8 +161,9 @@ def _start(points: Tensor, k_max: int) -> tuple[tuple[Tensor, Tensor], Tensor, T
     n = points.shape[0]
     least = torch.full((), torch.inf, dtype=torch.float64, device=points.device)
     greatest = torch.zeros((), dtype=torch.float64, device=points.device)
-    near, numbers = [], []
-    rows = max(1, int(8e6 / n))
+    near = torch.full((n, k_max), torch.inf, dtype=torch.float64, device=points.device)
+    numbers = torch.zeros((n, k_max), dtype=torch.int64, device=points.device)
+    rows, width = max(1, int(8e6 / n)), min(n, k_max)
     for first in range(0, n, rows):
         apart = torch.cdist(points[first : first + rows], points, compute_mode=_DIRECT)
         greatest = torch.maximum(greatest, apart.max())
@@ -172,13 +171,9 @@ def _start(points: Tensor, k_max: int) -> tuple[tuple[Tensor, Tensor], Tensor, T
         apart[own, first + own] = torch.inf
         least = _least(least, apart)
         ordered, places = torch.sort(apart, dim=1, stable=True)
-        near.append(ordered[:, :k_max].clone())
-        numbers.append(places[:, :k_max].clone())
-    kept, kept_numbers = torch.cat(near), torch.cat(numbers)
-    if n < k_max:  # room for the points to come
-        kept = torch.nn.functional.pad(kept, (0, k_max - n), value=torch.inf)
-        kept_numbers = torch.nn.functional.pad(kept_numbers, (0, k_max - n))
-    return (kept, kept_numbers), least, greatest
+        near[first : first + rows, :width] = ordered[:, :width]
+        numbers[first : first + rows, :width] = places[:, :width]
+    return (near, numbers), least, greatest
 
 
 def _merge(lists: tuple[Tensor, Tensor], block: Tensor, first: int) -> tuple[Tensor, Tensor]:

@@ -63,9 +63,9 @@ def count_labels(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[n
     offsets = y.astype(np.int64) - low  # 8 bits are too few for the differences of 8-bit labels
     counts = np.bincount(offsets)
     present = np.flatnonzero(counts)
-    numbers = np.zeros(counts.size, dtype=np.intp)
-    numbers[present] = np.arange(present.size)
-    return (present + low).astype(y.dtype), numbers[offsets], counts[present]
+    index = np.zeros(counts.size, dtype=np.intp)
+    index[present] = np.arange(present.size)
+    return (present + low).astype(y.dtype), index[offsets], counts[present]
 
 
 def as_floats(X: Any) -> Any:

@@ -31,12 +31,7 @@ def max_neighbors(n: int, *, n_max: int, n_min: int, nu_max: int = 20, nu_min: i
     ``floor(nu_max * (n / n_max) ** b)`` with ``b = log(nu_max / nu_min) / log(n_max / n_min)``; ``nu_max`` where all
     classes are equally large.
 
-    Parameters
-    ----------
-    n, n_max, n_min : int
-        Sizes before oversampling of the class, of the largest and of the smallest class.
-    nu_max, nu_min : int
-        Values for the largest and the smallest class.
+    All sizes are those before oversampling.
 
     Examples
     --------
@@ -121,17 +116,16 @@ class ADOS(FeatureOversampler):
     >>> X_new, y_new = ados.fit_resample(X, y)
     >>> np.bincount(y_new)
     array([20, 20])
-    >>> bool(np.array_equal(X_new[:30], X))
-    True
     >>> ados.sample_weight_[[0, 20, 30]].round(3)
     array([0.333, 0.667, 0.5  ])
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **FeatureOversampler._parameter_constraints,
-        "nu_max": [Interval(numbers.Integral, 1, None, closed="left")],
-        "nu_min": [Interval(numbers.Integral, 1, None, closed="left")],
-        "k_min": [Interval(numbers.Integral, 1, None, closed="left")],
+        **{
+            name: [Interval(numbers.Integral, 1, None, closed="left")]
+            for name in ("nu_max", "nu_min", "k_min")
+        },
         "k_rule": [StrOptions(set(RULES))],
         "seed_order": [StrOptions({"cycle", "random", "extend"})],
         "weights": [StrOptions(set(KINDS)), callable],
@@ -170,15 +164,13 @@ class ADOS(FeatureOversampler):
         self.border = border
         self.reweight = reweight
 
-    def _grow(
-        self, X: Any, codes: Any, classes: NDArray[Any], before: NDArray[np.int64]
-    ) -> tuple[Any, NDArray[np.int64]]:
+    def _validate_params(self) -> None:
+        super()._validate_params()
         if not self.k_min <= self.nu_min <= self.nu_max:
             raise InputError(
                 "the numbers of neighbors must rise from k_min over nu_min to nu_max, found "
                 f"k_min={self.k_min}, nu_min={self.nu_min}, nu_max={self.nu_max}"
             )
-        return super()._grow(X, codes, classes, before)
 
     def _weigh(
         self, before: NDArray[np.int64], after: NDArray[np.int64]
@@ -190,7 +182,11 @@ class ADOS(FeatureOversampler):
     def _grow_class(self, growth: ClassGrowth) -> None:
         n = growth.points.shape[0]
         seeds = self._seeds(growth)
-        order = self._order(growth, len(seeds))
+        order = np.arange(growth.n_new)  # numbers among the seeds followed by the synthetic samples
+        if self.seed_order == "random":
+            order = growth.rng.integers(len(seeds), size=growth.n_new)
+        elif self.seed_order == "cycle":
+            order %= len(seeds)
         deltas = growth.rng.random(growth.n_new)
         options: dict[str, Any] = {
             "k_max": max_neighbors(
@@ -223,13 +219,6 @@ class ADOS(FeatureOversampler):
         every = range(growth.points.shape[0])
         return growth.rows.new_tensor(every) if is_tensor(growth.rows) else np.array(every)
 
-    def _order(self, growth: ClassGrowth, n_seeds: int) -> NDArray[np.int64]:
-        """Return the seed of each synthetic sample, as a number among the seeds followed by the synthetic samples."""
-        if self.seed_order == "random":
-            return growth.rng.integers(n_seeds, size=growth.n_new)
-        steps = np.arange(growth.n_new)
-        return steps % n_seeds if self.seed_order == "cycle" else steps
-
 
 def _danger_points(growth: ClassGrowth, m: int = 10) -> Any:
     """Return the class's points of whose m nearest in X at least half, but not all, are of other classes."""
@@ -243,8 +232,7 @@ def _danger_points(growth: ClassGrowth, m: int = 10) -> Any:
 
     search = NearestNeighbors(n_neighbors=m + 1).fit(growth.X)
     neighbors = search.kneighbors(growth.points, return_distance=False)
-    others = np.empty((growth.points.shape[0], m), dtype=np.int64)
-    for row, (own, found) in enumerate(zip(growth.rows, neighbors, strict=True)):
-        others[row] = found[found != own][:m]  # duplicates may precede the point itself
+    # duplicates may precede the point itself
+    others = np.array([found[found != own][:m] for own, found in zip(growth.rows, neighbors, strict=True)])
     n_foreign = foreign[others].sum(axis=1)
     return np.flatnonzero((2 * n_foreign >= m) & (n_foreign < m))

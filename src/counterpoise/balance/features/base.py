@@ -7,7 +7,7 @@ import math
 import numbers
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -132,8 +132,7 @@ class FeatureOversampler(BaseOverSampler):
             self.sampling_strategy_ = {c: n for i, (c, n) in enumerate(missing) if i != majority}
         else:
             self.sampling_strategy_ = check_sampling_strategy(self.sampling_strategy, y, self._sampling_type)
-        X_out, n_new = self._grow(as_floats(X), codes, classes, counts)
-        return X_out, np.concatenate([y, np.repeat(classes, n_new)])
+        return self._grow(as_floats(X), y, classes, codes, counts)
 
     def _fit_resample_tensor(self, X: Any, y: Any) -> tuple[Any, Any]:
         import torch
@@ -156,18 +155,14 @@ class FeatureOversampler(BaseOverSampler):
         if is_tensor(y):
             values, codes, counts = torch.unique(y, return_inverse=True, return_counts=True)
             # only the different values and their counts are copied from the device
-            classes, before = values.cpu().numpy(), counts.cpu().numpy()
+            classes, counts = values.cpu().numpy(), counts.cpu().numpy()
         else:
-            classes, codes, before = count_labels(y)
+            classes, codes, counts = count_labels(y)
         self.n_features_in_ = X.shape[1]
         self.sampling_strategy_ = check_sampling_strategy(
-            self.sampling_strategy, np.repeat(classes, before), self._sampling_type
+            self.sampling_strategy, np.repeat(classes, counts), self._sampling_type
         )
-        X_out, n_new = self._grow(X.detach(), torch.as_tensor(codes, device=X.device), classes, before)
-        if not is_tensor(y):
-            return X_out, np.concatenate([y, np.repeat(classes, n_new)])
-        repeats = torch.from_numpy(n_new).to(y.device)
-        return X_out, torch.cat([y, values.repeat_interleave(repeats, output_size=int(n_new.sum()))])
+        return self._grow(X.detach(), y, classes, torch.as_tensor(codes, device=X.device), counts)
 
     def _check_X_y(self, X: Any, y: Any, accept_sparse: Any = None) -> Any:
         X, y, binarize_y = super()._check_X_y(X, y, accept_sparse=accept_sparse)
@@ -178,14 +173,12 @@ class FeatureOversampler(BaseOverSampler):
             # means of several points have few zeros: the work needs the memory of a dense matrix
             X_out, y_out = self._fit_resample(X.toarray(), y)
             return type(X)(X_out), y_out
-        classes, codes, counts = count_labels(y)
-        X_out, n_new = self._grow(X, codes, classes, counts)
-        return X_out, np.concatenate([y, np.repeat(classes, n_new)])
+        return self._grow(X, y, *count_labels(y))
 
     def _grow(
-        self, X: Any, codes: Any, classes: NDArray[Any], before: NDArray[np.int64]
-    ) -> tuple[Any, NDArray[np.int64]]:
-        """Return the output's rows, and each class's number of synthetic samples; ``codes`` are on X's device."""
+        self, X: Any, y: Any, classes: NDArray[Any], codes: Any, before: NDArray[np.int64]
+    ) -> tuple[Any, Any]:
+        """Return points and labels with the synthetic samples; ``codes`` are on X's device."""
         n_new = self._new_per_class(classes, before)
         self.sampling_strategy_ = {c: n for c, n in zip(classes.tolist(), n_new.tolist(), strict=True) if n}
         first_new = X.shape[0] + np.concatenate([[0], np.cumsum(n_new)])
@@ -220,7 +213,7 @@ class FeatureOversampler(BaseOverSampler):
         copies = [functools.partial(self._copy, X[part], originals[part]) for part in parts]
         copies.append(functools.partial(self._set_weights, codes, before, n_new))
         self._grow_all(growths, threads, copies)
-        return X_out, n_new
+        return X_out, _followed_by(y, np.repeat(classes, n_new))
 
     def _copy(self, originals: Any, out: Any) -> None:
         out[:] = originals
@@ -234,7 +227,9 @@ class FeatureOversampler(BaseOverSampler):
         if not np.isfinite(total):  # or the sum overflowed
             assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
 
-    def _grow_all(self, growths: list[ClassGrowth], threads: int, copies: list[Callable[[], None]]) -> None:
+    def _grow_all(
+        self, growths: list[ClassGrowth], threads: int, copies: Sequence[Callable[[], None]]
+    ) -> None:
         """Grow the classes; meanwhile run ``copies``, which copy the original rows and set the weights."""
         real = []
         for growth in growths:
@@ -280,11 +275,19 @@ class FeatureOversampler(BaseOverSampler):
         return np.where(chosen, np.maximum(target - before, 0), 0)
 
     def _set_weights(self, codes: Any, before: NDArray[np.int64], n_new: NDArray[np.int64]) -> None:
+        originals: Any
         originals, new = self._weigh(before, before + n_new)
-        if not is_tensor(codes):
-            self.sample_weight_ = np.concatenate([originals[codes], np.repeat(new, n_new)])
-            return
-        import torch
+        if is_tensor(codes):
+            import torch
 
-        known, made = (torch.from_numpy(part).to(codes.device) for part in (originals, np.repeat(new, n_new)))
-        self.sample_weight_ = torch.cat([known[codes], made])
+            originals = torch.from_numpy(originals).to(codes.device)
+        self.sample_weight_ = _followed_by(originals[codes], np.repeat(new, n_new))
+
+
+def _followed_by(known: Any, made: NDArray[Any]) -> Any:
+    """Return an array or a tensor with further entries."""
+    if not is_tensor(known):
+        return np.concatenate([known, made])
+    import torch
+
+    return torch.cat([known, torch.from_numpy(made).to(known.device)])
