@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.base import clone
 
-from counterpoise.balance.features import ADOS, _ados_grow
+from counterpoise.balance.features import ADOS, _ados_kernel
 from counterpoise.balance.features._ados_grow import grow_class
 from counterpoise.balance.features.ados import max_neighbors
 from counterpoise.exceptions import InputError, ResamplingWarning
@@ -487,17 +487,17 @@ def test_bounds_with_some_seeds_random_order_and_little_memory(bound):
 )
 def test_the_bound_follows_from_how_many_seeds_the_triangle_leaves(monkeypatch, make, d, mixture):
     calls = []
-    fill = _ados_grow.fill_rows
-    monkeypatch.setattr(_ados_grow, "fill_rows", lambda *arguments: (calls.append(1), fill(*arguments))[1])
+    fill = _ados_kernel.fill_rows
+    monkeypatch.setattr(_ados_kernel, "fill_rows", lambda *arguments: (calls.append(1), fill(*arguments))[1])
     grown(make(400, d, np.float32), 500, "auto")
     assert bool(calls) == mixture
 
 
 def test_points_without_room_for_rows_are_grown_by_products(monkeypatch):
     calls = []
-    absorb = _ados_grow.absorb_block
+    absorb = _ados_kernel.absorb_block
     monkeypatch.setattr(
-        _ados_grow, "absorb_block", lambda *arguments: (calls.append(1), absorb(*arguments))[1]
+        _ados_kernel, "absorb_block", lambda *arguments: (calls.append(1), absorb(*arguments))[1]
     )
     points = noise(600, 256, np.float32)
     got = grown(points, 4000, "auto", work_bytes=3e6)
@@ -521,9 +521,9 @@ def test_a_class_grown_a_hundredfold_stays_exact():
 def test_the_least_distance_is_that_of_all_pairs(monkeypatch, make, n, d, dtype, seed_order, k_max):
     """Grown until the points collapse, where most of them are left out by their distance from the seed."""
     states, m = [], 80 * n if d < 30 else 20 * n
-    start = _ados_grow.make_state
+    start = _ados_kernel.make_state
     monkeypatch.setattr(
-        _ados_grow, "make_state", lambda *args, **named: states.append(start(*args, **named)) or states[-1]
+        _ados_kernel, "make_state", lambda *args, **named: states.append(start(*args, **named)) or states[-1]
     )
     points = make(n, d, dtype)
     for made in (1, 2, 4, 7, n, 3 * n, m):

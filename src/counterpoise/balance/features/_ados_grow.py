@@ -10,22 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.balance.features._ados_kernel import (
-    KINDS,
-    RULES,
-    State,
-    absorb_block,
-    add_point,
-    choose_neighbors,
-    fill_rows,
-    grow,
-    make_state,
-    start_rows,
-)
+from counterpoise.balance.features import _ados_kernel as kernel
 from counterpoise.balance.features._growth import one_blas_thread
 from counterpoise.exceptions import InputError
-
-__all__ = ["WeightFunction", "grow_class"]
 
 WeightFunction = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -50,30 +37,12 @@ def grow_class(
     work_bytes: float = 200e6,
     bound: str = "auto",
 ) -> None:
-    """Write a class's synthetic samples into ``new``.
+    """Write a class's synthetic samples into ``new``, all of the points' type, float32 or float64.
 
-    Parameters
-    ----------
-    points : ndarray of shape (n, d), float32 or float64
-        The class's points, at least two.
-    new : ndarray of shape (m, d), same dtype
-        Output.
-    seeds : ndarray of shape (n_seeds,), int64
-        Indices of the seeds among the points.
-    sources : ndarray of shape (m,), int64
-        Seed of each sample; from n on, the sample number ``source - n``.
-    deltas : ndarray of shape (m,), float64
-        The seed's share in each sample.
-    k_max, k_min : int
-        Most and fewest neighbors of a seed.
-    k_rule : str
-        A name in ``RULES``.
-    weights : str or callable
-        A name in ``KINDS``, or a function from the distances to the weights.
-    work_bytes : float
-        Most memory for stored distances. The result does not depend on it.
-    bound : {"auto", "triangle", "mixture", "product"}
-        Lower bound, for tests and timings. The result does not depend on it.
+    ``seeds`` are indices of points. ``sources`` is the seed of each sample; from n on, the sample number
+    ``source - n``. ``deltas`` is the seed's share in each sample. The result depends neither on ``work_bytes``, the
+    most memory for stored distances, nor on ``bound``: "auto", or for tests and timings "triangle", "mixture" or
+    "product".
     """
     n, m = points.shape[0], new.shape[0]
     if bound == "auto" and (4 * n * n > work_bytes / 2 or (n + m) * n > 0.65 * work_bytes):
@@ -83,9 +52,9 @@ def grow_class(
     between = store[: 0 if bound == "product" else 4 * n * n].view(np.float32).reshape(-1, n)
     # small products on several threads wait for each other, longer on a busy machine
     with one_blas_thread() if n < _THREADED else nullcontext():
-        state = make_state(points, new, seeds, k_max, between)
+        state = kernel.make_state(points, new, seeds, k_max, between)
         _start(state)
-    step = _Step(state, sources, deltas, (k_max, k_min, RULES[k_rule]), weights)
+    step = _Step(state, sources, deltas, (k_max, k_min, kernel.RULES[k_rule]), weights)
     if bound == "product":
         _with_products(step)
         return
@@ -94,7 +63,7 @@ def grow_class(
     step(0, m)
 
 
-def _mixture_pays(state: State, seeds: NDArray[np.int64]) -> bool:
+def _mixture_pays(state: kernel.State, seeds: NDArray[np.int64]) -> bool:
     """Compare the costs of a sample by the triangle and the mixture bound, in rough processor cycles."""
     (n, d), k_max = state.points.shape, state.near2.shape[1]
     some = seeds[:: max(1, seeds.size // 16)]
@@ -109,23 +78,25 @@ def _mixture_pays(state: State, seeds: NDArray[np.int64]) -> bool:
 class _Step:
     """Growth from one number of samples to another, with built-in weights or a callable's."""
 
-    state: State
+    state: kernel.State
     sources: NDArray[np.int64]
     deltas: NDArray[np.float64]
     rule: tuple[int, int, int]
     weights: str | WeightFunction
 
     def __call__(self, begin: int, end: int, block: NDArray[np.int64] = _NO_BLOCK) -> None:
+        state = self.state
         if isinstance(self.weights, str):
-            grow(self.state, self.sources, self.deltas, begin, end, *self.rule, KINDS[self.weights], block)
+            kind = kernel.KINDS[self.weights]
+            kernel.grow(state, self.sources, self.deltas, begin, end, *self.rule, kind, block)
             return
         for made in range(begin, end):
             source = int(self.sources[made])
-            k = choose_neighbors(self.state, made, source, *self.rule)
-            squares = self.state.near2[min(source, self.state.points.shape[0]), :k]
-            self.state.weights[:k] = _checked(self.weights(np.sqrt(squares)), k)
-            self.state.weights[k:] = 0.0
-            add_point(self.state, made, source, float(self.deltas[made]), self.state.weights, k, block)
+            k = kernel.choose_neighbors(state, made, source, *self.rule)
+            squares = state.near2[min(source, state.points.shape[0]), :k]
+            state.weights[:k] = _checked(self.weights(np.sqrt(squares)), k)
+            state.weights[k:] = 0.0
+            kernel.add_point(state, made, source, float(self.deltas[made]), state.weights, k, block)
 
 
 def _checked(weights: Any, k: int) -> NDArray[np.float64]:
@@ -137,18 +108,16 @@ def _checked(weights: Any, k: int) -> NDArray[np.float64]:
     return w
 
 
-def _start(state: State) -> None:
+def _start(state: kernel.State) -> None:
     """Fill the first lists, from products of the originals with each other, in blocks where they are not kept."""
     n = state.points.shape[0]
-    if state.between.shape[0]:
-        start_rows(state, np.matmul(state.rough, state.rough.T, out=state.between), 0)
-        return
-    rows = max(1, min(n, int(16e6 / (4 * n))))
-    product = np.empty((rows, n), dtype=np.float32)
+    kept = state.between.shape[0] > 0
+    rows = n if kept else max(1, min(n, int(16e6 / (4 * n))))
+    product = state.between if kept else np.empty((rows, n), dtype=np.float32)
     for first in range(0, n, rows):
         part = product[: min(rows, n - first)]
-        np.matmul(state.rough[first : first + part.shape[0]], state.rough.T, out=part)
-        start_rows(state, part, first)
+        np.matmul(state.rough[first : first + rows], state.rough.T, out=part)
+        kernel.start_rows(state, part, first)
 
 
 def _replace_distances(step: _Step, store: NDArray[np.uint8]) -> None:
@@ -161,7 +130,7 @@ def _replace_distances(step: _Step, store: NDArray[np.uint8]) -> None:
         origin=np.concatenate([np.arange(n), step.sources]),
         between=np.empty((0, n), dtype=np.float32),
     )
-    fill_rows(step.state, between)
+    kernel.fill_rows(step.state, between)
 
 
 def _with_products(step: _Step) -> None:
@@ -177,4 +146,4 @@ def _with_products(step: _Step) -> None:
         if block.size:  # otherwise no original is a seed any more
             rough = (state.new[begin:end] - state.center).astype(np.float32, copy=False)
             part = np.matmul(rough, state.rough.T, out=product[: end - begin])
-            absorb_block(state, part, begin, block)
+            kernel.absorb_block(state, part, begin, block)

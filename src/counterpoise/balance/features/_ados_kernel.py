@@ -30,19 +30,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = [
-    "KINDS",
-    "RULES",
-    "State",
-    "absorb_block",
-    "add_point",
-    "choose_neighbors",
-    "fill_rows",
-    "grow",
-    "make_state",
-    "start_rows",
-]
-
 RULES = {"linear": 0, "printed": 1}
 KINDS = {"exp": 0, "uniform": 1, "rbf": 2, "wedge": 3}
 
@@ -139,21 +126,7 @@ def make_state(
     k_max: int,
     between: NDArray[np.float32],
 ) -> State:
-    """Return the state of a class's growth before the first distances.
-
-    Parameters
-    ----------
-    points : ndarray of shape (n, d), float32 or float64
-        The class's points, at least two.
-    new : ndarray of shape (m, d), same dtype
-        Output of the synthetic samples.
-    seeds : ndarray of shape (n_seeds,), int64
-        Indices of the seeds among the points.
-    k_max : int
-        Most neighbors of a seed.
-    between : ndarray of shape (n, n) or (0, n), float32
-        Memory for the distances between the originals, if they are kept.
-    """
+    """Return the state of a class's growth before the first distances; ``between`` is memory for those to keep."""
     n, d = points.shape
     m = new.shape[0]
     center = points.mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -20,8 +20,6 @@ from torch import Tensor
 from counterpoise.balance.features._ados_kernel import RULES
 from counterpoise.exceptions import InputError
 
-__all__ = ["danger_points", "grow_class"]
-
 _BLOCK = 128
 _PAIRS = 1 << 22
 """Coordinates of pairs that are measured at a time."""
@@ -48,22 +46,10 @@ def grow_class(
 ) -> None:
     """Write a class's synthetic samples into ``new``.
 
-    Parameters
-    ----------
-    points : tensor of shape (n, d)
-        The class's points, at least two.
-    new : tensor of shape (m, d), same dtype
-        Output.
-    seeds : tensor of shape (n_seeds,), int64
-        Indices of the seeds among the points.
-    order : ndarray of shape (m,), int64
-        Index of each sample's seed among the seeds; from n_seeds on, the sample number ``order - n_seeds``.
-    deltas : ndarray of shape (m,), float64
-        The seed's share in each sample.
-    k_max, k_min, k_rule, weights
-        As for the compiled ``grow_class``.
+    ``order`` is the index of each sample's seed among the seeds; from n_seeds on, the sample number
+    ``order - n_seeds``. The other arguments are those of the compiled ``grow_class``.
     """
-    growth = _Growth(points, new, deltas, k_max, k_min, RULES[k_rule], weights)
+    growth = _Growth(points, new, deltas, (k_max, k_min, RULES[k_rule]), weights)
     first_of_new = int(np.count_nonzero(order < seeds.shape[0]))  # such seeds come last
     sources = seeds[torch.from_numpy(order[:first_of_new]).to(points.device)]
     for begin in range(0, first_of_new, _BLOCK):
@@ -83,18 +69,15 @@ class _Growth:
         points: Tensor,
         new: Tensor,
         deltas: NDArray[np.float64],
-        k_max: int,
-        k_min: int,
-        rule: int,
+        rule: tuple[int, int, int],
         weights: str | Callable[[Tensor], Tensor],
     ) -> None:
         n, d = points.shape
-        self.n, self.new, self.weights = n, new, weights
-        self.rule = (k_max, k_min, rule)
+        self.n, self.new, self.rule, self.weights = n, new, rule, weights
         self.deltas = torch.from_numpy(deltas).to(points.device)
         self.everything = torch.empty((n + new.shape[0], d), dtype=torch.float64, device=points.device)
         self.everything[:n] = points
-        self.lists, self.least, self.greatest = _start(self.everything[:n], k_max)
+        self.lists, self.least, self.greatest = _start(self.everything[:n], rule[0])
         self.center = self.everything[:n].mean(dim=0)
         self.centered = self.everything[:n] - self.center
         self.norms = self.centered.square().sum(dim=1)
@@ -178,8 +161,9 @@ def _start(points: Tensor, k_max: int) -> tuple[tuple[Tensor, Tensor], Tensor, T
     n = points.shape[0]
     least = torch.full((), torch.inf, dtype=torch.float64, device=points.device)
     greatest = torch.zeros((), dtype=torch.float64, device=points.device)
-    near, numbers = [], []
-    rows = max(1, int(8e6 / n))
+    near = torch.full((n, k_max), torch.inf, dtype=torch.float64, device=points.device)
+    numbers = torch.zeros((n, k_max), dtype=torch.int64, device=points.device)
+    rows, width = max(1, int(8e6 / n)), min(n, k_max)
     for first in range(0, n, rows):
         apart = torch.cdist(points[first : first + rows], points, compute_mode=_DIRECT)
         greatest = torch.maximum(greatest, apart.max())
@@ -187,13 +171,9 @@ def _start(points: Tensor, k_max: int) -> tuple[tuple[Tensor, Tensor], Tensor, T
         apart[own, first + own] = torch.inf
         least = _least(least, apart)
         ordered, places = torch.sort(apart, dim=1, stable=True)
-        near.append(ordered[:, :k_max].clone())
-        numbers.append(places[:, :k_max].clone())
-    kept, kept_numbers = torch.cat(near), torch.cat(numbers)
-    if n < k_max:  # room for the points to come
-        kept = torch.nn.functional.pad(kept, (0, k_max - n), value=torch.inf)
-        kept_numbers = torch.nn.functional.pad(kept_numbers, (0, k_max - n))
-    return (kept, kept_numbers), least, greatest
+        near[first : first + rows, :width] = ordered[:, :width]
+        numbers[first : first + rows, :width] = places[:, :width]
+    return (near, numbers), least, greatest
 
 
 def _merge(lists: tuple[Tensor, Tensor], block: Tensor, first: int) -> tuple[Tensor, Tensor]:

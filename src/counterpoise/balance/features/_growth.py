@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import functools
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import check_random_state
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
-from counterpoise.balance._tensors import is_tensor
 
 
 @dataclass(frozen=True)
 class ClassGrowth:
-    """One class to grow.
+    """One class to grow; arrays are tensors where the input is one.
 
-    Attributes
-    ----------
-    label : object
-        The class's label.
-    number : int
-        Its index among the labels in ascending order.
-    points : ndarray or tensor of shape (n_points, n_features)
-        The class's own points, in the order of the input.
-    rows : ndarray or tensor of shape (n_points,), int64
-        Rows of these points in ``X``.
-    n_new : int
-        Number of synthetic samples.
-    rng : numpy.random.Generator
-        The class's own random stream.
-    out : ndarray or tensor of shape (n_new, n_features)
-        Output of the synthetic samples, in the order in which they are made.
-    X, codes : ndarray or tensor of shape (n_samples, n_features), (n_samples,)
-        The whole input, with the number of each row's class.
-    n_max, n_min : int
-        Sizes of the largest and the smallest class of the input.
-    threads : int
-        Number of classes that grow at the same time.
+    The class has the index ``number`` among the labels in ascending order; its ``points`` are the ``rows`` of the
+    input X, of whose rows ``codes`` are the classes' numbers. ``out`` of shape (n_new, n_features) takes the synthetic
+    samples, in the order in which they are made. ``n_max`` and ``n_min`` are the sizes of the input's largest and
+    smallest class, and ``threads`` classes grow at the same time.
     """
 
     label: Any
@@ -81,14 +63,9 @@ def count_labels(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[n
     offsets = y.astype(np.int64) - low  # 8 bits are too few for the differences of 8-bit labels
     counts = np.bincount(offsets)
     present = np.flatnonzero(counts)
-    numbers = np.zeros(counts.size, dtype=np.intp)
-    numbers[present] = np.arange(present.size)
-    return (present + low).astype(y.dtype), numbers[offsets], counts[present]
-
-
-def rows_of(flags: Any) -> Any:
-    """Return the rows whose flag is set."""
-    return flags.nonzero()[:, 0] if is_tensor(flags) else np.flatnonzero(flags)
+    index = np.zeros(counts.size, dtype=np.intp)
+    index[present] = np.arange(present.size)
+    return (present + low).astype(y.dtype), index[offsets], counts[present]
 
 
 def as_floats(X: Any) -> Any:
@@ -104,8 +81,6 @@ def seed_of(random_state: Any) -> int:
         return int(np.random.SeedSequence().entropy)  # type: ignore[arg-type]
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**63))
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**63, dtype=np.int64))
-    if random_state is np.random:
-        return int(np.random.mtrand._rand.randint(2**63, dtype=np.int64))
-    return int(random_state)
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**63, dtype=np.int64))

@@ -31,12 +31,7 @@ def max_neighbors(n: int, *, n_max: int, n_min: int, nu_max: int = 20, nu_min: i
     ``floor(nu_max * (n / n_max) ** b)`` with ``b = log(nu_max / nu_min) / log(n_max / n_min)``; ``nu_max`` where all
     classes are equally large.
 
-    Parameters
-    ----------
-    n, n_max, n_min : int
-        Sizes before oversampling of the class, of the largest and of the smallest class.
-    nu_max, nu_min : int
-        Values for the largest and the smallest class.
+    All sizes are those before oversampling.
 
     Examples
     --------
@@ -121,17 +116,16 @@ class ADOS(FeatureOversampler):
     >>> X_new, y_new = ados.fit_resample(X, y)
     >>> np.bincount(y_new)
     array([20, 20])
-    >>> bool(np.array_equal(X_new[:30], X))
-    True
     >>> ados.sample_weight_[[0, 20, 30]].round(3)
     array([0.333, 0.667, 0.5  ])
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **FeatureOversampler._parameter_constraints,
-        "nu_max": [Interval(numbers.Integral, 1, None, closed="left")],
-        "nu_min": [Interval(numbers.Integral, 1, None, closed="left")],
-        "k_min": [Interval(numbers.Integral, 1, None, closed="left")],
+        **{
+            name: [Interval(numbers.Integral, 1, None, closed="left")]
+            for name in ("nu_max", "nu_min", "k_min")
+        },
         "k_rule": [StrOptions(set(RULES))],
         "seed_order": [StrOptions({"cycle", "random", "extend"})],
         "weights": [StrOptions(set(KINDS)), callable],
@@ -170,15 +164,13 @@ class ADOS(FeatureOversampler):
         self.border = border
         self.reweight = reweight
 
-    def _grow(
-        self, X: Any, codes: Any, classes: NDArray[Any], before: NDArray[np.int64]
-    ) -> tuple[Any, NDArray[np.int64]]:
+    def _validate_params(self) -> None:
+        super()._validate_params()
         if not self.k_min <= self.nu_min <= self.nu_max:
             raise InputError(
                 "the numbers of neighbors must rise from k_min over nu_min to nu_max, found "
                 f"k_min={self.k_min}, nu_min={self.nu_min}, nu_max={self.nu_max}"
             )
-        return super()._grow(X, codes, classes, before)
 
     def _weigh(
         self, before: NDArray[np.int64], after: NDArray[np.int64]
@@ -188,18 +180,18 @@ class ADOS(FeatureOversampler):
         return class_weights(before, empty="raise"), class_weights(after, empty="raise")
 
     def _grow_class(self, growth: ClassGrowth) -> None:
-        k_max = max_neighbors(
-            growth.points.shape[0],
-            n_max=growth.n_max,
-            n_min=growth.n_min,
-            nu_max=self.nu_max,
-            nu_min=self.nu_min,
-        )
+        n = growth.points.shape[0]
         seeds = self._seeds(growth)
-        order = self._order(growth, len(seeds))
+        order = np.arange(growth.n_new)  # numbers among the seeds followed by the synthetic samples
+        if self.seed_order == "random":
+            order = growth.rng.integers(len(seeds), size=growth.n_new)
+        elif self.seed_order == "cycle":
+            order %= len(seeds)
         deltas = growth.rng.random(growth.n_new)
         options: dict[str, Any] = {
-            "k_max": k_max,
+            "k_max": max_neighbors(
+                n, n_max=growth.n_max, n_min=growth.n_min, nu_max=self.nu_max, nu_min=self.nu_min
+            ),
             "k_min": self.k_min,
             "k_rule": self.k_rule,
             "weights": self.weights,
@@ -210,34 +202,22 @@ class ADOS(FeatureOversampler):
             _ados_torch.grow_class(growth.points, growth.out, seeds, order, deltas, **options)
         else:
             work = _WORK_BYTES / growth.threads
-            sources = np.concatenate([seeds, growth.points.shape[0] + np.arange(growth.n_new)])[order]
+            sources = np.concatenate([seeds, n + np.arange(growth.n_new)])[order]
             grow_class(growth.points, growth.out, seeds, sources, deltas, work_bytes=work, **options)
 
     def _seeds(self, growth: ClassGrowth) -> Any:
         """Return which of the class's points are seeds."""
-        if not self.border:
-            return _every_point(growth)
-        danger = _danger_points(growth)
-        if len(danger) == 0:
+        if self.border:
+            danger = _danger_points(growth)
+            if len(danger):
+                return danger
             warnings.warn(
                 f"class {growth.label!r} has no point near its boundary: all its points are seeds",
                 ResamplingWarning,
                 stacklevel=2,
             )
-            return _every_point(growth)
-        return danger
-
-    def _order(self, growth: ClassGrowth, n_seeds: int) -> NDArray[np.int64]:
-        """Return the seed of each synthetic sample, as a number among the seeds followed by the synthetic samples."""
-        if self.seed_order == "random":
-            return growth.rng.integers(n_seeds, size=growth.n_new)
-        steps = np.arange(growth.n_new)
-        return steps % n_seeds if self.seed_order == "cycle" else steps
-
-
-def _every_point(growth: ClassGrowth) -> Any:
-    n = growth.points.shape[0]
-    return growth.rows.new_tensor(range(n)) if is_tensor(growth.rows) else np.arange(n)
+        every = range(growth.points.shape[0])
+        return growth.rows.new_tensor(every) if is_tensor(growth.rows) else np.array(every)
 
 
 def _danger_points(growth: ClassGrowth, m: int = 10) -> Any:
@@ -252,8 +232,7 @@ def _danger_points(growth: ClassGrowth, m: int = 10) -> Any:
 
     search = NearestNeighbors(n_neighbors=m + 1).fit(growth.X)
     neighbors = search.kneighbors(growth.points, return_distance=False)
-    others = np.empty((growth.points.shape[0], m), dtype=np.int64)
-    for row, (own, found) in enumerate(zip(growth.rows, neighbors, strict=True)):
-        others[row] = found[found != own][:m]  # duplicates may precede the point itself
+    # duplicates may precede the point itself
+    others = np.array([found[found != own][:m] for own, found in zip(growth.rows, neighbors, strict=True)])
     n_foreign = foreign[others].sum(axis=1)
     return np.flatnonzero((2 * n_foreign >= m) & (n_foreign < m))

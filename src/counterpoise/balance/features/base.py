@@ -7,7 +7,7 @@ import math
 import numbers
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -28,7 +28,6 @@ from counterpoise.balance.features._growth import (
     as_floats,
     count_labels,
     one_blas_thread,
-    rows_of,
     seed_of,
 )
 from counterpoise.exceptions import InputError, ResamplingWarning
@@ -62,12 +61,10 @@ class FeatureOversampler(BaseOverSampler):
     ----------
     sampling_strategy_ : dict
         Number of synthetic samples of each grown class.
-    sample_weight_ : ndarray of shape (n_samples_new,), float64
+    sample_weight_ : ndarray or tensor of shape (n_samples_new,), float64
         Weight of each row of the output.
-    n_features_in_ : int
-        Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, where X has names.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -103,23 +100,13 @@ class FeatureOversampler(BaseOverSampler):
         return np.ones(before.size), np.ones(after.size)
 
     def fit_resample(self, X: Any, y: Any, **params: Any) -> Any:
-        """Grow the small classes.
+        """Return points and labels with the small classes grown, each in the container of the input.
 
         Parameters
         ----------
         X : {array-like, dataframe, sparse matrix, tensor} of shape (n_samples, n_features)
             Points. float32 and float64 are kept, other numbers become float64 (half precision: float32).
         y : {array-like, tensor} of shape (n_samples,)
-            Their labels.
-        **params : dict
-            Not used; for imbalanced-learn.
-
-        Returns
-        -------
-        X_resampled : same container as X, of shape (n_samples_new, n_features)
-            The rows of X first and unchanged, then the synthetic samples, class by class in ascending order of the
-            label.
-        y_resampled : same container as y, of shape (n_samples_new,)
             Their labels.
 
         Raises
@@ -145,7 +132,7 @@ class FeatureOversampler(BaseOverSampler):
             self.sampling_strategy_ = {c: n for i, (c, n) in enumerate(missing) if i != majority}
         else:
             self.sampling_strategy_ = check_sampling_strategy(self.sampling_strategy, y, self._sampling_type)
-        return self._resample_counted(as_floats(X), y, classes, codes, counts)
+        return self._grow(as_floats(X), y, classes, codes, counts)
 
     def _fit_resample_tensor(self, X: Any, y: Any) -> tuple[Any, Any]:
         import torch
@@ -168,18 +155,14 @@ class FeatureOversampler(BaseOverSampler):
         if is_tensor(y):
             values, codes, counts = torch.unique(y, return_inverse=True, return_counts=True)
             # only the different values and their counts are copied from the device
-            classes, before = values.cpu().numpy(), counts.cpu().numpy()
+            classes, counts = values.cpu().numpy(), counts.cpu().numpy()
         else:
-            classes, codes, before = count_labels(y)
+            classes, codes, counts = count_labels(y)
         self.n_features_in_ = X.shape[1]
         self.sampling_strategy_ = check_sampling_strategy(
-            self.sampling_strategy, np.repeat(classes, before), self._sampling_type
+            self.sampling_strategy, np.repeat(classes, counts), self._sampling_type
         )
-        X_out, n_new = self._grow(X.detach(), torch.as_tensor(codes, device=X.device), classes, before)
-        if not is_tensor(y):
-            return X_out, np.concatenate([y, np.repeat(classes, n_new)])
-        repeats = torch.from_numpy(n_new).to(y.device)
-        return X_out, torch.cat([y, values.repeat_interleave(repeats, output_size=int(n_new.sum()))])
+        return self._grow(X.detach(), y, classes, torch.as_tensor(codes, device=X.device), counts)
 
     def _check_X_y(self, X: Any, y: Any, accept_sparse: Any = None) -> Any:
         X, y, binarize_y = super()._check_X_y(X, y, accept_sparse=accept_sparse)
@@ -190,29 +173,14 @@ class FeatureOversampler(BaseOverSampler):
             # means of several points have few zeros: the work needs the memory of a dense matrix
             X_out, y_out = self._fit_resample(X.toarray(), y)
             return type(X)(X_out), y_out
-        return self._resample_counted(X, y, *count_labels(y))
-
-    def _resample_counted(
-        self,
-        X: NDArray[Any],
-        y: NDArray[Any],
-        classes: NDArray[Any],
-        codes: NDArray[Any],
-        before: NDArray[np.int64],
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        X_out, n_new = self._grow(X, codes, classes, before)
-        return X_out, np.concatenate([y, np.repeat(classes, n_new)])
+        return self._grow(X, y, *count_labels(y))
 
     def _grow(
-        self, X: Any, codes: Any, classes: NDArray[Any], before: NDArray[np.int64]
-    ) -> tuple[Any, NDArray[np.int64]]:
-        """Return the output's rows, and each class's number of synthetic samples.
-
-        ``codes`` are the numbers of the rows' classes, on the device of X.
-        """
+        self, X: Any, y: Any, classes: NDArray[Any], codes: Any, before: NDArray[np.int64]
+    ) -> tuple[Any, Any]:
+        """Return points and labels with the synthetic samples; ``codes`` are on X's device."""
         n_new = self._new_per_class(classes, before)
         self.sampling_strategy_ = {c: n for c, n in zip(classes.tolist(), n_new.tolist(), strict=True) if n}
-
         first_new = X.shape[0] + np.concatenate([[0], np.cumsum(n_new)])
         shape = (int(first_new[-1]), X.shape[1])
         X_out = X.new_empty(shape) if is_tensor(X) else np.empty(shape, dtype=X.dtype)
@@ -220,7 +188,8 @@ class FeatureOversampler(BaseOverSampler):
         threads = 1 if is_tensor(X) else min(effective_n_jobs(self.n_jobs), int(np.count_nonzero(n_new)))
         growths = []
         for number in np.flatnonzero(n_new):
-            rows = rows_of(codes == int(number))
+            flags = codes == int(number)
+            rows = flags.nonzero()[:, 0] if is_tensor(flags) else np.flatnonzero(flags)
             points = X[rows]
             self._check_finite(points)
             growths.append(
@@ -239,12 +208,12 @@ class FeatureOversampler(BaseOverSampler):
                     threads=threads,
                 )
             )
-        parts = [slice(first, min(first + _COPIED, X.shape[0])) for first in range(0, X.shape[0], _COPIED)]
-        copies = [functools.partial(self._copy, X[part], X_out[part]) for part in parts]
-        self._grow_all(
-            growths, threads, [*copies, functools.partial(self._set_weights, codes, before, n_new)]
-        )
-        return X_out, n_new
+        originals = X_out[: X.shape[0]]
+        parts = [slice(first, first + _COPIED) for first in range(0, X.shape[0], _COPIED)]
+        copies = [functools.partial(self._copy, X[part], originals[part]) for part in parts]
+        copies.append(functools.partial(self._set_weights, codes, before, n_new))
+        self._grow_all(growths, threads, copies)
+        return X_out, _followed_by(y, np.repeat(classes, n_new))
 
     def _copy(self, originals: Any, out: Any) -> None:
         out[:] = originals
@@ -254,11 +223,13 @@ class FeatureOversampler(BaseOverSampler):
         if not isinstance(X, np.ndarray):  # tensors are checked once, as each check synchronizes the device
             return
         with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(X.sum())
-        if not finite:  # or the sum overflowed
+            total = X.sum()
+        if not np.isfinite(total):  # or the sum overflowed
             assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
 
-    def _grow_all(self, growths: list[ClassGrowth], threads: int, copies: list[Callable[[], None]]) -> None:
+    def _grow_all(
+        self, growths: list[ClassGrowth], threads: int, copies: Sequence[Callable[[], None]]
+    ) -> None:
         """Grow the classes; meanwhile run ``copies``, which copy the original rows and set the weights."""
         real = []
         for growth in growths:
@@ -304,11 +275,19 @@ class FeatureOversampler(BaseOverSampler):
         return np.where(chosen, np.maximum(target - before, 0), 0)
 
     def _set_weights(self, codes: Any, before: NDArray[np.int64], n_new: NDArray[np.int64]) -> None:
+        originals: Any
         originals, new = self._weigh(before, before + n_new)
-        if not is_tensor(codes):
-            self.sample_weight_ = np.concatenate([originals[codes], np.repeat(new, n_new)])
-            return
-        import torch
+        if is_tensor(codes):
+            import torch
 
-        known, made = (torch.from_numpy(part).to(codes.device) for part in (originals, np.repeat(new, n_new)))
-        self.sample_weight_ = torch.cat([known[codes], made])
+            originals = torch.from_numpy(originals).to(codes.device)
+        self.sample_weight_ = _followed_by(originals[codes], np.repeat(new, n_new))
+
+
+def _followed_by(known: Any, made: NDArray[Any]) -> Any:
+    """Return an array or a tensor with further entries."""
+    if not is_tensor(known):
+        return np.concatenate([known, made])
+    import torch
+
+    return torch.cat([known, torch.from_numpy(made).to(known.device)])
