@@ -18,21 +18,19 @@ from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.files import locked_folder, read_object, refuse_unexpected, write_json
 from counterpoise.runs import write_results
 from counterpoise.studies.engine.backends import BACKENDS, LOKY, default_jobs
-from counterpoise.studies.engine.events import OnEvent, ignore_event
 from counterpoise.studies.engine.run import run_tasks
-from counterpoise.studies.engine.tasks import Outcome, Plan, Result, Task, results_of
+from counterpoise.studies.engine.tasks import OnEvent, Outcome, Plan, Result, Task, results_of
 from counterpoise.training import ProgressCallback
 
 Data = TypeVar("Data")
-Summary = TypeVar("Summary", bound=Mapping[str, Any])
 
 
 @dataclass(frozen=True)
-class Conclusion(Generic[Plan, Result, Summary]):
-    """Finished study: test scores in long format, the typed content of ``summary.json``, and every task's outcome."""
+class Conclusion(Generic[Plan, Result]):
+    """Finished study: test scores in long format, the content of ``summary.json``, and every task's outcome."""
 
     table: pd.DataFrame
-    summary: Summary
+    summary: Any
     outcomes: Sequence[Outcome[Plan, Result]]
 
     @property
@@ -41,7 +39,7 @@ class Conclusion(Generic[Plan, Result, Summary]):
         return results_of(self.outcomes)
 
 
-class Study(ABC, Generic[Data, Plan, Result, Summary]):
+class Study(ABC, Generic[Data, Plan, Result]):
     """Many tasks on images, and the conclusions from them.
 
     A subclass plans tasks, executes one, and concludes; `run_study` does the rest. Messages call it `kind`, and say
@@ -72,11 +70,11 @@ class Study(ABC, Generic[Data, Plan, Result, Summary]):
     @abstractmethod
     def conclude(
         self, outcomes: Sequence[Outcome[Plan, Result]], folder: Path, seconds: float
-    ) -> Conclusion[Plan, Result, Summary]:
+    ) -> Conclusion[Plan, Result]:
         """Return tables and conclusions, as data."""
 
     @abstractmethod
-    def write_page(self, concluded: Conclusion[Plan, Result, Summary], folder: Path) -> None:
+    def write_page(self, concluded: Conclusion[Plan, Result], folder: Path) -> None:
         """Render the conclusions and write everything beside ``results.csv`` and ``summary.json``."""
 
     def mark(self, known: Mapping[str, Any], dataset: Data, folder: Path) -> dict[str, Any]:
@@ -89,14 +87,14 @@ class Study(ABC, Generic[Data, Plan, Result, Summary]):
 
 
 def run_study(
-    study: Study[Data, Plan, Result, Summary],
+    study: Study[Data, Plan, Result],
     dataset: Data,
     out: Path,
     *,
     jobs: int | None = 1,
     backend: str = LOKY,
     on_event: OnEvent | None = None,
-) -> Conclusion[Plan, Result, Summary]:
+) -> Conclusion[Plan, Result]:
     """Run the unfinished tasks of a study and write its results to the folder `out`.
 
     Finished work is kept, unfinished work resumes from its last checkpoint, and a failed task is tried again. Results
@@ -104,8 +102,6 @@ def run_study(
 
     Parameters
     ----------
-    study : Study
-        The study.
     dataset : ImageDataset
         The loaded dataset that it names; None for a study that brings its own.
     out : Path
@@ -116,7 +112,7 @@ def run_study(
     backend : {"loky", "ray", "dask"}
         Where tasks run.
     on_event : callable, optional
-        Receives an `Event` for steps and ends of tasks.
+        Receives steps and ends of tasks.
 
     Raises
     ------
@@ -140,7 +136,7 @@ def run_study(
             jobs=jobs or default_jobs(study.config.device, threads, waiting),
             backend=backend,
             threads=threads,
-            on_event=on_event or ignore_event,
+            on_event=on_event or (lambda event: None),
         )
         concluded = study.conclude(outcomes, out, time.perf_counter() - start)
         write_results(out / "results.csv", concluded.table)
@@ -153,7 +149,7 @@ def run_study(
 
 
 @contextmanager
-def _owned_folder(study: Study[Data, Plan, Result, Summary], dataset: Data, out: Path) -> Iterator[None]:
+def _owned_folder(study: Study[Data, Plan, Result], dataset: Data, out: Path) -> Iterator[None]:
     """Lock a folder and mark it; refuse one that holds anything else before and after."""
     identity = study.identity(dataset)
     _read_marker(study, identity, out)
@@ -165,7 +161,7 @@ def _owned_folder(study: Study[Data, Plan, Result, Summary], dataset: Data, out:
         yield
 
 
-def _read_marker(study: Study[Any, Any, Any, Any], identity: str, out: Path) -> dict[str, Any]:
+def _read_marker(study: Study[Any, Any, Any], identity: str, out: Path) -> dict[str, Any]:
     """Return the marker's content, empty without one."""
     marker = out / study.marker
     if not marker.exists():

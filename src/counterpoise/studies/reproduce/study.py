@@ -29,17 +29,15 @@ from counterpoise.studies.reproduce.page import PICTURES, write_pages
 from counterpoise.studies.reproduce.plan import TablePlan
 from counterpoise.studies.reproduce.published import published_numbers
 from counterpoise.studies.reproduce.side_by_side import side_by_side
-from counterpoise.studies.reproduce.summary import COLUMNS, TableSummary, ranks_of, summarize
+from counterpoise.studies.reproduce.summary import COLUMNS, ranks_of, summarize
 
 MARKER = "reproduce.json"
 PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", ARCHIVE, *PICTURES)
 """Files that `publish` copies, where they exist."""
 
-Reproduced = RunConclusion[TableSummary]
-
 
 @dataclass(frozen=True)
-class ReproductionStudy(RunStudy[None, TableSummary]):
+class ReproductionStudy(RunStudy[None]):
     """Runs of a published table, on datasets of its own.
 
     Its folder holds a folder of runs for each line, ``results.csv``, ``summary.json``, ``page.html``, ``page.md``,
@@ -123,15 +121,15 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
             write_archive(folder / RESUMED, runs)
         return self._tasks(self._whole(folder), folder)
 
-    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> Reproduced:
+    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> RunConclusion:
         """Return scores beside the published ones, and findings."""
         whole = self._whole(folder)
         table = results_table(whole, outcomes)
         sides = side_by_side(whole.table, published_numbers(whole.table), table)
         commands = read_object(folder / MARKER)["commands"]
-        return Reproduced(table, summarize(whole, outcomes, table, sides, commands), outcomes)
+        return RunConclusion(table, summarize(whole, outcomes, table, sides, commands), outcomes)
 
-    def write_page(self, concluded: Reproduced, folder: Path) -> None:
+    def write_page(self, concluded: RunConclusion, folder: Path) -> None:
         """Write the archive, the pictures and the pages."""
         table = self.plan.table
         write_archive(folder / ARCHIVE, concluded.results)
