@@ -103,23 +103,15 @@ def run_study(
     Parameters
     ----------
     dataset : ImageDataset
-        The loaded dataset that it names; None for a study that brings its own.
+        The loaded dataset that the study names; None for a study that brings its own.
     out : Path
-        The study's folder; one process and one study at a time.
+        The study's folder; one process and one study at a time. RunFolderError is raised if it holds something else,
+        is in use, or cannot be written.
     jobs : int, optional
         Tasks at the same time; 1 runs them in this process, unless another back end is asked for. None: one for each
         core.
     backend : {"loky", "ray", "dask"}
-        Where tasks run.
-    on_event : callable, optional
-        Receives steps and ends of tasks.
-
-    Raises
-    ------
-    InputError
-        If `jobs` is below 1, or the back end is unknown or not installed.
-    RunFolderError
-        If `out` holds something else, is in use, or cannot be written.
+        Where tasks run; InputError is raised if it is not installed.
     """
     start = time.perf_counter()
     if jobs is not None and jobs < 1:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from counterpoise.datasets import ImageDataset
@@ -92,11 +92,8 @@ def choose_images(before: Predictions, after: Predictions, count: int) -> list[C
 def _spread(classes: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """Return the order in which each class's greatest move comes first, then each class's second, and so on."""
     by_move = np.argsort(-moves, kind="stable")
-    seen: Counter[int] = Counter()
-    turns = np.empty(len(classes), dtype=np.int64)
-    for index in by_move.tolist():
-        turns[index] = seen[classes[index]]
-        seen[classes[index]] += 1
+    turns = pd.Series(classes[by_move], index=by_move)
+    turns = turns.groupby(turns).cumcount().sort_index()
     return np.lexsort((-moves, turns))
 
 

@@ -6,15 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.report import (
-    Table,
-    claim_text,
-    count,
-    mean_text,
-    new_figure,
-    plain_frame,
-    save_figure,
-)
+from counterpoise.report import Table, claim_text, count, mean_text, new_figure, plain_frame, save_figure
 from counterpoise.report import write_page as write_template
 from counterpoise.studies.transfer.plan import BASES, TREATMENTS
 

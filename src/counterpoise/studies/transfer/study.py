@@ -155,7 +155,11 @@ def starting_network(
     ).to(memory_format=memory_format(dataset.channels))
     if cell.is_base:
         return network
-    copy_layers(_base_network(cell.base, out), network, cell.layers)
+    base = cell_path(out, cell.base)
+    if not base.exists():
+        raise TrainingError(f"{cell.base.name} is not there to start from: its training failed")
+    source = load_network(read_object(base)["network"], network_path(out, cell.base))
+    copy_layers(source, network, cell.layers)
     if cell.is_frozen:
         freeze(network, cell.layers)
     return network
@@ -168,12 +172,6 @@ def copy_layers(source: Network, target: Network, n: int) -> None:
     for old, new in zip(learned_layers(source)[:n], learned_layers(target)[:n], strict=True):
         for old_module, new_module in zip(old.modules, new.modules, strict=True):
             new_module.load_state_dict(old_module.state_dict())
-
-
-def _base_network(base: Training, out: Path) -> Network:
-    if not cell_path(out, base).exists():
-        raise TrainingError(f"{base.name} is not there to start from: its training failed")
-    return load_network(read_object(cell_path(out, base))["network"], network_path(out, base))
 
 
 def _trained_part(

@@ -89,12 +89,7 @@ class TaskImages:
 
 
 def task_images(
-    dataset: ImageDataset,
-    classes: Sequence[int],
-    *,
-    per_class: int | None,
-    test_fraction: float,
-    seed: int,
+    dataset: ImageDataset, classes: Sequence[int], *, per_class: int | None, test_fraction: float, seed: int
 ) -> TaskImages:
     """Return the training and test images of a task.
 
