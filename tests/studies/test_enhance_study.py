@@ -238,7 +238,7 @@ def test_every_arm_sees_the_labelled_images_equally_often(runs):
 
 def test_the_control_with_a_fresh_classifier_may_be_shorter_and_no_other_arm_is_another_for_it(dataset):
     usual, shorter = study_of(dataset), study_of(dataset, fresh_epochs=1)
-    assert usual.identity() == shorter.identity()
+    assert usual.identity == shorter.identity
     pairs = zip(usual.variant_plans(), shorter.variant_plans(), strict=True)
     assert {(one.variant, one.epochs, other.epochs, one.hash == other.hash) for one, other in pairs} == {
         ("fresh-classifier", 4, 1, False),

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import METRICS
 from counterpoise.files import copy_folder
@@ -35,29 +34,20 @@ class ComparisonStudy(RunStudy[ImageDataset]):
 
     kind = "comparison"
     marker = "study.json"
-    grid: RunGrid
-
-    @property
-    def config(self) -> TrainConfig:
-        """Settings of all runs."""
-        return self.grid.config
-
-    def identity(self, dataset: ImageDataset) -> str:
-        """Return the hash of what all runs share; methods and repeats may be added later."""
-        return self.grid.identity()
+    plan: RunGrid
 
     def tasks(self, dataset: ImageDataset, folder: Path) -> list[RunTask]:
         """Return every run, repeat by repeat."""
-        return [run_task(plan, dataset, folder) for plan in self.grid.plans()]
+        return [run_task(plan, dataset, folder) for plan in self.plan.plans()]
 
     def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> RunConclusion:
         """Return means, tests and the winner."""
         table = results_table(results_of(outcomes))
-        return RunConclusion(table, _summary(self.grid, outcomes, table, seconds), outcomes)
+        return RunConclusion(table, _summary(self.plan, outcomes, table, seconds), outcomes)
 
     def write_page(self, concluded: RunConclusion, folder: Path) -> None:
         """Copy the winner to ``best/``."""
-        winner = choose(self.grid, concluded.results)
+        winner = choose(self.plan, concluded.results)
         if winner is not None:
             copy_folder(winner.path, folder / "best")
 

@@ -58,8 +58,9 @@ class RunGrid:
             for method in self.methods
         ]
 
+    @property
     def identity(self) -> str:
-        """Return the hash of what all runs share; methods and repeats may be added later."""
+        """Hash of what all runs share; methods and repeats may be added later."""
         return comparison_identity(**self.plans()[0].shared_identity())
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import pandas as pd
 
@@ -39,6 +39,18 @@ class Conclusion(Generic[Plan, Result]):
         return results_of(self.outcomes)
 
 
+class StudyPlan(Protocol):
+    """Plan of a study: all that its numbers depend on."""
+
+    @property
+    def config(self) -> TrainConfig:
+        """Settings of the trainings: device and threads decide how many run at the same time."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of what all tasks share; a folder belongs to one identity."""
+
+
 class Study(ABC, Generic[Data, Plan, Result]):
     """Many tasks on images, and the conclusions from them.
 
@@ -49,15 +61,7 @@ class Study(ABC, Generic[Data, Plan, Result]):
     kind: ClassVar[str]
     marker: ClassVar[str]
     depends_on: ClassVar[str] = "data or settings"
-
-    @property
-    @abstractmethod
-    def config(self) -> TrainConfig:
-        """Settings of the trainings: device and threads decide how many run at the same time."""
-
-    @abstractmethod
-    def identity(self, dataset: Data) -> str:
-        """Return the hash of what all tasks share; a folder belongs to one identity."""
+    plan: StudyPlan
 
     @abstractmethod
     def tasks(self, dataset: Data, folder: Path) -> Sequence[Task[Plan, Result]]:
@@ -79,7 +83,7 @@ class Study(ABC, Generic[Data, Plan, Result]):
 
     def mark(self, known: Mapping[str, Any], dataset: Data, folder: Path) -> dict[str, Any]:
         """Return the content of the marker file, given its present content (empty in a new folder)."""
-        return {"format": 1, "identity": self.identity(dataset)}
+        return {"format": 1, "identity": self.plan.identity}
 
     def scratch(self, folder: Path) -> Iterable[Path]:
         """Return the folders that a study without failures leaves behind for nothing."""
@@ -120,12 +124,12 @@ def run_study(
     out = Path(out)
     with _owned_folder(study, dataset, out):
         tasks = study.tasks(dataset, out)
-        threads, waiting = study.config.threads, sum(task.waits for task in tasks)
+        threads, waiting = study.plan.config.threads, sum(task.waits for task in tasks)
         outcomes = run_tasks(
             tasks,
             study.execute,
             out,
-            jobs=jobs or default_jobs(study.config.device, threads, waiting),
+            jobs=jobs or default_jobs(study.plan.config.device, threads, waiting),
             backend=backend,
             threads=threads,
             on_event=on_event or (lambda event: None),
@@ -143,7 +147,7 @@ def run_study(
 @contextmanager
 def _owned_folder(study: Study[Data, Plan, Result], dataset: Data, out: Path) -> Iterator[None]:
     """Lock a folder and mark it; refuse one that holds anything else before and after."""
-    identity = study.identity(dataset)
+    identity = study.plan.identity
     _read_marker(study, identity, out)
     with locked_folder(out):
         known = _read_marker(study, identity, out)

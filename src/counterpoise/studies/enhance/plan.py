@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from counterpoise.config import EnhanceConfig
+from counterpoise.config import EnhanceConfig, TrainConfig
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
@@ -117,11 +117,17 @@ class EnhancePlan:
             for variant in VARIANTS
         ]
 
+    @property
+    def config(self) -> TrainConfig:
+        """Settings of the training of the classifier on repeat 0."""
+        return self.classifiers.config
+
+    @property
     def identity(self) -> str:
-        """Return the hash of what all runs share; repeats may be added, and a control trained longer, later."""
+        """Hash of what all runs share; repeats may be added, and a control trained longer, later."""
         own = [self.width, self.copy_epochs, self.enhance_epochs, self.frozen]
         methods = [self.classifier.label, self.classifier.options(), self.method.label, self.method.options()]
-        return content_hash([self.classifiers.identity(), own, methods])
+        return content_hash([self.classifiers.identity, own, methods])
 
 
 def make_enhance_plan(dataset: ImageDataset, config: EnhanceConfig, *, command: str = "") -> EnhancePlan:

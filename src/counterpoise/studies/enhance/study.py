@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.files import content_hash, locked_folder, read_json, write_json
 from counterpoise.runs import RunFolder, results_table, write_results
@@ -31,15 +30,6 @@ class EnhancementStudy(RunStudy[ImageDataset]):
     kind = "enhancement"
     marker = "enhance.json"
     plan: EnhancePlan
-
-    @property
-    def config(self) -> TrainConfig:
-        """Settings of all runs."""
-        return self.plan.classifiers.config
-
-    def identity(self, dataset: ImageDataset) -> str:
-        """Return the hash of what all runs share; repeats may be added later."""
-        return self.plan.identity()
 
     def tasks(self, dataset: ImageDataset, folder: Path) -> list[RunTask]:
         """Return the classifiers of all repeats, then the variants, each of which needs its repeat's classifier."""

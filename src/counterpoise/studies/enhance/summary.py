@@ -50,7 +50,7 @@ def summarize(
         "frozen": study.frozen,
         "width": study.width,
         "epochs": {
-            "classifier": base.config.epochs,
+            "classifier": study.config.epochs,
             "copy": study.copy_epochs,
             "enhance": study.enhance_epochs,
             "fresh": study.fresh_epochs,
@@ -124,7 +124,7 @@ def _published(dataset: str) -> list[dict[str, Any]]:
 
 def _variants(study: EnhancePlan) -> dict[str, tuple[str, str]]:
     """Return the title of each variant and its description, one sentence."""
-    config, by = study.classifiers.config, f"with {study.method.label}"
+    config, by = study.config, f"with {study.method.label}"
     copy, more = count(study.copy_epochs, "epoch"), count(study.enhance_epochs, "epoch")
     frozen = "frozen with its batch-norm statistics" if study.frozen else "fine-tuned with it"
     texts = {

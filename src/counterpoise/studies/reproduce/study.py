@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from counterpoise.config import TrainConfig
 from counterpoise.exceptions import InputError
 from counterpoise.files import read_object
 from counterpoise.runs import (
@@ -79,15 +78,6 @@ class ReproductionStudy(RunStudy[None]):
     def __getstate__(self) -> dict[str, Any]:
         # `execute` needs nothing of the study, and a worker gets the dataset with its task.
         return {}
-
-    @property
-    def config(self) -> TrainConfig:
-        """Settings of the first line; device and threads are those of all."""
-        return self.plan.cells[0].study.config
-
-    def identity(self, dataset: None) -> str:
-        """Return the hash of what all runs share; repeats may be added later."""
-        return self.plan.identity
 
     def mark(self, known: Mapping[str, Any], dataset: None, folder: Path) -> dict[str, Any]:
         """Return the marker, with all command lines that have run something, and the largest number of repeats."""

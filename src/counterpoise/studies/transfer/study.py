@@ -203,15 +203,6 @@ class TransferStudy(Study[ImageDataset, Training, TrainingRecord]):
     marker = "transfer.json"
     plan: TransferPlan
 
-    @property
-    def config(self) -> TrainConfig:
-        """Settings of all trainings."""
-        return self.plan.config
-
-    def identity(self, dataset: ImageDataset) -> str:
-        """Return the hash of what all trainings share; layers and repeats may be added later."""
-        return self.plan.identity
-
     def tasks(self, dataset: ImageDataset, folder: Path) -> list[Task[Training, TrainingRecord]]:
         """Return every training; all but the bases need the base that their layers come from."""
         return [
