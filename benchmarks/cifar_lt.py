@@ -92,7 +92,7 @@ def main() -> None:
     result = run_study(ComparisonStudy(make_grid(dataset, config)), dataset, options.out)
     for outcome in result.outcomes:
         if outcome.failure is not None:
-            print(f"{outcome.plan.method}: {outcome.failure.text}", file=sys.stderr)
+            print(f"{outcome.task.plan.method}: {outcome.failure.text}", file=sys.stderr)
     table = result.table
     wanted = table[(table.metric == "accuracy") & (table.classes == "all")]
     tested = 0 if dataset.test is None else len(dataset.test)

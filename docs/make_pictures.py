@@ -108,14 +108,14 @@ def transfer_block(folder: Path, docs: Path) -> Block:
 
 def enhance_block(folder: Path, docs: Path, *, pictures: bool = True) -> Block:
     """Return the name and the content of an enhancement's block; its pictures, if any, are written below `docs`."""
-    from counterpoise.studies.enhance.conclusions import (
+    from counterpoise.studies.enhance.page import (
+        caption,
         findings,
         gain_rows,
         score_cells,
         shown_columns,
         titles_of,
     )
-    from counterpoise.studies.enhance.page import caption
 
     summary = _summary(folder)
     name = folder.resolve().name
@@ -132,7 +132,7 @@ def enhance_block(folder: Path, docs: Path, *, pictures: bool = True) -> Block:
     ]
     parts = [
         _command(summary),
-        "\n".join(f"- {finding.text}" for finding in findings(summary)),
+        "\n".join(f"- {finding}" for finding in findings(summary)),
         _facts(summary, f"test set{_repeats(summary['draws'])}"),
         _table(columns, variants),
         f"What the enhanced images gain{_repeats(summary['draws'])}, over:",

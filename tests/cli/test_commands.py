@@ -575,7 +575,7 @@ def screen(monkeypatch):
 
 def test_bars_show_loss_rate_and_time_left(screen):
     from counterpoise.cli.progress import counting, watching
-    from counterpoise.studies.engine.events import Event
+    from counterpoise.studies.engine.tasks import Event
 
     with watching(2) as on_event:
         for done in range(0, 400, 100):

@@ -6,7 +6,7 @@ import pytest
 from counterpoise.cli.comparison import show
 from counterpoise.config import CompareConfig
 from counterpoise.runs import verdict
-from counterpoise.studies.compare.study import ComparisonResult
+from counterpoise.studies import Conclusion
 
 SCORES = {"bl": [0.7, 0.8], "ros": [0.6, 0.8], "rus": [0.7, 0.8], "aos": [0.9, 0.8]}
 ROWS = [
@@ -49,7 +49,7 @@ def test_the_table_of_compare_names_in_words_each_method_that_loses(capsys, tmp_
         "methods": entries,
         "failed": [],
     }
-    show(ComparisonResult(TABLE, summary, []), CompareConfig(), tmp_path)
+    show(Conclusion(TABLE, summary, []), CompareConfig(), tmp_path)
     shown = " ".join(capsys.readouterr().out.split())
     assert "ros: worse than the baseline by 0.050 gmean (mean of 2 repeats): do not use it here" in shown
     assert "rus: no better than the baseline" in shown

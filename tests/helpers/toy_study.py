@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pandas as pd
 
@@ -24,13 +25,7 @@ class ToyStudy(Study):
 
     kind = "toy"
     marker = "toy.json"
-
-    @property
-    def config(self):
-        return make_config(device="cpu")
-
-    def identity(self, dataset):
-        return "toy"
+    plan = SimpleNamespace(config=make_config(device="cpu"), identity="toy")
 
     def tasks(self, dataset, folder):
         tasks = []

@@ -161,11 +161,11 @@ def test_methods_that_train_the_network_alike_train_it_once_to_the_same_numbers(
     result = run_comparison(study, dataset, tmp_path / "out", jobs=jobs)
     taken = {}
     for outcome in result.outcomes:
-        alone = execute_run(outcome.plan, dataset, tmp_path / "alone" / outcome.plan.folder_name)
+        alone = execute_run(outcome.task.plan, dataset, tmp_path / "alone" / outcome.task.plan.folder_name)
         assert alone.metrics == outcome.result.metrics
         history = read_json(outcome.result.path / "history.json")
         assert [e["stage"] for e in history] == [e["stage"] for e in read_json(alone.path / "history.json")]
-        taken[outcome.plan.method] = history[0]["seconds"]
+        taken[outcome.task.plan.method] = history[0]["seconds"]
     assert taken["bl-cw"] == taken["fs-smote"] == taken["ados"]
     assert taken["bl"] == taken["logit-adjusted"] == taken["ados:loss=cross-entropy"]
     assert taken["bl"] != taken["bl-cw"]

@@ -7,7 +7,7 @@ import torch
 from counterpoise.config import make_config
 from counterpoise.datasets import dataset_from_arrays, make_splits
 from counterpoise.networks import UNet
-from counterpoise.studies.enhance.copying import CopyLoss, copy_scores, train_copier
+from counterpoise.studies.enhance.variants import CopyLoss, copy_scores, train_copier
 from counterpoise.training import Batch, ProgressCallback
 
 

@@ -139,7 +139,9 @@ def test_a_killed_table_finishes_the_missing_runs_to_the_same_bytes(plan, tmp_pa
     result = reproduce_table(plan, out)
     assert before.items() <= complete_runs(out).items()
     assert (out / "results.csv").read_bytes() == (tmp_path / "whole/results.csv").read_bytes()
-    assert [outcome.plan for outcome in result.outcomes] == [outcome.plan for outcome in whole.outcomes]
+    assert [outcome.task.plan for outcome in result.outcomes] == [
+        outcome.task.plan for outcome in whole.outcomes
+    ]
 
 
 def complete_runs(out):

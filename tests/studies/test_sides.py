@@ -255,6 +255,10 @@ def test_a_table_makes_no_claim_about_methods_that_it_does_not_have():
     assert {f.claim for f in found} == {"bl declines", *(f"bl declines on class {c}" for c in (0, 2, 5, 8))}
 
 
+def failure_of(error):
+    return Failure(type="TrainingError", text=error, traceback="", seconds=1.0)
+
+
 def summary_of(table, frame, *, subset=None, images=60000, failed=()):
     """A summary of runs of which 2 of 4 are done, one after the other, a minute each, the second ten minutes later."""
     classes = tuple("0123456789")
@@ -272,7 +276,10 @@ def summary_of(table, frame, *, subset=None, images=60000, failed=()):
     done = [Outcome(None, SimpleNamespace(record=found)) for found in records]
     errors = [*failed, *[None] * (2 - len(failed))]
     task = SimpleNamespace(name="bl", repeat=0)
-    rest = [Outcome(task, failure=error and Failure("TrainingError", error, "", 1.0)) for error in errors]
+    rest = [
+        Outcome(task, failure=error and Failure(type="TrainingError", text=error, traceback="", seconds=1.0))
+        for error in errors
+    ]
     return summarize(plan, [*done, *rest], frame, ["counterpoise reproduce"])
 
 

@@ -27,9 +27,9 @@ from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.files import write_json
 from counterpoise.networks import cut, learned_layers
 from counterpoise.studies import TransferStudy, run_study
-from counterpoise.studies.transfer import execute as cells_module
-from counterpoise.studies.transfer.execute import copy_layers, run_training, starting_network
+from counterpoise.studies.transfer import study as cells_module
 from counterpoise.studies.transfer.plan import Training, make_transfer_plan
+from counterpoise.studies.transfer.study import copy_layers, run_training, starting_network
 from counterpoise.training import cpu_threads
 
 
@@ -496,7 +496,7 @@ def test_every_setting_changes_the_identity(dataset):
 def test_the_figure_has_the_lectures_markers(finished):
     from matplotlib.figure import Figure
 
-    from counterpoise.studies.transfer.figure import LOOKS, _draw_curve
+    from counterpoise.studies.transfer.page import LOOKS, _draw_curve
 
     _, result = finished
     shown = {}
@@ -526,7 +526,7 @@ def test_the_legend_shows_every_marker_as_it_is_drawn(finished, tmp_path, monkey
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from counterpoise.studies.transfer.figure import LOOKS, draw_figure
+    from counterpoise.studies.transfer.page import LOOKS, draw_figure
 
     _, result = finished
     legends = []

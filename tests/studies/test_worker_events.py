@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from counterpoise.studies.engine.worker_events import listening
+from counterpoise.studies.engine.backends import listening
 
 WORKER = """
 import time
-from counterpoise.studies.engine.worker_events import end_with_parent
+from counterpoise.studies.engine.backends import end_with_parent
 end_with_parent({parent})
 time.sleep({seconds})
 """

@@ -30,7 +30,7 @@ def compare(dataset: ImageDataset, config: CompareConfig, call: Call) -> int:
     return finish(result.summary, lambda: show(result, config, folder), as_json=call.as_json)
 
 
-def show(result: Conclusion[Any, Any, Any], config: CompareConfig, folder: Path) -> None:
+def show(result: Conclusion[Any, Any], config: CompareConfig, folder: Path) -> None:
     """Print the table of a comparison, its verdicts in words, and what to type next."""
     if len(result.table):
         _show_table(result)
@@ -39,7 +39,7 @@ def show(result: Conclusion[Any, Any, Any], config: CompareConfig, folder: Path)
         say(f"{result.summary['dataset']} has too few images to keep any for testing: there are no scores")
 
 
-def _show_table(result: Conclusion[Any, Any, Any]) -> None:
+def _show_table(result: Conclusion[Any, Any]) -> None:
     from counterpoise.evaluation import column_title, compact_columns
     from counterpoise.report import describe_imbalance
 
@@ -66,7 +66,7 @@ def mean_of(repeats: int) -> str:
     return "values of 1 repeat" if repeats == 1 else f"mean ± 95 % interval of {repeats} repeats"
 
 
-def _show_next(result: Conclusion[Any, Any, Any], config: CompareConfig, folder: Path) -> None:
+def _show_next(result: Conclusion[Any, Any], config: CompareConfig, folder: Path) -> None:
     summary = result.summary
     if summary["winner"] is None:
         say("no winner: without validation images there is nothing to choose by")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 NAMED = 10
 Plan = TypeVar("Plan")
 Result = TypeVar("Result")
-Summary = TypeVar("Summary", bound=Mapping[str, Any])
 
 
 def load(data: DataConfig, *, weights: Path | None = None, quiet: bool = False) -> ImageDataset:
@@ -85,13 +84,13 @@ def train_one(prepared: Preparation, dataset: ImageDataset, folder: Path) -> Run
 
 
 def run_with_bars(
-    study: Study[Any, Plan, Result, Summary],
+    study: Study[Any, Plan, Result],
     dataset: ImageDataset | None,
     folder: Path,
     config: StudyConfig,
     *,
     tasks: int,
-) -> Conclusion[Plan, Result, Summary]:
+) -> Conclusion[Plan, Result]:
     """Run the unfinished tasks of a study, with one bar for all and one for each under way."""
     from counterpoise.studies import run_study
 

@@ -11,16 +11,16 @@ from counterpoise.catalogs import Catalog, Entry, lazy_exports
 if TYPE_CHECKING:
     from counterpoise.studies.compare.study import ComparisonStudy as ComparisonStudy
     from counterpoise.studies.engine.backends import BACKENDS as BACKENDS
-    from counterpoise.studies.engine.events import Event as Event
-    from counterpoise.studies.engine.events import ThrottledProgress as ThrottledProgress
     from counterpoise.studies.engine.grid import RunGrid as RunGrid
     from counterpoise.studies.engine.grid import make_grid as make_grid
     from counterpoise.studies.engine.study import Conclusion as Conclusion
     from counterpoise.studies.engine.study import Study as Study
     from counterpoise.studies.engine.study import run_study as run_study
+    from counterpoise.studies.engine.tasks import Event as Event
     from counterpoise.studies.engine.tasks import Failure as Failure
     from counterpoise.studies.engine.tasks import Outcome as Outcome
     from counterpoise.studies.engine.tasks import Task as Task
+    from counterpoise.studies.engine.tasks import ThrottledProgress as ThrottledProgress
     from counterpoise.studies.enhance.plan import make_enhance_plan as make_enhance_plan
     from counterpoise.studies.enhance.study import EnhancementStudy as EnhancementStudy
     from counterpoise.studies.enhance.study import show_images as show_images
@@ -68,10 +68,9 @@ STUDIES: Catalog[Entry] = Catalog(
 _MODULES = {
     "compare.study": ("ComparisonStudy",),
     "engine.backends": ("BACKENDS",),
-    "engine.events": ("Event", "ThrottledProgress"),
     "engine.grid": ("RunGrid", "make_grid"),
     "engine.study": ("Conclusion", "Study", "run_study"),
-    "engine.tasks": ("Failure", "Outcome", "Task"),
+    "engine.tasks": ("Event", "Failure", "Outcome", "Task", "ThrottledProgress"),
     "enhance.plan": ("make_enhance_plan",),
     "enhance.study": ("EnhancementStudy", "show_images"),
     "reproduce.plan": ("plan_table",),

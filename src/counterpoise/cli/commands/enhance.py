@@ -14,7 +14,7 @@ from counterpoise.cli.running import finish, folder_for, load, run_with_bars, sh
 from counterpoise.config import EnhanceConfig
 
 if TYPE_CHECKING:
-    from counterpoise.studies.enhance.study import EnhanceResult
+    from counterpoise.studies import Conclusion
 
 PANEL = "Studies"
 ORDER = 120
@@ -44,9 +44,9 @@ def command(config: EnhanceConfig, call: Call) -> int:
     return finish(result.summary, lambda: _show(result, folder), as_json=call.as_json)
 
 
-def _show(result: "EnhanceResult", folder: Path) -> None:
+def _show(result: "Conclusion[Any, Any]", folder: Path) -> None:
     from counterpoise.report import describe_imbalance
-    from counterpoise.studies.enhance.conclusions import findings, gain_rows, shown_columns
+    from counterpoise.studies.enhance.page import findings, gain_rows, shown_columns
     from counterpoise.studies.enhance.plan import ENHANCED
     from counterpoise.studies.enhance.study import first_pair
 
@@ -74,7 +74,7 @@ def _show(result: "EnhanceResult", folder: Path) -> None:
             f"{entry['combined']:.3f}"
         )
     for finding in findings(summary):
-        advise(finding.text)
+        advise(finding)
     say(f"figures: {folder / 'enhance.html'}")
     say(f"report: {folder / 'report.html'}")
     if (pair := first_pair(result)) is not None:

@@ -4,16 +4,13 @@ Finished trainings are kept: give the command again to resume after an interrupt
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from counterpoise.cli.comparison import mean_of
 from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import advise, interval, print_table, say
 from counterpoise.cli.running import finish, folder_for, load, run_with_bars
 from counterpoise.config import TransferConfig
-
-if TYPE_CHECKING:
-    from counterpoise.studies.transfer.results import TransferSummary
 
 PANEL = "Studies"
 ORDER = 110
@@ -31,7 +28,7 @@ def command(config: TransferConfig, call: Call) -> int:
     return finish(result.summary, lambda: _show(result.summary, folder), as_json=call.as_json)
 
 
-def _show(summary: "TransferSummary", folder: Path) -> None:
+def _show(summary: dict[str, Any], folder: Path) -> None:
     from counterpoise.studies.transfer.page import finding_rows
     from counterpoise.studies.transfer.plan import TREATMENTS
 

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import METRICS
 from counterpoise.files import copy_folder
 from counterpoise.runs import RunFolder, best_method, by_draw, compare_methods, results_table, verdict
 from counterpoise.studies.engine.grid import RunGrid
-from counterpoise.studies.engine.method_summary import GridSummary, method_summary
-from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
+from counterpoise.studies.engine.planned_runs import (
+    RunConclusion,
+    RunOutcome,
+    RunStudy,
+    RunTask,
+    method_summary,
+    run_task,
+)
 from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
-
-ComparisonResult = RunConclusion[GridSummary]
 
 
 @dataclass(frozen=True)
-class ComparisonStudy(RunStudy[ImageDataset, GridSummary]):
+class ComparisonStudy(RunStudy[ImageDataset]):
     """Comparison of methods on the same repeats; methods that train the network in the same way train it once.
 
     Its folder holds ``runs/``, ``best/``, ``results.csv`` and ``summary.json``.
@@ -30,29 +34,20 @@ class ComparisonStudy(RunStudy[ImageDataset, GridSummary]):
 
     kind = "comparison"
     marker = "study.json"
-    grid: RunGrid
-
-    @property
-    def config(self) -> TrainConfig:
-        """Settings of all runs."""
-        return self.grid.config
-
-    def identity(self, dataset: ImageDataset) -> str:
-        """Return the hash of what all runs share; methods and repeats may be added later."""
-        return self.grid.identity()
+    plan: RunGrid
 
     def tasks(self, dataset: ImageDataset, folder: Path) -> list[RunTask]:
         """Return every run, repeat by repeat."""
-        return [run_task(plan, dataset, folder) for plan in self.grid.plans()]
+        return [run_task(plan, dataset, folder) for plan in self.plan.plans()]
 
-    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> ComparisonResult:
+    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> RunConclusion:
         """Return means, tests and the winner."""
         table = results_table(results_of(outcomes))
-        return ComparisonResult(table, _summary(self.grid, outcomes, table, seconds), outcomes)
+        return RunConclusion(table, _summary(self.plan, outcomes, table, seconds), outcomes)
 
-    def write_page(self, concluded: ComparisonResult, folder: Path) -> None:
+    def write_page(self, concluded: RunConclusion, folder: Path) -> None:
         """Copy the winner to ``best/``."""
-        winner = choose(self.grid, concluded.results)
+        winner = choose(self.plan, concluded.results)
         if winner is not None:
             copy_folder(winner.path, folder / "best")
 
@@ -69,7 +64,7 @@ def choose(grid: RunGrid, folders: Sequence[RunFolder]) -> RunFolder | None:
 
 def _summary(
     grid: RunGrid, outcomes: Sequence[RunOutcome], table: pd.DataFrame, seconds: float
-) -> GridSummary:
+) -> dict[str, Any]:
     folders = results_of(outcomes)
     winner = choose(grid, folders)
     best = None if winner is None else winner.record.method
@@ -96,7 +91,7 @@ def _summary(
         "tests": compare_methods(table, grid.metric),
         "winner": best,
         "failed": failed_runs(outcomes),
-        **not_applicable(outcomes),  # type: ignore[typeddict-item]
+        **not_applicable(outcomes),
         "command": grid.command,
         "wall_seconds": round(seconds, 3),
     }

@@ -1,16 +1,27 @@
-"""Back ends: where the tasks of a study run at the same time."""
+"""Back ends: where the tasks of a study run at the same time, and the messages that workers send.
+
+A worker ends with its parent: the workers of a killed study must not hold its run folders, nor wait for work that
+never comes.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
-from abc import ABC, abstractmethod
+import pkgutil
+import secrets
+import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection, Listener, wait
+from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from counterpoise.catalogs import Catalog
 from counterpoise.exceptions import InputError
-from counterpoise.studies.engine.worker_events import Address, end_with_parent, listening
 from counterpoise.training import cpu_count
 
 if TYPE_CHECKING:
@@ -20,17 +31,20 @@ Item = TypeVar("Item")
 Returned = TypeVar("Returned")
 #: Sends a message to the process that started the study.
 Send = Callable[[Any], None]
+SECONDS_BETWEEN_CHECKS = 0.5
 
 
 class LostWorkerError(RuntimeError):
     """A worker process ended before its work did."""
 
 
-class Backend(ABC):
+class Backend:
     """Workers that joblib manages."""
 
     name: ClassVar[str]
     package: ClassVar[str]
+    #: Errors that mean a lost worker.
+    lost: ClassVar[tuple[str, ...]]
     #: Whether workers are children of this process.
     own: ClassVar[bool] = False
 
@@ -62,7 +76,7 @@ class Backend(ABC):
         try:
             with listening(on_message, anywhere=not self.own) as address:
                 yield from parallel(delayed(_in_worker)(work, item, address) for item in items)
-        except self._lost() as error:
+        except tuple(map(pkgutil.resolve_name, self.lost)) as error:
             raise LostWorkerError(str(error)) from error
 
     def _parallel(self, jobs: int, threads: int) -> Parallel:
@@ -72,15 +86,12 @@ class Backend(ABC):
         with parallel_config(backend=self.name):
             return Parallel(n_jobs=jobs, batch_size=1)
 
-    @abstractmethod
-    def _lost(self) -> tuple[type[Exception], ...]:
-        """Return the errors that mean a lost worker."""
-
 
 class Loky(Backend):
     """Worker processes of this machine."""
 
     name, package, own = "loky", "joblib", True
+    lost = ("joblib.externals.loky.process_executor:BrokenProcessPool",)
 
     def _parallel(self, jobs: int, threads: int) -> Parallel:
         from joblib import Parallel
@@ -96,16 +107,12 @@ class Loky(Backend):
             batch_size=1,
         )
 
-    def _lost(self) -> tuple[type[Exception], ...]:
-        from joblib.externals.loky.process_executor import BrokenProcessPool
-
-        return (BrokenProcessPool,)
-
 
 class Ray(Backend):
     """A Ray cluster."""
 
     name = package = "ray"
+    lost = ("ray.exceptions:RayActorError", "ray.exceptions:WorkerCrashedError")
 
     def _parallel(self, jobs: int, threads: int) -> Parallel:
         from ray.util.joblib import register_ray
@@ -113,30 +120,21 @@ class Ray(Backend):
         register_ray()
         return super()._parallel(jobs, threads)
 
-    def _lost(self) -> tuple[type[Exception], ...]:
-        from ray.exceptions import RayActorError, WorkerCrashedError
-
-        return RayActorError, WorkerCrashedError
-
 
 class Dask(Backend):
     """A Dask cluster: that of the current client, else one of this machine."""
 
     name, package = "dask", "distributed"
+    lost = ("distributed.scheduler:KilledWorker",)
 
     def _parallel(self, jobs: int, threads: int) -> Parallel:
-        from distributed import Client, get_client
+        import distributed
 
         try:
-            get_client()
+            distributed.get_client()
         except ValueError:
-            Client(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+            distributed.Client(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
         return super()._parallel(jobs, threads)
-
-    def _lost(self) -> tuple[type[Exception], ...]:
-        from distributed.scheduler import KilledWorker
-
-        return (KilledWorker,)
 
 
 LOKY = Loky.name
@@ -155,3 +153,110 @@ def default_jobs(device: str, threads: int, runs: int) -> int:
     if device != "cpu" and torch.cuda.is_available():
         return 1
     return max(1, min(runs, cpu_count() // threads))
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process when process `parent`, which started it, ends; checked twice a second.
+
+    The parent passes its own id: it may be gone before a slow worker could ask for it.
+    """
+    Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(SECONDS_BETWEEN_CHECKS)
+    os._exit(1)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Address and shared key of the process that started a worker.
+
+    A worker that is its `own` child ends where nobody listens; the worker of a cluster continues without messages.
+    """
+
+    address: Any
+    key: bytes
+    own: bool = True
+
+    @contextmanager
+    def connected(self) -> Iterator[Send]:
+        """Yield a function that sends a picklable object to the listening process."""
+        try:
+            client = Client(self.address, authkey=self.key)
+        except (OSError, EOFError):
+            if self.own:
+                raise
+            yield lambda message: None
+            return
+        with client as connection:
+
+            def send(message: Any) -> None:
+                try:
+                    connection.send(message)
+                except OSError:
+                    if self.own:
+                        os._exit(1)
+
+            yield send
+
+
+@contextmanager
+def listening(on_message: Send, *, anywhere: bool = False) -> Iterator[Address]:
+    """Yield the address for workers' messages; every message that was sent has been received when the block ends.
+
+    `on_message` runs in a thread of this process. Workers may be `anywhere`, but only connections with the key, which
+    goes with the work, are accepted.
+    """
+    key = secrets.token_bytes(32)
+    with Listener((_own_address(), 0) if anywhere else None, authkey=key) as listener:
+        thread = Thread(target=_serve, args=(listener, on_message), daemon=True)
+        thread.start()
+        try:
+            yield Address(listener.address, key, own=not anywhere)
+        finally:
+            with Client(listener.address, authkey=key) as last:
+                last.send(_End())
+            thread.join()
+
+
+def _own_address() -> str:
+    """Return the address at which other machines reach this one; the local one if there is no network."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses a route
+        return str(probe.getsockname()[0])
+    return "127.0.0.1"
+
+
+class _End:
+    """Sentinel that stops the listener."""
+
+
+def _serve(listener: Listener, on_message: Send) -> None:
+    # A thread accepts connections, so that messages arrive while no worker is connecting.
+    connections: list[Connection] = []
+    accepting = Thread(target=_accept, args=(listener, connections), daemon=True)
+    accepting.start()
+    ended = False
+    # One message of each connection is read at a time: earlier ones may still wait when the sentinel arrives.
+    while (readable := wait(list(connections), timeout=0 if ended else 0.1)) or not ended:
+        for ready in readable:
+            assert isinstance(ready, Connection)
+            try:
+                message = ready.recv()
+            except (EOFError, OSError):
+                connections.remove(ready)
+                continue
+            if isinstance(message, _End):
+                ended = True
+            else:
+                on_message(message)
+
+
+def _accept(listener: Listener, connections: list[Connection]) -> None:
+    while True:
+        try:
+            connections.append(listener.accept())
+        except OSError:
+            return

@@ -16,20 +16,9 @@ from counterpoise.training import Preparation, RunPlan, prepare_run
 class RunGrid:
     """Several methods on several repeats of one dataset.
 
-    Attributes
-    ----------
-    template : RunPlan
-        What all runs share, as the plan of the first method on repeat 0.
-    methods : tuple of Method
-        The methods.
-    repeats : tuple of int
-        Repeat r has the seed ``template.config.seed + r`` for its split and its training.
-    metric : str
-        Metric on the validation set that the winner is chosen by.
-    notes : tuple of str
-        Decisions made for the user, in words.
-    command : str
-        The command line, for the record.
+    All runs share the `template`, the plan of the first method on repeat 0; repeat r has the seed
+    ``template.config.seed + r`` for its split and its training. `metric` chooses the winner on the validation set;
+    `notes` are the decisions made for the user, in words, and `command` is the command line, for the record.
     """
 
     template: RunPlan
@@ -69,28 +58,14 @@ class RunGrid:
             for method in self.methods
         ]
 
+    @property
     def identity(self) -> str:
-        """Return the hash of what all runs share; methods and repeats may be added later."""
+        """Hash of what all runs share; methods and repeats may be added later."""
         return comparison_identity(**self.plans()[0].shared_identity())
 
 
 def make_grid(dataset: ImageDataset, config: CompareConfig, *, command: str = "") -> RunGrid:
-    """Resolve the settings of a comparison; whatever cannot work is refused before anything is written.
-
-    Parameters
-    ----------
-    dataset : ImageDataset
-        The loaded dataset.
-    config : CompareConfig
-        As asked for.
-    command : str
-        The command line, for the record.
-
-    Raises
-    ------
-    InputError
-        If a setting is refused.
-    """
+    """Resolve the settings of a comparison; InputError refuses what cannot work before anything is written."""
     choosing_metric(config.metric)
     prepared = prepare_run(dataset, config, parse_methods(config.methods), repeats=config.repeats)
     return RunGrid.of(prepared, repeats=config.repeats, metric=config.metric, command=command)

@@ -13,8 +13,17 @@ from safetensors import SafetensorError
 
 from counterpoise.exceptions import CounterpoiseError, NotApplicable
 from counterpoise.studies.engine.backends import BACKENDS, LOKY, LostWorkerError, Send
-from counterpoise.studies.engine.events import Event, OnEvent, ThrottledProgress
-from counterpoise.studies.engine.tasks import LOST, Failure, Outcome, Plan, Result, Task
+from counterpoise.studies.engine.tasks import (
+    LOST,
+    Event,
+    Failure,
+    OnEvent,
+    Outcome,
+    Plan,
+    Result,
+    Task,
+    ThrottledProgress,
+)
 from counterpoise.training import ProgressCallback
 
 Execute = Callable[[Task[Plan, Result], Path, ProgressCallback], Result]
@@ -73,7 +82,7 @@ def _blocked(
             return Outcome(task, reason=f"it needs {need.task.name}: {need.reason}")
         if need.result is None:
             text = f"{need.task.name} is not there to start from: its training failed"
-            return Outcome(task, failure=Failure("TrainingError", text, "", 0.0))
+            return Outcome(task, failure=Failure(type="TrainingError", text=text, traceback="", seconds=0.0))
     return None
 
 
@@ -118,7 +127,8 @@ def _run_stage(
                 try:
                     yield from run([task], 1)
                 except LostWorkerError as error:
-                    failure = Failure(LOST, LOST_TEXT, str(error), round(time.monotonic() - start, 3))
+                    seconds = round(time.monotonic() - start, 3)
+                    failure = Failure(type=LOST, text=LOST_TEXT, traceback=str(error), seconds=seconds)
                     on_event(Event(task.key, task.title, None))
                     yield Outcome(remaining.pop(task.key), failure=failure)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import pandas as pd
 
@@ -18,21 +18,19 @@ from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.files import locked_folder, read_object, refuse_unexpected, write_json
 from counterpoise.runs import write_results
 from counterpoise.studies.engine.backends import BACKENDS, LOKY, default_jobs
-from counterpoise.studies.engine.events import OnEvent, ignore_event
 from counterpoise.studies.engine.run import run_tasks
-from counterpoise.studies.engine.tasks import Outcome, Plan, Result, Task, results_of
+from counterpoise.studies.engine.tasks import OnEvent, Outcome, Plan, Result, Task, results_of
 from counterpoise.training import ProgressCallback
 
 Data = TypeVar("Data")
-Summary = TypeVar("Summary", bound=Mapping[str, Any])
 
 
 @dataclass(frozen=True)
-class Conclusion(Generic[Plan, Result, Summary]):
-    """Finished study: test scores in long format, the typed content of ``summary.json``, and every task's outcome."""
+class Conclusion(Generic[Plan, Result]):
+    """Finished study: test scores in long format, the content of ``summary.json``, and every task's outcome."""
 
     table: pd.DataFrame
-    summary: Summary
+    summary: Any
     outcomes: Sequence[Outcome[Plan, Result]]
 
     @property
@@ -41,7 +39,19 @@ class Conclusion(Generic[Plan, Result, Summary]):
         return results_of(self.outcomes)
 
 
-class Study(ABC, Generic[Data, Plan, Result, Summary]):
+class StudyPlan(Protocol):
+    """Plan of a study: all that its numbers depend on."""
+
+    @property
+    def config(self) -> TrainConfig:
+        """Settings of the trainings: device and threads decide how many run at the same time."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of what all tasks share; a folder belongs to one identity."""
+
+
+class Study(ABC, Generic[Data, Plan, Result]):
     """Many tasks on images, and the conclusions from them.
 
     A subclass plans tasks, executes one, and concludes; `run_study` does the rest. Messages call it `kind`, and say
@@ -51,15 +61,7 @@ class Study(ABC, Generic[Data, Plan, Result, Summary]):
     kind: ClassVar[str]
     marker: ClassVar[str]
     depends_on: ClassVar[str] = "data or settings"
-
-    @property
-    @abstractmethod
-    def config(self) -> TrainConfig:
-        """Settings of the trainings: device and threads decide how many run at the same time."""
-
-    @abstractmethod
-    def identity(self, dataset: Data) -> str:
-        """Return the hash of what all tasks share; a folder belongs to one identity."""
+    plan: StudyPlan
 
     @abstractmethod
     def tasks(self, dataset: Data, folder: Path) -> Sequence[Task[Plan, Result]]:
@@ -72,16 +74,16 @@ class Study(ABC, Generic[Data, Plan, Result, Summary]):
     @abstractmethod
     def conclude(
         self, outcomes: Sequence[Outcome[Plan, Result]], folder: Path, seconds: float
-    ) -> Conclusion[Plan, Result, Summary]:
+    ) -> Conclusion[Plan, Result]:
         """Return tables and conclusions, as data."""
 
     @abstractmethod
-    def write_page(self, concluded: Conclusion[Plan, Result, Summary], folder: Path) -> None:
+    def write_page(self, concluded: Conclusion[Plan, Result], folder: Path) -> None:
         """Render the conclusions and write everything beside ``results.csv`` and ``summary.json``."""
 
     def mark(self, known: Mapping[str, Any], dataset: Data, folder: Path) -> dict[str, Any]:
         """Return the content of the marker file, given its present content (empty in a new folder)."""
-        return {"format": 1, "identity": self.identity(dataset)}
+        return {"format": 1, "identity": self.plan.identity}
 
     def scratch(self, folder: Path) -> Iterable[Path]:
         """Return the folders that a study without failures leaves behind for nothing."""
@@ -89,14 +91,14 @@ class Study(ABC, Generic[Data, Plan, Result, Summary]):
 
 
 def run_study(
-    study: Study[Data, Plan, Result, Summary],
+    study: Study[Data, Plan, Result],
     dataset: Data,
     out: Path,
     *,
     jobs: int | None = 1,
     backend: str = LOKY,
     on_event: OnEvent | None = None,
-) -> Conclusion[Plan, Result, Summary]:
+) -> Conclusion[Plan, Result]:
     """Run the unfinished tasks of a study and write its results to the folder `out`.
 
     Finished work is kept, unfinished work resumes from its last checkpoint, and a failed task is tried again. Results
@@ -104,26 +106,16 @@ def run_study(
 
     Parameters
     ----------
-    study : Study
-        The study.
     dataset : ImageDataset
-        The loaded dataset that it names; None for a study that brings its own.
+        The loaded dataset that the study names; None for a study that brings its own.
     out : Path
-        The study's folder; one process and one study at a time.
+        The study's folder; one process and one study at a time. RunFolderError is raised if it holds something else,
+        is in use, or cannot be written.
     jobs : int, optional
         Tasks at the same time; 1 runs them in this process, unless another back end is asked for. None: one for each
         core.
     backend : {"loky", "ray", "dask"}
-        Where tasks run.
-    on_event : callable, optional
-        Receives an `Event` for steps and ends of tasks.
-
-    Raises
-    ------
-    InputError
-        If `jobs` is below 1, or the back end is unknown or not installed.
-    RunFolderError
-        If `out` holds something else, is in use, or cannot be written.
+        Where tasks run; InputError is raised if it is not installed.
     """
     start = time.perf_counter()
     if jobs is not None and jobs < 1:
@@ -132,15 +124,15 @@ def run_study(
     out = Path(out)
     with _owned_folder(study, dataset, out):
         tasks = study.tasks(dataset, out)
-        threads, waiting = study.config.threads, sum(task.waits for task in tasks)
+        threads, waiting = study.plan.config.threads, sum(task.waits for task in tasks)
         outcomes = run_tasks(
             tasks,
             study.execute,
             out,
-            jobs=jobs or default_jobs(study.config.device, threads, waiting),
+            jobs=jobs or default_jobs(study.plan.config.device, threads, waiting),
             backend=backend,
             threads=threads,
-            on_event=on_event or ignore_event,
+            on_event=on_event or (lambda event: None),
         )
         concluded = study.conclude(outcomes, out, time.perf_counter() - start)
         write_results(out / "results.csv", concluded.table)
@@ -153,9 +145,9 @@ def run_study(
 
 
 @contextmanager
-def _owned_folder(study: Study[Data, Plan, Result, Summary], dataset: Data, out: Path) -> Iterator[None]:
+def _owned_folder(study: Study[Data, Plan, Result], dataset: Data, out: Path) -> Iterator[None]:
     """Lock a folder and mark it; refuse one that holds anything else before and after."""
-    identity = study.identity(dataset)
+    identity = study.plan.identity
     _read_marker(study, identity, out)
     with locked_folder(out):
         known = _read_marker(study, identity, out)
@@ -165,7 +157,7 @@ def _owned_folder(study: Study[Data, Plan, Result, Summary], dataset: Data, out:
         yield
 
 
-def _read_marker(study: Study[Any, Any, Any, Any], identity: str, out: Path) -> dict[str, Any]:
+def _read_marker(study: Study[Any, Any, Any], identity: str, out: Path) -> dict[str, Any]:
     """Return the marker's content, empty without one."""
     marker = out / study.marker
     if not marker.exists():

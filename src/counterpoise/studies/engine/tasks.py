@@ -1,17 +1,20 @@
-"""Tasks of a study, their outcomes, and failures as records."""
+"""Tasks of a study, their progress, their outcomes, and failures as records."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 import traceback
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Generic, TypeVar
 
 from counterpoise.datasets import ImageDataset
 from counterpoise.exceptions import CounterpoiseError, RunFolderError
 from counterpoise.files import read_object, write_json
+from counterpoise.runs import FailureRecord
+from counterpoise.training import ProgressCallback, Step
 
 Plan = TypeVar("Plan")
 Result = TypeVar("Result")
@@ -19,28 +22,16 @@ Result = TypeVar("Result")
 FAILURE = "failure.json"
 LOST = "LostWorker"
 """`Failure.type` of a task whose worker process ended."""
+SECONDS_BETWEEN_EVENTS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Generic[Plan, Result]):
-    """One unit of a study's work.
+    """One unit of a study's work: `name` (a method, a treatment) in one repeat, with a `key` unique in the study.
 
-    Attributes
-    ----------
-    key : str
-        Unique name in the study.
-    name, repeat
-        What is done (a method, a treatment), and in which repeat.
-    plan : Plan
-        Everything that the result depends on; picklable.
-    path : Path
-        The task's own folder; ``failure.json`` goes there.
-    needs : tuple of str
-        Keys of the tasks that must succeed before.
-    wanted : bool
-        Whether to execute it now; otherwise only finished work counts.
-    done : Result or None
-        Finished work; such a task is not executed again.
+    The `plan` is everything that the result depends on, and is picklable; ``failure.json`` goes to `path`. The tasks
+    of the keys that it `needs` must succeed before. A task that is not `wanted` is not executed: only finished work
+    counts, which is in `done`.
     """
 
     key: str
@@ -65,13 +56,36 @@ class Task(Generic[Plan, Result]):
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Record of a failed task, as in ``failure.json``; `text` is the error in one line."""
+class Event:
+    """Progress of a task, wherever it runs: a step of its training, or None once it has ended."""
 
-    type: str
-    text: str
-    traceback: str
-    seconds: float
+    key: str
+    title: str
+    step: Step | None
+
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass
+class ThrottledProgress(ProgressCallback):
+    """Progress callback that forwards the steps of a task as events, at most five a second."""
+
+    key: str
+    title: str
+    on_event: OnEvent
+    last: float = 0.0
+
+    def update(self, step: Step) -> None:
+        """Forward a step, unless the last one is very recent."""
+        now = time.monotonic()
+        if now - self.last >= SECONDS_BETWEEN_EVENTS:
+            self.last = now
+            self.on_event(Event(self.key, self.title, step))
+
+
+class Failure(FailureRecord):
+    """Record of a failed task, as in ``failure.json``; `text` is the error in one line."""
 
     @classmethod
     def from_error(cls, error: BaseException, seconds: float) -> Failure:
@@ -86,14 +100,18 @@ class Failure:
         if not isinstance(error, CounterpoiseError):
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        lines = "".join(traceback.format_exception(error))
-        return cls(type(error).__name__, text.replace("\n", " "), lines, round(seconds, 3))
+        return cls(
+            type=type(error).__name__,
+            text=text.replace("\n", " "),
+            traceback="".join(traceback.format_exception(error)),
+            seconds=round(seconds, 3),
+        )
 
     def save(self, folder: Path) -> None:
         """Write ``failure.json`` to the task's folder, unless the folder is the problem."""
         if self.type != RunFolderError.__name__:
             with contextlib.suppress(RunFolderError):
-                write_json(folder / FAILURE, asdict(self))
+                write_json(folder / FAILURE, self.model_dump())
 
     @staticmethod
     def forget(folder: Path) -> str | None:
@@ -119,32 +137,16 @@ class Outcome(Generic[Plan, Result]):
     failure: Failure | None = None
     reason: str | None = None
 
-    @property
-    def plan(self) -> Plan:
-        """The task's plan."""
-        return self.task.plan
-
 
 def results_of(outcomes: Iterable[Outcome[Any, Result]]) -> list[Result]:
     """Return the results of all finished tasks."""
     return [outcome.result for outcome in outcomes if outcome.result is not None]
 
 
-class FailedRun(TypedDict):
-    """Entry of ``failed`` in ``summary.json``."""
-
-    method: str
-    draw: int
-    error: str
-
-
-def failed_runs(outcomes: Iterable[Outcome[Any, Any]]) -> list[FailedRun]:
-    """Return the failures of a study's runs."""
-    return [
-        {"method": o.task.name, "draw": o.task.repeat, "error": o.failure.text}
-        for o in outcomes
-        if o.failure is not None
-    ]
+def failed_runs(outcomes: Iterable[Outcome[Any, Any]], name: str = "method") -> list[dict[str, Any]]:
+    """Return the entry ``failed`` of ``summary.json``, where `name` is the key of the tasks' names."""
+    failed = [(outcome.task, outcome.failure.text) for outcome in outcomes if outcome.failure is not None]
+    return [{name: task.name, "draw": task.repeat, "error": error} for task, error in failed]
 
 
 def not_applicable(outcomes: Iterable[Outcome[Any, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from counterpoise.datasets import ImageDataset
 from counterpoise.explain import SAME_FROM, GradCAM, feature_maps, find_convolutions, map_similarity
 from counterpoise.inference import load_network
-from counterpoise.networks import EnhancedNetwork, Network
+from counterpoise.networks import EnhancedNetwork
 from counterpoise.report import (
     Panel,
     difference_figure,
@@ -25,6 +26,9 @@ from counterpoise.report import (
 )
 from counterpoise.runs import Predictions, RunFolder
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 CONVOLUTIONS = 2
 SMALLEST_PICTURE = 200
 DRAWING = 2
@@ -35,20 +39,10 @@ WRONG_TO_RIGHT, RIGHT_TO_WRONG, RIGHT = "wrong → right", "right → wrong", "r
 
 @dataclass(frozen=True)
 class Chosen:
-    """An image that is shown closely.
+    """Test image to show, by its index.
 
-    Attributes
-    ----------
-    index : int
-        Its place among the test images.
-    path : str
-        Its name.
-    change : str
-        What becomes of the classifier's answer.
-    true, before, after : str
-        Its class, and what the classifier says of the original and of the changed image.
-    probability_before, probability_after : float
-        Of the true class, in [0, 1].
+    `before` and `after` are the predictions for the original and for the changed image, the probabilities are those of
+    its true class in [0, 1], and `change` says what becomes of the prediction.
     """
 
     index: int
@@ -61,43 +55,11 @@ class Chosen:
     probability_after: float
 
 
-@dataclass(frozen=True)
-class Shown:
-    """An image and its figures.
-
-    Attributes
-    ----------
-    image : Chosen
-        Which.
-    similarity : float
-        Of the Grad-CAM maps before and after, see `map_similarity`.
-    same : bool
-        Whether that counts as the same attention.
-    blank : bool
-        Whether a map has no place that raises the score, so that there is little to see.
-    figures : dict of str to str
-        ``pixels``, ``grad-cam``, ``conv1``, ``conv2`` -> the file's name.
-    """
-
-    image: Chosen
-    similarity: float
-    same: bool
-    blank: bool
-    figures: dict[str, str]
-
-
 def choose_images(before: Predictions, after: Predictions, count: int) -> list[Chosen]:
     """Return the images to show: half turned right, a quarter turned wrong, the rest right before and after.
 
     Of each kind those whose probability of the true class has moved most, one of every class before a second of any,
-    as far as there are such; what one kind lacks, the next gets.
-
-    Parameters
-    ----------
-    before, after : Predictions
-        Of the same images.
-    count : int
-        How many at most.
+    as far as there are such; what one kind lacks, the next gets. There are at most `count`.
     """
     rows = np.arange(len(before.true))
     old, new = before.probabilities[rows, before.true], after.probabilities[rows, before.true]
@@ -130,11 +92,8 @@ def choose_images(before: Predictions, after: Predictions, count: int) -> list[C
 def _spread(classes: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """Return the order in which each class's greatest move comes first, then each class's second, and so on."""
     by_move = np.argsort(-moves, kind="stable")
-    seen: Counter[int] = Counter()
-    turns = np.empty(len(classes), dtype=np.int64)
-    for index in by_move.tolist():
-        turns[index] = seen[classes[index]]
-        seen[classes[index]] += 1
+    turns = pd.Series(classes[by_move], index=by_move)
+    turns = turns.groupby(turns).cumcount().sort_index()
     return np.lexsort((-moves, turns))
 
 
@@ -145,110 +104,82 @@ def draw_figures(
     splits: ImageDataset,
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Shown]:
-    """Draw the figures of every chosen image.
+) -> list[dict[str, Any]]:
+    """Draw the figures of every chosen test image and return the entries ``images`` of the summary.
+
+    The PNGs ``pixels``, ``grad-cam``, ``conv1`` and ``conv2`` go to `folder`; `progress` is called with (done, total).
+    ``similarity`` is that of the Grad-CAM maps, see `map_similarity`; attention is the ``same`` from `SAME_FROM` on.
+    An image is ``blank`` if a map has no place that raises the score, so that there is little to see.
 
     "Old" is what the classifier makes of the original image, "new" what it makes of the one that the U-Net gives.
-
-    Parameters
-    ----------
-    chosen : list of Chosen
-        From `choose_images`.
-    classifier, enhanced : RunFolder
-        The finished runs.
-    splits : ImageDataset
-        With the test images.
-    folder : Path
-        Where the PNGs go.
-    progress : callable, optional
-        Called with (done, total).
     """
-    network = load_network(enhanced)
-    assert isinstance(network, EnhancedNetwork)
+    combined, old = load_network(enhanced), load_network(classifier).eval()
+    assert isinstance(combined, EnhancedNetwork)
     assert splits.test is not None
-    drawing = _Drawing(load_network(classifier), network, splits.classes, folder)
+    enhancer, new = combined.enhancer.eval(), combined.network.eval()
     shown = []
-    for number, item in enumerate(chosen):
-        shown.append(drawing.draw(number, item, np.asarray(splits.test.images[item.index])))
-        if progress is not None:
-            progress(number + 1, len(chosen))
-    return shown
-
-
-class _Drawing:
-    def __init__(
-        self, old: Network, network: EnhancedNetwork, classes: tuple[str, ...], folder: Path
-    ) -> None:
-        self.old = old.eval()
-        self.new = network.network.eval()
-        self.enhancer = network.enhancer.eval()
-        self.classes = classes
-        self.folder = folder
-        shape = (old.in_channels, *old.image_size)
-        self.convolutions = find_convolutions(old, shape)[:CONVOLUTIONS]
-
-    def draw(self, number: int, item: Chosen, image: np.ndarray) -> Shown:
-        before = torch.from_numpy(np.array(image, copy=True))[None].float() / 255
+    for number, item in enumerate(chosen, start=1):
+        before = torch.from_numpy(np.array(splits.test.images[item.index], copy=True))[None].float() / 255
         with torch.no_grad():
-            after = self.enhancer(before)
-        name = f"{number + 1:02d}"
-        files = {"pixels": f"{name}-pixels.png"}
-        figure = difference_figure(
-            before[0].numpy(),
-            after[0].numpy(),
-            old_title=f"input: {item.true}, taken for {item.before}",
-            new_title=f"output: taken for {item.after}",
-        )
-        save_figure(figure, self.folder / files["pixels"])
-        similarity, blank = self._grad_cam(item, before, after, name, files)
-        self._feature_maps(item, before, after, name, files)
-        return Shown(item, similarity, similarity >= SAME_FROM, blank, files)
-
-    def _grad_cam(
-        self, item: Chosen, before: torch.Tensor, after: torch.Tensor, name: str, files: dict[str, str]
-    ) -> tuple[float, bool]:
-        target = self.classes.index(item.true)
+            after = enhancer(before)
+        sides = ((old, before), (new, after))
         maps = [
-            GradCAM(network).explain(images, target).numpy()
-            for network, images in ((self.old, before), (self.new, after))
+            GradCAM(net).explain(images, splits.classes.index(item.true)).numpy() for net, images in sides
         ]
         similarity = float(map_similarity(*maps)[0])
-        panels = [
-            Panel(_large(picture(before[0].numpy())), f"input: {item.true}"),
-            Panel(
-                _large(overlay(before[0].numpy(), maps[0][0])),
-                f"old: taken for {item.before}",
-                _note(item.true, item.probability_before, maps[0]),
+        drawn = {
+            "pixels": difference_figure(
+                before[0].numpy(),
+                after[0].numpy(),
+                old_title=f"input: {item.true}, taken for {item.before}",
+                new_title=f"output: taken for {item.after}",
             ),
-            Panel(
-                _large(overlay(after[0].numpy(), maps[1][0])),
-                f"new: taken for {item.after}",
-                _note(item.true, item.probability_after, maps[1]),
-            ),
-        ]
-        files["grad-cam"] = f"{name}-grad-cam.png"
-        legend = f"what raises the score of {item.true}; rank correlation of the maps {similarity:.3f}"
-        save_figure(explanation_figure(panels, signed=False, legend=legend), self.folder / files["grad-cam"])
-        return similarity, not all(map.any() for map in maps)
-
-    def _feature_maps(
-        self, item: Chosen, before: torch.Tensor, after: torch.Tensor, name: str, files: dict[str, str]
-    ) -> None:
-        for position, layer in enumerate(self.convolutions, start=1):
-            figure = feature_map_figure(
-                feature_maps(self.old, before, layer)[0].numpy(),
-                feature_maps(self.new, after, layer)[0].numpy(),
+            "grad-cam": _attention_figure(item, before[0].numpy(), after[0].numpy(), maps, similarity),
+        }
+        for position, layer in enumerate(
+            find_convolutions(old, (old.in_channels, *old.image_size))[:CONVOLUTIONS], start=1
+        ):
+            drawn[f"conv{position}"] = feature_map_figure(
+                *(feature_maps(network, images, layer)[0].numpy() for network, images in sides),
                 title=f"conv{position} ({layer})",
                 old_title=f"old: taken for {item.before}",
                 new_title=f"new: taken for {item.after}",
             )
-            files[f"conv{position}"] = f"{name}-conv{position}.png"
-            save_figure(figure, self.folder / files[f"conv{position}"])
+        figures = {kind: f"{number:02d}-{kind}.png" for kind in drawn}
+        for kind, figure in drawn.items():
+            save_figure(figure, folder / figures[kind])
+        shown.append(
+            {
+                "image": asdict(item),
+                "similarity": similarity,
+                "same": similarity >= SAME_FROM,
+                "blank": not all(map.any() for map in maps),
+                "figures": figures,
+            }
+        )
+        if progress is not None:
+            progress(number, len(chosen))
+    return shown
 
 
-def _note(true: str, probability: float, map: np.ndarray) -> str:
-    words = f"probability of {true}: {probability:.0%}"
-    return words if map.any() else f"{words}\nno place raises its score"
+def _attention_figure(
+    item: Chosen, before: np.ndarray, after: np.ndarray, maps: list[np.ndarray], similarity: float
+) -> Figure:
+    sides = (
+        ("old", before, item.before, item.probability_before, maps[0]),
+        ("new", after, item.after, item.probability_after, maps[1]),
+    )
+    panels = [Panel(_large(picture(before)), f"input: {item.true}")] + [
+        Panel(
+            _large(overlay(image, map[0])),
+            f"{when}: taken for {answer}",
+            f"probability of {item.true}: {probability:.0%}"
+            + ("" if map.any() else "\nno place raises its score"),
+        )
+        for when, image, answer, probability, map in sides
+    ]
+    legend = f"what raises the score of {item.true}; rank correlation of the maps {similarity:.3f}"
+    return explanation_figure(panels, signed=False, legend=legend)
 
 
 def _large(pixels: np.ndarray) -> np.ndarray:

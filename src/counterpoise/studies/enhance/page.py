@@ -1,4 +1,4 @@
-"""The page about an enhancement study: renders ``summary.json`` and the figures."""
+"""Conclusions of an enhancement study from its ``summary.json``, and the page that shows them with the figures."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from counterpoise.evaluation import METRICS, MeanInterval, Verdict, column_title, judge
 from counterpoise.explain import SAME_FROM
-from counterpoise.report import Cell, Line, Table, count, p_text, percent
+from counterpoise.report import Cell, Line, Table, count, mean_text, p_equals, p_text, percent, points
 from counterpoise.report import write_page as write_template
-from counterpoise.studies.enhance.conclusions import (
-    Summary,
-    findings,
-    gain_rows,
-    score_cells,
-    shown_columns,
-    titles_of,
-)
-from counterpoise.studies.enhance.plan import ENHANCED
+from counterpoise.studies.enhance.plan import CONTROLS, ENHANCED
 
+COLUMNS = (("accuracy", "all"), ("gmean", "all"), ("recall", "minority"), ("recall", "majority"))
+"""Metrics and class groups in the tables of the study."""
+
+Summary = Mapping[str, Any]
 CONVOLUTION = "The feature maps of the original image and of the changed one, and close-ups."
 SECTIONS = (
     ("pixels", "Input, output and their difference", "What the U-Net adds and takes away."),
@@ -55,7 +52,7 @@ def write_page(summary: Summary, pictures: Path, path: Path) -> None:
             *((key, title) for key, title, _ in sections),
         ],
         s=summary,
-        findings=[finding.text for finding in findings(summary)],
+        findings=findings(summary),
         tables=_tables(summary),
         figures=[(*section, _entries(section[0], summary["images"], pictures)) for section in sections],
         failed=[f"repeat {f['draw']}, {f['method']}: {f['error']}" for f in summary["failed"]],
@@ -106,3 +103,105 @@ def caption(image: Mapping[str, Any]) -> str:
         f"{image['path']}, true class {image['true']}: {image['before']} → {image['after']} ({image['change']}; "
         f"probability of {image['true']} {before} → {after})"
     )
+
+
+def findings(summary: Summary) -> list[str]:
+    """Return the conclusions that the numbers of a summary allow, in one or two sentences each."""
+    classifier = summary["methods"][0]["method"]
+    found = _gains(summary, classifier) + _gains_by_rarity(summary, classifier)
+    for change in summary["changes"]:
+        if change["before"] == classifier:
+            of = f"Repeat {change['draw']}: of" if summary["draws"] > 1 else "Of"
+            found.append(
+                f"{of} {change['n']:,} test images {change['wrong_to_right']:,} become right and "
+                f"{change['right_to_wrong']:,} wrong (McNemar's exact test: {p_equals(change['p_value'])})."
+            )
+    return found
+
+
+def _gains(summary: Summary, classifier: str) -> list[str]:
+    """Conclude whether there is a gain, and whether more training or a larger network alone would have brought it."""
+    metric, titles = METRICS[summary["metric"]], titles_of(summary)
+    gains = {over: gain for (over, *of), gain in _gains_of(summary).items() if of == [metric.name, "all"]}
+    if classifier not in gains:
+        return []
+    verdict = _verdict(gains[classifier])
+    doubt = "; the interval over repeats does not exclude zero" if verdict.certain is False else ""
+    found = [
+        f"In {metric.short_title} the enhanced images are {points(gains[classifier]['mean'])} the classifier on the "
+        f"originals{doubt}."
+    ]
+    controls = {titles[over]: gain["mean"] for over, gain in gains.items() if over in CONTROLS}
+    if verdict.holds and controls:
+        listed = ", ".join(f"{points(mean)}: {title}" for title, mean in controls.items())
+        equals = [title for title, mean in controls.items() if mean <= 0]
+        more = (
+            f"As much or more comes from: {', '.join(equals)}."
+            if equals
+            else f"The gain is more than {_what_brings_less(summary['epochs'])}."
+        )
+        found.append(f"Compared with the controls they are {listed}. {more}")
+    return found
+
+
+def _gains_by_rarity(summary: Summary, classifier: str) -> list[str]:
+    """Conclude which classes a gain is of: that of common ones hides a loss of rare ones, as there are more of them."""
+    gains = _gains_of(summary)
+    rare, common = (gains.get((classifier, "recall", group)) for group in ("minority", "majority"))
+    if not summary["rare"] or rare is None or common is None:
+        return []
+    doubt = " (the interval does not exclude zero)" if _verdict(rare).certain is False else ""
+    return [
+        f"Recall of the rare classes is {points(rare['mean'])} that of the classifier{doubt}, of the common classes "
+        f"{points(common['mean'])} it."
+    ]
+
+
+def _what_brings_less(epochs: Mapping[str, int]) -> str:
+    """Say what the controls were: a larger network that had fewer epochs proves less."""
+    total = epochs["classifier"] + epochs["enhance"]
+    if epochs["fresh"] >= total:
+        return "further training or a larger network brings"
+    return f"further training brings, and than a larger network does in {epochs['fresh']} of those {total} epochs"
+
+
+def _gains_of(summary: Summary) -> dict[tuple[str, str, str], Mapping[str, Any]]:
+    return {(gain["over"], gain["metric"], gain["classes"]): gain for gain in summary["gains"]}
+
+
+def _verdict(gain: Mapping[str, Any]) -> Verdict:
+    return judge(MeanInterval(gain["mean"], gain["low"], gain["high"], gain.get("n", 0)))
+
+
+def titles_of(summary: Summary) -> dict[str, str]:
+    """Return the names of the variants for people."""
+    return {entry["method"]: entry["title"] for entry in summary["methods"]}
+
+
+def shown_columns(summary: Summary) -> list[tuple[str, str, str]]:
+    """Return title, class group and metric of the columns; without rare classes, only those over all classes."""
+    return [
+        (column_title(metric, group), group, metric)
+        for metric, group in COLUMNS
+        if summary["rare"] or group == "all"
+    ]
+
+
+def score_cells(summary: Summary, scores: Mapping[str, Any]) -> list[str]:
+    """Return the scores of a variant, column by column."""
+    return [_mean_text(scores.get(group, {}).get(metric)) for _, group, metric in shown_columns(summary)]
+
+
+def gain_rows(summary: Summary) -> list[list[str]]:
+    """Return what the enhanced images gain over each variant: its title, then a gain for each column."""
+    gains, columns = _gains_of(summary), [(metric, group) for _, group, metric in shown_columns(summary)]
+    return [
+        [title, *(_mean_text(gains.get((method, *column)), sign=True) for column in columns)]
+        for method, title in titles_of(summary).items()
+        if (method, *columns[0]) in gains
+    ]
+
+
+def _mean_text(entry: Mapping[str, Any] | None, *, sign: bool = False) -> str:
+    entry = entry or {}
+    return mean_text(entry.get("mean"), entry.get("low"), entry.get("high"), sign=sign)

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from counterpoise.config import EnhanceConfig
+from counterpoise.config import EnhanceConfig, TrainConfig
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import Method, get_method
-from counterpoise.runs import (
-    variant_payload,
-)
+from counterpoise.runs import variant_payload
 from counterpoise.studies.engine.grid import RunGrid
 from counterpoise.training import RunPlan, prepare_run
 
@@ -40,19 +38,11 @@ COPY_STEPS = 250
 class VariantPlan(RunPlan):
     """One variant on one repeat; `method` trains the variant, and `classifier` trained the classifier.
 
-    Attributes
-    ----------
-    variant : str
-        ``"enhanced"``: U-Net and the trained classifier. ``"trained-on"``: that classifier alone.
-        ``"fresh-classifier"``: U-Net and a classifier from scratch, both trained.
-    width : int
-        Channels of the U-Net's finest scale.
-    copy_epochs, enhance_epochs : int
-        Epochs of the first and the third step; those of the second are the configuration's.
-    frozen : bool
-        Whether the classifier is frozen in the third step.
-    epochs : int
-        Passes of the variant over the labeled images.
+    The `variant` is ``"enhanced"``: U-Net and the trained classifier; ``"trained-on"``: that classifier alone; or
+    ``"fresh-classifier"``: U-Net and a classifier from scratch, both trained. `width` is the number of channels of the
+    U-Net's finest scale, `copy_epochs` and `enhance_epochs` are the epochs of the first and the third step (those of
+    the second are the configuration's), and `frozen` says whether the classifier is frozen in the third step. `epochs`
+    are the passes of the variant over the labeled images.
     """
 
     variant: str
@@ -85,16 +75,9 @@ class VariantPlan(RunPlan):
 class EnhancePlan:
     """A U-Net before a classifier, against controls with the same training.
 
-    Attributes
-    ----------
-    classifiers : RunGrid
-        Runs without a U-Net: the classifier, and, where there are minority classes, the same with its head retrained.
-    method : Method
-        Trains the U-Net before the classifier, and the other variants.
-    fresh_epochs : int
-        Epochs of the U-Net with a classifier from scratch.
-    width, copy_epochs, enhance_epochs, frozen
-        As in `VariantPlan`.
+    The runs of `classifiers` have no U-Net: the classifier, and, where there are minority classes, the same with its
+    head retrained. `method` trains the U-Net before the classifier, and the other variants. `fresh_epochs` are those of
+    the U-Net with a classifier from scratch.
     """
 
     classifiers: RunGrid
@@ -134,33 +117,25 @@ class EnhancePlan:
             for variant in VARIANTS
         ]
 
+    @property
+    def config(self) -> TrainConfig:
+        """Settings of the training of the classifier on repeat 0."""
+        return self.classifiers.config
+
+    @property
     def identity(self) -> str:
-        """Return the hash of what all runs share; repeats may be added, and a control trained longer, later."""
+        """Hash of what all runs share; repeats may be added, and a control trained longer, later."""
         own = [self.width, self.copy_epochs, self.enhance_epochs, self.frozen]
         methods = [self.classifier.label, self.classifier.options(), self.method.label, self.method.options()]
-        return content_hash([self.classifiers.identity(), own, methods])
+        return content_hash([self.classifiers.identity, own, methods])
 
 
 def make_enhance_plan(dataset: ImageDataset, config: EnhanceConfig, *, command: str = "") -> EnhancePlan:
-    """Resolve the settings of an enhancement study; whatever cannot work is refused before anything is written.
+    """Resolve the settings of an enhancement study; InputError refuses what cannot work before anything is written.
 
     Without `copy_epochs` the U-Net copies for 250 steps, after which a copy is about 0.02 off. Without
     `fresh_epochs` the fresh classifier has as many epochs as the classifier and the U-Net in total, so that all
     variants see the labeled images equally often.
-
-    Parameters
-    ----------
-    dataset : ImageDataset
-        The loaded dataset.
-    config : EnhanceConfig
-        As asked for.
-    command : str
-        The command line, for the record.
-
-    Raises
-    ------
-    InputError
-        If a setting is refused.
     """
     method, classifier = get_method(config.method), get_method(config.classifier_method)
     _check_methods(method, classifier)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.files import content_hash, locked_folder, read_json, write_json
 from counterpoise.runs import RunFolder, results_table, write_results
@@ -17,15 +15,13 @@ from counterpoise.studies.engine.tasks import results_of
 from counterpoise.studies.enhance.figures import DRAWING, choose_images, draw_figures
 from counterpoise.studies.enhance.page import write_page
 from counterpoise.studies.enhance.plan import ENHANCED, EnhancePlan, VariantPlan
-from counterpoise.studies.enhance.summary import EnhanceSummary, full_table, summarize
+from counterpoise.studies.enhance.summary import full_table, summarize
 from counterpoise.studies.enhance.variants import execute_variant
 from counterpoise.training import ProgressCallback
 
-EnhanceResult = RunConclusion[EnhanceSummary]
-
 
 @dataclass(frozen=True)
-class EnhancementStudy(RunStudy[ImageDataset, EnhanceSummary]):
+class EnhancementStudy(RunStudy[ImageDataset]):
     """A U-Net before a classifier, and the controls it is measured against.
 
     Its folder holds ``runs/``, ``results.csv``, ``results-full.csv``, ``summary.json`` and ``enhance.html``.
@@ -34,15 +30,6 @@ class EnhancementStudy(RunStudy[ImageDataset, EnhanceSummary]):
     kind = "enhancement"
     marker = "enhance.json"
     plan: EnhancePlan
-
-    @property
-    def config(self) -> TrainConfig:
-        """Settings of all runs."""
-        return self.plan.classifiers.config
-
-    def identity(self, dataset: ImageDataset) -> str:
-        """Return the hash of what all runs share; repeats may be added later."""
-        return self.plan.identity()
 
     def tasks(self, dataset: ImageDataset, folder: Path) -> list[RunTask]:
         """Return the classifiers of all repeats, then the variants, each of which needs its repeat's classifier."""
@@ -66,19 +53,19 @@ class EnhancementStudy(RunStudy[ImageDataset, EnhanceSummary]):
             on_progress=on_progress,
         )
 
-    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> EnhanceResult:
+    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> RunConclusion:
         """Return scores, gains and changes."""
         table = results_table(results_of(outcomes))
-        return EnhanceResult(table, summarize(self.plan, outcomes, table, seconds=seconds), outcomes)
+        return RunConclusion(table, summarize(self.plan, outcomes, table, seconds=seconds), outcomes)
 
-    def write_page(self, concluded: EnhanceResult, folder: Path) -> None:
+    def write_page(self, concluded: RunConclusion, folder: Path) -> None:
         """Write the scores on training and test images together, and the page."""
         write_results(folder / "results-full.csv", full_table(concluded.results))
         write_page(concluded.summary, folder / "figures", folder / "enhance.html")
 
 
 def show_images(
-    result: EnhanceResult,
+    result: RunConclusion,
     dataset: ImageDataset,
     out: Path,
     *,
@@ -93,13 +80,23 @@ def show_images(
     pair = first_pair(result)
     if pair is None:
         return
+    classifier, enhanced = pair
+    folder, marker = out / "figures", out / "figures" / "figures.json"
+    identity = content_hash([enhanced.record.config_hash, count, DRAWING])
     with locked_folder(out):
-        result.summary["images"] = _figures(*pair, dataset, out, count, on_progress)
+        found = read_json(marker) if marker.exists() else None
+        if not isinstance(found, dict) or found.get("identity") != identity:
+            shutil.rmtree(folder, ignore_errors=True)
+            chosen = choose_images(classifier.need_predictions(), enhanced.need_predictions(), count)
+            splits = SplitManifest.load(enhanced.path / "manifest.json").apply(dataset)
+            images = draw_figures(chosen, classifier, enhanced, splits, folder, on_progress)
+            write_json(marker, found := {"identity": identity, "images": images})
+        result.summary["images"] = found["images"]
         write_json(out / "summary.json", result.summary)
-        write_page(result.summary, out / "figures", out / "enhance.html")
+        write_page(result.summary, folder, out / "enhance.html")
 
 
-def first_pair(result: EnhanceResult) -> tuple[RunFolder, RunFolder] | None:
+def first_pair(result: RunConclusion) -> tuple[RunFolder, RunFolder] | None:
     """Return the runs of the classifier alone and behind the U-Net, of the first repeat that has both."""
     runs = {outcome.task.key: outcome.result for outcome in result.outcomes}
     for outcome in result.outcomes:
@@ -107,27 +104,3 @@ def first_pair(result: EnhanceResult) -> tuple[RunFolder, RunFolder] | None:
             classifier = runs[outcome.task.needs[0]]
             return None if classifier is None else (classifier, outcome.result)
     return None
-
-
-def _figures(
-    classifier: RunFolder,
-    enhanced: RunFolder,
-    dataset: ImageDataset,
-    out: Path,
-    count: int,
-    on_progress: Callable[[int, int], None] | None,
-) -> list[dict[str, Any]]:
-    """Draw the figures, unless they are there."""
-    folder = out / "figures"
-    marker = folder / "figures.json"
-    identity = content_hash([enhanced.record.config_hash, count, DRAWING])
-    if marker.exists():
-        found = read_json(marker)
-        if isinstance(found, dict) and found.get("identity") == identity:
-            return found["images"]
-    shutil.rmtree(folder, ignore_errors=True)
-    chosen = choose_images(classifier.need_predictions(), enhanced.need_predictions(), count)
-    splits = SplitManifest.load(enhanced.path / "manifest.json").apply(dataset)
-    shown = [asdict(item) for item in draw_figures(chosen, classifier, enhanced, splits, folder, on_progress)]
-    write_json(marker, {"identity": identity, "images": shown})
-    return shown

@@ -1,38 +1,139 @@
-"""One variant of an enhancement study, from its classifier's run to a finished run folder."""
+"""Trainings of an enhancement study: the U-Net that learns to copy, and the variants that start from it."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from filelock import FileLock
+from torch import Tensor, nn
 
-from counterpoise.datasets import ImageDataset, SplitManifest
+from counterpoise.balance.samplers import epoch_indices
+from counterpoise.config import TrainConfig
+from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest
 from counterpoise.evaluation import confusion_matrix
 from counterpoise.files import content_hash
 from counterpoise.inference import load_network
-from counterpoise.networks import EnhancedNetwork, Enhancer, Network, freeze
-from counterpoise.runs import RunFolder
-from counterpoise.studies.enhance.copying import train_copier
+from counterpoise.networks import EnhancedNetwork, Enhancer, Network, UNet, freeze
+from counterpoise.runs import RunFolder, network_payload
 from counterpoise.studies.enhance.plan import ENHANCED, FRESH, TRAINED_ON, VariantPlan
 from counterpoise.training import (
-    Fitted,
+    Batch,
     HistoryEntryDict,
     ProgressCallback,
     RenamedStage,
+    Stage,
+    ValidationScores,
+    cpu_threads,
     fit_method,
+    image_batches,
+    make_fabric,
     make_network,
+    memory_format,
+    ordered_batches,
     predict_logits,
     seed_for,
+    torch_seed,
+    train_stage,
     write_run,
 )
 
+BATCH_SIZE = 256
 
-def variant_title(plan: VariantPlan) -> str:
+
+@dataclass(frozen=True)
+class Copier:
+    """U-Net that has learned to copy images, on the training device, and one history entry per epoch."""
+
+    unet: UNet
+    history: list[HistoryEntryDict]
+
+
+class CopyLoss:
+    """Binary cross entropy between the output and the image itself, pixel by pixel (slides, "Loss Function")."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Do nothing: the loss does not depend on the epoch."""
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean over all values of the batch, in nats."""
+        return F.binary_cross_entropy(module(batch.inputs), batch.inputs)
+
+
+def train_copier(
+    splits: ImageDataset,
+    *,
+    width: int,
+    epochs: int,
+    config: TrainConfig,
+    folder: Path,
+    identity: str,
+    progress: ProgressCallback | None = None,
+) -> Copier:
+    """Train a U-Net to copy the training images; labels are not used.
+
+    The history states how well validation images are copied. State is kept in `folder`: an interrupted training
+    resumes there, and concurrent users wait for the cached U-Net. `identity` is the hash of the training images.
+    """
+    config = config.model_copy(update={"epochs": epochs, "schedule": config.schedule or "constant"})
+    identity = content_hash([identity, width, network_payload(config)])
+    path = folder / f"copier-{identity[:16]}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with cpu_threads(config.threads), FileLock(path.with_suffix(".lock")):
+        fabric = make_fabric(config)
+        with torch_seed(seed_for(config.seed, "unet")):
+            unet = UNet(splits.channels, width=width).to(memory_format=memory_format(splits.channels))
+        train, validation, seed = splits.train, splits.validation, seed_for(config.seed, "copy order")
+        stage = Stage(
+            name="copy",
+            module=unet,
+            batch_loss=CopyLoss(),
+            batches=image_batches(
+                train,
+                lambda epoch: epoch_indices(None, train.labels, seed=seed, epoch=epoch),
+                batch_size=config.batch_size,
+                device=fabric.device,
+                workers=config.workers,
+            ),
+            epochs=epochs,
+            validate=(lambda: copy_scores(unet, validation, workers=config.workers)) if validation else None,
+            checkpoint=path,
+            identity=identity,
+        )
+        history = train_stage(stage, config, fabric, progress or ProgressCallback())
+    return Copier(unet.eval(), history)
+
+
+def copy_scores(unet: UNet, split: ImageSplit, *, workers: int = 0) -> ValidationScores:
+    """Return how well images are copied.
+
+    ``validation_loss`` is the mean binary cross entropy in nats, ``validation_entropy`` its minimum, that of a perfect
+    copy, and ``validation_error`` the mean absolute difference of the pixels in units of [0, 1].
+    """
+    device = next(unet.parameters()).device
+    sums = np.zeros(3)
+    with torch.inference_mode():
+        for batch in ordered_batches(split, batch_size=BATCH_SIZE, device=device, workers=workers):
+            images, copies = batch.inputs, unet(batch.inputs)
+            values = (
+                F.binary_cross_entropy(copies, images),
+                F.binary_cross_entropy(images, images),
+                (copies - images).abs().mean(),
+            )
+            sums += np.array([float(value) for value in values]) * len(images)
+    loss, entropy, error = (sums / len(split)).tolist()
+    return {"validation_loss": loss, "validation_entropy": entropy, "validation_error": error}
+
+
+def variant_title(variant: str, *, frozen: bool) -> str:
     """Return a variant's name for people."""
-    if plan.variant == ENHANCED:
-        return "U-Net + the same classifier" + (", frozen" if plan.frozen else ", fine-tuned")
-    return {TRAINED_ON: "Continued training", FRESH: "U-Net + a fresh classifier"}[plan.variant]
+    if variant == ENHANCED:
+        return "U-Net + the same classifier" + (", frozen" if frozen else ", fine-tuned")
+    return {TRAINED_ON: "Continued training", FRESH: "U-Net + a fresh classifier"}[variant]
 
 
 def execute_variant(
@@ -53,112 +154,88 @@ def execute_variant(
     if folder.is_complete(plan.hash):
         return folder
     with folder.claimed(plan.hash):
-        opened, on_progress = RunFolder.open(classifier), on_progress or ProgressCallback()
-        _Variant(plan, dataset, folder, opened, shared, on_progress).execute()
+        run, on_progress = RunFolder.open(classifier), on_progress or ProgressCallback()
+        _execute(plan, dataset, folder, run, shared, on_progress)
     return RunFolder(path)
 
 
-class _Variant:
-    def __init__(
-        self,
-        plan: VariantPlan,
-        dataset: ImageDataset,
-        folder: RunFolder,
-        classifier: RunFolder,
-        shared: Path,
-        on_progress: ProgressCallback,
-    ) -> None:
-        self.plan = plan
-        self.folder = folder
-        self.classifier = classifier
-        self.shared = shared
-        self.on_progress = on_progress
-        self.manifest = SplitManifest.load(classifier.path / "manifest.json")
-        self.splits = self.manifest.apply(dataset)
-        self.copy_history: list[HistoryEntryDict] = []
-        # Other batches than those of the classifier's first epochs.
-        seed = seed_for(plan.config.seed, "enhance")
-        self.config = plan.config.model_copy(update={"epochs": plan.epochs, "seed": seed})
-
-    def execute(self) -> None:
-        """Train, score and write."""
-        start = time.perf_counter()
-        network = self._start()
-        trained = time.perf_counter()
-        fitted = fit_method(
-            self.plan.record,
-            network,
-            self.splits.train,
-            config=self.config,
-            validation=self.splits.validation,
-            checkpoints=self.folder.checkpoints,
-            identity=content_hash([self.plan.hash, self.manifest.hash]),
-            classes=self.splits.classes,
-            progress=RenamedStage(self.on_progress, self.plan.variant),
-        )
-        fitted.seconds |= {"start": trained - start}
-        self._write(fitted, start)
-
-    def _start(self) -> Network:
-        """Return the network before training."""
-        if self.plan.variant == TRAINED_ON:
-            return self._classifier()
+def _execute(
+    plan: VariantPlan,
+    dataset: ImageDataset,
+    folder: RunFolder,
+    classifier: RunFolder,
+    shared: Path,
+    on_progress: ProgressCallback,
+) -> None:
+    start = time.perf_counter()
+    manifest = SplitManifest.load(classifier.path / "manifest.json")
+    splits = manifest.apply(dataset)
+    # Other batches than those of the classifier's first epochs.
+    seed = seed_for(plan.config.seed, "enhance")
+    config = plan.config.model_copy(update={"epochs": plan.epochs, "seed": seed})
+    copier = None
+    if plan.variant != TRAINED_ON:
         copier = train_copier(
-            self.splits,
-            width=self.plan.width,
-            epochs=self.plan.copy_epochs,
-            config=self.plan.config,
-            folder=self.shared,
-            identity=content_hash([self.manifest.hash, self.plan.image_size]),
-            progress=self.on_progress,
+            splits,
+            width=plan.width,
+            epochs=plan.copy_epochs,
+            config=plan.config,
+            folder=shared,
+            identity=content_hash([manifest.hash, plan.image_size]),
+            progress=on_progress,
         )
-        self.copy_history = copier.history
-        enhancer = Enhancer(copier.unet)
-        if self.plan.variant == FRESH:
-            return EnhancedNetwork(enhancer, make_network(self.plan, self.splits), frozen=False)
-        return EnhancedNetwork(enhancer, self._classifier(), frozen=self.plan.frozen)
+    if plan.variant == FRESH:
+        network = make_network(plan, splits)
+    else:
+        network = load_network(classifier)
+        if plan.freeze is not None:
+            freeze(network, plan.freeze)  # type: ignore[arg-type]
+    if copier is not None:
+        frozen = plan.frozen and plan.variant == ENHANCED
+        network = EnhancedNetwork(Enhancer(copier.unet), network, frozen=frozen)
+    trained = time.perf_counter()
+    fitted = fit_method(
+        plan.record,
+        network,
+        splits.train,
+        config=config,
+        validation=splits.validation,
+        checkpoints=folder.checkpoints,
+        identity=content_hash([plan.hash, manifest.hash]),
+        classes=splits.classes,
+        progress=RenamedStage(on_progress, plan.variant),
+    )
+    fitted.seconds |= {"start": trained - start}
+    confusion = None
+    if plan.variant == ENHANCED:
+        both = {plan.classifier: load_network(classifier), plan.variant: fitted.network}
+        confusion = {name: _train_confusion(module, splits, config.workers) for name, module in both.items()}
+    if isinstance(fitted.network, EnhancedNetwork):
+        fitted.network.enhancer.save(folder.path / "enhancer.safetensors")
+    write_run(
+        folder,
+        plan,
+        splits,
+        manifest,
+        fitted,
+        started=start,
+        method=plan.variant,
+        method_title=variant_title(plan.variant, frozen=plan.frozen),
+        training=config.model_dump(),
+        enhance={
+            "method": plan.method,
+            "classifier": plan.classifier,
+            "classifier_run": classifier.path.name,
+            "frozen": plan.frozen and plan.variant == ENHANCED,
+            "copy": [] if copier is None else copier.history,
+            "train_confusion": confusion,
+        },
+    )
 
-    def _classifier(self) -> Network:
-        """Return the classifier of the second step, with its frozen layers."""
-        network = load_network(self.classifier)
-        if self.plan.freeze is not None:
-            freeze(network, self.plan.freeze)  # type: ignore[arg-type]
-        return network
 
-    def _write(self, fitted: Fitted, started: float) -> None:
-        plan, network = self.plan, fitted.network
-        train = self._confusion_on_train(network) if plan.variant == ENHANCED else None
-        if isinstance(network, EnhancedNetwork):
-            network.enhancer.save(self.folder.path / "enhancer.safetensors")
-        write_run(
-            self.folder,
-            plan,
-            self.splits,
-            self.manifest,
-            fitted,
-            started=started,
-            method=plan.variant,
-            method_title=variant_title(plan),
-            training=self.config.model_dump(),
-            enhance={
-                "method": plan.method,
-                "classifier": plan.classifier,
-                "classifier_run": self.classifier.path.name,
-                "frozen": plan.frozen if plan.variant == ENHANCED else False,
-                "copy": self.copy_history,
-                "train_confusion": train,
-            },
-        )
-
-    def _confusion_on_train(self, network: Network) -> dict[str, list[list[int]]]:
-        """Return the confusion matrices, on the training images, of the classifier alone and behind the U-Net."""
-        device = next(network.parameters()).device
-        networks = {self.plan.classifier: load_network(self.classifier), self.plan.variant: network}
-        split, classes = self.splits.train, self.splits.num_classes
-        found = {}
-        for name, module in networks.items():
-            predicted = predict_logits(module, split, device=device, workers=self.config.workers).argmax(
-                axis=1
-            )
-            found[name] = np.asarray(confusion_matrix(split.labels, predicted, num_classes=classes)).tolist()
-        return found
+def _train_confusion(network: Network, splits: ImageDataset, workers: int) -> list[list[int]]:
+    """Return the confusion matrix on the training images."""
+    device = next(network.parameters()).device
+    predicted = predict_logits(network, splits.train, device=device, workers=workers).argmax(axis=1)
+    matrix = confusion_matrix(splits.train.labels, predicted, num_classes=splits.num_classes)
+    return np.asarray(matrix).tolist()

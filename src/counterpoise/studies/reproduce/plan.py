@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from counterpoise.config import CompareConfig
+from counterpoise.config import CompareConfig, TrainConfig
 from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 from counterpoise.files import content_hash
@@ -56,9 +56,14 @@ class TablePlan:
     command: str = ""
 
     @property
+    def config(self) -> TrainConfig:
+        """Settings of the first line; device and threads are those of all."""
+        return self.cells[0].study.config
+
+    @property
     def identity(self) -> str:
         """Hash of what all runs share; repeats may be added later."""
-        return content_hash([[c.setting.name, c.study.identity()] for c in self.cells])
+        return content_hash([[c.setting.name, c.study.identity] for c in self.cells])
 
     def runs(self) -> list[tuple[TableLine, RunPlan]]:
         """Return every run, repeat by repeat over all lines, so that an early stop leaves whole repeats."""

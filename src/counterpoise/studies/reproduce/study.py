@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from counterpoise.config import TrainConfig
 from counterpoise.exceptions import InputError
 from counterpoise.files import read_object
 from counterpoise.runs import ARCHIVE, RESUMED, ArchivedRun, archived_runs, read_archive, write_archive
@@ -18,17 +17,15 @@ from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
 from counterpoise.studies.reproduce.page import PICTURES, write_pages
 from counterpoise.studies.reproduce.plan import TablePlan
 from counterpoise.studies.reproduce.side_by_side import side_by_side
-from counterpoise.studies.reproduce.summary import TableSummary, ranks_of, results_table, summarize
+from counterpoise.studies.reproduce.summary import ranks_of, results_table, summarize
 
 MARKER = "reproduce.json"
 PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", ARCHIVE, *PICTURES)
 """Files that `publish` copies, where they exist."""
 
-Reproduced = RunConclusion[TableSummary]
-
 
 @dataclass(frozen=True)
-class ReproductionStudy(RunStudy[None, TableSummary]):
+class ReproductionStudy(RunStudy[None]):
     """Runs of a published table, on datasets of its own; `only` names the lines to run, by default all.
 
     Its folder holds a folder of runs for each line, ``results.csv``, ``summary.json``, ``page.html``, ``page.md``,
@@ -58,15 +55,6 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # `execute` needs nothing of the study, and a worker gets the dataset with its task
-
-    @property
-    def config(self) -> TrainConfig:
-        """Settings of the first line; device and threads are those of all."""
-        return self.plan.cells[0].study.config
-
-    def identity(self, dataset: None) -> str:
-        """Return the hash of what all runs share; repeats may be added later."""
-        return self.plan.identity
 
     def mark(self, known: Mapping[str, Any], dataset: None, folder: Path) -> dict[str, Any]:
         """Return the marker, with all command lines that have run something, and the largest number of repeats."""
@@ -99,14 +87,14 @@ class ReproductionStudy(RunStudy[None, TableSummary]):
             write_archive(folder / RESUMED, (kept | self._taken).values())
         return self._tasks(self._whole(folder), folder)
 
-    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> Reproduced:
+    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> RunConclusion:
         """Return scores beside the published ones, and findings."""
         whole = self._whole(folder)
         table = results_table(whole.table.name, outcomes)
         commands = read_object(folder / MARKER)["commands"]
-        return Reproduced(table, summarize(whole, outcomes, table, commands), outcomes)
+        return RunConclusion(table, summarize(whole, outcomes, table, commands), outcomes)
 
-    def write_page(self, concluded: Reproduced, folder: Path) -> None:
+    def write_page(self, concluded: RunConclusion, folder: Path) -> None:
         """Write the archive, the pictures and the pages."""
         write_archive(folder / ARCHIVE, concluded.results)
         sides = side_by_side(self.plan.table, concluded.table)

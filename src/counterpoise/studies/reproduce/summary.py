@@ -13,7 +13,7 @@ from counterpoise.evaluation import Ranks, rank_methods
 from counterpoise.methods import get_method
 from counterpoise.runs import RESULT_COLUMNS, ArchivedRun, result_rows
 from counterpoise.studies.engine.planned_runs import RunOutcome
-from counterpoise.studies.engine.tasks import FailedRun, failed_runs, not_applicable, results_of
+from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
 from counterpoise.studies.published import published_numbers
 from counterpoise.studies.reproduce.contradictions import find_contradictions
 from counterpoise.studies.reproduce.findings import find
@@ -44,7 +44,7 @@ class TableSummary(TypedDict):
     contradictions: list[dict[str, Any]]
     ranks: list[dict[str, Any]]
     findings: list[dict[str, Any]]
-    failed: list[FailedRun]
+    failed: list[dict[str, Any]]
     not_applicable: NotRequired[list[dict[str, Any]]]
     runs: dict[str, Any]
     commands: list[str]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from counterpoise.config import SplitConfig, TrainConfig, TransferConfig
 from counterpoise.datasets import ImageDataset
 from counterpoise.exceptions import InputError
 from counterpoise.networks import create_network, is_chain, learned_layers
-from counterpoise.runs import (
-    training_payload,
-    transfer_identity,
-)
+from counterpoise.runs import training_payload, transfer_identity
 from counterpoise.studies.transfer.tasks import TaskImages, Tasks, draw_tasks, read_layers, task_images
 from counterpoise.training import make_fabric, resolve_split
 
 #: The lecture's names, in the order of its text: layers of B or A, frozen or (+) fine-tuned, then trained on B.
 TREATMENTS = ("BnB", "BnB+", "AnB", "AnB+")
 BASES = ("baseA", "baseB")
+TrainingRecord = dict[str, Any]
+"""Record of a finished training; ``scores`` are those of `counterpoise.evaluation.evaluate` on test images."""
 
 
 class Training(NamedTuple):
@@ -30,14 +29,9 @@ class Training(NamedTuple):
     layers: int = 0
 
     @property
-    def source(self) -> str:
-        """Task of the base network that the copied layers come from; for a base, its own."""
-        return self.treatment[4] if self.is_base else self.treatment[0]
-
-    @property
     def target(self) -> str:
         """Task of the training images."""
-        return self.source if self.is_base else "B"
+        return self.treatment[4] if self.is_base else "B"
 
     @property
     def is_base(self) -> bool:
@@ -63,7 +57,7 @@ class Training(NamedTuple):
     @property
     def base(self) -> Training:
         """Training of the network that the copied layers come from."""
-        return Training(self.repeat, f"base{self.source}")
+        return Training(self.repeat, f"base{self.treatment[0]}")
 
     @property
     def file_name(self) -> str:
@@ -73,20 +67,12 @@ class Training(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TransferPlan:
-    """Transfer study.
+    """Transfer study of networks whose first n `layers` are copied.
 
-    Attributes
-    ----------
-    split : str
-        Definition of the two tasks, see `draw_tasks`.
-    layers : tuple of int
-        Numbers of copied layers.
-    repeats : tuple of int
-        The repeats; repeat r has the seed ``config.seed + r`` for the tasks, their images and the trainings.
-    images_per_class, source_images_per_class : int or None
-        Training images of each class of the target B, and of the source A; None: all.
-    test_fraction : float
-        Share held out where the dataset has no test split.
+    `split` defines the two tasks, see `draw_tasks`. Repeat r has the seed ``config.seed + r`` for the tasks, their
+    images and the trainings. `images_per_class` are the training images of each class of the target B,
+    `source_images_per_class` those of the source A; None: all. `test_fraction` is held out where the dataset has no
+    test split.
     """
 
     source: str
@@ -148,22 +134,7 @@ class TransferPlan:
 
 
 def make_transfer_plan(dataset: ImageDataset, config: TransferConfig, *, command: str = "") -> TransferPlan:
-    """Resolve the settings of a transfer study; whatever cannot work is refused before anything is written.
-
-    Parameters
-    ----------
-    dataset : ImageDataset
-        The loaded dataset.
-    config : TransferConfig
-        As asked for.
-    command : str
-        The command line, for the record.
-
-    Raises
-    ------
-    InputError
-        If a setting is refused.
-    """
+    """Resolve the settings of a transfer study; InputError refuses what cannot work before anything is written."""
     for name in ("images_per_class", "source_images_per_class"):
         if getattr(config, name) == 1:
             raise InputError(f"`{name}` 1: at least 2 images of each class are needed")
@@ -183,17 +154,12 @@ def make_transfer_plan(dataset: ImageDataset, config: TransferConfig, *, command
         command=command,
         test_fraction=test_fraction,
     )
-    _check(plan, dataset)
-    return plan
-
-
-def _check(plan: TransferPlan, dataset: ImageDataset) -> None:
-    """Make the first draw's tasks and its network once."""
     make_fabric(plan.config)
-    images = [plan.images(dataset, plan.repeats[0], task) for task in "AB"]
+    # Both tasks and the network of the first repeat can be made.
+    _, target = (plan.images(dataset, plan.repeats[0], task) for task in "AB")
     network = create_network(
         plan.network,
-        num_classes=len(images[1].classes),
+        num_classes=len(target.classes),
         in_channels=dataset.channels,
         image_size=dataset.image_size,
         seed=0,
@@ -207,3 +173,4 @@ def _check(plan: TransferPlan, dataset: ImageDataset) -> None:
         raise InputError(
             f"`layers` {plan.layers[-1]}: {plan.network} has {most} learned layers below its head; give 1 to {most}"
         )
+    return plan

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from counterpoise.evaluation import judge, mean_interval, scores_to_rows
-from counterpoise.studies.engine.tasks import Outcome, results_of
-from counterpoise.studies.transfer.execute import TrainingRecord
-from counterpoise.studies.transfer.plan import BASES, TREATMENTS, Training, TransferPlan
+from counterpoise.studies.engine.tasks import Outcome, failed_runs, results_of
+from counterpoise.studies.transfer.plan import BASES, TREATMENTS, Training, TrainingRecord, TransferPlan
 
 COLUMNS = ("dataset", "split", "draw", "seed", "treatment", "layers", "classes", "metric", "value")
 METRIC = "accuracy"
@@ -19,59 +19,24 @@ CLOSE = 0.02
 
 Outcomes = Sequence[Outcome[Training, TrainingRecord]]
 Records = Sequence[TrainingRecord]
-Accuracies = dict[tuple[str, int], dict[int, float]]
-"""(treatment, layers) -> repeat -> accuracy on the test images."""
-
-
-class FailedTraining(TypedDict):
-    """Entry of ``failed``."""
-
-    draw: int
-    name: str
-    error: str
-
-
-class TransferSummary(TypedDict):
-    """Content of ``summary.json``."""
-
-    format: int
-    dataset: str
-    split: str
-    network: str
-    metric: str
-    draws: int
-    layers: list[int]
-    images_per_class: dict[str, int | None]
-    training: dict[str, Any]
-    tasks: list[dict[str, Any]]
-    curves: list[dict[str, Any]]
-    findings: list[dict[str, Any]]
-    failed: list[FailedTraining]
-    command: str
-    wall_seconds: float
-    training_seconds: float
+Accuracies = dict[tuple[str, int], pd.Series]
+"""(treatment, layers) -> accuracy on the test images by repeat."""
 
 
 def results_table(plan: TransferPlan, outcomes: Outcomes) -> pd.DataFrame:
     """Return all test scores in long format, one value a row; ``baseA`` is scored on its own task."""
     rows = [
-        {
-            "dataset": outcome.task.dataset.name,
-            "split": plan.split,
-            "draw": outcome.result["draw"],
-            "seed": outcome.result["seed"],
-            "treatment": outcome.result["treatment"],
-            "layers": outcome.result["layers"],
-            **row,
-        }
+        {"dataset": outcome.task.dataset.name, "split": plan.split}
+        | {name: record[name] for name in COLUMNS[2:6]}
+        | row
         for outcome in outcomes
-        if outcome.result is not None
-        for row in scores_to_rows(outcome.result["scores"])
+        if (record := outcome.result) is not None
+        for row in scores_to_rows(record["scores"])
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> TransferSummary:
+def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> dict[str, Any]:
     """Return the content of ``summary.json``; outcomes stand in the order of ``plan.cells``.
 
     ``curves`` holds, for each treatment and number of layers, the test accuracy of each repeat, their mean and 95 %
@@ -80,7 +45,11 @@ def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> Tran
     """
     dataset = outcomes[0].task.dataset
     records = results_of(outcomes)
-    accuracies = _accuracies(records)
+    values: dict[tuple[str, int], dict[int, float]] = defaultdict(dict)
+    for record in records:
+        values[record["treatment"], record["layers"]][record["draw"]] = record["scores"]["all"][METRIC]
+    accuracies = {key: pd.Series(own).sort_index() for key, own in values.items()}
+    points = [(base, 0) for base in BASES] + [(t, n) for t in TREATMENTS for n in plan.layers]
     return {
         "format": 1,
         "dataset": dataset.name,
@@ -92,34 +61,13 @@ def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> Tran
         "images_per_class": {"A": plan.source_images_per_class, "B": plan.images_per_class},
         "training": plan.config.model_dump(),
         "tasks": [_describe_tasks(plan, dataset.classes, repeat, records) for repeat in plan.repeats],
-        "curves": [
-            _point(treatment, n, accuracies)
-            for treatment, n in [
-                *((base, 0) for base in BASES),
-                *((t, n) for t in TREATMENTS for n in plan.layers),
-            ]
-            if accuracies.get((treatment, n))
-        ],
+        "curves": [_point(*point, accuracies) for point in points if point in accuracies],
         "findings": _findings(plan.layers, accuracies),
-        "failed": [
-            {"draw": o.task.repeat, "name": o.task.name, "error": o.failure.text}
-            for o in outcomes
-            if o.failure is not None
-        ],
+        "failed": failed_runs(outcomes, "name"),
         "command": plan.command,
         "wall_seconds": round(seconds, 3),
         "training_seconds": round(sum(record["seconds"] for record in records), 3),
     }
-
-
-def _accuracies(records: Records) -> Accuracies:
-    found: Accuracies = {}
-    for record in records:
-        place = found.setdefault((record["treatment"], record["layers"]), {})
-        accuracy = record["scores"]["all"][METRIC]
-        assert accuracy is not None
-        place[record["draw"]] = accuracy
-    return found
 
 
 def _describe_tasks(
@@ -139,54 +87,38 @@ def _describe_tasks(
 
 
 def _point(treatment: str, n: int, accuracies: Accuracies) -> dict[str, Any]:
-    values = accuracies[treatment, n]
-    point: dict[str, Any] = {
-        "treatment": treatment,
-        "layers": n,
-        "values": [values[repeat] for repeat in sorted(values)],
-        **mean_interval(values.values())._asdict(),
-    }
+    values = accuracies[treatment, n].tolist()
+    point = {"treatment": treatment, "layers": n, "values": values, **mean_interval(values)._asdict()}
     if treatment not in BASES:
-        point["difference"] = mean_interval(_differences(accuracies, treatment, n).values())._asdict()
+        point["difference"] = mean_interval(_difference(accuracies, treatment, [n]))._asdict()
     return point
 
 
-def _differences(accuracies: Accuracies, treatment: str, n: int) -> dict[int, float]:
-    """Return repeat -> accuracy above that of baseB in the same repeat."""
-    values, base = accuracies.get((treatment, n), {}), accuracies.get(("baseB", 0), {})
-    return {repeat: values[repeat] - base[repeat] for repeat in sorted(set(values) & set(base))}
+def _difference(accuracies: Accuracies, treatment: str, layers: Sequence[int]) -> pd.Series:
+    """Return the mean difference to baseB over layers, for the repeats that have them all."""
+    none = pd.Series(dtype=float)
+    base = accuracies.get(("baseB", 0), none)
+    each = [accuracies.get((treatment, n), none) - base for n in layers]
+    return (sum(each[1:], each[0]) / len(each)).dropna()
 
 
 def _findings(layers: Sequence[int], accuracies: Accuracies) -> list[dict[str, Any]]:
-    def difference(treatment: str, chosen: Iterable[int]) -> dict[int, float]:
-        """Return repeat -> mean over layers of the difference to baseB, of the repeats that have them all."""
-        each = [_differences(accuracies, treatment, n) for n in chosen]
-        repeats = set.intersection(*(set(values) for values in each))
-        return {repeat: sum(values[repeat] for values in each) / len(each) for repeat in sorted(repeats)}
-
     first, last = layers[0], layers[-1]
-    frozen_first = difference("AnB", [first])
-    findings = [
-        _finding(
-            f"The first layers transfer: A{first}B is as good as baseB, within {CLOSE:g}",
-            f"A{first}B - baseB",
-            frozen_first,
-            -CLOSE,
-        )
+    frozen_first, frozen_last = (_difference(accuracies, "AnB", [n]) for n in (first, last))
+    as_good = f"The first layers transfer: A{first}B is as good as baseB, within {CLOSE:g}"
+    worse = f"Later layers transfer less: A{last}B is worse than A{first}B, by {CLOSE:g} or more"
+    lost = (frozen_first - frozen_last).dropna()
+    helpful = "Copied layers help when they are fine-tuned: AnB+ is at least baseB, on average over n"
+    return [
+        _finding(as_good, f"A{first}B - baseB", frozen_first, -CLOSE),
+        *([_finding(worse, f"A{first}B - A{last}B", lost, CLOSE)] if last > first else []),
+        _finding(helpful, "AnB+ - baseB", _difference(accuracies, "AnB+", layers), 0.0),
     ]
-    if last > first:
-        frozen_last = difference("AnB", [last])
-        lost = {d: frozen_first[d] - frozen_last[d] for d in frozen_first if d in frozen_last}
-        claim = f"Later layers transfer less: A{last}B is worse than A{first}B, by {CLOSE:g} or more"
-        findings.append(_finding(claim, f"A{first}B - A{last}B", lost, CLOSE))
-    claim = "Copied layers help when they are fine-tuned: AnB+ is at least baseB, on average over n"
-    findings.append(_finding(claim, "AnB+ - baseB", difference("AnB+", layers), 0.0))
-    return findings
 
 
-def _finding(claim: str, measure: str, differences: dict[int, float], at_least: float) -> dict[str, Any]:
+def _finding(claim: str, measure: str, differences: pd.Series, at_least: float) -> dict[str, Any]:
     """Return a claim about a difference; certain if the whole interval is on one side of the border."""
-    interval = mean_interval(differences.values())
+    interval = mean_interval(differences)
     return {
         "claim": claim,
         "measure": measure,

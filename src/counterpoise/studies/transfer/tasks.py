@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest, make_splits
+from counterpoise.datasets import ImageDataset, ImageSplit, make_splits
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 from counterpoise.training import generator_for
 
@@ -32,21 +32,9 @@ class Tasks:
 def draw_tasks(split: str, classes: Sequence[str], *, seed: int) -> Tasks:
     """Return the two tasks of a repeat.
 
-    Parameters
-    ----------
-    split : str
-        ``"random"``: two random halves of the classes, which are similar; of an odd number A has one more.
-        ``"natural"``: man-made against natural classes, which are dissimilar; for CIFAR-10. Or the classes by name:
-        ``"A=cat,dog;B=ship,truck"``.
-    classes : sequence of str
-        The class names.
-    seed : int
-        Seed of the random halves.
-
-    Raises
-    ------
-    InputError
-        If `split` cannot be read, or does not give each task at least two classes and each class one task.
+    `split` is ``"random"``: two random halves of the classes, which are similar; of an odd number A has one more.
+    ``"natural"``: man-made against natural classes, which are dissimilar; for CIFAR-10. Or the classes by name. Raises
+    InputError if it cannot be read, or does not give each task at least two classes and each class one task.
 
     Examples
     --------
@@ -61,9 +49,14 @@ def draw_tasks(split: str, classes: Sequence[str], *, seed: int) -> Tasks:
         shuffled = generator_for(seed, "tasks").permutation(len(classes))
         half = (len(classes) + 1) // 2
         return Tasks(_ascending(shuffled[:half]), _ascending(shuffled[half:]))
-    if split == "natural":
-        return _natural(classes)
-    return _named(split, classes)
+    if split != "natural":
+        return _named(split, classes)
+    if set(classes) != {*MAN_MADE, *NATURAL}:
+        raise InputError(
+            "`task_split` natural: which classes are man-made is known for CIFAR-10 alone; name them as "
+            f'`task_split` "A={classes[0]},...;B={classes[-1]},..."'
+        )
+    return Tasks(*(_ascending([classes.index(name) for name in names]) for names in (MAN_MADE, NATURAL)))
 
 
 def read_layers(text: str) -> tuple[int, ...]:
@@ -96,12 +89,7 @@ class TaskImages:
 
 
 def task_images(
-    dataset: ImageDataset,
-    classes: Sequence[int],
-    *,
-    per_class: int | None,
-    test_fraction: float,
-    seed: int,
+    dataset: ImageDataset, classes: Sequence[int], *, per_class: int | None, test_fraction: float, seed: int
 ) -> TaskImages:
     """Return the training and test images of a task.
 
@@ -109,34 +97,24 @@ def task_images(
     the dataset has no test split. Raises `DataError` if there are no test images of these classes.
     """
     manifest = make_splits(dataset, validation_fraction=0.0, test_fraction=test_fraction, random_state=seed)
-    train, test = manifest.train, manifest.test
+    sources = {name: dataset.splits[manifest.sources[name]] for name in ("train", "test")}
     generator = generator_for(seed, "images")
     chosen = []
     # Images of every class are drawn, so that a class's choice does not depend on the tasks.
     for index in range(dataset.num_classes):
-        members = generator.permutation(train[_labels(manifest, dataset, "train")[train] == index])
+        members = generator.permutation(manifest.train[sources["train"].labels[manifest.train] == index])
         if index in classes:
             chosen.append(members[:per_class])
-    kept = test[np.isin(_labels(manifest, dataset, "test")[test], classes)]
+    names = tuple(dataset.classes[index] for index in classes)
+    kept = manifest.test[np.isin(sources["test"].labels[manifest.test], classes)]
     if not len(kept):
-        names = ", ".join(dataset.classes[index] for index in classes)
-        raise DataError(f"{dataset.name} has no test images of {names}; add some, or choose other classes")
-    return TaskImages(
-        tuple(dataset.classes[index] for index in classes),
-        _task_split(manifest, dataset, "train", np.sort(np.concatenate(chosen)), classes),
-        _task_split(manifest, dataset, "test", kept, classes),
-    )
-
-
-def _natural(classes: Sequence[str]) -> Tasks:
-    if set(classes) != {*MAN_MADE, *NATURAL}:
-        raise InputError(
-            "`task_split` natural: which classes are man-made is known for CIFAR-10 alone; name them as "
-            f'`task_split` "A={classes[0]},...;B={classes[-1]},..."'
+        raise DataError(
+            f"{dataset.name} has no test images of {', '.join(names)}; add some, or choose other classes"
         )
-    return Tasks(
-        tuple(i for i, name in enumerate(classes) if name in MAN_MADE),
-        tuple(i for i, name in enumerate(classes) if name in NATURAL),
+    splits = (sources["train"].subset(np.sort(np.concatenate(chosen))), sources["test"].subset(kept))
+    return TaskImages(
+        names,
+        *(replace(s, labels=np.searchsorted(np.asarray(classes), s.labels).astype(np.int64)) for s in splits),
     )
 
 
@@ -161,15 +139,3 @@ def _named(split: str, classes: Sequence[str]) -> Tasks:
 
 def _ascending(indices: Sequence[int] | np.ndarray) -> tuple[int, ...]:
     return tuple(sorted(int(index) for index in indices))
-
-
-def _labels(manifest: SplitManifest, dataset: ImageDataset, name: str) -> np.ndarray:
-    return dataset.splits[manifest.sources[name]].labels
-
-
-def _task_split(
-    manifest: SplitManifest, dataset: ImageDataset, name: str, indices: np.ndarray, classes: Sequence[int]
-) -> ImageSplit:
-    split = dataset.splits[manifest.sources[name]].subset(indices)
-    own = np.searchsorted(np.asarray(classes), split.labels)
-    return ImageSplit(split.images, own.astype(np.int64), split.paths, split.facts, split.groups)
