@@ -67,8 +67,7 @@ def _commands(config: ReproduceConfig) -> str:
     from counterpoise.studies.reproduce.commands import absent_images, study_commands
 
     table = get_table(str(config.table))
-    words = study_commands(table, config.data_dir, config.out)
-    commands = " and ".join(command_line(*command) for command in words)
+    commands = " and ".join(command_line(*c) for c in study_commands(table, config.data_dir, config.out))
     absent = "".join(f"; {text}" for text in absent_images(table, config.data_dir))
     return f"{table.name} is a study of its own, with a page of its own; give {commands}{absent}"
 
