@@ -46,9 +46,7 @@ def command(config: EnhanceConfig, call: Call) -> int:
 
 def _show(result: "Conclusion[Any, Any]", folder: Path) -> None:
     from counterpoise.report import describe_imbalance
-    from counterpoise.studies.enhance.page import findings, gain_rows, shown_columns
-    from counterpoise.studies.enhance.plan import ENHANCED
-    from counterpoise.studies.enhance.study import first_pair
+    from counterpoise.studies.enhance import ENHANCED, findings, first_pair, gain_rows, shown_columns
 
     summary = result.summary
     if not len(result.table):

@@ -14,7 +14,7 @@ from counterpoise.config import DataConfig, ReproduceConfig
 from counterpoise.exceptions import InputError
 
 if TYPE_CHECKING:
-    from counterpoise.studies.reproduce.summary import TableSummary
+    from counterpoise.studies.reproduce import TableSummary
 
 PANEL = "Studies"
 ORDER = 130
@@ -64,7 +64,7 @@ def _list_tables(call: Call) -> None:
 
 def _commands(config: ReproduceConfig) -> str:
     from counterpoise.studies import get_table
-    from counterpoise.studies.reproduce.plan import study_commands
+    from counterpoise.studies.reproduce import study_commands
 
     table = get_table(str(config.table))
     words, absent = study_commands(table, config.data_dir, config.out)
@@ -78,7 +78,7 @@ def _load(source: str, *, quiet: bool, **settings: Any) -> Any:
 
 
 def _show(summary: "TableSummary", folder: Path) -> None:
-    from counterpoise.studies.reproduce.page import closeness, verdicts
+    from counterpoise.studies.reproduce import closeness, verdicts
 
     for sentence in closeness(summary) + verdicts(summary):
         advise(sentence)

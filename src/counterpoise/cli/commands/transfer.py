@@ -29,8 +29,7 @@ def command(config: TransferConfig, call: Call) -> int:
 
 
 def _show(summary: dict[str, Any], folder: Path) -> None:
-    from counterpoise.studies.transfer.page import finding_rows
-    from counterpoise.studies.transfer.plan import TREATMENTS
+    from counterpoise.studies.transfer import TREATMENTS, finding_rows
 
     points = {(point["treatment"], point["layers"]): point for point in summary["curves"]}
     rows = [

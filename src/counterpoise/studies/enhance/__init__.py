@@ -4,3 +4,9 @@ After the slides "Learning Perturbations to Improve Classification Accuracy": th
 classifier learns on the originals, and the U-Net is then trained through the same, frozen classifier. The gain is
 measured against continued training of the classifier, and against both trained together from scratch.
 """
+
+from counterpoise.studies.enhance.page import findings as findings
+from counterpoise.studies.enhance.page import gain_rows as gain_rows
+from counterpoise.studies.enhance.page import shown_columns as shown_columns
+from counterpoise.studies.enhance.plan import ENHANCED as ENHANCED
+from counterpoise.studies.enhance.study import first_pair as first_pair

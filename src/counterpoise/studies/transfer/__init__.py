@@ -4,3 +4,6 @@ After the lecture and Yosinski et al. 2014, "How transferable are features in de
 layers of a network trained on task A, or on task B itself, are copied, frozen or fine-tuned, and the rest is trained
 on B.
 """
+
+from counterpoise.studies.transfer.page import finding_rows as finding_rows
+from counterpoise.studies.transfer.plan import TREATMENTS as TREATMENTS
