@@ -21,7 +21,7 @@ from counterpoise.files import read_json, write_json
 from counterpoise.methods import parse_methods
 from counterpoise.runs import RunFolder
 from counterpoise.studies import ComparisonStudy, run_study
-from counterpoise.studies.engine.grid import RunGrid, make_grid
+from counterpoise.studies.engine.planned_runs import RunGrid, make_grid
 from counterpoise.training import RunPlan, SplitPlan, execute_run
 
 

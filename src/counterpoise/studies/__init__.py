@@ -11,8 +11,8 @@ from counterpoise.catalogs import Catalog, Entry, lazy_exports
 if TYPE_CHECKING:
     from counterpoise.studies.compare.study import ComparisonStudy as ComparisonStudy
     from counterpoise.studies.engine.backends import BACKENDS as BACKENDS
-    from counterpoise.studies.engine.grid import RunGrid as RunGrid
-    from counterpoise.studies.engine.grid import make_grid as make_grid
+    from counterpoise.studies.engine.planned_runs import RunGrid as RunGrid
+    from counterpoise.studies.engine.planned_runs import make_grid as make_grid
     from counterpoise.studies.engine.study import Conclusion as Conclusion
     from counterpoise.studies.engine.study import Study as Study
     from counterpoise.studies.engine.study import run_study as run_study
@@ -68,7 +68,7 @@ STUDIES: Catalog[Entry] = Catalog(
 _MODULES = {
     "compare.study": ("ComparisonStudy",),
     "engine.backends": ("BACKENDS",),
-    "engine.grid": ("RunGrid", "make_grid"),
+    "engine.planned_runs": ("RunGrid", "make_grid"),
     "engine.study": ("Conclusion", "Study", "run_study"),
     "engine.tasks": ("Event", "Failure", "Outcome", "Task", "ThrottledProgress"),
     "enhance.plan": ("make_enhance_plan",),

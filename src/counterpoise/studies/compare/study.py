@@ -13,9 +13,9 @@ from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import METRICS
 from counterpoise.files import copy_folder
 from counterpoise.runs import RunFolder, best_method, by_draw, compare_methods, results_table, verdict
-from counterpoise.studies.engine.grid import RunGrid
 from counterpoise.studies.engine.planned_runs import (
     RunConclusion,
+    RunGrid,
     RunOutcome,
     RunStudy,
     RunTask,
@@ -71,16 +71,9 @@ def _summary(
     methods = []
     for method in grid.methods:
         beats, note = verdict(table, method.label, grid.metric)
-        entry = method_summary(
-            method.label,
-            method.title,
-            folders,
-            table,
-            best=method.label == best,
-            beats_baseline=beats,
-            note=note,
-        )
-        methods.append(entry if entry["n"] else entry | {"note": "no run finished"})
+        entry = method_summary(method.label, method.title, folders, table)
+        entry |= {"best": method.label == best, "beats_baseline": beats}
+        methods.append(entry | {"note": note if entry["n"] else "no run finished"})
     return {
         "format": 1,
         "dataset": folders[0].record.dataset.name if folders else grid.template.source,

@@ -1,22 +1,85 @@
-"""Tasks that are planned runs, one method on one repeat each, and their summaries."""
+"""Runs of methods on repeats of one dataset: their grid, their tasks, and the summary of a method."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from counterpoise.config import CompareConfig, TrainConfig
 from counterpoise.datasets import ImageDataset
-from counterpoise.runs import RunFolder, method_scores, results_table
+from counterpoise.evaluation import choosing_metric
+from counterpoise.methods import Method, parse_methods
+from counterpoise.runs import RunFolder, comparison_identity, method_scores, results_table
 from counterpoise.studies.engine.study import Conclusion, Data, Study
 from counterpoise.studies.engine.tasks import Outcome, Task
-from counterpoise.training import ProgressCallback, RunPlan, execute_run
+from counterpoise.training import Preparation, ProgressCallback, RunPlan, execute_run, prepare_run
 
 RunTask = Task[RunPlan, RunFolder]
 RunOutcome = Outcome[RunPlan, RunFolder]
 RunConclusion = Conclusion[RunPlan, RunFolder]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunGrid:
+    """Several methods on several repeats of one dataset.
+
+    All runs share the `template`, the plan of the first method on repeat 0; repeat r has the seed
+    ``template.config.seed + r`` for its split and its training. `metric` chooses the winner on the validation set;
+    `notes` are the decisions made for the user, in words, and `command` is the command line, for the record.
+    """
+
+    template: RunPlan
+    methods: tuple[Method, ...]
+    repeats: tuple[int, ...]
+    metric: str = "gmean"
+    notes: tuple[str, ...] = ()
+    command: str = ""
+
+    @classmethod
+    def of(cls, prepared: Preparation, *, repeats: int, metric: str, command: str = "") -> RunGrid:
+        """Return the grid of all methods of a preparation."""
+        return cls(
+            template=prepared.plan,
+            methods=prepared.methods,
+            repeats=tuple(range(repeats)),
+            metric=metric,
+            notes=prepared.notes,
+            command=command,
+        )
+
+    @property
+    def config(self) -> TrainConfig:
+        """Settings of the training of repeat 0."""
+        return self.template.config
+
+    def plans(self) -> list[RunPlan]:
+        """Return every run, repeat by repeat."""
+        return [
+            replace(
+                self.template,
+                draw=repeat,
+                method=method.label,
+                config=self.config.model_copy(update={"seed": self.config.seed + repeat}),
+            )
+            for repeat in self.repeats
+            for method in self.methods
+        ]
+
+    @property
+    def identity(self) -> str:
+        """Hash of what all runs share; methods and repeats may be added later."""
+        return comparison_identity(**self.plans()[0].shared_identity())
+
+
+def make_grid(dataset: ImageDataset, config: CompareConfig, *, command: str = "") -> RunGrid:
+    """Resolve the settings of a comparison; InputError refuses what cannot work before anything is written."""
+    choosing_metric(config.metric)
+    prepared = prepare_run(dataset, config, parse_methods(config.methods), repeats=config.repeats)
+    return RunGrid.of(prepared, repeats=config.repeats, metric=config.metric, command=command)
 
 
 def run_task(
@@ -46,24 +109,17 @@ class RunStudy(Study[Data, RunPlan, RunFolder]):
 
 
 def method_summary(
-    label: str,
-    title: str,
-    folders: Sequence[RunFolder],
-    table: pd.DataFrame,
-    *,
-    best: bool = False,
-    beats_baseline: bool | None = None,
-    note: str = "",
+    label: str, title: str, folders: Sequence[RunFolder], table: pd.DataFrame
 ) -> dict[str, Any]:
-    """Return the entry of a method in ``methods`` of ``summary.json``: means, intervals, and the verdict."""
+    """Return the entry of a method in ``methods`` of ``summary.json``: means and intervals, without a verdict."""
     own = [folder for folder in folders if folder.record.method == label]
     return {
         "method": label,
         "title": title,
         "n": len({folder.record.draw for folder in own}),
-        "best": best,
-        "beats_baseline": beats_baseline,
-        "note": note,
+        "best": False,
+        "beats_baseline": None,
+        "note": "",
         "scores": method_scores(table, label),
         "validation": method_scores(results_table(own, "validation"), label).get("all", {}),
     }

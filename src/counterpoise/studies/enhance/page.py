@@ -17,20 +17,11 @@ COLUMNS = (("accuracy", "all"), ("gmean", "all"), ("recall", "minority"), ("reca
 
 Summary = Mapping[str, Any]
 CONVOLUTION = "The feature maps of the original image and of the changed one, and close-ups."
+ATTENTION = f"The classifier attends to {{}}: the rank correlation of the maps is {{}} {SAME_FROM}."
 SECTIONS = (
     ("pixels", "Input, output and their difference", "What the U-Net adds and takes away."),
-    (
-        "different",
-        "Grad-CAM: different",
-        "The classifier attends to different regions of the changed image: the rank correlation of the maps is below "
-        f"{SAME_FROM}.",
-    ),
-    (
-        "same",
-        "Grad-CAM: same",
-        "The classifier attends to the same regions of both images: the rank correlation of the maps is at least "
-        f"{SAME_FROM}.",
-    ),
+    ("different", "Grad-CAM: different", ATTENTION.format("different regions of the changed image", "below")),
+    ("same", "Grad-CAM: same", ATTENTION.format("the same regions of both images", "at least")),
     ("conv1", "First convolution", CONVOLUTION),
     ("conv2", "Second convolution", CONVOLUTION),
 )

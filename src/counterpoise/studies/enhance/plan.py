@@ -13,7 +13,7 @@ from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import Method, get_method
 from counterpoise.runs import VariantPayload
-from counterpoise.studies.engine.grid import RunGrid
+from counterpoise.studies.engine.planned_runs import RunGrid
 from counterpoise.training import RunPlan, prepare_run
 
 ENHANCED, TRAINED_ON, FRESH = "enhanced", "trained-on", "fresh-classifier"
@@ -92,11 +92,6 @@ class EnhancePlan:
     def classifier(self) -> Method:
         """Method of the classifier."""
         return self.classifiers.methods[0]
-
-    @property
-    def new_head(self) -> Method | None:
-        """The classifier's method with a retrained head, or None."""
-        return self.classifiers.methods[1] if len(self.classifiers.methods) > 1 else None
 
     def variant_plans(self) -> list[VariantPlan]:
         """Return every variant, repeat by repeat."""

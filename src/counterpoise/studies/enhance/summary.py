@@ -136,10 +136,10 @@ def _variants(study: EnhancePlan) -> dict[str, tuple[str, str]]:
     text = f"trained on the original images with {label} for {count(config.epochs, 'epoch')}"
     found = {label: ("Classifier", text)}
     found |= {name: (variant_title(name, frozen=study.frozen), text) for name, text in texts.items()}
-    if study.new_head is not None:
+    for method in study.classifiers.methods[1:]:
         epochs = count(config.head_epochs or config.epochs, "epoch")
         text = f"the classifier's head is retrained under balanced softmax for {epochs}"
-        found[study.new_head.label] = ("Classifier, head retrained", text)
+        found[method.label] = ("Classifier, head retrained", text)
     return found
 
 

@@ -11,7 +11,7 @@ from counterpoise.config import CompareConfig, TrainConfig
 from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 from counterpoise.files import content_hash
-from counterpoise.studies.engine.grid import RunGrid, make_grid
+from counterpoise.studies.engine.planned_runs import RunGrid, make_grid
 from counterpoise.studies.reproduce.sources import find_source, load_images
 from counterpoise.studies.reproduce.tables import Setting, Table
 from counterpoise.training import NETWORK_SLOTS, RunPlan, read_minority

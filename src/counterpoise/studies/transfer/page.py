@@ -31,8 +31,9 @@ _SIZE = 8.5
 def write_page(summary: Summary, picture: Path, path: Path) -> None:
     """Write the page of a summary; it holds the `picture` (a PNG) and asks nothing of the network."""
     tasks = [
-        [str(t["draw"]), *(", ".join(map(str, part)) for part in (t["A"], t["B"], _trained_on(t)))]
-        for t in summary["tasks"]
+        [str(task["draw"]), *(", ".join(part) for part in (task["A"], task["B"], trained))]
+        for task in summary["tasks"]
+        for trained in [[str(images["train"]) for images in task["images"].values()]]
     ]
     epochs = count(summary["training"]["epochs"], "epoch")
     write_template(
@@ -52,10 +53,6 @@ def write_page(summary: Summary, picture: Path, path: Path) -> None:
         tasks=Table("Tasks", ["repeat", "source A", "target B", "training images A, B"], tasks, text=(1, 2)),
         failed=[f"repeat {f['draw']}, {f['name']}: {f['error']}" for f in summary["failed"]],
     )
-
-
-def _trained_on(task: Mapping[str, Any]) -> list[int]:
-    return [images["train"] for images in task["images"].values()]
 
 
 def finding_rows(summary: Summary) -> list[list[str]]:

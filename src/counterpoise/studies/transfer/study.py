@@ -52,8 +52,6 @@ from counterpoise.training import (
     versions,
 )
 
-FORMAT = 1
-
 
 def cell_path(out: Path, cell: Training) -> Path:
     """Return the path of a finished training's record."""
@@ -114,7 +112,7 @@ def run_training(
     if cell.is_base:
         save_network(network, network_path(out, cell))
     record = {
-        "format": FORMAT,
+        "format": 1,
         "identity": plan.identity,
         "draw": cell.repeat,
         "seed": config.seed,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,7 @@ MAN_MADE = ("airplane", "automobile", "ship", "truck")
 NATURAL = ("bird", "cat", "deer", "dog", "frog", "horse")
 
 
-@dataclass(frozen=True)
-class Tasks:
+class Tasks(NamedTuple):
     """Classes of source `a` and target `b`, as indices into the classes of the dataset."""
 
     a: tuple[int, ...]
@@ -79,8 +79,7 @@ def read_layers(text: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-@dataclass(frozen=True)
-class TaskImages:
+class TaskImages(NamedTuple):
     """Images of one task; labels count its own classes from 0."""
 
     classes: tuple[str, ...]
