@@ -89,7 +89,7 @@ def main() -> None:
         schedule="cosine",
         threads=options.threads,
     )
-    result = run_study(ComparisonStudy(make_grid(dataset, config)), dataset, options.out)
+    result = run_study(ComparisonStudy(make_grid(dataset, config), dataset), options.out)
     for outcome in result.outcomes:
         if outcome.failure is not None:
             print(f"{outcome.task.plan.method}: {outcome.failure.text}", file=sys.stderr)

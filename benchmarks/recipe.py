@@ -180,7 +180,7 @@ def main() -> None:
         validation = 0.0 if options.what == "bars" else 0.1  # the papers train on all training images
         study, dataset = study_of(setting, methods, draws, options.data_dir, validation)
         folder = options.out / (name if options.what == "bars" else f"ablation-{name}")
-        run_study(ComparisonStudy(study), dataset, folder, jobs=options.jobs)
+        run_study(ComparisonStudy(study, dataset), folder, jobs=options.jobs)
     (write_bars if options.what == "bars" else write_ablation)(options.out, draws)
 
 

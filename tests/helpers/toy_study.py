@@ -27,7 +27,7 @@ class ToyStudy(Study):
     marker = "toy.json"
     plan = SimpleNamespace(config=make_config(device="cpu"), identity="toy")
 
-    def tasks(self, dataset, folder):
+    def tasks(self, folder):
         tasks = []
         for key, plan in self.plans.items():
             *needs, plan = plan.split(">")

@@ -26,7 +26,7 @@ from counterpoise.training import RunPlan, SplitPlan, execute_run
 
 
 def run_comparison(grid, dataset, out, **options):
-    return run_study(ComparisonStudy(grid), dataset, out, **options)
+    return run_study(ComparisonStudy(grid, dataset), out, **options)
 
 
 @pytest.fixture(scope="module")

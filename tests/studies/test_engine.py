@@ -13,7 +13,7 @@ from counterpoise.studies import STUDIES, Study, run_study
 
 
 def run(folder, plans, **options):
-    return run_study(ToyStudy(plans), None, folder, **options)
+    return run_study(ToyStudy(plans), folder, **options)
 
 
 def attempts(folder, key):

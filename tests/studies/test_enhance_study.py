@@ -52,7 +52,7 @@ VARIANTS = ["bl", "enhanced", "trained-on", "fresh-classifier", NEW_HEAD]
 
 
 def run_enhance(study, dataset, out, **options):
-    return run_study(EnhancementStudy(study), dataset, out, **options)
+    return run_study(EnhancementStudy(study, dataset), out, **options)
 
 
 @pytest.fixture(scope="module")

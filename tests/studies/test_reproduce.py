@@ -52,11 +52,11 @@ def plan(monkeypatch):
 
 
 def reproduce_table(plan, out, *, jobs=1, backend="loky", **settings):
-    return run_study(ReproductionStudy(plan, **settings), None, out, jobs=jobs, backend=backend)
+    return run_study(ReproductionStudy(plan, **settings), out, jobs=jobs, backend=backend)
 
 
 def missing_tasks(plan, out, **options):
-    return [task for task in ReproductionStudy(plan, **options).tasks(None, out) if task.waits]
+    return [task for task in ReproductionStudy(plan, **options).tasks(out) if task.waits]
 
 
 def with_settings(table, **changes):

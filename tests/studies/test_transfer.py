@@ -34,7 +34,7 @@ from counterpoise.training import cpu_threads
 
 
 def run_transfer(plan, dataset, out, **options):
-    return run_study(TransferStudy(plan), dataset, out, **options)
+    return run_study(TransferStudy(plan, dataset), out, **options)
 
 
 def patterns(counts, seed):

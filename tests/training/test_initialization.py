@@ -208,11 +208,11 @@ def test_a_comparison_embeds_every_image_once(colours, timm_file, tmp_path, monk
     monkeypatch.setattr(prediction, "embed_images", count)
     options = {"backbone": "test_resnet", "weights": timm_file, "freeze": "all", "repeats": 2}
     study = study_of(colours, METHODS, **options)
-    result = run_study(ComparisonStudy(study), colours, tmp_path / "out")
+    result = run_study(ComparisonStudy(study, colours), tmp_path / "out")
     assert result.summary["failed"] == []
     assert calls == [80, 24]
     assert [path.suffix for path in sorted((tmp_path / "out/cache").iterdir())] == [".lock", ".safetensors"]
-    run_study(ComparisonStudy(study_of(colours, "ros", **options)), colours, tmp_path / "out")
+    run_study(ComparisonStudy(study_of(colours, "ros", **options), colours), tmp_path / "out")
     assert calls == [80, 24]
     for outcome in result.outcomes[:8]:
         folder = outcome.result

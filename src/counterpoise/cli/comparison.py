@@ -24,7 +24,7 @@ def compare(dataset: ImageDataset, config: CompareConfig, call: Call) -> int:
     show_notes(grid.notes, as_json=call.as_json)
     folder = config.out or folder_for(dataset)
     runs = len(grid.methods) * len(grid.repeats)
-    result = run_with_bars(ComparisonStudy(grid), dataset, folder, config, tasks=runs)
+    result = run_with_bars(ComparisonStudy(grid, dataset), folder, config, tasks=runs)
     if len(result.table):
         build_report([folder], folder / "report.html")
     return finish(result.summary, lambda: show(result, config, folder), as_json=call.as_json)

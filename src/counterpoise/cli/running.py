@@ -84,8 +84,7 @@ def train_one(prepared: Preparation, dataset: ImageDataset, folder: Path) -> Run
 
 
 def run_with_bars(
-    study: Study[Any, Plan, Result],
-    dataset: ImageDataset | None,
+    study: Study[Plan, Result],
     folder: Path,
     config: StudyConfig,
     *,
@@ -95,7 +94,7 @@ def run_with_bars(
     from counterpoise.studies import run_study
 
     with watching(tasks) as on_event:
-        return run_study(study, dataset, folder, jobs=config.jobs, backend=config.backend, on_event=on_event)
+        return run_study(study, folder, jobs=config.jobs, backend=config.backend, on_event=on_event)
 
 
 def finish(summary: Mapping[str, Any], show: Callable[[], None], *, as_json: bool) -> int:

@@ -35,7 +35,7 @@ def command(config: EnhanceConfig, call: Call) -> int:
     show_notes(study.classifiers.notes, as_json=call.as_json)
     folder = config.out or folder_for(dataset, "enhance")
     runs = len(study.classifiers.plans()) + len(study.variant_plans())
-    result = run_with_bars(EnhancementStudy(study), dataset, folder, config, tasks=runs)
+    result = run_with_bars(EnhancementStudy(study, dataset), folder, config, tasks=runs)
     if config.figures:
         with counting("drawing figures", "img") as update:
             show_images(result, dataset, folder, count=config.figures, on_progress=update)

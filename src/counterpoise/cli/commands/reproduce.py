@@ -46,7 +46,7 @@ def command(config: ReproduceConfig, call: Call) -> int:
     lines = tuple(name.strip() for name in config.only.split(",")) if config.only else ()
     study = ReproductionStudy(plan, lines, config.resume_from, config.render_only)
     runs = 0 if config.render_only else len(plan.only(lines).runs())
-    result = run_with_bars(study, None, folder, config, tasks=runs)
+    result = run_with_bars(study, folder, config, tasks=runs)
     if config.export_to is not None:
         publish(folder, config.export_to)
     return finish(result.summary, lambda: _show(result.summary, folder), as_json=call.as_json)

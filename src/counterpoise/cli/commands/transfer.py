@@ -24,7 +24,7 @@ def command(config: TransferConfig, call: Call) -> int:
 
     plan = make_transfer_plan(dataset, config, command=call.line)
     folder = config.out or folder_for(dataset, "transfer", config.task_split)
-    result = run_with_bars(TransferStudy(plan), dataset, folder, config, tasks=len(plan.cells))
+    result = run_with_bars(TransferStudy(plan, dataset), folder, config, tasks=len(plan.cells))
     return finish(result.summary, lambda: _show(result.summary, folder), as_json=call.as_json)
 
 

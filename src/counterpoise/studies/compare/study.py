@@ -26,7 +26,7 @@ from counterpoise.studies.engine.tasks import failed_runs, not_applicable, resul
 
 
 @dataclass(frozen=True)
-class ComparisonStudy(RunStudy[ImageDataset]):
+class ComparisonStudy(RunStudy):
     """Comparison of methods on the same repeats; methods that train the network in the same way train it once.
 
     Its folder holds ``runs/``, ``best/``, ``results.csv`` and ``summary.json``.
@@ -35,10 +35,11 @@ class ComparisonStudy(RunStudy[ImageDataset]):
     kind = "comparison"
     marker = "study.json"
     plan: RunGrid
+    dataset: ImageDataset
 
-    def tasks(self, dataset: ImageDataset, folder: Path) -> list[RunTask]:
+    def tasks(self, folder: Path) -> list[RunTask]:
         """Return every run, repeat by repeat."""
-        return [run_task(plan, dataset, folder) for plan in self.plan.plans()]
+        return [run_task(plan, self.dataset, folder) for plan in self.plan.plans()]
 
     def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> RunConclusion:
         """Return means, tests and the winner."""

@@ -14,7 +14,7 @@ from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import choosing_metric
 from counterpoise.methods import Method, parse_methods
 from counterpoise.runs import RunFolder, comparison_identity, method_scores, results_table
-from counterpoise.studies.engine.study import Conclusion, Data, Study
+from counterpoise.studies.engine.study import Conclusion, Study
 from counterpoise.studies.engine.tasks import Outcome, Task
 from counterpoise.training import Preparation, ProgressCallback, RunPlan, execute_run, prepare_run
 
@@ -99,7 +99,7 @@ def run_task(
     )
 
 
-class RunStudy(Study[Data, RunPlan, RunFolder]):
+class RunStudy(Study[RunPlan, RunFolder]):
     """Study whose tasks are planned runs."""
 
     def execute(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:

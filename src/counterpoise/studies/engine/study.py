@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol
 
 import pandas as pd
 
@@ -21,8 +21,6 @@ from counterpoise.studies.engine.backends import BACKENDS, LOKY, default_jobs
 from counterpoise.studies.engine.run import run_tasks
 from counterpoise.studies.engine.tasks import OnEvent, Outcome, Plan, Result, Task, results_of
 from counterpoise.training import ProgressCallback
-
-Data = TypeVar("Data")
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class StudyPlan(Protocol):
         """Hash of what all tasks share; a folder belongs to one identity."""
 
 
-class Study(ABC, Generic[Data, Plan, Result]):
+class Study(ABC, Generic[Plan, Result]):
     """Many tasks on images, and the conclusions from them.
 
     A subclass plans tasks, executes one, and concludes; `run_study` does the rest. Messages call it `kind`, and say
@@ -63,8 +61,12 @@ class Study(ABC, Generic[Data, Plan, Result]):
     depends_on: ClassVar[str] = "data or settings"
     plan: StudyPlan
 
+    def __getstate__(self) -> dict[str, Any]:
+        # `execute` is pickled with its study, and a worker gets the dataset with its task.
+        return {name: value for name, value in vars(self).items() if name != "dataset"}
+
     @abstractmethod
-    def tasks(self, dataset: Data, folder: Path) -> Sequence[Task[Plan, Result]]:
+    def tasks(self, folder: Path) -> Sequence[Task[Plan, Result]]:
         """Return every task, with finished work where `folder` holds some."""
 
     @abstractmethod
@@ -81,7 +83,7 @@ class Study(ABC, Generic[Data, Plan, Result]):
     def write_page(self, concluded: Conclusion[Plan, Result], folder: Path) -> None:
         """Render the conclusions and write everything beside ``results.csv`` and ``summary.json``."""
 
-    def mark(self, known: Mapping[str, Any], dataset: Data, folder: Path) -> dict[str, Any]:
+    def mark(self, known: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Return the content of the marker file, given its present content (empty in a new folder)."""
         return {"format": 1, "identity": self.plan.identity}
 
@@ -91,8 +93,7 @@ class Study(ABC, Generic[Data, Plan, Result]):
 
 
 def run_study(
-    study: Study[Data, Plan, Result],
-    dataset: Data,
+    study: Study[Plan, Result],
     out: Path,
     *,
     jobs: int | None = 1,
@@ -106,8 +107,6 @@ def run_study(
 
     Parameters
     ----------
-    dataset : ImageDataset
-        The loaded dataset that the study names; None for a study that brings its own.
     out : Path
         The study's folder; one process and one study at a time. RunFolderError is raised if it holds something else,
         is in use, or cannot be written.
@@ -122,8 +121,8 @@ def run_study(
         raise InputError(f"`jobs` {jobs}: at least 1 is needed; leave it out for one per core")
     BACKENDS.get(backend).check()
     out = Path(out)
-    with _owned_folder(study, dataset, out):
-        tasks = study.tasks(dataset, out)
+    with _owned_folder(study, out):
+        tasks = study.tasks(out)
         threads, waiting = study.plan.config.threads, sum(task.waits for task in tasks)
         outcomes = run_tasks(
             tasks,
@@ -145,19 +144,19 @@ def run_study(
 
 
 @contextmanager
-def _owned_folder(study: Study[Data, Plan, Result], dataset: Data, out: Path) -> Iterator[None]:
+def _owned_folder(study: Study[Plan, Result], out: Path) -> Iterator[None]:
     """Lock a folder and mark it; refuse one that holds anything else before and after."""
     identity = study.plan.identity
     _read_marker(study, identity, out)
     with locked_folder(out):
         known = _read_marker(study, identity, out)
-        marker = study.mark(known, dataset, out)
+        marker = study.mark(known, out)
         if marker != known:
             write_json(out / study.marker, marker)
         yield
 
 
-def _read_marker(study: Study[Any, Any, Any], identity: str, out: Path) -> dict[str, Any]:
+def _read_marker(study: Study[Any, Any], identity: str, out: Path) -> dict[str, Any]:
     """Return the marker's content, empty without one."""
     marker = out / study.marker
     if not marker.exists():

@@ -21,7 +21,7 @@ from counterpoise.training import ProgressCallback
 
 
 @dataclass(frozen=True)
-class EnhancementStudy(RunStudy[ImageDataset]):
+class EnhancementStudy(RunStudy):
     """A U-Net before a classifier, and the controls it is measured against.
 
     Its folder holds ``runs/``, ``results.csv``, ``results-full.csv``, ``summary.json`` and ``enhance.html``.
@@ -30,13 +30,14 @@ class EnhancementStudy(RunStudy[ImageDataset]):
     kind = "enhancement"
     marker = "enhance.json"
     plan: EnhancePlan
+    dataset: ImageDataset
 
-    def tasks(self, dataset: ImageDataset, folder: Path) -> list[RunTask]:
+    def tasks(self, folder: Path) -> list[RunTask]:
         """Return the classifiers of all repeats, then the variants, each of which needs its repeat's classifier."""
-        runs = [run_task(plan, dataset, folder) for plan in self.plan.classifiers.plans()]
+        runs = [run_task(plan, self.dataset, folder) for plan in self.plan.classifiers.plans()]
         keys = {run.repeat: run.key for run in runs if run.name == self.plan.classifier.label}
         return runs + [
-            run_task(plan, dataset, folder, name=plan.variant, needs=(keys[plan.draw],))
+            run_task(plan, self.dataset, folder, name=plan.variant, needs=(keys[plan.draw],))
             for plan in self.plan.variant_plans()
         ]
 

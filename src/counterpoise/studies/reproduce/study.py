@@ -25,7 +25,7 @@ PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", ARCHIV
 
 
 @dataclass(frozen=True)
-class ReproductionStudy(RunStudy[None]):
+class ReproductionStudy(RunStudy):
     """Runs of a published table, on datasets of its own; `only` names the lines to run, by default all.
 
     Its folder holds a folder of runs for each line, ``results.csv``, ``summary.json``, ``page.html``, ``page.md``,
@@ -56,7 +56,7 @@ class ReproductionStudy(RunStudy[None]):
     def __getstate__(self) -> dict[str, Any]:
         return {}  # `execute` needs nothing of the study, and a worker gets the dataset with its task
 
-    def mark(self, known: Mapping[str, Any], dataset: None, folder: Path) -> dict[str, Any]:
+    def mark(self, known: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Return the marker, with all command lines that have run something, and the largest number of repeats."""
         if self.render_only and not known and not self._taken:
             raise InputError(
@@ -80,7 +80,7 @@ class ReproductionStudy(RunStudy[None]):
             "commands": list(dict.fromkeys(command for command in commands if command)),
         }
 
-    def tasks(self, dataset: None, folder: Path) -> list[RunTask]:
+    def tasks(self, folder: Path) -> list[RunTask]:
         """Return every run of every repeat so far, and take over archived runs."""
         kept = archived_runs(folder)
         if self._taken.keys() - kept.keys():

@@ -5,5 +5,15 @@ layers of a network trained on task A, or on task B itself, are copied, frozen o
 on B.
 """
 
-from counterpoise.studies.transfer.page import finding_rows as finding_rows
-from counterpoise.studies.transfer.plan import TREATMENTS as TREATMENTS
+from typing import TYPE_CHECKING
+
+from counterpoise.catalogs import lazy_exports
+
+if TYPE_CHECKING:
+    from counterpoise.studies.transfer.page import finding_rows as finding_rows
+    from counterpoise.studies.transfer.plan import TREATMENTS as TREATMENTS
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {"finding_rows": f"{__name__}.page", "TREATMENTS": f"{__name__}.plan"},
+)

@@ -190,7 +190,7 @@ def _trained_part(
 
 
 @dataclass(frozen=True)
-class TransferStudy(Study[ImageDataset, Training, TrainingRecord]):
+class TransferStudy(Study[Training, TrainingRecord]):
     """Transfer by layers: the base networks of a repeat are trained once, and everything else starts from them.
 
     Its folder holds ``cells/``, ``networks/``, ``results.csv``, ``summary.json``, ``transfer.png`` and
@@ -200,8 +200,9 @@ class TransferStudy(Study[ImageDataset, Training, TrainingRecord]):
     kind = "transfer study"
     marker = "transfer.json"
     plan: TransferPlan
+    dataset: ImageDataset
 
-    def tasks(self, dataset: ImageDataset, folder: Path) -> list[Task[Training, TrainingRecord]]:
+    def tasks(self, folder: Path) -> list[Task[Training, TrainingRecord]]:
         """Return every training; all but the bases need the base that their layers come from."""
         return [
             Task(
@@ -209,7 +210,7 @@ class TransferStudy(Study[ImageDataset, Training, TrainingRecord]):
                 name=cell.name,
                 repeat=cell.repeat,
                 plan=cell,
-                dataset=dataset,
+                dataset=self.dataset,
                 path=cell_path(folder, cell).with_suffix(""),
                 needs=() if cell.is_base else (cell.base.file_name,),
                 done=finished_training(self.plan, cell, folder),
