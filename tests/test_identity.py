@@ -11,19 +11,19 @@ from counterpoise.config import TrainConfig
 from counterpoise.files import content_hash
 from counterpoise.methods import get_method
 from counterpoise.runs import (
+    SplitPayload,
+    VariantPayload,
     comparison_identity,
     network_payload,
     run_identity,
-    split_payload,
     training_payload,
     transfer_identity,
-    variant_payload,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = sorted((ROOT / "results").glob("*/runs.jsonl"))
 TRAINING = TrainConfig(epochs=1, batch_size=8, seed=7)
-SPLIT = split_payload(
+SPLIT = SplitPayload(
     profile={"profile": "natural"},
     validation_fraction=0.1,
     test_fraction=0.2,
@@ -71,8 +71,8 @@ PLAIN = {
     "new_head": False,
     "freeze": None,
 }
-VARIANT = variant_payload(
-    variant="enhanced",
+VARIANT = VariantPayload(
+    arm="enhanced",
     classifier="bl",
     width=2,
     copy_epochs=1,

@@ -5,10 +5,8 @@ that is added later enters a payload only where it differs from the fixed value 
 Where data lies on disk is never part of an identity.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from counterpoise.config import TrainConfig
 from counterpoise.files import content_hash
@@ -19,10 +17,8 @@ Payload = Mapping[str, Any]
 
 def training_payload(config: TrainConfig) -> dict[str, Any]:
     """Return the settings of a training as they enter an identity."""
-    return network_payload(config) | {
-        "head_epochs": config.head_epochs,
-        "head_batch_size": config.head_batch_size,
-    }
+    head = {"head_epochs": config.head_epochs, "head_batch_size": config.head_batch_size}
+    return network_payload(config) | head
 
 
 def network_payload(config: TrainConfig) -> dict[str, Any]:
@@ -42,80 +38,63 @@ def network_payload(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def split_payload(
-    *,
-    profile: Payload,
-    validation_fraction: float,
-    test_fraction: float,
-    minority_ratio: float,
-    manifest_hash: str | None,
-) -> dict[str, Any]:
-    """Return how a dataset is split as it enters an identity."""
-    return {
-        "profile": dict(profile),
-        "validation_fraction": validation_fraction,
-        "test_fraction": test_fraction,
-        "minority_ratio": minority_ratio,
-        "manifest_hash": manifest_hash,
-    }
+class SplitPayload(TypedDict):
+    """How a dataset is split as it enters an identity."""
+
+    profile: Payload
+    validation_fraction: float
+    test_fraction: float
+    minority_ratio: float
+    manifest_hash: str | None
 
 
-def comparison_identity(
-    *,
-    fingerprint: str,
-    image_size: Sequence[int],
-    split: Payload,
-    network: str,
-    training: Payload,
-    weights_hash: str | None,
-    new_head: bool,
-    freeze: int | str | None,
-) -> str:
-    """Return the hash of what all runs of a comparison share; methods and repeats may be added later.
+class VariantPayload(TypedDict):
+    """What a variant (``arm``) of an enhancement study adds to the identity of a run."""
 
-    Parameters
-    ----------
-    fingerprint : str
-        Content hash of the dataset.
-    image_size : sequence of int
-        Height and width in pixels.
-    split, training : mapping
-        Of `split_payload` and `training_payload`.
-    network : str
-        Name of the network.
-    weights_hash : str or None
-        SHA-256 of the file of pretrained weights.
-    new_head : bool
-        Whether the head is reinitialized whatever the weights hold for it.
-    freeze : int, "all" or None
-        Frozen layers.
+    arm: str
+    classifier: str
+    width: int
+    copy_epochs: int
+    enhance_epochs: int
+    frozen: bool
+    epochs: int
+
+
+class SharedSettings(TypedDict):
+    """Settings that all runs of a comparison share.
+
+    `fingerprint` is the content hash of the dataset, `image_size` height and width in pixels, `training` of
+    `training_payload`, `weights_hash` the SHA-256 of the file of pretrained weights; `new_head` tells whether the head
+    is reinitialized whatever the weights hold for it; `freeze` has the frozen layers: a number, "all" or None.
     """
-    return content_hash(
-        _run_payload(fingerprint, image_size, split, network, training, weights_hash, new_head, freeze)
-    )
+
+    fingerprint: str
+    image_size: Sequence[int]
+    split: SplitPayload
+    network: str
+    training: Payload
+    weights_hash: str | None
+    new_head: bool
+    freeze: int | str | None
+
+
+def comparison_identity(**shared: Unpack[SharedSettings]) -> str:
+    """Return the hash of what all runs of a comparison share; methods and repeats may be added later."""
+    return content_hash(_shared_payload(shared))
 
 
 def run_identity(
     *,
-    fingerprint: str,
-    image_size: Sequence[int],
-    split: Payload,
-    network: str,
-    training: Payload,
-    weights_hash: str | None,
-    new_head: bool,
-    freeze: int | str | None,
     repeat: int,
     method: str,
     components: Payload,
     variant: Payload | None = None,
+    **shared: Unpack[SharedSettings],
 ) -> str:
     """Return the hash of everything that the numbers of one run depend on.
 
     Parameters
     ----------
-    fingerprint, image_size, split, network, training, weights_hash, new_head, freeze
-        As in `comparison_identity`.
     repeat : int
         Number of the resampled split.
     method : str
@@ -123,33 +102,24 @@ def run_identity(
     components : mapping
         The method's own identity: slot -> component with its options.
     variant : mapping, optional
-        Of `variant_payload`, for a run of an enhancement study that has a U-Net.
+        `VariantPayload`, for a run of an enhancement study that has a U-Net.
+    **shared
+        As in `comparison_identity`.
     """
-    shared = _run_payload(fingerprint, image_size, split, network, training, weights_hash, new_head, freeze)
-    return content_hash(
-        {**shared, "draw": repeat, "method": method, "options": dict(components), **(variant or {})}
-    )
+    own = {"draw": repeat, "method": method, "options": dict(components)}
+    return content_hash(_shared_payload(shared) | own | dict(variant or {}))
 
 
-def variant_payload(
-    *,
-    variant: str,
-    classifier: str,
-    width: int,
-    copy_epochs: int,
-    enhance_epochs: int,
-    frozen: bool,
-    epochs: int,
-) -> dict[str, Any]:
-    """Return what a variant of an enhancement study adds to the identity of a run."""
+def _shared_payload(shared: SharedSettings) -> dict[str, Any]:
     return {
-        "arm": variant,
-        "classifier": classifier,
-        "width": width,
-        "copy_epochs": copy_epochs,
-        "enhance_epochs": enhance_epochs,
-        "frozen": frozen,
-        "epochs": epochs,
+        "fingerprint": shared["fingerprint"],
+        "image_size": list(shared["image_size"]),
+        "split": dict(shared["split"]),
+        "network": shared["network"],
+        "config": dict(shared["training"]),
+        "weights_hash": shared["weights_hash"],
+        "new_head": shared["new_head"],
+        "freeze": shared["freeze"],
     }
 
 
@@ -173,25 +143,3 @@ def transfer_identity(
         "test_fraction": test_fraction,
     }
     return content_hash([settings, [source_images_per_class, images_per_class], dict(training)])
-
-
-def _run_payload(
-    fingerprint: str,
-    image_size: Sequence[int],
-    split: Payload,
-    network: str,
-    training: Payload,
-    weights_hash: str | None,
-    new_head: bool,
-    freeze: int | str | None,
-) -> dict[str, Any]:
-    return {
-        "fingerprint": fingerprint,
-        "image_size": list(image_size),
-        "split": dict(split),
-        "network": network,
-        "config": dict(training),
-        "weights_hash": weights_hash,
-        "new_head": new_head,
-        "freeze": freeze,
-    }

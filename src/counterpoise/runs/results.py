@@ -1,4 +1,4 @@
-"""The long table ``results.csv``, one score a row, and what follows from it: means, paired tests, the best method."""
+"""The long table ``results.csv``, one score a row, and what follows from it; ``summary.json``, as a page shows it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from counterpoise.evaluation import (
     BASELINE,
@@ -21,9 +22,9 @@ from counterpoise.evaluation import (
     scores_to_rows,
 )
 from counterpoise.exceptions import RunFolderError
-from counterpoise.files import atomic_path
+from counterpoise.files import atomic_path, read_object
 from counterpoise.runs.folder import RunFolder
-from counterpoise.runs.records import Scores
+from counterpoise.runs.records import Count, Items, Record, Scores, parse
 
 _SETTING = ("dataset", "imbalance", "imbalance_ratio", "draw", "seed", "method")
 RESULT_COLUMNS = (*_SETTING, "classes", "metric", "value")
@@ -157,3 +158,78 @@ def verdict(table: pd.DataFrame, method: str, metric: str) -> tuple[bool | None,
     if gain == 0:
         return False, f"no better than the baseline ({repeats})"
     return False, f"worse than the baseline by {-gain:.3f} {metric} (mean of {repeats}): do not use it here"
+
+
+class MeanRecord(Record):
+    """Mean over repeats with its 95 % interval."""
+
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: Count = 0
+
+    @property
+    def interval(self) -> MeanInterval:
+        """The same as a tuple."""
+        return MeanInterval(self.mean, self.low, self.high, self.n)
+
+
+class MethodSummary(Record):
+    """One method: its scores on test images by class group and metric, and by metric on validation images."""
+
+    method: str
+    title: str = ""
+    n: Count = 0
+    best: bool = False
+    beats_baseline: bool | None = None
+    note: str = ""
+    scores: dict[str, dict[str, MeanRecord]] = Field(default_factory=dict)
+    validation: dict[str, MeanRecord] = Field(default_factory=dict)
+
+
+class PairedTestRecord(Record):
+    """Paired test between methods `a` and `b` on the same repeats."""
+
+    a: str
+    b: str
+    metric: str
+    classes: str
+    difference: float | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
+
+
+class FailedRun(Record):
+    """Run that failed, and why in one line."""
+
+    method: str
+    draw: int
+    error: str
+
+
+class ComparisonSummary(Record):
+    """``summary.json``. `metric` chose `winner` on validation images."""
+
+    metric: str = "gmean"
+    dataset: str = ""
+    draws: Count = 0
+    methods: Items[MethodSummary] = ()
+    tests: Items[PairedTestRecord] = ()
+    winner: str | None = None
+    failed: Items[FailedRun] = ()
+    command: str | None = None
+    wall_seconds: float | None = None
+
+
+def read_summary(folder: Path) -> ComparisonSummary | None:
+    """Read ``summary.json`` of a study folder; None where there is none.
+
+    Raises
+    ------
+    RunFolderError
+        If it is damaged.
+    """
+    path = folder / "summary.json"
+    if not path.is_file():
+        return None
+    return parse(ComparisonSummary, read_object(path), path, remedy="run `compare` again")

@@ -18,7 +18,7 @@ from counterpoise.datasets import (
     make_splits,
 )
 from counterpoise.methods import Method, get_method
-from counterpoise.runs import run_identity, split_payload, training_payload
+from counterpoise.runs import SplitPayload, run_identity, training_payload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,10 @@ class SplitPlan:
     manifest: str | None = None
     manifest_hash: str | None = None
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> SplitPayload:
         """Return the part of an identity that says how a dataset is split."""
-        return split_payload(
-            profile=self.profile,
+        return SplitPayload(
+            profile=dict(self.profile),
             validation_fraction=self.validation_fraction,
             test_fraction=self.test_fraction,
             minority_ratio=self.minority_ratio,

@@ -12,7 +12,7 @@ from counterpoise.datasets import ImageDataset, SplitManifest
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import Method, get_method
-from counterpoise.runs import variant_payload
+from counterpoise.runs import VariantPayload
 from counterpoise.studies.engine.grid import RunGrid
 from counterpoise.training import RunPlan, prepare_run
 
@@ -55,8 +55,8 @@ class VariantPlan(RunPlan):
 
     def variant_identity(self) -> Mapping[str, Any]:
         """Return the settings of the variant."""
-        return variant_payload(
-            variant=self.variant,
+        return VariantPayload(
+            arm=self.variant,
             classifier=self.classifier,
             width=self.width,
             copy_epochs=self.copy_epochs,
