@@ -21,9 +21,8 @@ class Call(Config):
     model_config = ConfigDict(title="Output")
 
     line: str = ""
-    config_file: Path | None = option(
-        None, "YAML file of settings; flags come first.", metavar="FILE", flag="config"
-    )
+    config_file: Path | None = option(None, metavar="FILE", flag="config")
+    """YAML file of settings; flags come first."""
     print_config: bool = option(False, "Print the settings as YAML, with a description of each, and stop.")
     as_json: bool = option(False, "Print JSON, and nothing else, on stdout.", flag="json")
 

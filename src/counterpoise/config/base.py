@@ -1,8 +1,10 @@
-"""Fields of the settings, their flat view, and one list of all faults."""
+"""Fields of the settings, their flat view, one list of all faults, and YAML, nested as the models are."""
 
 import difflib
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,7 +19,9 @@ class Config(BaseModel):
     fields that have no effect in it; giving one is refused.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", coerce_numbers_to_str=True, use_attribute_docstrings=True
+    )
     unused: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -26,7 +30,7 @@ class Config(BaseModel):
 
         Examples
         --------
-        >>> from counterpoise.config.studies import CompareConfig
+        >>> from counterpoise.config.commands import CompareConfig
         >>> CompareConfig.of(epochs=3, methods="bl").train.epochs
         3
         """
@@ -43,7 +47,7 @@ class Config(BaseModel):
 
 def option(
     default: Any,
-    description: str,
+    description: str | None = None,
     *,
     metavar: str | None = None,
     panel: str | None = None,
@@ -60,8 +64,8 @@ def option(
     ----------
     default : object
         Value of a field that is not given; ``...`` for a field that must be given.
-    description : str
-        One sentence. Names of other fields stand in backticks.
+    description : str, optional
+        One sentence, or else the string below the field. Names of other fields stand in backticks.
     metavar : str, optional
         Placeholder of the value. Default: by type, see `METAVARS`.
     panel, flag : str, optional
@@ -121,7 +125,7 @@ def settings_of(model: type[Config], *, path: tuple[str, ...] = ()) -> Iterator[
             path=(*path, name),
             default=None if field.is_required() else field.default,
             annotation=field.annotation,
-            description=field.description or "",
+            description=" ".join((field.description or "").split()),
             metavar=extra.pop("metavar")
             or next(v for k, v in METAVARS.items() if k in str(field.annotation)),
             panel=extra.pop("panel") or model.model_config.get("title"),
@@ -159,7 +163,7 @@ def validated(model: type[C], values: Mapping[str, Any], *, where: str = "", giv
 
     Examples
     --------
-    >>> from counterpoise.config.train import TrainConfig
+    >>> from counterpoise.config.run import TrainConfig
     >>> validated(TrainConfig, {"epochs": 0, "lrate": 1, "optimizer": "adm"})
     Traceback (most recent call last):
     ...
@@ -206,3 +210,65 @@ def _unknown(model: type[Config], path: tuple[str, ...]) -> str:
         model = model.model_fields[part].annotation  # type: ignore[assignment]
     close = difflib.get_close_matches(path[-1], model.model_fields, n=1, cutoff=0.4)
     return f"unknown setting {'.'.join(path)}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def load_config(
+    model: type[C], file: Path | None = None, given: Mapping[tuple[str, ...], Any] | None = None
+) -> C:
+    """Return settings from a YAML file and from values `given` beside it, which come first.
+
+    `given` maps the path of a field, e.g. ``("train", "epochs")``, to its value. The `InputError` has everything that
+    is wrong with both, at once.
+    """
+    values = nested(given or {}, None if file is None else _read(file))
+    return validated(model, values, where="" if file is None else str(file), given=given or ())
+
+
+def _read(file: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise InputError(f"{file} holds no settings; expected lines such as `epochs: 3`")
+    return values
+
+
+def dump_config(config: Config) -> str:
+    """Return settings as YAML: every field after its description; a field that was left open is ``null``.
+
+    Examples
+    --------
+    >>> from counterpoise.config.commands import ExportConfig
+    >>> print(dump_config(ExportConfig(run="out/run", file="model.onnx")))
+    # A run folder, or a comparison's OUT/best.
+    run: out/run
+    # The file to write.
+    file: model.onnx
+    """
+    return "\n".join(_lines(config, ""))
+
+
+def _lines(config: Config, indent: str) -> list[str]:
+    import yaml
+
+    lines: list[str] = []
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if name in config.unused:
+            continue
+        if isinstance(value, Config):
+            lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
+            continue
+        shown = (field.json_schema_extra or {}).get("shown")  # type: ignore[union-attr]
+        text = f"{field.description}" + (f" Default: {shown}." if shown else "")
+        lines += textwrap.wrap(text, 100, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+        [plain] = config.model_dump(mode="json", include={name}).values()
+        lines += [indent + line for line in yaml.safe_dump({name: plain}, allow_unicode=True).splitlines()]
+    return lines

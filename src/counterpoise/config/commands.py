@@ -1,0 +1,246 @@
+"""Settings of the commands."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from counterpoise.config.base import Config, option
+from counterpoise.config.run import (
+    DATA_DIR,
+    DEVICE,
+    MINORITY_RATIO,
+    SOURCE,
+    STRICT,
+    TEST_FRACTION,
+    DataConfig,
+    Device,
+    ModelConfig,
+    Schedule,
+    SplitConfig,
+    TrainOptions,
+    epochs_field,
+    schedule_field,
+)
+
+
+def _with_commas(value: Any) -> Any:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+Names = Annotated[str, BeforeValidator(_with_commas)]
+JOBS = option(None, "Runs at the same time.", shown="one per core; one on a GPU", ge=1)
+BACKEND = option("loky", "Where runs are executed: loky (this machine), ray or dask (a cluster).")
+RUN = option(..., "A run folder, or a comparison's OUT/best.", metavar="RUN", positional=True)
+IMAGES = option(..., "Image files, folders or zips.", metavar="IMAGES", positional=True, min_length=1)
+
+RUN_SOURCE = option(
+    None, "Dataset; the run's own if not given.", metavar="DATA", positional=True, shown="as recorded"
+)
+
+
+def _repeats(default: int | None, shown: str | None = None) -> Any:
+    return option(
+        default, "Repeats, each with its own split and seed.", renamed=("draws",), shown=shown, ge=1
+    )
+
+
+def _out(default: Path | None, shown: str | None = None) -> Any:
+    return option(default, "Folder for runs, results and report.", shown=shown)
+
+
+class RunSettings(Config):
+    """What every run of a method on a dataset depends on."""
+
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainOptions = TrainOptions()
+
+
+class TrainRunConfig(RunSettings):
+    """Settings of `train`."""
+
+    method: str = option("balanced-softmax")
+    """Method (see `counterpoise methods`), with options as in ados:nu_max=30."""
+    out: Path | None = option(None, "The run folder.", shown="out/NAME-METHOD")
+
+
+class CompareConfig(RunSettings):
+    """Settings of `compare`."""
+
+    methods: Names = option("bl,bl-cw,balanced-softmax,ados", metavar="A,B,...")
+    """Methods, separated by commas; see `counterpoise methods`."""
+    repeats: int = _repeats(3)
+    metric: str = option("gmean", "Metric on the validation set that the winner is chosen by.")
+    out: Path | None = _out(None, "out/NAME")
+    jobs: int | None = JOBS
+    backend: str = BACKEND
+
+
+class DemoConfig(Config):
+    """Settings of `demo`."""
+
+    repeats: int = _repeats(5)
+    out: Path = _out(Path("out/demo"))
+
+
+class TransferTraining(TrainOptions):
+    """Training settings of `transfer`."""
+
+    unused = ("head_epochs", "head_batch_size")
+
+    epochs: int = epochs_field(10)
+    schedule: Schedule = schedule_field("one-cycle")
+
+
+class TransferConfig(Config):
+    """Settings of `transfer`."""
+
+    data: DataConfig = DataConfig()
+    train: TransferTraining = TransferTraining()
+    task_split: str = option("random", metavar="HOW", renamed=("split",))
+    """Tasks A and B: random (halves), natural (CIFAR-10: A man-made), or "A=cat,dog;B=ship,truck"."""
+    layers: Names = option("1..7", "Numbers of layers to copy: 1..7, or 1,3,5,7.", metavar="WHICH")
+    repeats: int = option(2, "Repeats, each with its own tasks and images.", renamed=("draws",), ge=1)
+    images_per_class: int = option(300, "Training images of each class of the target B; 0: all.", ge=0)
+    source_images_per_class: int = option(2500, ge=0)
+    """Training images of each class of the source A; 0: all."""
+    test_fraction: float | None = TEST_FRACTION
+    backbone: str = option("alexnet8", "Network, a chain of layers: alexnet8, convnet, lenet or vgg16.")
+    out: Path | None = _out(None, "out/NAME-transfer-HOW")
+    jobs: int | None = JOBS
+    backend: str = BACKEND
+
+
+class EnhanceConfig(RunSettings):
+    """Settings of `enhance`."""
+
+    method: str = option("bl")
+    """Method that trains the U-Net: bl, balanced-softmax, ros or any other that acts on images or by its loss."""
+    classifier_method: str = option("bl", "Method that trains the classifier; see `counterpoise methods`.")
+    repeats: int = _repeats(1)
+    width: int = option(16, "Channels of the U-Net at the full size of the images.", ge=1)
+    copy_epochs: int | None = option(None, shown="as many as give 250 steps", ge=1)
+    """Epochs in which the U-Net learns to copy images."""
+    enhance_epochs: int = option(3, "Epochs in which the U-Net is trained before the classifier.", ge=1)
+    fresh_epochs: int | None = option(None, shown="as many as the other two had in total", ge=1)
+    """Epochs of the control: U-Net and a fresh classifier, trained together."""
+    train_classifier: bool = option(False, "Continue training the classifier together with the U-Net.")
+    figures: int = option(8, "Number of test images shown in figures; 0 for none.", ge=0)
+    out: Path | None = _out(None, "out/NAME-enhance")
+    jobs: int | None = JOBS
+    backend: str = BACKEND
+
+
+class ReproduceConfig(Config):
+    """Settings of `reproduce`."""
+
+    table: str | None = option(None, metavar="TABLE", positional=True)
+    """One of the published tables; without it, they are listed."""
+    repeats: int | None = _repeats(None, "the table's own")
+    subset: int | None = option(None)
+    """Rehearse on at most N training images of each class: not the published protocol."""
+    only: Names | None = option(None, metavar="LINES")
+    """Run only these lines of the table, separated by commas."""
+    render_only: bool = option(False, renamed=("page-only",))
+    """Train nothing: rewrite results and page from the finished runs."""
+    export_to: Path | None = option(None, renamed=("publish",))
+    """Copy the results, without the runs, to this folder."""
+    resume_from: Path | None = option(None, renamed=("earlier",))
+    """Resume from results that `export_to` left there: their runs count as done."""
+    jobs: int | None = JOBS
+    backend: str = BACKEND
+    out: Path | None = _out(None, "out/TABLE")
+    data_dir: Path | None = DATA_DIR
+    device: Device = DEVICE
+
+
+class AuditConfig(Config):
+    """Settings of `audit`."""
+
+    source: str | None = SOURCE
+    minority_ratio: float | None = MINORITY_RATIO
+    data_dir: Path | None = DATA_DIR
+
+
+class EvaluateConfig(Config):
+    """Settings of `evaluate`."""
+
+    run: Path = RUN
+    source: str | None = RUN_SOURCE
+    data_dir: Path | None = DATA_DIR
+    strict: bool = STRICT
+    device: Device = DEVICE
+
+
+class PredictConfig(Config):
+    """Settings of `predict`."""
+
+    run: Path = RUN
+    images: tuple[Path, ...] = IMAGES
+    out: Path = option(Path("predictions.csv"), metavar="FILE")
+    """The CSV file; - prints it on stdout, and nothing else."""
+    strict: bool = STRICT
+    device: Device = DEVICE
+
+
+class ExplainConfig(Config):
+    """Settings of `explain`."""
+
+    run: Path = RUN
+    images: tuple[Path, ...] = IMAGES
+    compare_with: Path | None = option(None, metavar="RUN", renamed=("against",))
+    """A second model, whose maps are compared with those of the first."""
+    method: str = option("grad-cam", "Explainer: grad-cam, lime or occlusion.")
+    target_class: str | None = option(None, metavar="CLASS", renamed=("target",), shown="the predicted one")
+    """The class to explain."""
+    layer: str | None = option(None, shown="the last with a spatial map")
+    """The layer of grad-cam and of the feature maps."""
+    same_from: float | None = option(None, metavar="R", shown="0.5")
+    """Rank correlation from which two maps count as the same."""
+    map_scores: bool = option(False, renamed=("scores",))
+    """Score the maps by deletion and insertion (slower)."""
+    feature_maps: bool = option(False, "Draw the feature maps of the first two convolutions, or of `layer`.")
+    out: Path | None = option(None, shown="RUN/explain or RUN/explain-against")
+    """Folder for page and pictures."""
+    strict: bool = STRICT
+    device: Device = DEVICE
+
+
+class ExportConfig(Config):
+    """Settings of `export`."""
+
+    run: Path = RUN
+    file: Path = option(..., "The file to write.", metavar="FILE", positional=True)
+
+
+class AdjustConfig(Config):
+    """Settings of `adjust`."""
+
+    run: Path = RUN
+    source: str | None = RUN_SOURCE
+    adjustment: str = option("class-thresholds", renamed=("with",))
+    """Adjustment of the logits, with options as in class-thresholds:score=f1."""
+    target: str | None = option(None, metavar="METRIC", renamed=("score",), shown="gmean")
+    """Metric that class-thresholds maximizes: gmean, f1, recall, precision, specificity, accuracy, youden."""
+    costs: Path | None = option(None, metavar="FILE")
+    """Cost matrix, a .csv or .json: rows are true classes, columns predicted ones. Its mean cost is shown;
+    class-thresholds without `target` and expected-cost minimize it.
+    """
+    out: Path | None = option(None, "The new run folder.", shown="RUN-adjusted-NAME")
+    data_dir: Path | None = DATA_DIR
+    strict: bool = STRICT
+    device: Device = DEVICE
+
+
+class ReportConfig(Config):
+    """Settings of `report`."""
+
+    paths: tuple[Path, ...] = option(..., metavar="PATH", positional=True, min_length=1)
+    """A comparison's folder, or one or more run folders."""
+    out: Path | None = option(None, "The HTML file.", metavar="FILE", shown="report.html in the first folder")
+
+
+class NoConfig(Config):
+    """Settings of the commands that list a catalog: none."""
