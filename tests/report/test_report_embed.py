@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.report.kit.figures import PALE, PALETTE, class_colors
+from counterpoise.report.figures import PALE, PALETTE, class_colors
 from counterpoise.report.kit.html import json_for_script, plotly_label
 from counterpoise.runs.records import picture_or_none
 

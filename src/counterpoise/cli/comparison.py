@@ -46,10 +46,7 @@ def _show_table(result: Conclusion[Any, Any]) -> None:
     columns = [(metric.name, group.name) for metric, group in compact_columns()]
     summary = result.summary
     rows = [
-        [
-            entry["method"],
-            *(interval(entry["scores"].get(group, {}).get(metric)) for metric, group in columns),
-        ]
+        [entry["method"], *(interval(entry["scores"].get(group, {}).get(m)) for m, group in columns)]
         for entry in summary["methods"]
     ]
     best = next((i for i, entry in enumerate(summary["methods"]) if entry["best"]), None)
@@ -71,9 +68,7 @@ def _show_next(result: Conclusion[Any, Any], config: CompareConfig, folder: Path
     if summary["winner"] is None:
         say("no winner: without validation images there is nothing to choose by")
     else:
-        say(
-            f"winner by {summary['metric']} on validation images: {summary['winner']}, kept as {folder / 'best'}"
-        )
-        words = ("evaluate", folder / "best", config.data.source, *in_data_dir(config.data.data_dir))
-        show_next(folder / "best", *words)
+        best = folder / "best"
+        say(f"winner by {summary['metric']} on validation images: {summary['winner']}, kept as {best}")
+        show_next(best, "evaluate", best, config.data.source, *in_data_dir(config.data.data_dir))
     say(f"report: {folder / 'report.html'}")

@@ -118,20 +118,22 @@ def run(arguments: Sequence[str]) -> int:
         with _warnings_in_one_line(names):
             return _execute(make_app(given[0], usage), given, names)
     except CounterpoiseError as error:
+        message = names.translate(str(error), listings())
         code = BAD_INPUT if isinstance(error, InputError) else FAILED
-        return _fail(names.translate(str(error), listings()), code)
     except KeyboardInterrupt:
-        return _fail("interrupted; give the same command again to resume", INTERRUPTED)
+        message, code = "interrupted; give the same command again to resume", INTERRUPTED
     except BrokenPipeError:
         _close_stdout()
         return FAILED
     except OSError as error:
-        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", BAD_INPUT)
+        message, code = f"{error.filename or 'input or output'}: {error.strerror or error}", BAD_INPUT
     except Exception as error:
         # torch's own class cannot be named here: torch takes seconds to import.
         if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
             raise
-        return _fail("out of memory; try a smaller --batch-size, --image-size or --jobs", FAILED)
+        message, code = "out of memory; try a smaller --batch-size, --image-size or --jobs", FAILED
+    complain(message)
+    return code
 
 
 def _execute(app: App, given: Sequence[str], names: Names) -> int:
@@ -156,11 +158,6 @@ def _usage(error: CycloptsError, names: Names) -> str:
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         return f"unexpected argument {error.unused_tokens[0]!r}"
     return str(error)
-
-
-def _fail(message: str, code: int) -> int:
-    complain(message)
-    return code
 
 
 def _close_stdout() -> None:

@@ -28,13 +28,7 @@ class Call(Config):
 
 
 class Command:
-    """A command in the form that cyclopts reads: one parameter for each field of its settings.
-
-    Attributes
-    ----------
-    settings : tuple of Setting
-        Every field, flat.
-    """
+    """A command in the form that cyclopts reads: one parameter for each field of its `settings`."""
 
     def __init__(self, function: Callable[[Any, Call], int | None]) -> None:
         self.function = function

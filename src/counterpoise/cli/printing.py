@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -24,24 +24,19 @@ def print_json(value: Any) -> None:
 
 
 def print_table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    title: str | None = None,
-    best: int | None = None,
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", best: int | None = None
 ) -> None:
     """Print a table; cells are data, not markup; the row numbered `best` is bold."""
-    if title is not None:
+    if title:
         say(title)
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    cells = list(rows)
     for index, column in enumerate(columns):
         # The first column names the row: it is broken last, unless it would push out the others.
-        whole = index == 0 and all(len(row[0]) <= LONGEST_NAME for row in cells)
-        table.add_column(escape(column), justify=_justify(index, cells), overflow="fold", no_wrap=whole)
-    for number, row in enumerate(cells):
+        whole = index == 0 and all(len(row[0]) <= LONGEST_NAME for row in rows)
+        table.add_column(escape(column), justify=_justify(index, rows), overflow="fold", no_wrap=whole)
+    for number, row in enumerate(rows):
         table.add_row(*(Text(printable(cell)) for cell in row), style="bold" if number == best else None)
-    console().print(table)
+    Console().print(table)
 
 
 def _justify(column: int, rows: Sequence[Sequence[str]]) -> JustifyMethod:
@@ -57,13 +52,8 @@ def say(text: str = "") -> None:
 
 def advise(text: str) -> None:
     """Print a paragraph on stdout with a dash before it, wrapped to the terminal."""
-    wrapper = textwrap.TextWrapper(
-        max(40, console().width - 1),
-        initial_indent="- ",
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    wrapper = textwrap.TextWrapper(max(40, Console().width - 1), "- ", "  ", break_long_words=False)
+    wrapper.break_on_hyphens = False
     print(wrapper.fill(printable(text)))
 
 
@@ -92,11 +82,6 @@ def command_line(*words: object) -> str:
     "counterpoise evaluate 'my runs/best' digits"
     """
     return shlex.join(["counterpoise", *map(str, words)])
-
-
-def console() -> Console:
-    """Return the console on stdout."""
-    return Console()
 
 
 def score(value: float | None) -> str:

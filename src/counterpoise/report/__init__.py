@@ -1,10 +1,8 @@
 """Pages: the report of a comparison or a run, and the kit that every page is made of."""
 
-from counterpoise.report.comparison import Comparison as Comparison
-from counterpoise.report.comparison import read_comparison as read_comparison
-from counterpoise.report.comparison import read_runs as read_runs
-from counterpoise.report.comparison_page import build_report as build_report
-from counterpoise.report.kit.html import write_page as write_page
+from counterpoise.report.comparison import Comparison, read_comparison, read_runs
+from counterpoise.report.comparison_page import build_report
+from counterpoise.report.kit.html import Cell, Line, Table, write_page
 from counterpoise.report.kit.pictures import Panel as Panel
 from counterpoise.report.kit.pictures import difference_figure as difference_figure
 from counterpoise.report.kit.pictures import explanation_figure as explanation_figure
@@ -15,9 +13,6 @@ from counterpoise.report.kit.pictures import overlay as overlay
 from counterpoise.report.kit.pictures import picture as picture
 from counterpoise.report.kit.pictures import plain_frame as plain_frame
 from counterpoise.report.kit.pictures import save_figure as save_figure
-from counterpoise.report.kit.tables import Cell as Cell
-from counterpoise.report.kit.tables import Line as Line
-from counterpoise.report.kit.tables import Table as Table
 from counterpoise.report.kit.wording import NONE as NONE
 from counterpoise.report.kit.wording import claim_text as claim_text
 from counterpoise.report.kit.wording import count as count

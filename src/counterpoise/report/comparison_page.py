@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from counterpoise.evaluation import BASELINE, GROUPS, page_groups, page_metrics
+from counterpoise.evaluation import BASELINE, page_groups, page_metrics
 from counterpoise.exceptions import InputError, RunFolderError
-from counterpoise.report import curves, tables
+from counterpoise.report import figures, tables
 from counterpoise.report.comparison import Comparison, read_any
 from counterpoise.report.headline import headline, warnings_of
-from counterpoise.report.kit import figures
 from counterpoise.report.kit.html import json_for_script, resource, script_hash, write_page
 from counterpoise.report.kit.wording import count
 from counterpoise.runs import RunFolder
 
 SCRIPTS = ("charts.js", "tables.js", "threshold.js", "report.js")
+CLOSER = [("confusion", "Confusions"), ("thresholds", "ROC and threshold"), ("learning", "Learning")]
+CLOSER += [("embedding", "Map"), ("mistakes", "Mistakes")]
 MOST_RUNS = 30
 """So many runs are shown closely, the first repeat of every method before the second of any."""
 
@@ -26,26 +27,10 @@ MOST_MISTAKES = 24
 
 
 def build_report(paths: Sequence[Path], output: Path, *, title: str | None = None) -> Path:
-    """Write one self-contained HTML file about a comparison or about single runs.
+    """Write one self-contained HTML file about a comparison or about single runs, and return its path.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        One study folder, or one or more run folders.
-    output : Path
-        File to write; inside a folder that exists already it is named ``report.html``.
-    title : str, optional
-        Title of the page; by default it names the dataset.
-
-    Returns
-    -------
-    Path
-        The file written. It holds all it needs and asks nothing of the network.
-
-    Raises
-    ------
-    RunFolderError
-        If a folder is missing or damaged, or the file cannot be written.
+    `paths` has one study folder, or one or more run folders. In a folder `output` the file is named ``report.html``.
+    By default, `title` names the dataset. A missing or damaged folder raises RunFolderError.
     """
     content = _content(read_any([Path(path) for path in paths]), title)
     output = Path(output)
@@ -60,18 +45,10 @@ def _content(study: Comparison, title: str | None) -> dict[str, Any]:
     from plotly.offline import get_plotlyjs
 
     plotly, several, shown = get_plotlyjs(), len(study.methods) > 1, closely(study.runs)
-    script = (
-        '(() => {\n"use strict";\n' + "\n".join(resource(f"report/{name}") for name in SCRIPTS) + "\n})();\n"
-    )
+    parts = "\n".join(resource(f"report/{name}") for name in SCRIPTS)
+    script = f'(() => {{\n"use strict";\n{parts}\n}})();\n'
     known = [run.record.dataset for run in shown if run.record.dataset.counts.get("train")]
     methods = f"{len(study.methods)} methods" if several else study.titles[study.methods[0]]
-    closer = [
-        ("confusion", "Confusions"),
-        ("thresholds", "ROC and threshold"),
-        ("learning", "Learning"),
-        ("embedding", "Map"),
-        ("mistakes", "Mistakes"),
-    ]
     return {
         "title": title or f"{methods} on {study.dataset}",
         "subtitle": " · ".join(_sizes(study)),
@@ -79,7 +56,7 @@ def _content(study: Comparison, title: str | None) -> dict[str, Any]:
             ("result", "Result"),
             *([("data", "Data")] if known else []),
             ("methods", "Methods" if several else "Scores"),
-            *(closer if shown else []),
+            *(CLOSER if shown else []),
             ("making", "Details"),
         ],
         "headline": headline(study),
@@ -87,9 +64,7 @@ def _content(study: Comparison, title: str | None) -> dict[str, Any]:
         "study": study,
         "several": several,
         "metrics": page_metrics(),
-        "groups": [
-            group for group in page_groups() if any(group.name in own for own in study.scores.values())
-        ],
+        "groups": [g for g in page_groups() if any(g.name in own for own in study.scores.values())],
         "baseline": BASELINE,
         "tests": tables.tests_table(study),
         "datasets": known,
@@ -114,7 +89,7 @@ def closely(runs: Sequence[RunFolder]) -> list[RunFolder]:
         dataset = run.record.dataset
         size = len(dataset.classes)
         matrix = min(size * size, sum(dataset.counts.get("test") or [size * size]))
-        cost = matrix + 2 * curves.THRESHOLDS * size
+        cost = matrix + 2 * tables.THRESHOLDS * size
         if chosen and (len(chosen) >= MOST_RUNS or cells + cost > MOST_CELLS):
             break
         if run.scores:
@@ -135,18 +110,10 @@ def page_data(study: Comparison, shown: Sequence[RunFolder]) -> dict[str, Any]:
     return {
         "classes": list(shown[0].record.dataset.classes) if shown else [],
         "first": study.winner if any(run.record.method == study.winner for run in shown) else None,
-        "overview": _overview(study) if len(study.methods) > 1 else None,
+        "overview": figures.overview(study) if len(study.methods) > 1 else None,
         "distributions": sorted(distributions, key=lambda item: item["draw"]),
         "runs": [_run_data(run, study.titles[run.record.method]) for run in shown],
     }
-
-
-def _overview(study: Comparison) -> figures.Figure:
-    scores = {
-        group: [study.score(method, group, study.metric.name) for method in study.methods]
-        for group in GROUPS.names
-    }
-    return figures.overview(study.metric.title, list(study.titles.values()), scores)
 
 
 def _run_data(run: RunFolder, title: str) -> dict[str, Any]:
@@ -161,10 +128,7 @@ def _run_data(run: RunFolder, title: str) -> dict[str, Any]:
         "draw": record.draw,
         "split": run.scored_split,
         "confusion": [
-            [row, column, images]
-            for row, counts in enumerate(scores.confusion_matrix)
-            for column, images in enumerate(counts)
-            if images
+            [i, j, n] for i, row in enumerate(scores.confusion_matrix) for j, n in enumerate(row) if n
         ],
         "rows": tables.class_rows(run),
         "mistakes": [mistake.model_dump() for mistake in run.mistakes[:MOST_MISTAKES]],
@@ -176,8 +140,8 @@ def _run_data(run: RunFolder, title: str) -> dict[str, Any]:
     if predictions is not None and len(predictions.true):
         areas = [entry.score("auc") for entry in scores.per_class]
         try:
-            data["figures"]["roc"] = figures.roc(dataset, curves.drawn_curves(predictions), areas)
-            data["thresholds"] = curves.threshold_counts(predictions)
+            data["figures"]["roc"] = figures.roc(dataset, tables.drawn_curves(predictions), areas)
+            data["thresholds"] = tables.threshold_counts(predictions)
         except InputError as error:
             raise RunFolderError(f"{run.path / 'predictions.csv'}: {error}") from error
     if run.history:

@@ -1,15 +1,28 @@
-"""The tables of a report: what stands in each cell, its exact number, and what is marked."""
+"""The tables of a report with exact numbers, and the curves and threshold counts of one run for its slider."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from counterpoise.evaluation import METRICS, MeanInterval, judge, score_title
+from counterpoise.evaluation import (
+    METRICS,
+    MeanInterval,
+    RocCurve,
+    RocCurves,
+    judge,
+    roc_curves,
+    score_title,
+    thin_curve,
+    threshold_table,
+)
 from counterpoise.report.comparison import Comparison
-from counterpoise.report.kit.tables import Cell, Line, Table
+from counterpoise.report.kit.html import Cell, Line, Table
 from counterpoise.report.kit.wording import duration, p_text, pairs, plain, signed
-from counterpoise.runs import PairedTestRecord, RunFolder
+from counterpoise.runs import PairedTestRecord, Predictions, RunFolder
+
+THRESHOLDS = 101
+"""Thresholds 0, 0.01, ..., 1: the steps of the slider."""
 
 
 def tests_table(study: Comparison) -> Table:
@@ -17,17 +30,9 @@ def tests_table(study: Comparison) -> Table:
     rows = []
     for test in study.summary.tests if study.summary else ():
         a, b = (study.titles.get(method, method) for method in (test.a, test.b))
-        rows.append(
-            [
-                a,
-                b,
-                score_title(test.metric, test.classes),
-                signed(test.difference),
-                p_text(test.p_value),
-                p_text(test.p_adjusted),
-                _reading(test, a, b, study.repeats),
-            ]
-        )
+        score = [score_title(test.metric, test.classes), signed(test.difference)]
+        p_values = [p_text(test.p_value), p_text(test.p_adjusted)]
+        rows.append([a, b, *score, *p_values, _reading(test, a, b, study.repeats)])
     head = ["First", "Second", "Score", "Difference", "p", "p adjusted", "Result"]
     return Table("Paired tests", head, rows, text=(1, 2, 6), wide=True)
 
@@ -43,13 +48,12 @@ def _reading(test: PairedTestRecord, a: str, b: str, repeats: int) -> str:
 def class_rows(run: RunFolder) -> list[list[Any]]:
     """Return a row per class: name, rare, training images, then support, tp, fp, fn, tn and five scores or None."""
     dataset = run.record.dataset
+    entries = run.scores.per_class if run.scores else ()
     train: Sequence[Any] = dataset.counts.get("train") or [None] * len(dataset.classes)
     return [
         [name, index in dataset.minority, train[index], entry.support, entry.tp, entry.fp, entry.fn, entry.tn]
         + [entry.score(key) for key in ("precision", "recall", "specificity", "f1", "auc")]
-        for index, (name, entry) in enumerate(
-            zip(dataset.classes, run.scores.per_class if run.scores else (), strict=False)
-        )
+        for index, (name, entry) in enumerate(zip(dataset.classes, entries, strict=False))
     ]
 
 
@@ -91,18 +95,34 @@ def runs_table(runs: Sequence[RunFolder]) -> Table:
         record = run.record
         stages = {name: seconds for name, seconds in record.timings.items() if name != "total" and seconds}
         total = record.timings.get("total")
-        rows.append(
-            [
-                record.method,
-                str(record.draw),
-                str(record.seed),
-                plain(record.method_options),
-                [Line(record.manifest_hash[:12], "code")],
-                [Line(record.config_hash[:12], "code")],
-                record.created,
-                ", ".join(f"{name} {duration(seconds)}" for name, seconds in stages.items()),
-                "" if total is None else duration(total),
-            ]
-        )
+        what = [record.method, str(record.draw), str(record.seed), plain(record.method_options)]
+        hashes = [[Line(text[:12], "code")] for text in (record.manifest_hash, record.config_hash)]
+        took = ", ".join(f"{name} {duration(seconds)}" for name, seconds in stages.items())
+        rows.append([*what, *hashes, record.created, took, "" if total is None else duration(total)])
     head = ["Method", "Repeat", "Seed", "Options", "Split", "Configuration", "Created", "Stages", "Total"]
     return Table("Runs", head, rows, text=(3, 4, 5, 6, 7), wide=True)
+
+
+def drawn_curves(predictions: Predictions) -> RocCurves:
+    """Return the curve of every class against the rest, and their mean, with few points."""
+    curves = roc_curves(predictions.true, predictions.probabilities)
+    drawn = [None if curve is None else _thin(curve) for curve in curves.per_class]
+    return RocCurves(drawn, None if curves.macro is None else _thin(curves.macro))
+
+
+def _thin(curve: RocCurve) -> RocCurve:
+    thin = thin_curve(curve, tolerance=2e-3)
+    return thin._replace(fpr=[round(x, 4) for x in thin.fpr], tpr=[round(y, 4) for y in thin.tpr])
+
+
+def threshold_counts(predictions: Predictions) -> dict[str, Any]:
+    """Return true and false positives by class and threshold, images by class (``yes``) and all images (``n``).
+
+    They are whole numbers, so that the page computes nothing from rounded values.
+    """
+    steps = [step / (THRESHOLDS - 1) for step in range(THRESHOLDS)]
+    members = [predictions.true == c for c in range(predictions.probabilities.shape[1])]
+    pairs_of = zip(members, predictions.probabilities.T, strict=True)
+    tables = [threshold_table(own, scores, steps) for own, scores in pairs_of]
+    counts = {key: [[int(n) for n in table[key]] for table in tables] for key in ("tp", "fp")}
+    return counts | {"yes": [int(own.sum()) for own in members], "n": len(predictions.true)}

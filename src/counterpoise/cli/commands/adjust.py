@@ -40,22 +40,12 @@ def command(config: AdjustConfig, call: Call) -> None:
     dataset = load_for(base, config.source, data_dir=config.data_dir, strict=config.strict)
     adjusted = adjust_run(plan, dataset, device=config.device)
     if call.as_json:
-        print_json(_summary(plan, adjusted))
+        paths = {"run": str(adjusted.folder.path), "from": str(plan.base.path), "with": plan.spec}
+        scores = {"before": adjusted.before, "after": adjusted.after}
+        costs = {"cost_before": adjusted.cost_before, "cost_after": adjusted.cost_after}
+        print_json(paths | scores | costs | {"adjust": adjusted.folder.record.raw["adjust"]})
     else:
         _show(plan, adjusted, config)
-
-
-def _summary(plan: "AdjustmentPlan", adjusted: "AdjustedRun") -> dict[str, Any]:
-    return {
-        "run": str(adjusted.folder.path),
-        "from": str(plan.base.path),
-        "with": plan.spec,
-        "before": adjusted.before,
-        "after": adjusted.after,
-        "cost_before": adjusted.cost_before,
-        "cost_after": adjusted.cost_after,
-        "adjust": adjusted.folder.record.raw["adjust"],
-    }
 
 
 def _show(plan: "AdjustmentPlan", adjusted: "AdjustedRun", config: AdjustConfig) -> None:
@@ -65,7 +55,8 @@ def _show(plan: "AdjustmentPlan", adjusted: "AdjustedRun", config: AdjustConfig)
         say(f"{name} has too few images to keep any for testing: there are no scores")
     else:
         say(f"{plan.base.record.method} on {name}, adjusted by {plan.spec}")
-        _show_table(plan, adjusted.before, adjusted.after, (adjusted.cost_before, adjusted.cost_after))
+        before = ("before", adjusted.before, adjusted.cost_before)
+        _show_table(before, ("after", adjusted.after, adjusted.cost_after))
     for key, value in record.adjust.learned.items() if record.adjust else ():
         if isinstance(value, float):
             say(f"{key.rstrip('_')}: {value:.4g}")
@@ -76,12 +67,7 @@ def _show(plan: "AdjustmentPlan", adjusted: "AdjustedRun", config: AdjustConfig)
     show_next(adjusted.folder.path, *words)
 
 
-def _show_table(
-    plan: "AdjustmentPlan",
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    costs: tuple[float | None, float | None],
-) -> None:
+def _show_table(*runs: tuple[str, Mapping[str, Any], float | None]) -> None:
     from counterpoise.evaluation import column_title, compact_columns
 
     shown = [(metric.name, group.name) for metric, group in compact_columns()]
@@ -92,11 +78,12 @@ def _show_table(
             score(scores["calibration_error"]),
             *([] if cost is None else [f"{cost:.4g}"]),
         ]
-        for name, scores, cost in (("before", before, costs[0]), ("after", after, costs[1]))
+        for name, scores, cost in runs
     ]
     columns = ["", *(column_title(*column) for column in shown), "calibration"]
+    _, after, cost = runs[-1]
     title = f"scores on the run's own {after['n']:,} test images"
-    print_table([*columns, *(["mean cost"] if plan.costs is not None else [])], rows, title=title, best=1)
+    print_table([*columns, *(["mean cost"] if cost is not None else [])], rows, title=title, best=1)
     say("calibration: mean gap between confidence and accuracy; lower is better")
 
 

@@ -17,15 +17,7 @@ def command(config: NoConfig, call: Call) -> None:
     if call.as_json:
         print_json([{field: getattr(record, field) for field in FIELDS} for record in records])
         return
-    rows = [
-        [
-            record.name,
-            str(record.num_classes),
-            f"{record.train_size:,}",
-            f"{record.test_size:,}" if record.test_size else "-",
-            record.title,
-        ]
-        for record in records
-    ]
+    sizes = [[f"{size:,}" if size else "-" for size in (r.train_size, r.test_size)] for r in records]
+    rows = [[r.name, str(r.num_classes), *own, r.title] for r, own in zip(records, sizes, strict=True)]
     print_table(["dataset", "classes", "train", "test", "images"], rows)
     say("They are read from --data-dir, or downloaded to it; --json says where below it.")

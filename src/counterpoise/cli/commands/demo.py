@@ -12,15 +12,7 @@ METHODS = "bl,bl-cw,ros,bl-ros-rus,fs-smote,ados,balanced-softmax,logit-adjusted
 
 @Command
 def command(config: DemoConfig, call: Call) -> int:
-    comparison = CompareConfig.of(
-        source="digits",
-        methods=METHODS,
-        repeats=config.repeats,
-        out=config.out,
-        imbalance="step",
-        ratio=20,
-        minority="4",
-        epochs=15,
-        batch_size=32,
-    )
+    data = {"source": "digits", "imbalance": "step", "ratio": 20, "minority": "4"}
+    training = {"methods": METHODS, "epochs": 15, "batch_size": 32}
+    comparison = CompareConfig.of(**data, **training, repeats=config.repeats, out=config.out)
     return compare(load(comparison.data), comparison, call)

@@ -20,21 +20,13 @@ def command(config: ExportConfig, call: Call) -> None:
     check_export(config.file)
     exported = export_run(RunFolder.open(config.run), config.file)
     if call.as_json:
-        print_json(
-            {
-                "out": str(exported.path),
-                "input_shape": list(exported.input_shape),
-                "outputs": list(ONNX_OUTPUTS),
-                "classes": list(exported.classes),
-                "adjustment": exported.adjustment,
-                "difference": exported.difference,
-            }
-        )
+        shapes = {"input_shape": exported.input_shape, "outputs": ONNX_OUTPUTS, "classes": exported.classes}
+        checked = {"adjustment": exported.adjustment, "difference": exported.difference}
+        print_json({"out": str(exported.path), **shapes, **checked})
         return
     shape = f"({', '.join(map(str, exported.input_shape))})"
-    say(
-        f"model: {exported.path}, images {shape} in [0, 1], {len(exported.classes):,} classes in its metadata"
-    )
+    classes = f"{len(exported.classes):,} classes in its metadata"
+    say(f"model: {exported.path}, images {shape} in [0, 1], {classes}")
     if exported.adjustment is not None:
         say(f"adjustment of the logits: {exported.adjustment}, inside")
     say(f"checked with onnxruntime: probabilities differ from ours by at most {exported.difference:.1g}")

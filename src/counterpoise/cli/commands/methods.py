@@ -16,10 +16,7 @@ def command(config: NoConfig, call: Call) -> None:
     methods = all_methods().values()
     if call.as_json:
         print_json(
-            [
-                {field: getattr(method, field) for field in FIELDS} | {"options": method.options()}
-                for method in methods
-            ]
+            [{field: getattr(m, field) for field in FIELDS} | {"options": m.options()} for m in methods]
         )
         return
     print_table(["method", "what it does", "from"], [[m.name, m.summary, m.paper] for m in methods])

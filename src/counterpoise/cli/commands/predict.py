@@ -35,14 +35,8 @@ def command(config: PredictConfig, call: Call) -> None:
     counts = Counter(found.predicted)
     if call.as_json:
         skipped = [{"path": file.path, "reason": file.reason} for file in found.skipped]
-        print_json(
-            {
-                "out": str(config.out),
-                "images": len(found.paths),
-                "predicted": dict(counts),
-                "skipped": skipped,
-            }
-        )
+        words = {"out": str(config.out), "images": len(found.paths), "predicted": dict(counts)}
+        print_json({**words, "skipped": skipped})
         return
     each = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
     say(f"images: {len(found.paths):,} ({each})")

@@ -1,4 +1,4 @@
-"""Pages: one Jinja environment, one shell, and what may stand inside a page."""
+"""Pages: one Jinja environment, plain tables for HTML and Markdown, and what may stand inside a page."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import base64
 import hashlib
 import html
 import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from counterpoise.files import atomic_path
 from counterpoise.report.kit import wording
-from counterpoise.report.kit.tables import markdown_text
 from counterpoise.report.kit.wording import shorten
 
 if TYPE_CHECKING:
@@ -24,19 +25,8 @@ if TYPE_CHECKING:
 def write_page(path: Path, template: str, **content: Any) -> None:
     """Write a page in chunks, so that thousands of pictures take no memory. Equal values give equal pages.
 
-    Parameters
-    ----------
-    path : Path
-    template : str
-        Path inside the package, e.g. ``"report/comparison.html.j2"``. In HTML every value is escaped; in ``.md.j2`` the
-        template escapes with the filter ``cell``.
-    **content
-        Values of the template.
-
-    Raises
-    ------
-    RunFolderError
-        If the file cannot be written.
+    `template` is a path inside the package, e.g. ``"report/comparison.html.j2"``. In HTML every value of `content` is
+    escaped; in ``.md.j2`` the template escapes with the filter ``cell``. Raises RunFolderError if it cannot write.
     """
     chunks = _environment().get_template(template).stream(content)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -108,3 +98,53 @@ def script_hash(script: str) -> str:
     """Return the Content-Security-Policy source that allows exactly this inline script."""
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+class Line(NamedTuple):
+    """Line of a cell; ``mark`` is a class of the style sheet: ``best``, ``quiet`` or a verdict."""
+
+    text: str
+    mark: str = ""
+
+
+Cell = str | Sequence[Line]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Table of a page.
+
+    The first column names the rows. `title` is for screen readers, `text` has the other columns that hold words rather
+    than numbers, `stressed` the rows that stand out; a `wide` table takes the whole width.
+    """
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    text: Collection[int] = ()
+    stressed: Collection[int] = ()
+    caption: str = ""
+    wide: bool = False
+
+    def is_text(self, column: int) -> bool:  # noqa: D102
+        return column == 0 or column in self.text
+
+    @property
+    def cells(self) -> list[list[Sequence[Line]]]:
+        """All cells as lines."""
+        return [[[Line(cell)] if isinstance(cell, str) else cell for cell in row] for row in self.rows]
+
+    def markdown(self) -> str:
+        """Return the table in Markdown; the lines of a cell stand beside each other."""
+        head = [list(self.head), ["---"] * len(self.head)]
+        rows = [[" / ".join(map(_marked, cell)) for cell in row] for row in self.cells]
+        return "\n".join(f"| {' | '.join(map(markdown_text, row))} |" for row in (*head, *rows))
+
+
+def markdown_text(value: object) -> str:
+    """Escape what would end a cell of a Markdown table or start a tag."""
+    return str(value).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _marked(line: Line) -> str:
+    return f"**{line.text}**" if line.mark == "best" else line.text

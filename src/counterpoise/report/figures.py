@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from counterpoise.evaluation import MeanInterval, RocCurves, page_groups
+from counterpoise.evaluation import RocCurves, page_groups
+from counterpoise.report.comparison import Comparison
 from counterpoise.report.kit.html import plotly_label
 from counterpoise.report.kit.wording import interval_text
 from counterpoise.runs import DatasetRecord, EmbeddingMap, HistoryEntry
@@ -94,30 +95,24 @@ def distribution(dataset: DatasetRecord) -> Figure | None:
         )
         traces += [bar] if indices else []
     values_axis = {"title": {"text": "training images"}, "rangemode": "tozero", "tickformat": ",~r"}
-    layout: dict[str, Any]
+    layout: dict[str, Any] = {"bargap": 0.28, "legend": _ABOVE}
     if horizontal:
-        layout = {"xaxis": values_axis, "yaxis": _names(names, autorange="reversed")}
         layout |= {"height": 110 + 27 * len(names), "margin": {"l": 10, "r": 56, "t": 34, "b": 48}}
-    else:
-        layout = {
-            "yaxis": values_axis,
-            "xaxis": _names(names, tickfont={"size": 13 if len(names) <= 40 else 8}),
-        }
-        layout |= {"height": 380, "margin": {"l": 60, "r": 12, "t": 34, "b": 60}}
-    return _figure(traces, bargap=0.28, legend=_ABOVE, **layout)
+        return _figure(traces, xaxis=values_axis, yaxis=_names(names, autorange="reversed"), **layout)
+    layout |= {"height": 380, "margin": {"l": 60, "r": 12, "t": 34, "b": 60}}
+    names_axis = _names(names, tickfont={"size": 13 if len(names) <= 40 else 8})
+    return _figure(traces, yaxis=values_axis, xaxis=names_axis, **layout)
 
 
-def overview(metric: str, methods: Sequence[str], scores: Mapping[str, Sequence[MeanInterval]]) -> Figure:
-    """Return the dot plot of one score per method, with intervals, for each class group.
-
-    `metric` and `methods` are titles; `scores` has one score per method for each class group.
-    """
+def overview(study: Comparison) -> Figure:
+    """Return the dot plot of the study's metric per method, with intervals, for each class group."""
     from plotly.graph_objects import Scatter
 
     looks = {"all": ("circle", None), "minority": ("diamond", RARE), "majority": ("square", COMMON)}
-    traces = []
+    methods, traces = list(study.titles.values()), []
     for place, group in enumerate(page_groups()):
-        known = [(i, s.mean, s) for i, s in enumerate(scores[group.name]) if s.mean is not None]
+        scores = [study.score(method, group.name, study.metric.name) for method in study.methods]
+        known = [(i, s.mean, s) for i, s in enumerate(scores) if s.mean is not None]
         symbol, color = looks[group.name]
         intervals = [interval_text(s.low, s.high, between=" to ") for _, _, s in known]
         dots = Scatter(
@@ -148,7 +143,7 @@ def overview(metric: str, methods: Sequence[str], scores: Mapping[str, Sequence[
         height=110 + 52 * len(methods),
         margin={"l": 10, "r": 16, "t": 34, "b": 48},
         legend=_ABOVE,
-        xaxis=_UNIT | {"title": {"text": metric}},
+        xaxis=_UNIT | {"title": {"text": study.metric.title}},
         yaxis=_names(names, range=[len(methods) - 0.5, -0.5]),
     )
 
@@ -158,11 +153,9 @@ def confusion(dataset: DatasetRecord) -> Figure:
     from plotly.graph_objects import Heatmap
 
     names = [plotly_label(name, length=18) for name in dataset.classes]
-    heat = Heatmap(
-        zmin=0, zmax=1, xgap=1, ygap=1, showscale=False, hovertemplate="%{customdata}<extra></extra>"
-    )
+    shown = "%{customdata}<extra></extra>"
     return _figure(
-        [heat],
+        [Heatmap(zmin=0, zmax=1, xgap=1, ygap=1, showscale=False, hovertemplate=shown)],
         height=max(340, min(900, 150 + 44 * len(names))),
         margin=dict.fromkeys("lrtb", 10),
         xaxis=_names(names, title={"text": "predicted class"}, constrain="domain"),
@@ -229,28 +222,20 @@ def _auc(area: float | None) -> str:
 
 def learning(history: Sequence[HistoryEntry]) -> tuple[Figure, Figure]:
     """Return the figures of the loss and of the validation scores, one stage after the other."""
-    stages = [
-        (stage, list(epochs))
-        for stage, epochs in groupby(enumerate(history, 1), key=lambda item: item[1].stage)
-    ]
+    stages = [list(epochs) for _, epochs in groupby(enumerate(history, 1), key=lambda item: item[1].stage)]
     loss, scores = [], []
-    for place, (stage, epochs) in enumerate(stages):
+    for place, epochs in enumerate(stages):
+        stage = epochs[0][1].stage
         name, color = plotly_label(stage), PALETTE[place % len(PALETTE)]
         loss += _curve(epochs, "loss", f"{name}, training", color, main=True)
         loss += _curve(epochs, "validation_loss", f"{name}, validation", color, main=False)
         scores += _curve(epochs, "validation_gmean", f"{name}, G-mean", color, main=True)
         scores += _curve(epochs, "validation_accuracy", f"{name}, accuracy", color, main=False)
-    starts = [epochs[0][0] - 0.5 for _, epochs in stages[1:]]
+    starts = [epochs[0][0] - 0.5 for epochs in stages[1:]]
     vertical = {"type": "line", "y0": 0, "y1": 1, "yref": "paper", "line": _DOTTED}
-    epoch_axis = {
-        "title": {"text": "epoch"},
-        "range": [0.5, len(history) + 0.5],
-        "tickformat": "d",
-        "dtick": max(1, round(len(history) / 10)),
-        "tick0": 1,
-        "showgrid": False,
-        "zeroline": False,
-    }
+    ticks = {"tickformat": "d", "dtick": max(1, round(len(history) / 10)), "tick0": 1}
+    epoch_axis = {"title": {"text": "epoch"}, "range": [0.5, len(history) + 0.5], **ticks}
+    epoch_axis |= {"showgrid": False, "zeroline": False}
     found = [
         _figure(
             traces,
@@ -292,28 +277,23 @@ def embedding(dataset: DatasetRecord, points: EmbeddingMap) -> Figure:
     members: dict[tuple[bool, int], list[int]] = {}
     for i, (label, kind) in enumerate(zip(points.label, points.kind, strict=True)):
         members.setdefault((kind == "synthetic", label), []).append(i)
-    traces = []
+    traces, places = [], {"x": points.x, "y": points.y}
     # Pale classes first, so that the colored ones lie above them.
     for synthetic, index in sorted(members, key=lambda key: (key[0], colors[key[1]] != PALE, key[1])):
         chosen, color = members[synthetic, index], colors[index]
         name = plotly_label(dataset.classes[index], length=24)
+        symbol, size, opacity = ("x-thin", 7, 0.85) if synthetic else ("circle", 5, 0.7)
+        look = {"symbol": symbol, "size": size, "opacity": opacity}
         traces.append(
             Scatter(
                 mode="markers",
                 name=f"{name}, synthetic" if synthetic else name,
                 legendgroup=str(index),
                 showlegend=color != PALE,
-                x=[_rounded(points.x[i]) for i in chosen],
-                y=[_rounded(points.y[i]) for i in chosen],
+                **{axis: [_rounded(values[i]) for i in chosen] for axis, values in places.items()},
                 text=name,
                 hovertemplate="%{text}<extra>" + ("synthetic" if synthetic else "image") + "</extra>",
-                marker={
-                    "color": color,
-                    "symbol": "x-thin" if synthetic else "circle",
-                    "size": 7 if synthetic else 5,
-                    "opacity": 0.85 if synthetic else 0.7,
-                    "line": {"width": 1.4 if synthetic else 0, "color": color},
-                },
+                marker={"color": color, **look, "line": {"width": 1.4 if synthetic else 0, "color": color}},
             )
         )
     bare = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "mirror": True}
