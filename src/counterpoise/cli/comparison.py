@@ -34,7 +34,13 @@ def show(result: Conclusion[Any, Any], config: CompareConfig, folder: Path) -> N
     """Print the table of a comparison, its verdicts in words, and what to type next."""
     if len(result.table):
         _show_table(result)
-        _show_next(result, config, folder)
+        summary, best = result.summary, folder / "best"
+        if summary["winner"] is None:
+            say("no winner: without validation images there is nothing to choose by")
+        else:
+            say(f"winner by {summary['metric']} on validation images: {summary['winner']}, kept as {best}")
+            show_next(best, "evaluate", best, config.data.source, *in_data_dir(config.data.data_dir))
+        say(f"report: {folder / 'report.html'}")
     elif not result.summary["failed"]:
         say(f"{result.summary['dataset']} has too few images to keep any for testing: there are no scores")
 
@@ -61,14 +67,3 @@ def _show_table(result: Conclusion[Any, Any]) -> None:
 def mean_of(repeats: int) -> str:
     """Return what the cells of a table over repeats are, in words."""
     return "values of 1 repeat" if repeats == 1 else f"mean ± 95 % interval of {repeats} repeats"
-
-
-def _show_next(result: Conclusion[Any, Any], config: CompareConfig, folder: Path) -> None:
-    summary = result.summary
-    if summary["winner"] is None:
-        say("no winner: without validation images there is nothing to choose by")
-    else:
-        best = folder / "best"
-        say(f"winner by {summary['metric']} on validation images: {summary['winner']}, kept as {best}")
-        show_next(best, "evaluate", best, config.data.source, *in_data_dir(config.data.data_dir))
-    say(f"report: {folder / 'report.html'}")

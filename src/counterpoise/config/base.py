@@ -66,16 +66,12 @@ def option(
         Value of a field that is not given; ``...`` for a field that must be given.
     description : str, optional
         One sentence, or else the string below the field. Names of other fields stand in backticks.
-    metavar : str, optional
-        Placeholder of the value. Default: by type, see `METAVARS`.
-    panel, flag : str, optional
-        Heading in the help, and long option. Default: the title of the model, and the name with dashes.
+    metavar, panel, flag : str, optional
+        Placeholder of the value (default: by type), heading in the help (the title of the model), and long option.
     aliases, renamed : tuple of str
         Further accepted spellings, which help does not list, and former ones, which are refused with the new name.
     shown : str, optional
         Default in words, where the value itself says nothing.
-    positional : bool
-        Whether the command line takes it without a flag.
     **bounds
         Of `pydantic.Field`: ``ge``, ``gt``.
     """

@@ -160,12 +160,7 @@ class TrainConfig(TrainOptions):
 
 
 def make_config(**settings: Any) -> TrainConfig:
-    """Return a configuration; all settings that are wrong are named at once.
-
-    Raises
-    ------
-    InputError
-        If a setting is unknown or out of range.
+    """Return a configuration; the InputError names all settings that are unknown or out of range at once.
 
     Examples
     --------

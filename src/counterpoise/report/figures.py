@@ -186,6 +186,7 @@ def roc(dataset: DatasetRecord, curves: RocCurves, areas: Sequence[float | None]
         )
         for name, curve, color, area in zip(dataset.classes, curves.per_class, colors, areas, strict=True)
     ]
+    circle, at = {"size": 14, "symbol": "circle-open", "line": {"width": 3}}, f"at the threshold<br>{values}"
     traces += [
         Scatter(
             mode="lines",
@@ -198,13 +199,7 @@ def roc(dataset: DatasetRecord, curves: RocCurves, areas: Sequence[float | None]
         ),
         Scatter(mode="lines", name="chance", x=[0, 1], y=[0, 1], line=_DOTTED, hoverinfo="skip"),
         Scatter(
-            mode="markers",
-            name="threshold",
-            x=[],
-            y=[],
-            marker={"size": 14, "symbol": "circle-open", "line": {"width": 3}},
-            hovertemplate=f"at the threshold<br>{values}",
-            showlegend=False,
+            mode="markers", name="threshold", x=[], y=[], marker=circle, hovertemplate=at, showlegend=False
         ),
     ]
     return _figure(

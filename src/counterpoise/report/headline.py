@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from counterpoise.evaluation import BASELINE, GROUPS, METRICS, MeanInterval, judge
 from counterpoise.report.comparison import Comparison
@@ -14,8 +14,7 @@ FEW_IMAGES = 10
 TILES = (("minority", "recall"), ("majority", "recall"), ("all", "accuracy"))
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """One large number with the baseline's beside it."""
 
     label: str
@@ -25,8 +24,7 @@ class Tile:
     against: str
 
 
-@dataclass(frozen=True)
-class Headline:
+class Headline(NamedTuple):
     """Summary for a reader who reads nothing else."""
 
     title: str
@@ -104,16 +102,10 @@ def _tiles(study: Comparison, winner: str) -> tuple[Tile, ...]:
         score, base = study.score(winner, group, metric), study.score(BASELINE, group, metric)
         if score.mean is None:
             continue
-        title = METRICS[metric].title
-        tiles.append(
-            Tile(
-                label=title if metric == "accuracy" else f"{title}, {GROUPS[group].title}",
-                value=decimals(score.mean),
-                exact=repr(score.mean),
-                interval=interval_text(score.low, score.high, between=" to "),
-                against="" if winner == BASELINE or base.mean is None else f"baseline {decimals(base.mean)}",
-            )
-        )
+        title, interval = METRICS[metric].title, interval_text(score.low, score.high, between=" to ")
+        label = title if metric == "accuracy" else f"{title}, {GROUPS[group].title}"
+        against = "" if winner == BASELINE or base.mean is None else f"baseline {decimals(base.mean)}"
+        tiles.append(Tile(label, decimals(score.mean), repr(score.mean), interval, against))
     return tuple(tiles)
 
 

@@ -52,6 +52,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self.record_path = self.path / "run.json"
+        self.checkpoints = self.path / "checkpoints"
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -65,16 +67,6 @@ class RunFolder:
             raise RunFolderError(f"{path} holds an unfinished run; give the same command again to finish it")
         run.record  # noqa: B018  damage is found here, not in the middle of what uses it
         return run
-
-    @property
-    def record_path(self) -> Path:
-        """Where ``run.json`` stands."""
-        return self.path / "run.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where checkpoints stand."""
-        return self.path / "checkpoints"
 
     @cached_property
     def record(self) -> RunRecord:
@@ -163,10 +155,7 @@ class RunFolder:
 
     @contextmanager
     def claimed(self, config_hash: str) -> Iterator[None]:
-        """Hold the folder for one run: no other process may write into it, nor a run of another configuration.
-
-        Otherwise it raises RunFolderError.
-        """
+        """Hold the folder; RunFolderError if another process or a run of another configuration holds it."""
         self.check_owner(config_hash)
         with locked_folder(self.path, timeout=SECONDS_TO_WAIT):
             if not self.check_owner(config_hash):

@@ -1,14 +1,9 @@
 """Train one model into a run folder; give the command again to resume after an interruption."""
 
-from typing import TYPE_CHECKING
-
 from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import advise, print_json, say, show_scores
 from counterpoise.cli.running import folder_for, load, show_next, show_notes, train_one
 from counterpoise.config import TrainRunConfig
-
-if TYPE_CHECKING:
-    from counterpoise.runs import RunFolder
 
 PANEL = "Train"
 ORDER = 40
@@ -29,7 +24,10 @@ def command(config: TrainRunConfig, call: Call) -> None:
     if call.as_json:
         print_json({"run": str(folder.path), "metrics": folder.metrics.raw})
         return
-    _show_frozen(folder)
+    if (frozen := folder.record.start.freeze) is not None:
+        first = "the first layer" if frozen == 1 else f"the first {frozen} layers"
+        what = "everything below the head" if frozen == "all" else first
+        advise(f"{what} stayed frozen; {folder.record.network.parameters:,} parameters were trained")
     scores = folder.metrics.raw["test"]
     if scores is None:
         say(f"{dataset.name} has too few images to keep any for testing: there are no scores")
@@ -37,12 +35,3 @@ def command(config: TrainRunConfig, call: Call) -> None:
         show_scores(scores, f"{config.method} on the {scores['n']:,} test images of {dataset.name}")
     say(f"run: {folder.path}")
     show_next(folder.path, "report", folder.path)
-
-
-def _show_frozen(folder: "RunFolder") -> None:
-    frozen = folder.record.start.freeze
-    if frozen is not None:
-        first = "the first layer" if frozen == 1 else f"the first {frozen} layers"
-        what = "everything below the head" if frozen == "all" else first
-        trained = folder.record.network.parameters
-        advise(f"{what} stayed frozen; {trained:,} parameters were trained")

@@ -47,20 +47,10 @@ def picture(image: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, map: np.ndarray, *, signed: bool = False) -> np.ndarray:
-    """Lay a map over the image in gray: the stronger the map, the more of its color.
+    """Lay a map over the image in gray, as uint8 (H, W, 3): the stronger the map, the more of its color.
 
-    Parameters
-    ----------
-    image : ndarray of shape (C, H, W)
-        uint8, or floats in [0, 1].
-    map : ndarray of float, shape (H, W)
-        Divided by its greatest absolute value.
-    signed : bool, default=False
-        Whether values below zero have a color of their own; otherwise they count as zero.
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W, 3)
+    `image` (C, H, W) is uint8 or floats in [0, 1]; `map` (H, W) is divided by its greatest absolute value. Unless
+    `signed`, values below zero count as zero.
     """
     gray = picture(image).mean(axis=2, keepdims=True) / 255
     return np.rint(255 * _blended(gray, _scaled(map, signed), signed)).astype(np.uint8)
@@ -121,8 +111,10 @@ def difference_figure(
     _show(axes[1], picture(new), title=new_title)
     greatest = max(float(np.abs(signed).max()), 1e-6)
     drawn = _show(axes[2], signed, title="difference", cmap=_SIGNED, vmin=-greatest, vmax=greatest)
-    bar = figure.colorbar(drawn, ax=axes[2], fraction=0.046, ticks=[-greatest, 0, greatest])
-    bar.ax.set_yticklabels([f"darker\n−{greatest:.2f}", "as before", f"brighter\n+{greatest:.2f}"])
+    names = [f"darker\n−{greatest:.2f}", "as before", f"brighter\n+{greatest:.2f}"]
+    figure.colorbar(drawn, ax=axes[2], fraction=0.046, ticks=[-greatest, 0, greatest]).ax.set_yticklabels(
+        names
+    )
     greatest = max(float(strength.max()), 1e-6)
     drawn = _show(axes[3], strength, title="its strength", cmap=_AMOUNT, vmin=0, vmax=greatest)
     bar = figure.colorbar(drawn, ax=axes[3], fraction=0.046, ticks=[0, greatest])
@@ -159,9 +151,8 @@ def feature_map_figure(
     aspect = old.shape[1] / old.shape[2]
     heights = [_HALF * aspect * -(-count // _ACROSS) / _ACROSS, _HALF * aspect / _CLOSE_UPS]
     figure = new_figure(len(halves) * (_HALF + 0.5), sum(heights) + 1.4)
-    figure.suptitle(
-        f"{title}: {shown}, each from its lowest value (blue) to its highest (yellow)", fontsize=10
-    )
+    scale = "each from its lowest value (blue) to its highest (yellow)"
+    figure.suptitle(f"{title}: {shown}, {scale}", fontsize=10)
     grid = figure.add_gridspec(2, _CLOSE_UPS * len(halves), height_ratios=heights)
     for half, (name, maps) in enumerate(halves):
         scaled = _unit(maps, lowest, highest)
