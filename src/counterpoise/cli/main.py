@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from counterpoise._version import __version__
-from counterpoise.cli.names import Names, nearest
-from counterpoise.cli.printing import command_line, complain
+from counterpoise.cli.printing import Names, command_line, complain, nearest
 from counterpoise.exceptions import CounterpoiseError, InputError, UnknownNameError
 
 if TYPE_CHECKING:

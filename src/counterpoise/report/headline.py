@@ -149,11 +149,10 @@ def _flags(runs: Sequence[RunFolder]) -> list[str]:
             raised.setdefault(flag, {}).setdefault(run.record.title, []).append(run.record.draw)
     texts = []
     for flag, methods in raised.items():
-        who = "; ".join(
-            f"{title}, repeat{'s' if len(draws) > 1 else ''} {', '.join(map(str, sorted(draws)))}"
-            for title, draws in methods.items()
-        )
-        texts.append(f"{who}: {flag.rstrip('.')}.")
+        drawn = {
+            m: f"repeat{'s' * (len(n) > 1)} {', '.join(map(str, sorted(n)))}" for m, n in methods.items()
+        }
+        texts.append(f"{'; '.join(map(', '.join, drawn.items()))}: {flag.rstrip('.')}.")
     return texts
 
 
@@ -178,5 +177,4 @@ def _data_warnings(runs: Sequence[RunFolder]) -> list[str]:
 
 
 def _first(texts: Sequence[str], most: int) -> str:
-    more = f", and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(texts[:most]) + more
+    return ", ".join(texts[:most]) + (f", and {len(texts) - most} more" if len(texts) > most else "")

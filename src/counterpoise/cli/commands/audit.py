@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import advise, command_line, print_json, print_table, say
-from counterpoise.cli.progress import counting
-from counterpoise.cli.running import load
+from counterpoise.cli.running import counting, load
 from counterpoise.config import AuditConfig, DataConfig
 
 if TYPE_CHECKING:
@@ -22,13 +21,10 @@ def command(config: AuditConfig, call: Call) -> None:
 
     dataset = load(DataConfig(source=config.source, data_dir=config.data_dir), quiet=True)
     with counting("checking images", "img") as update:
-        found = audit(
-            dataset,
-            source=config.source,
-            data_dir=None if config.data_dir is None else str(config.data_dir),
-            minority_ratio=2.0 if config.minority_ratio is None else config.minority_ratio,
-            progress=update,
-        )
+        data_dir = None if config.data_dir is None else str(config.data_dir)
+        ratio = 2.0 if config.minority_ratio is None else config.minority_ratio
+        source = config.source
+        found = audit(dataset, source=source, data_dir=data_dir, minority_ratio=ratio, progress=update)
     advice = [command.names.translate(sentence) for sentence in found.recommendations]
     next_command = _next_command(found.proposal)
     if call.as_json:

@@ -2,8 +2,7 @@
 
 from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import print_json, say
-from counterpoise.cli.progress import counting
-from counterpoise.cli.running import report_skipped
+from counterpoise.cli.running import counting, report_skipped
 from counterpoise.config import ExplainConfig
 from counterpoise.exceptions import InputError
 

@@ -6,9 +6,8 @@ Finished trainings are kept: give the command again to resume after an interrupt
 from pathlib import Path
 from typing import Any
 
-from counterpoise.cli.comparison import mean_of
 from counterpoise.cli.options import Call, Command
-from counterpoise.cli.printing import advise, interval, print_table, say
+from counterpoise.cli.printing import advise, interval, mean_of, print_table, say
 from counterpoise.cli.running import finish, folder_for, load, run_with_bars
 from counterpoise.config import TransferConfig
 
