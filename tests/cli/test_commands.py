@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from counterpoise.cli import main
-from counterpoise.cli.names import Names
+from counterpoise.cli.printing import Names
 
 QUICK = ("--epochs", "2", "--batch-size", "16", "--threads", "1")
 COMPARE = (
@@ -569,12 +569,12 @@ def screen(monkeypatch):
     console = Console(
         file=file, force_terminal=True, width=80, color_system=None, get_time=lambda: float(next(clock))
     )
-    monkeypatch.setattr("counterpoise.cli.progress.Console", lambda **_: console)
+    monkeypatch.setattr("counterpoise.cli.running.Console", lambda **_: console)
     return file
 
 
 def test_bars_show_loss_rate_and_time_left(screen):
-    from counterpoise.cli.progress import counting, watching
+    from counterpoise.cli.running import counting, watching
     from counterpoise.studies.engine.tasks import Event
 
     with watching(2) as on_event:
@@ -595,7 +595,7 @@ def test_bars_show_loss_rate_and_time_left(screen):
 
 
 def test_no_bars_where_nobody_looks(capsys):
-    from counterpoise.cli.progress import counting
+    from counterpoise.cli.running import counting
 
     with counting("reading images", "img") as update:
         update(5, 10)

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from counterpoise.cli.comparison import show
+from counterpoise.cli.running import show_comparison
 from counterpoise.config import CompareConfig
 from counterpoise.runs import verdict
 from counterpoise.studies import Conclusion
@@ -49,7 +49,7 @@ def test_the_table_of_compare_names_in_words_each_method_that_loses(capsys, tmp_
         "methods": entries,
         "failed": [],
     }
-    show(Conclusion(TABLE, summary, []), CompareConfig(), tmp_path)
+    show_comparison(Conclusion(TABLE, summary, []), CompareConfig(), tmp_path)
     shown = " ".join(capsys.readouterr().out.split())
     assert "ros: worse than the baseline by 0.050 gmean (mean of 2 repeats): do not use it here" in shown
     assert "rus: no better than the baseline" in shown

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from counterpoise._version import __version__
-from counterpoise.cli.names import Names, nearest
-from counterpoise.cli.printing import command_line, complain
+from counterpoise.cli.printing import Names, command_line, complain, nearest
 from counterpoise.exceptions import CounterpoiseError, InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from cyclopts import App, CycloptsError
+    from cyclopts import App
 
     from counterpoise.cli.options import Command
 
@@ -137,27 +136,22 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _execute(app: App, given: Sequence[str], names: Names) -> int:
-    from cyclopts import CycloptsError
+    from cyclopts import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
     try:
         command, bound, _ = app.parse_args(names.current(given), print_error=False, exit_on_error=False)
     except CycloptsError as error:
-        raise InputError(_usage(error, names)) from None
+        fault = str(error)
+        if isinstance(error, UnknownOptionError):
+            option = error.token.keyword or error.token.value
+            fault = f"unknown option {option}{nearest(option, names.flags)}"
+        elif isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+            fault = f"unexpected argument {error.unused_tokens[0]!r}"
+        raise InputError(fault) from None
     if hasattr(command, "settings"):
         return command(*bound.args, **bound.kwargs, line=command_line(*given))
     command(*bound.args, **bound.kwargs)  # the help, or the version
     return 0
-
-
-def _usage(error: CycloptsError, names: Names) -> str:
-    from cyclopts import UnknownOptionError, UnusedCliTokensError
-
-    if isinstance(error, UnknownOptionError):
-        option = error.token.keyword or error.token.value
-        return f"unknown option {option}{nearest(option, names.flags)}"
-    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return f"unexpected argument {error.unused_tokens[0]!r}"
-    return str(error)
 
 
 def _close_stdout() -> None:

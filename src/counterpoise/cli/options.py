@@ -8,8 +8,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 from cyclopts import Group, Parameter
 from pydantic import ConfigDict
 
-from counterpoise.cli.names import Names
-from counterpoise.cli.printing import say
+from counterpoise.cli.printing import Names, say
 from counterpoise.config import Config, Setting, dump_config, load_config, option, settings_of
 
 OPTIONS = "Options"

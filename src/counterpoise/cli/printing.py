@@ -1,19 +1,26 @@
-"""Tables for a terminal, and JSON for a program."""
+"""Tables for a terminal, JSON for a program, and the command line's names for parameters of the library."""
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
 import shlex
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from counterpoise.exceptions import InputError
+
+if TYPE_CHECKING:
+    from counterpoise.config import Setting
 
 LONGEST_NAME = 24
 
@@ -102,11 +109,9 @@ def interval(entry: dict[str, Any] | None) -> str:
 
     Examples
     --------
-    >>> interval({"mean": 0.8, "low": 0.75, "high": 0.85, "n": 3})
-    '.800 ±.050'
-    >>> interval({"mean": 0.8, "low": -1.7, "high": 3.3, "n": 2})
-    '.800 ±>1'
-    >>> interval({"mean": 0.8, "low": None, "high": None, "n": 1})
+    >>> interval({"mean": 0.8, "low": 0.75, "high": 0.85}), interval({"mean": 0.8, "low": -1.7, "high": 3.3})
+    ('.800 ±.050', '.800 ±>1')
+    >>> interval({"mean": 0.8, "low": None, "high": None})
     '.800'
     """
     if entry is None or entry["mean"] is None:
@@ -122,16 +127,92 @@ def show_scores(scores: Mapping[str, Any], title: str) -> None:
     from counterpoise.evaluation import GROUPS, page_metrics
 
     shown = [metric for metric in page_metrics() if metric.of_classes is not None]
-    rows = [
-        [c["name"], f"{c['support']:,}", *(score(c.get(metric.name)) for metric in shown)]
-        for c in scores["per_class"]
-    ]
+    named = [(c["name"], f"{c['support']:,}", c) for c in scores["per_class"]]
     # Without rare classes, the common ones are all.
-    for group in ("minority", "majority", "all") if scores["minority"] else ("all",):
-        rows.append([GROUPS[group].title, "", *(score(scores[group].get(metric.name)) for metric in shown)])
+    groups = ("minority", "majority", "all") if scores["minority"] else ("all",)
+    named += [(GROUPS[group].title, "", scores[group]) for group in groups]
+    rows = [[name, size, *(score(own.get(metric.name)) for metric in shown)] for name, size, own in named]
     columns = ["class", "images", *(metric.short_title for metric in shown)]
     print_table(columns, rows, title=title, best=len(rows) - 1)
     rest = [metric for metric in page_metrics() if metric not in shown]
     say(", ".join(f"{metric.short_title} {score(scores['all'].get(metric.name))}" for metric in rest))
     for flag in scores["flags"]:
         advise(flag)
+
+
+def mean_of(repeats: int) -> str:
+    """Return what the cells of a table over repeats are, in words."""
+    return "values of 1 repeat" if repeats == 1 else f"mean ± 95 % interval of {repeats} repeats"
+
+
+class Names:
+    """Names of the fields of a command on the command line."""
+
+    def __init__(self, settings: Sequence[Setting] = ()) -> None:
+        self.flags = {f"--{setting.flag}" for setting in settings}
+        self.switches = {f"--{s.flag}" for s in settings if s.annotation is bool}
+        self.valued = {f"--{s.flag}" for s in settings if not s.positional} - self.switches
+        self.hidden = {f"--{name}": f"--{s.flag}" for s in settings for name in s.aliases}
+        self.hidden |= {f"--no-{flag[2:]}": f"{flag}=false" for flag in self.switches}
+        self.renamed = {f"--{name}": f"--{s.flag}" for s in settings for name in s.renamed}
+        self.python = {s.name: s.metavar if s.positional else f"--{s.flag}" for s in settings}
+        # Python names that the library keeps for what the command line renamed.
+        for old, new in self.renamed.items():
+            self.python.setdefault(old[2:].replace("-", "_"), new)
+
+    def translate(self, message: str, keep: Iterable[str] = ()) -> str:
+        """Return a message of the library with flags in place of the parameters that it has in backticks.
+
+        Names in `keep` that are no parameters here stay as they are.
+
+        Examples
+        --------
+        >>> Names().translate("cannot write x; choose another `out`")
+        'cannot write x; choose another --out'
+        """
+
+        def flag(match: re.Match[str]) -> str:
+            name = match[1]
+            if name not in self.python and name in keep:
+                return match[0]
+            return self.python.get(name, "--" + name.replace("_", "-"))
+
+        return re.sub(r"`([a-z_]+)`", flag, message)
+
+    def current(self, tokens: Sequence[str]) -> list[str]:
+        """Return tokens with flags in their present spelling and with their values; of a flag given twice, the last.
+
+        A flag that has been renamed, or has no value, is refused.
+
+        Examples
+        --------
+        >>> from counterpoise.config import TrainConfig, settings_of
+        >>> Names(list(settings_of(TrainConfig))).current(["x", "--lr", "1", "--opt=sgd", "--lr", "-1"])
+        ['x', '--optimizer=sgd', '--lr=-1']
+        """
+        found: dict[str, str] = {}
+        rest = list(tokens)
+        while rest:
+            token = rest.pop(0)
+            if token == "--":
+                return [*found.values(), token, *rest]
+            flag, equals, value = token.partition("=")
+            if flag in self.renamed and flag not in self.flags:
+                raise InputError(f"{flag} is now {self.renamed[flag]}; give {self.renamed[flag]}")
+            flag, _, fixed = self.hidden.get(flag, flag).partition("=")
+            if flag in self.valued:
+                if not equals and (not rest or rest[0].startswith("--")):
+                    raise InputError(f"{flag} needs a value")
+                found.pop(flag, None)
+                found[flag] = f"{flag}={value if equals else rest.pop(0)}"
+            elif flag in self.switches:
+                found[flag] = f"{flag}={fixed}" if fixed else token
+            else:
+                found[f"{token} {len(rest)}"] = token
+        return list(found.values())
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean ...?"`` for the known word that is most like `word`, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""

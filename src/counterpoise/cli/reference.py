@@ -35,13 +35,10 @@ def reference() -> str:
 
 
 def _tables(command: Command) -> Iterator[str]:
-    arguments = [setting for setting in command.settings if setting.positional]
-    if arguments:
-        yield from _table("argument", arguments, command)
-    panels: dict[str, list[Setting]] = {OPTIONS: []}
+    panels: dict[str, list[Setting]] = {"argument": [], OPTIONS: []}
     for setting in command.settings:
-        if not setting.positional:
-            panels.setdefault(setting.panel or OPTIONS, []).append(setting)
+        panel = "argument" if setting.positional else setting.panel or OPTIONS
+        panels.setdefault(panel, []).append(setting)
     for panel, settings in panels.items():
         if settings:
             yield from _table(panel, settings, command)

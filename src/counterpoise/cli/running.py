@@ -1,29 +1,108 @@
-"""Steps that several commands share: loading images, running with bars, showing results, exit codes."""
+"""Steps that several commands share: progress bars, loading images, running studies, showing results, exit codes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from counterpoise.cli.printing import advise, command_line, complain, print_json, say
-from counterpoise.cli.progress import counting, watching
-from counterpoise.config import DataConfig
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Task as RichTask
+from rich.table import Column
+from rich.text import Text
+
+from counterpoise.cli.options import Call
+from counterpoise.cli.printing import (
+    advise,
+    command_line,
+    complain,
+    interval,
+    mean_of,
+    print_json,
+    print_table,
+    say,
+)
+from counterpoise.config import CompareConfig, DataConfig, EnhanceConfig, ReproduceConfig, TransferConfig
 from counterpoise.exceptions import InputError
 
 if TYPE_CHECKING:
-    from counterpoise.config import CompareConfig, EnhanceConfig, ReproduceConfig, TransferConfig
     from counterpoise.datasets import ImageDataset, SkippedFile
     from counterpoise.runs import RunFolder
-    from counterpoise.studies import Conclusion, Study
-    from counterpoise.training import Preparation
+    from counterpoise.studies import Conclusion, Event, Study
+    from counterpoise.training import Step
 
-    StudyConfig = CompareConfig | EnhanceConfig | ReproduceConfig | TransferConfig
-
+StudyConfig = CompareConfig | EnhanceConfig | ReproduceConfig | TransferConfig
 NAMED = 10
 Plan = TypeVar("Plan")
 Result = TypeVar("Result")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: RichTask) -> Text:
+        unit, speed = task.fields.get("unit"), task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} {unit}/s" if unit and speed else "", style="dim")
+
+
+def _bars() -> Progress:
+    console = Console(stderr=True)
+    name, detail = (Column(no_wrap=True, overflow="ellipsis") for _ in range(2))
+    # All that is known, the rarest needed last: a narrow terminal cuts the end off.
+    return Progress(
+        TextColumn("{task.description}", markup=False, table_column=name),
+        BarColumn(bar_width=12),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        _Rate(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[detail]}", style="dim", markup=False, table_column=detail),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def counting(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function ``update(done, total)`` that moves one bar."""
+    with _bars() as bars:
+        task = bars.add_task(description, total=None, unit=unit, detail="")
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+@contextmanager
+def watching(runs: int) -> Iterator[Callable[[Event], None]]:
+    """Yield a function that moves one bar for the whole study, and one for each run under way, at every event."""
+    with _bars() as bars:
+        whole = bars.add_task(f"{runs} runs" if runs != 1 else "1 run", total=runs, unit="", detail="")
+        tasks: dict[str, TaskID] = {}
+        shares: dict[str, float] = {}
+
+        def on_event(event: Event) -> None:
+            name, step = event.key, event.step
+            shares[name] = 1.0 if step is None else _share(step)
+            bars.update(whole, completed=sum(shares.values()))
+            if step is None:
+                if name in tasks:
+                    bars.remove_task(tasks.pop(name))
+                return
+            if name not in tasks:
+                tasks[name] = bars.add_task(f" {event.title}", unit="img", detail="")
+            bars.update(tasks[name], completed=step.done, total=step.total, detail=_describe(step))
+
+        yield on_event
+
+
+def _share(step: Step) -> float:
+    """Return how much of a run is done; most of the work of a feature-space method is its first stage."""
+    done = step.done / max(1, step.total)
+    return {"representation": 0.9 * done, "head": 0.9 + 0.1 * done}.get(step.stage, done)
+
+
+def _describe(step: Step) -> str:
+    stage = "" if step.stage == "train" else f"  {step.stage}"
+    return f"loss {step.loss:.3g}  epoch {step.epoch}/{step.epochs}{stage}"
 
 
 def load(data: DataConfig, *, weights: Path | None = None, quiet: bool = False) -> ImageDataset:
@@ -72,17 +151,6 @@ def folder_for(dataset: ImageDataset, *more: str) -> Path:
     return Path("out") / "-".join(word or "data" for word in words)
 
 
-def train_one(prepared: Preparation, dataset: ImageDataset, folder: Path) -> RunFolder:
-    """Execute a prepared run into `folder`, with a progress bar."""
-    from counterpoise.studies import ThrottledProgress
-    from counterpoise.training import execute_run
-
-    plan = prepared.plan
-    with watching(1) as on_event:
-        progress = ThrottledProgress(plan.folder_name, f"{plan.draw}: {plan.method}", on_event)
-        return execute_run(plan, dataset, folder, progress=progress)
-
-
 def run_with_bars(
     study: Study[Plan, Result],
     folder: Path,
@@ -126,3 +194,48 @@ def show_next(run: Path, *words: object) -> None:
 def in_data_dir(data_dir: Path | None) -> tuple[object, ...]:
     """Return the words that name the folder of the built-in datasets in a command."""
     return () if data_dir is None else ("--data-dir", data_dir)
+
+
+def compare(dataset: ImageDataset, config: CompareConfig, call: Call) -> int:
+    """Run a comparison with progress bars, write its report and show it; return the exit code."""
+    from counterpoise.report import build_report
+    from counterpoise.studies import ComparisonStudy, make_grid
+
+    grid = make_grid(dataset, config, command=call.line)
+    show_notes(grid.notes, as_json=call.as_json)
+    folder = config.out or folder_for(dataset)
+    runs = len(grid.methods) * len(grid.repeats)
+    result = run_with_bars(ComparisonStudy(grid, dataset), folder, config, tasks=runs)
+    if len(result.table):
+        build_report([folder], folder / "report.html")
+    return finish(result.summary, lambda: show_comparison(result, config, folder), as_json=call.as_json)
+
+
+def show_comparison(result: Conclusion[Any, Any], config: CompareConfig, folder: Path) -> None:
+    """Print the table of a comparison, its verdicts in words, and what to type next."""
+    from counterpoise.evaluation import column_title, compact_columns
+    from counterpoise.report import describe_imbalance
+
+    summary, methods, run = result.summary, result.summary["methods"], folder / "best"
+    if not len(result.table):
+        if not summary["failed"]:
+            say(f"{summary['dataset']} has too few images to keep any for testing: there are no scores")
+        return
+    columns = [(metric.name, group.name) for metric, group in compact_columns()]
+    rows = [
+        [entry["method"], *(interval(entry["scores"].get(group, {}).get(m)) for m, group in columns)]
+        for entry in methods
+    ]
+    best = next((i for i, entry in enumerate(methods) if entry["best"]), None)
+    say(f"{summary['dataset']}, {describe_imbalance(summary['imbalance'])}")
+    title = f"scores on the test set: {mean_of(summary['draws'])}"
+    print_table(["method", *(column_title(*column) for column in columns)], rows, title=title, best=best)
+    for entry in methods:
+        if entry["beats_baseline"] is False:
+            advise(f"{entry['method']}: {entry['note']}")
+    if summary["winner"] is None:
+        say("no winner: without validation images there is nothing to choose by")
+    else:
+        say(f"winner by {summary['metric']} on validation images: {summary['winner']}, kept as {run}")
+        show_next(run, "evaluate", run, config.data.source, *in_data_dir(config.data.data_dir))
+    say(f"report: {folder / 'report.html'}")

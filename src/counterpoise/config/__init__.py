@@ -10,7 +10,6 @@ from counterpoise.config.base import dump_config as dump_config
 from counterpoise.config.base import load_config as load_config
 from counterpoise.config.base import option as option
 from counterpoise.config.base import settings_of as settings_of
-from counterpoise.config.base import validated as validated
 from counterpoise.config.commands import AdjustConfig as AdjustConfig
 from counterpoise.config.commands import AuditConfig as AuditConfig
 from counterpoise.config.commands import CompareConfig as CompareConfig
@@ -26,7 +25,6 @@ from counterpoise.config.commands import ReproduceConfig as ReproduceConfig
 from counterpoise.config.commands import RunSettings as RunSettings
 from counterpoise.config.commands import TrainRunConfig as TrainRunConfig
 from counterpoise.config.commands import TransferConfig as TransferConfig
-from counterpoise.config.commands import TransferTraining as TransferTraining
 from counterpoise.config.run import DataConfig as DataConfig
 from counterpoise.config.run import ModelConfig as ModelConfig
 from counterpoise.config.run import SplitConfig as SplitConfig

@@ -66,16 +66,12 @@ def option(
         Value of a field that is not given; ``...`` for a field that must be given.
     description : str, optional
         One sentence, or else the string below the field. Names of other fields stand in backticks.
-    metavar : str, optional
-        Placeholder of the value. Default: by type, see `METAVARS`.
-    panel, flag : str, optional
-        Heading in the help, and long option. Default: the title of the model, and the name with dashes.
+    metavar, panel, flag : str, optional
+        Placeholder of the value (default: by type), heading in the help (the title of the model), and long option.
     aliases, renamed : tuple of str
         Further accepted spellings, which help does not list, and former ones, which are refused with the new name.
     shown : str, optional
         Default in words, where the value itself says nothing.
-    positional : bool
-        Whether the command line takes it without a flag.
     **bounds
         Of `pydantic.Field`: ``ge``, ``gt``.
     """
@@ -156,10 +152,9 @@ def nested(given: Mapping[tuple[str, ...], Any], values: Mapping[str, Any] | Non
 
 
 def validated(model: type[C], values: Mapping[str, Any], *, where: str = "", given: Any = ()) -> C:
-    """Return a model of `values`, nested as it is; everything that is wrong with them is named at once.
+    """Return a model of `values`, nested as it is; the `InputError` names everything that is wrong with them.
 
-    `where` is the file that values were read from, but for those at the paths `given`. The `InputError` has every
-    fault: setting, value found and value expected; for an unknown setting, the nearest name.
+    `where` is the file that values were read from, but for those at the paths `given`.
 
     Examples
     --------
@@ -193,7 +188,10 @@ def _fault(model: type[Config], path: tuple[str, ...], fault: Mapping[str, Any],
     kind, message = fault["type"], fault["msg"]
     label = ".".join(path) if dotted else f"`{path[-1]}`" if path else ""
     if kind == "extra_forbidden":
-        return _unknown(model, path)
+        for part in path[:-1]:
+            model = model.model_fields[part].annotation  # type: ignore[assignment]
+        close = difflib.get_close_matches(path[-1], model.model_fields, n=1, cutoff=0.4)
+        return f"unknown setting {'.'.join(path)}" + (f"; did you mean {close[0]}?" if close else "")
     if kind == "missing":
         return f"{label} is missing"
     if kind == "value_error":
@@ -203,13 +201,6 @@ def _fault(model: type[Config], path: tuple[str, ...], fault: Mapping[str, Any],
     for text, plain in PLAIN_WORDS.items():
         message = message.replace(text, plain)
     return f"{label} {fault['input']}: {message}"
-
-
-def _unknown(model: type[Config], path: tuple[str, ...]) -> str:
-    for part in path[:-1]:
-        model = model.model_fields[part].annotation  # type: ignore[assignment]
-    close = difflib.get_close_matches(path[-1], model.model_fields, n=1, cutoff=0.4)
-    return f"unknown setting {'.'.join(path)}" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def load_config(

@@ -33,16 +33,13 @@ JOBS = option(None, "Runs at the same time.", shown="one per core; one on a GPU"
 BACKEND = option("loky", "Where runs are executed: loky (this machine), ray or dask (a cluster).")
 RUN = option(..., "A run folder, or a comparison's OUT/best.", metavar="RUN", positional=True)
 IMAGES = option(..., "Image files, folders or zips.", metavar="IMAGES", positional=True, min_length=1)
-
-RUN_SOURCE = option(
-    None, "Dataset; the run's own if not given.", metavar="DATA", positional=True, shown="as recorded"
-)
+_OWN = "Dataset; the run's own if not given."
+RUN_SOURCE = option(None, _OWN, metavar="DATA", positional=True, shown="as recorded")
 
 
 def _repeats(default: int | None, shown: str | None = None) -> Any:
-    return option(
-        default, "Repeats, each with its own split and seed.", renamed=("draws",), shown=shown, ge=1
-    )
+    text = "Repeats, each with its own split and seed."
+    return option(default, text, renamed=("draws",), shown=shown, ge=1)
 
 
 def _out(default: Path | None, shown: str | None = None) -> Any:

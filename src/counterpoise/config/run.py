@@ -10,32 +10,19 @@ from counterpoise.config.schedules import SCHEDULES
 
 DATA, SPLIT, MACHINE = "Data", "Split and imbalance", "Machine"
 
-SOURCE = option(
-    None,
+_SOURCE = (
     "Dataset: a built-in name (see `counterpoise datasets`), a folder of class folders, a zip of one, or a CSV "
-    "with path,label[,split].",
-    metavar="DATA",
-    positional=True,
+    "with path,label[,split]."
 )
+SOURCE = option(None, _SOURCE, metavar="DATA", positional=True)
 DATA_DIR = option(
     None, "Folder of the built-in datasets.", panel=DATA, shown="$COUNTERPOISE_DATA, or ~/.cache/counterpoise"
 )
 STRICT = option(False, "Stop at unreadable images instead of skipping them.", panel=DATA)
-MINORITY_RATIO = option(
-    None,
-    "A class with at most 1/R of the images of the largest class is a minority class.",
-    metavar="R",
-    panel=SPLIT,
-    shown="2",
-)
-TEST_FRACTION = option(
-    None,
-    "Share of the images held out as test set, for datasets without one.",
-    metavar="SHARE",
-    panel=SPLIT,
-    renamed=("test",),
-    shown="0.2",
-)
+_MINORITY = "A class with at most 1/R of the images of the largest class is a minority class."
+MINORITY_RATIO = option(None, _MINORITY, metavar="R", panel=SPLIT, shown="2")
+_TEST = "Share of the images held out as test set, for datasets without one."
+TEST_FRACTION = option(None, _TEST, metavar="SHARE", panel=SPLIT, renamed=("test",), shown="0.2")
 
 
 class DataConfig(Config):
@@ -160,12 +147,7 @@ class TrainConfig(TrainOptions):
 
 
 def make_config(**settings: Any) -> TrainConfig:
-    """Return a configuration; all settings that are wrong are named at once.
-
-    Raises
-    ------
-    InputError
-        If a setting is unknown or out of range.
+    """Return a configuration; the InputError names all settings that are unknown or out of range at once.
 
     Examples
     --------

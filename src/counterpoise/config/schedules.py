@@ -34,22 +34,14 @@ def _one_cycle(progress: float) -> float:
     return _cosine(1.0, LAST_FACTOR, (progress - WARM_UP) / (1 - WARM_UP))
 
 
+COSINE_SUMMARY = "Falls to 0 along half a cosine (Loshchilov and Hutter 2017)."
+ONE_CYCLE_SUMMARY = "Rises over the first 30 % of the steps, then falls to 0 (Smith and Topin 2018)."
 SCHEDULES: Catalog[Schedule] = Catalog(
     "schedule",
     [
         Schedule("constant", "Constant", "The learning rate stays as it is.", lambda progress: 1.0),
-        Schedule(
-            "cosine",
-            "Cosine",
-            "Falls to 0 along half a cosine (Loshchilov and Hutter 2017).",
-            lambda progress: _cosine(1.0, 0.0, progress),
-        ),
-        Schedule(
-            "one-cycle",
-            "One cycle",
-            "Rises over the first 30 % of the steps, then falls to 0 (Smith and Topin 2018).",
-            _one_cycle,
-        ),
+        Schedule("cosine", "Cosine", COSINE_SUMMARY, lambda progress: _cosine(1.0, 0.0, progress)),
+        Schedule("one-cycle", "One cycle", ONE_CYCLE_SUMMARY, _one_cycle),
     ],
 )
 

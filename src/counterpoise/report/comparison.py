@@ -48,10 +48,8 @@ class Comparison:
         self.metric = METRICS.get(self.summary.metric if self.summary else "gmean")
         self.repeats = max((self.repeats_of(method, "all") for method in self.methods), default=0)
         self.split = self.runs[0].scored_split if self.runs else "test"
-        dataset = (
-            self.runs[0].record.dataset.name if self.runs else self.summary.dataset if self.summary else ""
-        )
-        self.dataset = dataset or "an image set"
+        named = self.summary.dataset if self.summary else ""
+        self.dataset = (self.runs[0].record.dataset.name if self.runs else named) or "an image set"
         # Where no summary says how the methods did on the validation images, the runs do.
         self._validation = by_draw(results_table(self.runs, "validation"), self.metric.name)
         self.winner = self._winner()
@@ -82,7 +80,7 @@ class Comparison:
         """Return the mean score by which the winner was chosen."""
         given = self.summaries[method].validation.get(self.metric.name)
         if given is not None and given.mean is not None:
-            return given.interval
+            return MeanInterval(given.mean, given.low, given.high, given.n)
         values = list(self._validation.get(method, {}).values())
         return MeanInterval(sum(values) / len(values), None, None, len(values)) if values else MISSING
 
@@ -114,12 +112,9 @@ def _is_study(path: Path) -> bool:
 
 
 def read_runs(paths: Sequence[Path]) -> Comparison:
-    """Read run folders of the same classes; means are over the repeats of each method.
+    """Read run folders; means are over the repeats of each method.
 
-    Raises
-    ------
-    RunFolderError
-        If a folder is damaged, two have different classes, or two are the same method and repeat.
+    A damaged folder, different classes, or two of the same method and repeat raise RunFolderError.
     """
     runs = [_read_run(Path(path)) for path in paths]
     _check_same_classes(runs)
@@ -140,12 +135,8 @@ def read_runs(paths: Sequence[Path]) -> Comparison:
 def read_comparison(folder: Path) -> Comparison:
     """Read a study folder as `compare` writes it: ``results.csv``, ``summary.json`` and ``runs/``.
 
-    Means are computed from ``results.csv``, intervals are those of ``summary.json``; what is missing is noted.
-
-    Raises
-    ------
-    RunFolderError
-        If a file is damaged, or there is nothing to report.
+    Means are computed from ``results.csv``, intervals are those of ``summary.json``; what is missing is noted. A
+    damaged file, or nothing to report, raises RunFolderError.
     """
     folder = Path(folder)
     warnings: list[str] = []

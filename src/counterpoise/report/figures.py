@@ -45,6 +45,12 @@ def _figure(traces: Sequence[Any], **layout: Any) -> Figure:
     return {"data": [trace.to_plotly_json() for trace in traces], "layout": found}
 
 
+def _scatter(mode: str, name: str, x: Sequence[Any], y: Sequence[Any], **more: Any) -> Any:
+    from plotly.graph_objects import Scatter
+
+    return Scatter(mode=mode, name=name, x=x, y=y, **more)
+
+
 def _names(labels: Sequence[str], **more: Any) -> dict[str, Any]:
     """Return an axis with one name per position."""
     ticks = {"tickvals": list(range(len(labels))), "ticktext": list(labels), "automargin": True}
@@ -106,23 +112,21 @@ def distribution(dataset: DatasetRecord) -> Figure | None:
 
 def overview(study: Comparison) -> Figure:
     """Return the dot plot of the study's metric per method, with intervals, for each class group."""
-    from plotly.graph_objects import Scatter
-
     looks = {"all": ("circle", None), "minority": ("diamond", RARE), "majority": ("square", COMMON)}
     methods, traces = list(study.titles.values()), []
     for place, group in enumerate(page_groups()):
         scores = [study.score(method, group.name, study.metric.name) for method in study.methods]
         known = [(i, s.mean, s) for i, s in enumerate(scores) if s.mean is not None]
         symbol, color = looks[group.name]
-        intervals = [interval_text(s.low, s.high, between=" to ") for _, _, s in known]
-        dots = Scatter(
-            mode="markers",
-            name=group.title,
-            x=[mean for _, mean, _ in known],
-            y=[index + (place - 1) * 0.2 for index, _, _ in known],
+        texts = [interval_text(s.low, s.high, between=" to ") for _, _, s in known]
+        intervals = [f"<br>95 % interval {text}" if text else "" for text in texts]
+        dots = _scatter(
+            "markers",
+            group.title,
+            [mean for _, mean, _ in known],
+            [index + (place - 1) * 0.2 for index, _, _ in known],
             customdata=[
-                [plotly_label(methods[index]), f"<br>95 % interval {text}" if text else ""]
-                for (index, _, _), text in zip(known, intervals, strict=True)
+                [plotly_label(methods[k[0]]), text] for k, text in zip(known, intervals, strict=True)
             ],
             hovertemplate="%{customdata[0]}<br>%{x:.3f}%{customdata[1]}",
             marker={"symbol": symbol, "size": 10, "color": color},
@@ -168,17 +172,14 @@ def roc(dataset: DatasetRecord, curves: RocCurves, areas: Sequence[float | None]
 
     `areas` are those of the classes as ``metrics.json`` has them.
     """
-    from plotly.graph_objects import Scatter
-
     colors = class_colors(len(dataset.classes), dataset.minority)
     named, macro = len(curves.per_class) <= MOST_NAMED, curves.macro
     values = "recall %{y:.3f}, false alarms %{x:.3f}<extra></extra>"
     traces = [
-        Scatter(
-            mode="lines",
-            name=f"{plotly_label(name, length=24)} ({_auc(area if curve else None)})",
-            x=curve.fpr if curve else [],
-            y=curve.tpr if curve else [],
+        _scatter(
+            "lines",
+            f"{plotly_label(name, length=24)} ({_auc(area if curve else None)})",
+            *((curve.fpr, curve.tpr) if curve else ([], [])),
             line={"color": color, "width": 1.6},
             customdata=[plotly_label(name, length=80)] * (len(curve.fpr) if curve and named else 0),
             hovertemplate=("%{customdata}<br>" if named else "") + values,
@@ -186,26 +187,18 @@ def roc(dataset: DatasetRecord, curves: RocCurves, areas: Sequence[float | None]
         )
         for name, curve, color, area in zip(dataset.classes, curves.per_class, colors, areas, strict=True)
     ]
+    circle, at = {"size": 14, "symbol": "circle-open", "line": {"width": 3}}, f"at the threshold<br>{values}"
     traces += [
-        Scatter(
-            mode="lines",
-            name=f"mean of classes ({_auc(macro.auc if macro else None)})",
-            x=macro.fpr if macro else [],
-            y=macro.tpr if macro else [],
+        _scatter(
+            "lines",
+            f"mean of classes ({_auc(macro.auc if macro else None)})",
+            *((macro.fpr, macro.tpr) if macro else ([], [])),
             line={"width": 2.4, "dash": "dash"},
             hovertemplate=f"mean of classes<br>{values}",
             showlegend=macro is not None,
         ),
-        Scatter(mode="lines", name="chance", x=[0, 1], y=[0, 1], line=_DOTTED, hoverinfo="skip"),
-        Scatter(
-            mode="markers",
-            name="threshold",
-            x=[],
-            y=[],
-            marker={"size": 14, "symbol": "circle-open", "line": {"width": 3}},
-            hovertemplate=f"at the threshold<br>{values}",
-            showlegend=False,
-        ),
+        _scatter("lines", "chance", [0, 1], [0, 1], line=_DOTTED, hoverinfo="skip"),
+        _scatter("markers", "threshold", [], [], marker=circle, hovertemplate=at, showlegend=False),
     ]
     return _figure(
         traces,
@@ -220,7 +213,7 @@ def _auc(area: float | None) -> str:
     return "AUC undefined" if area is None else f"AUC {area:.3f}"
 
 
-def learning(history: Sequence[HistoryEntry]) -> tuple[Figure, Figure]:
+def learning(history: Sequence[HistoryEntry]) -> list[Figure]:
     """Return the figures of the loss and of the validation scores, one stage after the other."""
     stages = [list(epochs) for _, epochs in groupby(enumerate(history, 1), key=lambda item: item[1].stage)]
     loss, scores = [], []
@@ -236,7 +229,7 @@ def learning(history: Sequence[HistoryEntry]) -> tuple[Figure, Figure]:
     ticks = {"tickformat": "d", "dtick": max(1, round(len(history) / 10)), "tick0": 1}
     epoch_axis = {"title": {"text": "epoch"}, "range": [0.5, len(history) + 0.5], **ticks}
     epoch_axis |= {"showgrid": False, "zeroline": False}
-    found = [
+    return [
         _figure(
             traces,
             height=330,
@@ -247,37 +240,29 @@ def learning(history: Sequence[HistoryEntry]) -> tuple[Figure, Figure]:
         )
         for traces, title in ((loss, "loss"), (scores, "score on the validation images"))
     ]
-    return found[0], found[1]
 
 
 def _curve(
     epochs: list[tuple[int, HistoryEntry]], key: str, name: str, color: str, *, main: bool
 ) -> list[Any]:
     """Return a trace, if it has at least one value."""
-    from plotly.graph_objects import Scatter
-
-    values = [getattr(epoch, key) for _, epoch in epochs]
-    line = Scatter(
-        mode="lines+markers",
-        name=name,
-        x=[x for x, _ in epochs],
-        y=values,
-        line={"color": color, "width": 2, "dash": "solid" if main else "dot"},
-        marker={"color": color, "size": 6, "symbol": "circle" if main else "circle-open"},
-        hovertemplate="epoch %{x}: %{y:.4f}",
-    )
-    return [line] if any(value is not None for value in values) else []
+    places, values = [x for x, _ in epochs], [getattr(epoch, key) for _, epoch in epochs]
+    if all(value is None for value in values):
+        return []
+    line = {"color": color, "width": 2, "dash": "solid" if main else "dot"}
+    marker = {"color": color, "size": 6, "symbol": "circle" if main else "circle-open"}
+    shown = "epoch %{x}: %{y:.4f}"
+    return [_scatter("lines+markers", name, places, values, line=line, marker=marker, hovertemplate=shown)]
 
 
 def embedding(dataset: DatasetRecord, points: EmbeddingMap) -> Figure:
     """Return the 2-D map of the embedded training images: dots are images, crosses synthetic samples."""
-    from plotly.graph_objects import Scatter
-
     colors = class_colors(len(dataset.classes), dataset.minority)
+    x, y = ([None if v is None else float(f"{v:.5g}") for v in values] for values in (points.x, points.y))
     members: dict[tuple[bool, int], list[int]] = {}
     for i, (label, kind) in enumerate(zip(points.label, points.kind, strict=True)):
         members.setdefault((kind == "synthetic", label), []).append(i)
-    traces, places = [], {"x": points.x, "y": points.y}
+    traces = []
     # Pale classes first, so that the colored ones lie above them.
     for synthetic, index in sorted(members, key=lambda key: (key[0], colors[key[1]] != PALE, key[1])):
         chosen, color = members[synthetic, index], colors[index]
@@ -285,12 +270,13 @@ def embedding(dataset: DatasetRecord, points: EmbeddingMap) -> Figure:
         symbol, size, opacity = ("x-thin", 7, 0.85) if synthetic else ("circle", 5, 0.7)
         look = {"symbol": symbol, "size": size, "opacity": opacity}
         traces.append(
-            Scatter(
-                mode="markers",
-                name=f"{name}, synthetic" if synthetic else name,
+            _scatter(
+                "markers",
+                f"{name}, synthetic" if synthetic else name,
+                [x[i] for i in chosen],
+                [y[i] for i in chosen],
                 legendgroup=str(index),
                 showlegend=color != PALE,
-                **{axis: [_rounded(values[i]) for i in chosen] for axis, values in places.items()},
                 text=name,
                 hovertemplate="%{text}<extra>" + ("synthetic" if synthetic else "image") + "</extra>",
                 marker={"color": color, **look, "line": {"width": 1.4 if synthetic else 0, "color": color}},
@@ -305,7 +291,3 @@ def embedding(dataset: DatasetRecord, points: EmbeddingMap) -> Figure:
         yaxis=bare | {"scaleanchor": "x"},
         legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant"},
     )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.5g}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from counterpoise.evaluation import BASELINE, GROUPS, METRICS, MeanInterval, judge
 from counterpoise.report.comparison import Comparison
@@ -14,8 +14,7 @@ FEW_IMAGES = 10
 TILES = (("minority", "recall"), ("majority", "recall"), ("all", "accuracy"))
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """One large number with the baseline's beside it."""
 
     label: str
@@ -25,8 +24,7 @@ class Tile:
     against: str
 
 
-@dataclass(frozen=True)
-class Headline:
+class Headline(NamedTuple):
     """Summary for a reader who reads nothing else."""
 
     title: str
@@ -41,12 +39,8 @@ def headline(study: Comparison) -> Headline:
         return Headline("No method could be chosen", ("No run has scores on validation images.",), ())
     title, several = study.titles[winner], len(study.methods) > 1
     heading = f"{title} did best on the validation images" if several else f"{title} on {study.dataset}"
-    sentences = [
-        _choice(study, winner, title)
-        if several
-        else f"One method was trained: {title}. Train others on the same images to compare with it."
-    ]
-    sentences += _test_sentences(study, winner)
+    alone = f"One method was trained: {title}. Train others on the same images to compare with it."
+    sentences = [_choice(study, winner, title) if several else alone, *_test_sentences(study, winner)]
     if winner == BASELINE and several:
         sentences.append("This is the baseline: none of the counter-measures helped more on these images.")
     sentences += _certainty(study, winner)
@@ -104,16 +98,10 @@ def _tiles(study: Comparison, winner: str) -> tuple[Tile, ...]:
         score, base = study.score(winner, group, metric), study.score(BASELINE, group, metric)
         if score.mean is None:
             continue
-        title = METRICS[metric].title
-        tiles.append(
-            Tile(
-                label=title if metric == "accuracy" else f"{title}, {GROUPS[group].title}",
-                value=decimals(score.mean),
-                exact=repr(score.mean),
-                interval=interval_text(score.low, score.high, between=" to "),
-                against="" if winner == BASELINE or base.mean is None else f"baseline {decimals(base.mean)}",
-            )
-        )
+        title, interval = METRICS[metric].title, interval_text(score.low, score.high, between=" to ")
+        label = title if metric == "accuracy" else f"{title}, {GROUPS[group].title}"
+        against = "" if winner == BASELINE or base.mean is None else f"baseline {decimals(base.mean)}"
+        tiles.append(Tile(label, decimals(score.mean), repr(score.mean), interval, against))
     return tuple(tiles)
 
 
@@ -133,10 +121,8 @@ def _losers(study: Comparison) -> list[str]:
     """Name the methods that do not reach the baseline."""
     metric, base = study.metric, study.score(BASELINE, "all", study.metric.name).mean
     texts = []
-    for method in study.methods:
+    for method in (method for method in study.methods if method != BASELINE):
         own = study.score(method, "all", metric.name).mean
-        if method == BASELINE:
-            continue
         if own is not None and base is not None and metric.gain(own, over=base) < 0:
             texts.append(
                 f"{study.titles[method]} does worse than the baseline: "
@@ -157,11 +143,10 @@ def _flags(runs: Sequence[RunFolder]) -> list[str]:
             raised.setdefault(flag, {}).setdefault(run.record.title, []).append(run.record.draw)
     texts = []
     for flag, methods in raised.items():
-        who = "; ".join(
-            f"{title}, repeat{'s' if len(draws) > 1 else ''} {', '.join(map(str, sorted(draws)))}"
-            for title, draws in methods.items()
-        )
-        texts.append(f"{who}: {flag.rstrip('.')}.")
+        drawn = {
+            m: f"repeat{'s' * (len(n) > 1)} {', '.join(map(str, sorted(n)))}" for m, n in methods.items()
+        }
+        texts.append(f"{'; '.join(map(', '.join, drawn.items()))}: {flag.rstrip('.')}.")
     return texts
 
 
@@ -175,16 +160,12 @@ def _data_warnings(runs: Sequence[RunFolder]) -> list[str]:
         shown = [f"{file.path} ({file.reason})" for file in dataset.skipped]
         verb = "was" if len(shown) == 1 else "were"
         texts.append(f"{count(len(shown), 'file')} {verb} skipped as unreadable: {_first(shown, 3)}.")
-    few = [
-        f"{shorten(name, length=40)} ({images})"
-        for name, images in zip(dataset.classes, dataset.counts.get(split) or (), strict=False)
-        if images < FEW_IMAGES
-    ]
+    sizes = zip(dataset.classes, dataset.counts.get(split) or (), strict=False)
+    few = [f"{shorten(name, length=40)} ({images})" for name, images in sizes if images < FEW_IMAGES]
     if few:
         texts.append(f"Few {split} images, so the scores of these classes are rough: {_first(few, 6)}.")
     return texts
 
 
 def _first(texts: Sequence[str], most: int) -> str:
-    more = f", and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(texts[:most]) + more
+    return ", ".join(texts[:most]) + (f", and {len(texts) - most} more" if len(texts) > most else "")

@@ -63,10 +63,9 @@ def provenance(study: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:
     facts: dict[str, Any] = {"folder": study.source.name or str(study.source), "repeats": study.repeats}
     if summary is not None:
         seconds = summary.wall_seconds
-        facts = {"command": summary.command} | facts
-        facts |= {"repeats": summary.draws or study.repeats}
-        facts |= {"chosen by": f"{study.metric.title} on validation images"}
-        facts |= {"wall time of its last call": None if seconds is None else duration(seconds)}
+        facts = {"command": summary.command} | facts | {"repeats": summary.draws or study.repeats}
+        facts["chosen by"] = f"{study.metric.title} on validation images"
+        facts["wall time of its last call"] = None if seconds is None else duration(seconds)
     blocks = [("This comparison" if summary else "This report", pairs(facts))]
     if study.runs:
         record = study.runs[0].record

@@ -21,8 +21,6 @@ from counterpoise.runs.records import EmbeddingMap as EmbeddingMap
 from counterpoise.runs.records import FailureRecord as FailureRecord
 from counterpoise.runs.records import HistoryEntry as HistoryEntry
 from counterpoise.runs.records import Mistake as Mistake
-from counterpoise.runs.records import RunMetrics as RunMetrics
-from counterpoise.runs.records import RunRecord as RunRecord
 from counterpoise.runs.results import RESULT_COLUMNS as RESULT_COLUMNS
 from counterpoise.runs.results import ComparisonSummary as ComparisonSummary
 from counterpoise.runs.results import MeanScores as MeanScores

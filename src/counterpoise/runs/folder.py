@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 from safetensors import SafetensorError
 
@@ -38,6 +38,7 @@ from counterpoise.runs.records import (
     parse,
 )
 
+T = TypeVar("T")
 FORMAT = 1
 ARCHIVE = "runs.jsonl"
 """Name among the published results of a table."""
@@ -52,6 +53,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self.record_path = self.path / "run.json"
+        self.checkpoints = self.path / "checkpoints"
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -65,16 +68,6 @@ class RunFolder:
             raise RunFolderError(f"{path} holds an unfinished run; give the same command again to finish it")
         run.record  # noqa: B018  damage is found here, not in the middle of what uses it
         return run
-
-    @property
-    def record_path(self) -> Path:
-        """Where ``run.json`` stands."""
-        return self.path / "run.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where checkpoints stand."""
-        return self.path / "checkpoints"
 
     @cached_property
     def record(self) -> RunRecord:
@@ -127,11 +120,11 @@ class RunFolder:
     @cached_property
     def mistakes(self) -> Sequence[Mistake]:
         """Content of ``mistakes.json``; empty where there is none."""
-        found: Sequence[Mistake] = self._read(list[Mistake], "mistakes.json") or ()
+        found = self._read(list[Mistake], "mistakes.json") or ()
         self._check_indices([i for m in found for i in (m.true, m.predicted)], "mistakes.json")
         return found
 
-    def _read(self, kind: Any, name: str) -> Any:
+    def _read(self, kind: type[T], name: str) -> T | None:
         path = self.path / name
         return parse(kind, read_json(path), path) if path.is_file() else None
 
@@ -158,15 +151,11 @@ class RunFolder:
     @property
     def failure(self) -> FailureRecord | None:
         """Content of ``failure.json``, which a study writes; None where the last attempt did not fail."""
-        found: FailureRecord | None = self._read(FailureRecord, "failure.json")
-        return found
+        return self._read(FailureRecord, "failure.json")
 
     @contextmanager
     def claimed(self, config_hash: str) -> Iterator[None]:
-        """Hold the folder for one run: no other process may write into it, nor a run of another configuration.
-
-        Otherwise it raises RunFolderError.
-        """
+        """Hold the folder; RunFolderError if another process or a run of another configuration holds it."""
         self.check_owner(config_hash)
         with locked_folder(self.path, timeout=SECONDS_TO_WAIT):
             if not self.check_owner(config_hash):
@@ -207,15 +196,12 @@ class ArchivedRun(RunFolder):
 
 def write_archive(path: Path, runs: Iterable[RunFolder]) -> None:
     """Write one finished run a line, with only the last part of the path of its images: the file may be published."""
-    lines = (
-        json.dumps({"record": _without_path(run.record.raw), "test": run.metrics.raw["test"]}) for run in runs
-    )
-    write_text(path, "".join(f"{line}\n" for line in lines))
-
-
-def _without_path(record: dict[str, Any]) -> dict[str, Any]:
-    dataset = record["dataset"] | {"source": Path(record["dataset"]["source"]).name}
-    return {key: value for key, value in record.items() if key != "config"} | {"dataset": dataset}
+    lines = []
+    for run in runs:
+        record = {key: value for key, value in run.record.raw.items() if key != "config"}
+        record["dataset"] = record["dataset"] | {"source": Path(record["dataset"]["source"]).name}
+        lines.append(json.dumps({"record": record, "test": run.metrics.raw["test"]}) + "\n")
+    write_text(path, "".join(lines))
 
 
 def read_archive(path: Path) -> dict[str, ArchivedRun]:

@@ -93,18 +93,8 @@ def run_identity(
 ) -> str:
     """Return the hash of everything that the numbers of one run depend on.
 
-    Parameters
-    ----------
-    repeat : int
-        Number of the resampled split.
-    method : str
-        Label of the method.
-    components : mapping
-        The method's own identity: slot -> component with its options.
-    variant : mapping, optional
-        `VariantPayload`, for a run of an enhancement study that has a U-Net.
-    **shared
-        As in `comparison_identity`.
+    `components` is the method's own identity (slot -> component with its options), `method` its label; `variant` is the
+    `VariantPayload` of a run of an enhancement study that has a U-Net.
     """
     own = {"draw": repeat, "method": method, "options": dict(components)}
     return content_hash(_shared_payload(shared) | own | dict(variant or {}))
@@ -135,11 +125,6 @@ def transfer_identity(
     training: Payload,
 ) -> str:
     """Return the hash of what all trainings of a transfer study share; layers and repeats may be added later."""
-    settings = {
-        "fingerprint": fingerprint,
-        "image_size": list(image_size),
-        "split": split,
-        "network": network,
-        "test_fraction": test_fraction,
-    }
+    settings: dict[str, Any] = {"fingerprint": fingerprint, "image_size": list(image_size), "split": split}
+    settings |= {"network": network, "test_fraction": test_fraction}
     return content_hash([settings, [source_images_per_class, images_per_class], dict(training)])

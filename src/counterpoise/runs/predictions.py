@@ -42,13 +42,7 @@ def write_predictions(
 
 
 def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
-    """Read what `write_predictions` wrote with true classes.
-
-    Raises
-    ------
-    RunFolderError
-        If the file is missing, its columns are not those of `classes`, or an entry is neither class nor number.
-    """
+    """Read what `write_predictions` wrote with true classes; a file that does not fit raises RunFolderError."""
     import pandas as pd
 
     kinds: dict[int, Any] = {c: str if c < 3 else np.float64 for c in range(3 + len(classes))}
@@ -58,15 +52,8 @@ def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
         if tuple(header) != ("path", "true", "predicted", *classes):
             raise RunFolderError(f"{path} does not have the columns path, true, predicted and one per class")
         # Columns are named by number: pandas renames columns of equal names, and reads a class "nan" as a number.
-        table = pd.read_csv(
-            path,
-            header=0,
-            names=list(kinds),
-            index_col=False,
-            na_filter=False,
-            dtype=kinds,
-            encoding="utf-8",
-        )
+        layout: dict[str, Any] = {"header": 0, "names": list(kinds), "dtype": kinds, "index_col": False}
+        table = pd.read_csv(path, na_filter=False, encoding="utf-8", **layout)
     except RunFolderError:
         raise
     except (OSError, ValueError, csv.Error) as error:

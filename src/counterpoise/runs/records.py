@@ -235,10 +235,7 @@ class EmbeddingMap(Record):
 
 
 def picture_or_none(value: str | None) -> str | None:
-    """Return `value` if it is a picture written into a data URI, else None.
-
-    Anything else (a web address, a script, an SVG, which can hold both) must not reach an ``<img>``.
-    """
+    """Return a picture written into a data URI, else None: no address, script or SVG must reach an ``<img>``."""
     return value if isinstance(value, str) and _PICTURE.fullmatch(value) else None
 
 
@@ -261,9 +258,8 @@ class FailureRecord(Record):
     seconds: float
 
 
-_EXPECTED = dict.fromkeys(("model_type", "dict_type"), "JSON object") | dict.fromkeys(
-    ("list_type", "tuple_type"), "list"
-)
+_OBJECT, _LIST = "JSON object", "list"
+_EXPECTED = {"model_type": _OBJECT, "dict_type": _OBJECT, "list_type": _LIST, "tuple_type": _LIST}
 
 
 @cache

@@ -168,11 +168,6 @@ class MeanRecord(Record):
     high: float | None = None
     n: Count = 0
 
-    @property
-    def interval(self) -> MeanInterval:
-        """The same as a tuple."""
-        return MeanInterval(self.mean, self.low, self.high, self.n)
-
 
 class MethodSummary(Record):
     """One method: its scores on test images by class group and metric, and by metric on validation images."""
@@ -222,14 +217,6 @@ class ComparisonSummary(Record):
 
 
 def read_summary(folder: Path) -> ComparisonSummary | None:
-    """Read ``summary.json`` of a study folder; None where there is none.
-
-    Raises
-    ------
-    RunFolderError
-        If it is damaged.
-    """
-    path = folder / "summary.json"
-    if not path.is_file():
-        return None
-    return parse(ComparisonSummary, read_object(path), path, remedy="run `compare` again")
+    """Read ``summary.json`` of a study folder; None where there is none. Damage raises RunFolderError."""
+    path, remedy = folder / "summary.json", "run `compare` again"
+    return parse(ComparisonSummary, read_object(path), path, remedy=remedy) if path.is_file() else None

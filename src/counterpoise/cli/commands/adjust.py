@@ -60,7 +60,11 @@ def _show(plan: "AdjustmentPlan", adjusted: "AdjustedRun", config: AdjustConfig)
     for key, value in record.adjust.learned.items() if record.adjust else ():
         if isinstance(value, float):
             say(f"{key.rstrip('_')}: {value:.4g}")
-    _warn_of_few_images(plan)
+    counts = plan.manifest.counts["validation"]
+    if plan.build().needs_logits and min(counts) < FEW_IMAGES:
+        fewest = counts.index(min(counts))
+        name, images = plan.manifest.classes[fewest], "image" if counts[fewest] == 1 else "images"
+        advise(f"only {counts[fewest]} validation {images} of {name}: its adjustment may not generalize")
     say(f"run: {adjusted.folder.path}")
     source = config.source or plan.base.record.dataset.source
     words = ("evaluate", adjusted.folder.path, source, *in_data_dir(config.data_dir))
@@ -85,13 +89,3 @@ def _show_table(*runs: tuple[str, Mapping[str, Any], float | None]) -> None:
     title = f"scores on the run's own {after['n']:,} test images"
     print_table([*columns, *(["mean cost"] if cost is not None else [])], rows, title=title, best=1)
     say("calibration: mean gap between confidence and accuracy; lower is better")
-
-
-def _warn_of_few_images(plan: "AdjustmentPlan") -> None:
-    """Warn where the adjustment of a class rests on a handful of images."""
-    counts = plan.manifest.counts["validation"]
-    if not plan.build().needs_logits or min(counts) >= FEW_IMAGES:
-        return
-    fewest = counts.index(min(counts))
-    name, images = plan.manifest.classes[fewest], "image" if counts[fewest] == 1 else "images"
-    advise(f"only {counts[fewest]} validation {images} of {name}: its adjustment may not generalize")

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import advise, command_line, print_json, print_table, say
-from counterpoise.cli.progress import counting
-from counterpoise.cli.running import load
+from counterpoise.cli.running import counting, load
 from counterpoise.config import AuditConfig, DataConfig
 
 if TYPE_CHECKING:
@@ -22,13 +21,10 @@ def command(config: AuditConfig, call: Call) -> None:
 
     dataset = load(DataConfig(source=config.source, data_dir=config.data_dir), quiet=True)
     with counting("checking images", "img") as update:
-        found = audit(
-            dataset,
-            source=config.source,
-            data_dir=None if config.data_dir is None else str(config.data_dir),
-            minority_ratio=2.0 if config.minority_ratio is None else config.minority_ratio,
-            progress=update,
-        )
+        data_dir = None if config.data_dir is None else str(config.data_dir)
+        ratio = 2.0 if config.minority_ratio is None else config.minority_ratio
+        source = config.source
+        found = audit(dataset, source=source, data_dir=data_dir, minority_ratio=ratio, progress=update)
     advice = [command.names.translate(sentence) for sentence in found.recommendations]
     next_command = _next_command(found.proposal)
     if call.as_json:
@@ -66,16 +62,13 @@ def _show(found: "Audit") -> None:
     title = f"{found.name}: {len(found.classes)} classes of {kind} images, {height}x{width} pixels"
     print_table(["class", *splits, ""], rows, title=title, best=len(rows) - 1)
     say(f"imbalance ratio: {found.imbalance_ratio:.3g} (largest over smallest training class)")
-    _list("unreadable", [f"{item.path}: {item.reason}" for item in found.unreadable])
-    _list("duplicates", [" = ".join(group.paths) for group in found.duplicates])
-    _list("odd", [f"{item.path} {item.reason}" for item in found.odd])
-
-
-def _list(what: str, items: list[str]) -> None:
-    if not items:
-        return
-    say(f"{what}: {len(items)}")
-    for item in items[:NAMED]:
-        say(f"  {item}")
-    if len(items) > NAMED:
-        say(f"  ... and {len(items) - NAMED} more (--json names all)")
+    listed = {"unreadable": [f"{item.path}: {item.reason}" for item in found.unreadable]}
+    listed["duplicates"] = [" = ".join(group.paths) for group in found.duplicates]
+    listed["odd"] = [f"{item.path} {item.reason}" for item in found.odd]
+    for what, items in listed.items():
+        if items:
+            say(f"{what}: {len(items)}")
+        for item in items[:NAMED]:
+            say(f"  {item}")
+        if len(items) > NAMED:
+            say(f"  ... and {len(items) - NAMED} more (--json names all)")

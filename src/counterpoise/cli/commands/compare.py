@@ -3,9 +3,8 @@
 Finished runs are kept: give the command again to resume after an interruption, or to add methods and repeats.
 """
 
-from counterpoise.cli.comparison import compare
 from counterpoise.cli.options import Call, Command
-from counterpoise.cli.running import load
+from counterpoise.cli.running import compare, load
 from counterpoise.config import CompareConfig
 
 PANEL = "Train"

@@ -1,8 +1,7 @@
 """Compare methods on handwritten digits, four of them made 20 times rarer; no download, under a minute."""
 
-from counterpoise.cli.comparison import compare
 from counterpoise.cli.options import Call, Command
-from counterpoise.cli.running import load
+from counterpoise.cli.running import compare, load
 from counterpoise.config import CompareConfig, DemoConfig
 
 PANEL = "Start here"

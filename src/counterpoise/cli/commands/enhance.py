@@ -6,11 +6,9 @@ Finished runs are kept: give the command again to resume after an interruption, 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.cli.comparison import mean_of
 from counterpoise.cli.options import Call, Command
-from counterpoise.cli.printing import advise, command_line, interval, print_table, say
-from counterpoise.cli.progress import counting
-from counterpoise.cli.running import finish, folder_for, load, run_with_bars, show_notes
+from counterpoise.cli.printing import advise, command_line, interval, mean_of, print_table, say
+from counterpoise.cli.running import counting, finish, folder_for, load, run_with_bars, show_notes
 from counterpoise.config import EnhanceConfig
 
 if TYPE_CHECKING:

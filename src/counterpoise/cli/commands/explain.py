@@ -1,17 +1,10 @@
 """Show where a model looks: a picture for each image, and one HTML page of all."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import print_json, say
-from counterpoise.cli.progress import counting
-from counterpoise.cli.running import report_skipped
+from counterpoise.cli.running import counting, report_skipped
 from counterpoise.config import ExplainConfig
 from counterpoise.exceptions import InputError
-
-if TYPE_CHECKING:
-    from counterpoise.inference import Explanation
 
 PANEL = "Use a model"
 ORDER = 70
@@ -53,14 +46,9 @@ def command(config: ExplainConfig, call: Call) -> None:
     page = target / "explain.html"
     if call.as_json:
         print_json({"out": str(target), "page": str(page), **explanation.model_dump(mode="json")})
-    else:
-        _show(explanation, page)
-
-
-def _show(explanation: "Explanation", page: Path) -> None:
-    count = len(explanation.images)
+        return
     known = [image for image in explanation.images if image.true is not None]
-    say(f"images: {count:,}, explained by {explanation.method}")
+    say(f"images: {len(explanation.images):,}, explained by {explanation.method}")
     for index, model in enumerate(explanation.models):
         right = sum(image.views[index].predicted == image.true for image in known)
         if known:

@@ -4,17 +4,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import print_json, say
-from counterpoise.cli.progress import counting
-from counterpoise.cli.running import report_skipped
+from counterpoise.cli.running import counting, report_skipped
 from counterpoise.config import PredictConfig
 from counterpoise.exceptions import InputError
-
-if TYPE_CHECKING:
-    from counterpoise.inference import Prediction
 
 PANEL = "Use a model"
 ORDER = 60
@@ -23,15 +18,23 @@ STDOUT = Path("-")
 
 @Command
 def command(config: PredictConfig, call: Call) -> None:
-    if config.out == STDOUT:
-        if call.as_json:
-            raise InputError("`out` - and `json` both want stdout; leave one of them out")
-        with TemporaryDirectory() as folder:
-            target = Path(folder) / "predictions.csv"
-            _predict(config, target)
-            sys.stdout.write(target.read_bytes().decode("utf-8"))
-        return
-    found = _predict(config, config.out)
+    printed = config.out == STDOUT
+    if printed and call.as_json:
+        raise InputError("`out` - and `json` both want stdout; leave one of them out")
+    from counterpoise.inference import predict_images
+    from counterpoise.runs import RunFolder
+
+    run, images = RunFolder.open(config.run), list(config.images)
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "predictions.csv" if printed else config.out
+        with counting("reading images", "img") as update:
+            found = predict_images(
+                run, images, out, device=config.device, strict=config.strict, progress=update
+            )
+        report_skipped(found.skipped)
+        if printed:
+            sys.stdout.write(out.read_bytes().decode("utf-8"))
+            return
     counts = Counter(found.predicted)
     if call.as_json:
         skipped = [{"path": file.path, "reason": file.reason} for file in found.skipped]
@@ -41,16 +44,3 @@ def command(config: PredictConfig, call: Call) -> None:
     each = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
     say(f"images: {len(found.paths):,} ({each})")
     say(f"predictions: {config.out}")
-
-
-def _predict(config: PredictConfig, out: Path) -> "Prediction":
-    from counterpoise.inference import predict_images
-    from counterpoise.runs import RunFolder
-
-    folder = RunFolder.open(config.run)
-    with counting("reading images", "img") as update:
-        found = predict_images(
-            folder, list(config.images), out, device=config.device, strict=config.strict, progress=update
-        )
-    report_skipped(found.skipped)
-    return found

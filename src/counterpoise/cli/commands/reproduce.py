@@ -5,7 +5,7 @@ Finished runs are kept: give the command again to resume after an interruption, 
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import advise, command_line, print_json, print_table, say
@@ -13,25 +13,31 @@ from counterpoise.cli.running import finish, load, run_with_bars
 from counterpoise.config import DataConfig, ReproduceConfig
 from counterpoise.exceptions import InputError
 
-if TYPE_CHECKING:
-    from counterpoise.studies.reproduce import TableSummary
-
 PANEL = "Studies"
 ORDER = 130
 
 
 @Command
 def command(config: ReproduceConfig, call: Call) -> int:
-    from counterpoise.studies import get_table
+    from counterpoise.studies import all_tables, get_table
 
     if config.table is None:
-        _list_tables(call)
+        rows = [{"table": t.name, "title": t.title, "paper": t.paper} for t in all_tables()]
+        if call.as_json:
+            print_json(rows)
+        else:
+            print_table(["table", "contents", "from"], [list(row.values()) for row in rows])
         return 0
     table = get_table(config.table)
     if table.study != "methods":
-        raise InputError(_commands(config))
+        from counterpoise.studies.reproduce import study_commands
+
+        words, absent = study_commands(table, config.data_dir, config.out)
+        give = "; ".join([" and ".join(command_line(*each) for each in words), *absent])
+        raise InputError(f"{table.name} is a study of its own, with a page of its own; give {give}")
 
     from counterpoise.studies import ReproductionStudy, plan_table, publish
+    from counterpoise.studies.reproduce import closeness, verdicts
 
     folder = config.out or Path("out") / config.table
     plan = plan_table(
@@ -49,42 +55,19 @@ def command(config: ReproduceConfig, call: Call) -> int:
     result = run_with_bars(study, folder, config, tasks=runs)
     if config.export_to is not None:
         publish(folder, config.export_to)
-    return finish(result.summary, lambda: _show(result.summary, folder), as_json=call.as_json)
 
+    def show() -> None:
+        summary = result.summary
+        for sentence in closeness(summary) + verdicts(summary):
+            advise(sentence)
+        runs = summary["runs"]
+        earlier = f", {runs['earlier']} of them earlier" if runs["earlier"] else ""
+        done = f"{runs['done']} of {runs['planned']} runs done{earlier}"
+        say(f"{done}; the whole table takes {runs['trainings']} networks")
+        say(f"published beside ours: {folder / 'page.html'}")
 
-def _list_tables(call: Call) -> None:
-    from counterpoise.studies import all_tables
-
-    rows = [{"table": t.name, "title": t.title, "paper": t.paper} for t in all_tables()]
-    if call.as_json:
-        print_json(rows)
-    else:
-        print_table(["table", "contents", "from"], [list(row.values()) for row in rows])
-
-
-def _commands(config: ReproduceConfig) -> str:
-    from counterpoise.studies import get_table
-    from counterpoise.studies.reproduce import study_commands
-
-    table = get_table(str(config.table))
-    words, absent = study_commands(table, config.data_dir, config.out)
-    commands = " and ".join(command_line(*command) for command in words)
-    complaints = "".join(f"; {text}" for text in absent)
-    return f"{table.name} is a study of its own, with a page of its own; give {commands}{complaints}"
+    return finish(result.summary, show, as_json=call.as_json)
 
 
 def _load(source: str, *, quiet: bool, **settings: Any) -> Any:
     return load(DataConfig(source=source, **settings), quiet=quiet)
-
-
-def _show(summary: "TableSummary", folder: Path) -> None:
-    from counterpoise.studies.reproduce import closeness, verdicts
-
-    for sentence in closeness(summary) + verdicts(summary):
-        advise(sentence)
-    runs = summary["runs"]
-    earlier = f", {runs['earlier']} of them earlier" if runs["earlier"] else ""
-    say(
-        f"{runs['done']} of {runs['planned']} runs done{earlier}; the whole table takes {runs['trainings']} networks"
-    )
-    say(f"published beside ours: {folder / 'page.html'}")

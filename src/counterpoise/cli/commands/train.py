@@ -1,14 +1,9 @@
 """Train one model into a run folder; give the command again to resume after an interruption."""
 
-from typing import TYPE_CHECKING
-
 from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import advise, print_json, say, show_scores
-from counterpoise.cli.running import folder_for, load, show_next, show_notes, train_one
+from counterpoise.cli.running import folder_for, load, show_next, show_notes, watching
 from counterpoise.config import TrainRunConfig
-
-if TYPE_CHECKING:
-    from counterpoise.runs import RunFolder
 
 PANEL = "Train"
 ORDER = 40
@@ -21,15 +16,22 @@ def command(config: TrainRunConfig, call: Call) -> None:
     method = get_method(config.method)  # refused before torch is imported, which takes seconds
     dataset = load(config.data, weights=config.model.weights)
 
-    from counterpoise.training import cpu_count, prepare_run
+    from counterpoise.studies import ThrottledProgress
+    from counterpoise.training import cpu_count, execute_run, prepare_run
 
     prepared = prepare_run(dataset, config, [method], threads=cpu_count())
     show_notes(prepared.notes, as_json=call.as_json)
-    folder = train_one(prepared, dataset, config.out or folder_for(dataset, config.method))
+    out, plan = config.out or folder_for(dataset, config.method), prepared.plan
+    with watching(1) as on_event:
+        progress = ThrottledProgress(plan.folder_name, f"{plan.draw}: {plan.method}", on_event)
+        folder = execute_run(plan, dataset, out, progress=progress)
     if call.as_json:
         print_json({"run": str(folder.path), "metrics": folder.metrics.raw})
         return
-    _show_frozen(folder)
+    if (frozen := folder.record.start.freeze) is not None:
+        first = "the first layer" if frozen == 1 else f"the first {frozen} layers"
+        what = "everything below the head" if frozen == "all" else first
+        advise(f"{what} stayed frozen; {folder.record.network.parameters:,} parameters were trained")
     scores = folder.metrics.raw["test"]
     if scores is None:
         say(f"{dataset.name} has too few images to keep any for testing: there are no scores")
@@ -37,12 +39,3 @@ def command(config: TrainRunConfig, call: Call) -> None:
         show_scores(scores, f"{config.method} on the {scores['n']:,} test images of {dataset.name}")
     say(f"run: {folder.path}")
     show_next(folder.path, "report", folder.path)
-
-
-def _show_frozen(folder: "RunFolder") -> None:
-    frozen = folder.record.start.freeze
-    if frozen is not None:
-        first = "the first layer" if frozen == 1 else f"the first {frozen} layers"
-        what = "everything below the head" if frozen == "all" else first
-        trained = folder.record.network.parameters
-        advise(f"{what} stayed frozen; {trained:,} parameters were trained")

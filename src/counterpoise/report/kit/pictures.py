@@ -47,20 +47,10 @@ def picture(image: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, map: np.ndarray, *, signed: bool = False) -> np.ndarray:
-    """Lay a map over the image in gray: the stronger the map, the more of its color.
+    """Lay a map over the image in gray, as uint8 (H, W, 3): the stronger the map, the more of its color.
 
-    Parameters
-    ----------
-    image : ndarray of shape (C, H, W)
-        uint8, or floats in [0, 1].
-    map : ndarray of float, shape (H, W)
-        Divided by its greatest absolute value.
-    signed : bool, default=False
-        Whether values below zero have a color of their own; otherwise they count as zero.
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W, 3)
+    `image` (C, H, W) is uint8 or floats in [0, 1]; `map` (H, W) is divided by its greatest absolute value. Unless
+    `signed`, values below zero count as zero.
     """
     gray = picture(image).mean(axis=2, keepdims=True) / 255
     return np.rint(255 * _blended(gray, _scaled(map, signed), signed)).astype(np.uint8)
@@ -100,7 +90,12 @@ def explanation_figure(panels: Sequence[Panel], *, signed: bool, legend: str) ->
     # The legend stands in the middle below the maps.
     left = (_GAP + _PANEL + total_width) / 2 - (_PANEL - 0.6) / 2
     box = (left / total_width, 0.5 / total_height, (_PANEL - 0.6) / total_width, 0.1 / total_height)
-    _legend(figure.add_axes(box), legend, signed=signed)
+    axes, values = figure.add_axes(box), np.linspace(-1 if signed else 0, 1, 256)
+    axes.imshow(_blended(0.5, values, signed)[None], aspect="auto", extent=(0, 1, 0, 1))
+    ticks = ["most against", "nothing", "most for"] if signed else ["nothing", "most"]
+    axes.set(yticks=[], xticks=np.linspace(0, 1, len(ticks)))
+    axes.set_xticklabels(ticks, fontsize=9)
+    axes.set_xlabel(legend, fontsize=9, parse_math=False, labelpad=2)
     return figure
 
 
@@ -121,8 +116,10 @@ def difference_figure(
     _show(axes[1], picture(new), title=new_title)
     greatest = max(float(np.abs(signed).max()), 1e-6)
     drawn = _show(axes[2], signed, title="difference", cmap=_SIGNED, vmin=-greatest, vmax=greatest)
-    bar = figure.colorbar(drawn, ax=axes[2], fraction=0.046, ticks=[-greatest, 0, greatest])
-    bar.ax.set_yticklabels([f"darker\n−{greatest:.2f}", "as before", f"brighter\n+{greatest:.2f}"])
+    names = [f"darker\n−{greatest:.2f}", "as before", f"brighter\n+{greatest:.2f}"]
+    figure.colorbar(drawn, ax=axes[2], fraction=0.046, ticks=[-greatest, 0, greatest]).ax.set_yticklabels(
+        names
+    )
     greatest = max(float(strength.max()), 1e-6)
     drawn = _show(axes[3], strength, title="its strength", cmap=_AMOUNT, vmin=0, vmax=greatest)
     bar = figure.colorbar(drawn, ax=axes[3], fraction=0.046, ticks=[0, greatest])
@@ -152,6 +149,7 @@ def feature_map_figure(
     halves = [("", old)] if new is None else [(old_title, old), (new_title, new)]
     both = np.concatenate([maps for _, maps in halves], axis=1)
     lowest, highest = both.min(axis=(1, 2)), both.max(axis=(1, 2))
+    span = np.where(highest > lowest, highest - lowest, 1)
     change = np.abs(old - old.mean(axis=(1, 2), keepdims=True)) if new is None else np.abs(new - old)
     close = np.argsort(-change.mean(axis=(1, 2)), kind="stable")[:_CLOSE_UPS]
     count = min(len(old), _MOST_MAPS)
@@ -159,12 +157,11 @@ def feature_map_figure(
     aspect = old.shape[1] / old.shape[2]
     heights = [_HALF * aspect * -(-count // _ACROSS) / _ACROSS, _HALF * aspect / _CLOSE_UPS]
     figure = new_figure(len(halves) * (_HALF + 0.5), sum(heights) + 1.4)
-    figure.suptitle(
-        f"{title}: {shown}, each from its lowest value (blue) to its highest (yellow)", fontsize=10
-    )
+    scale = "each from its lowest value (blue) to its highest (yellow)"
+    figure.suptitle(f"{title}: {shown}, {scale}", fontsize=10)
     grid = figure.add_gridspec(2, _CLOSE_UPS * len(halves), height_ratios=heights)
     for half, (name, maps) in enumerate(halves):
-        scaled = _unit(maps, lowest, highest)
+        scaled = (maps - lowest[:, None, None]) / span[:, None, None]
         left = half * _CLOSE_UPS
         axes = figure.add_subplot(grid[0, left : left + _CLOSE_UPS])
         _show(axes, *_sheet(scaled[:count]), title=name)
@@ -207,12 +204,6 @@ def legend_colors(*, signed: bool, count: int = 9) -> list[str]:
     return [to_hex(color) for color in _blended(0.5, np.linspace(-1 if signed else 0, 1, count), signed)]
 
 
-def _unit(maps: np.ndarray, lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
-    """Bring maps (c, h, w) from between their own lowest and highest values to [0, 1]."""
-    span = np.where(highest > lowest, highest - lowest, 1)[:, None, None]
-    return (maps - lowest[:, None, None]) / span
-
-
 def _sheet(maps: np.ndarray) -> tuple[np.ndarray, dict[int, int]]:
     """Lay maps in [0, 1] (c, h, w) out in rows; return the picture, and the middle of each row with its first map."""
     from matplotlib import colormaps
@@ -235,16 +226,6 @@ def _show(
     # Names are data: a dollar sign in one must not start a formula.
     axes.set_title(title, fontsize=11, parse_math=False)
     drawn = axes.imshow(pixels, interpolation="nearest", **options)
-    rows = rows or {}
-    axes.set(xticks=[], yticks=list(rows))
-    axes.set_yticklabels([str(number) for number in rows.values()], fontsize=8)
+    axes.set(xticks=[], yticks=list(rows or ()))
+    axes.set_yticklabels([str(number) for number in (rows or {}).values()], fontsize=8)
     return drawn
-
-
-def _legend(axes: Axes, text: str, *, signed: bool) -> None:
-    values = np.linspace(-1 if signed else 0, 1, 256)
-    axes.imshow(_blended(0.5, values, signed)[None], aspect="auto", extent=(0, 1, 0, 1))
-    ticks = ["most against", "nothing", "most for"] if signed else ["nothing", "most"]
-    axes.set(yticks=[], xticks=np.linspace(0, 1, len(ticks)))
-    axes.set_xticklabels(ticks, fontsize=9)
-    axes.set_xlabel(text, fontsize=9, parse_math=False, labelpad=2)
