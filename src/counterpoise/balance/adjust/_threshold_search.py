@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from counterpoise.balance.adjust.corrections import log_shares
+from counterpoise.balance.adjust.base import log_shares
 from counterpoise.exceptions import UnknownNameError
 
 MOST_SWEEPS = 100

@@ -218,3 +218,11 @@ def highest_at_zero(scores: np.ndarray) -> np.ndarray:
 def tensor_highest_at_zero(scores: Tensor) -> Tensor:
     """Return the same for a tensor (N, C)."""
     return scores - scores.amax(dim=1, keepdim=True)
+
+
+def log_shares(class_counts: np.ndarray) -> np.ndarray:
+    """Return the logarithms of the class shares, float64 (C,); 0 for a class without images."""
+    present = class_counts > 0
+    logs = np.zeros(len(class_counts))
+    logs[present] = np.log(class_counts[present] / class_counts.sum())
+    return logs

@@ -8,14 +8,12 @@ from counterpoise.balance._slot import open_slot
 from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
-    from counterpoise.balance.heads.stages import (
-        FineTunedHead,
-        HeadStage,
-        NearestMeanHead,
-        NewHead,
-        NormalisedHead,
-        ScaledHead,
-    )
+    from counterpoise.balance.heads.base import HeadStage
+    from counterpoise.balance.heads.fine_tuned_head import FineTunedHead
+    from counterpoise.balance.heads.nearest_mean_head import NearestMeanHead
+    from counterpoise.balance.heads.new_head import NewHead
+    from counterpoise.balance.heads.normalized_head import NormalisedHead
+    from counterpoise.balance.heads.scaled_head import ScaledHead
 
 HEADS, __getattr__, __dir__, __all__ = open_slot(
     __name__,
@@ -23,34 +21,34 @@ HEADS, __getattr__, __dir__, __all__ = open_slot(
     [
         Entry(
             name="fine-tuned-head",
-            target="counterpoise.balance.heads.stages:FineTunedHead",
+            target="counterpoise.balance.heads.fine_tuned_head:FineTunedHead",
             summary="Continues training the head at a lower learning rate.",
             source="Havaei et al. 2017; Buda et al. 2018, section 2.3",
         ),
         Entry(
             name="nearest-mean-head",
-            target="counterpoise.balance.heads.stages:NearestMeanHead",
+            target="counterpoise.balance.heads.nearest_mean_head:NearestMeanHead",
             summary="Classifies by the nearest class mean of the embeddings (NCM).",
             source="Kang et al. 2020, section 4.2",
         ),
         Entry(
             name="new-head",
-            target="counterpoise.balance.heads.stages:NewHead",
+            target="counterpoise.balance.heads.new_head:NewHead",
             summary="Trains a reinitialized head on the embeddings (cRT).",
             source="thesis, section 4.2; Kang et al. 2020, section 4.1",
         ),
         Entry(
             name="normalised-head",
-            target="counterpoise.balance.heads.stages:NormalisedHead",
+            target="counterpoise.balance.heads.normalized_head:NormalisedHead",
             summary="Divides each class's weight vector by a power of its length (tau-norm).",
             source="Kang et al. 2020, Eq. 4",
         ),
         Entry(
             name="scaled-head",
-            target="counterpoise.balance.heads.stages:ScaledHead",
+            target="counterpoise.balance.heads.scaled_head:ScaledHead",
             summary="Learns one factor per class for the logits (LWS).",
             source="Kang et al. 2020, Eq. 5",
         ),
     ],
-    {"HEADS": __name__, "HeadStage": "counterpoise.balance.heads.stages"},
+    {"HEADS": __name__, "HeadStage": "counterpoise.balance.heads.base"},
 )

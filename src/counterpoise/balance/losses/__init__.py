@@ -9,15 +9,16 @@ from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
     from counterpoise.balance.class_weights import class_weights, effective_number_weights
+    from counterpoise.balance.losses.balanced_softmax import BalancedSoftmax
     from counterpoise.balance.losses.base import ClassificationLoss
-    from counterpoise.balance.losses.class_weighted import ClassBalancedLoss, LDAMLoss, WeightedCrossEntropy
-    from counterpoise.balance.losses.cost_sensitive import CostModifiedSoftmax, ExpectedCostLoss
-    from counterpoise.balance.losses.cross_entropy import (
-        BalancedSoftmax,
-        CrossEntropy,
-        FocalLoss,
-        SigmoidCrossEntropy,
-    )
+    from counterpoise.balance.losses.class_balanced import ClassBalancedLoss
+    from counterpoise.balance.losses.cost_modified_softmax import CostModifiedSoftmax
+    from counterpoise.balance.losses.cross_entropy import CrossEntropy
+    from counterpoise.balance.losses.expected_cost import ExpectedCostLoss
+    from counterpoise.balance.losses.focal import FocalLoss
+    from counterpoise.balance.losses.ldam import LDAMLoss
+    from counterpoise.balance.losses.sigmoid_cross_entropy import SigmoidCrossEntropy
+    from counterpoise.balance.losses.weighted_cross_entropy import WeightedCrossEntropy
 
 LOSSES, __getattr__, __dir__, __all__ = open_slot(
     __name__,
@@ -25,19 +26,19 @@ LOSSES, __getattr__, __dir__, __all__ = open_slot(
     [
         Entry(
             name="balanced-softmax",
-            target="counterpoise.balance.losses.cross_entropy:BalancedSoftmax",
+            target="counterpoise.balance.losses.balanced_softmax:BalancedSoftmax",
             summary="Cross entropy of logits that are raised by the logarithms of the class counts.",
             source="Ren et al. 2020, Eq. 4; Menon et al. 2021, Eq. 10",
         ),
         Entry(
             name="class-balanced-loss",
-            target="counterpoise.balance.losses.class_weighted:ClassBalancedLoss",
+            target="counterpoise.balance.losses.class_balanced:ClassBalancedLoss",
             summary="Cross entropy or focal loss, weighted by the inverse effective number of samples.",
             source="Cui et al. 2019, Eq. 6",
         ),
         Entry(
             name="cost-modified-softmax",
-            target="counterpoise.balance.losses.cost_sensitive:CostModifiedSoftmax",
+            target="counterpoise.balance.losses.cost_modified_softmax:CostModifiedSoftmax",
             summary="Cross entropy of a softmax whose terms are multiplied by misclassification costs.",
             source="Khan et al. 2018",
         ),
@@ -49,31 +50,31 @@ LOSSES, __getattr__, __dir__, __all__ = open_slot(
         ),
         Entry(
             name="expected-cost-loss",
-            target="counterpoise.balance.losses.cost_sensitive:ExpectedCostLoss",
+            target="counterpoise.balance.losses.expected_cost:ExpectedCostLoss",
             summary="Expected misclassification cost of a decision drawn from the softmax.",
             source="thesis, section 3.2.2",
         ),
         Entry(
             name="focal-loss",
-            target="counterpoise.balance.losses.cross_entropy:FocalLoss",
+            target="counterpoise.balance.losses.focal:FocalLoss",
             summary="Cross entropy that gives well-classified images less weight.",
             source="Lin et al. 2017, Eq. 5; thesis, Eq. 3.2",
         ),
         Entry(
             name="ldamloss",
-            target="counterpoise.balance.losses.class_weighted:LDAMLoss",
+            target="counterpoise.balance.losses.ldam:LDAMLoss",
             summary="Cross entropy with larger margins for rare classes, and deferred re-weighting.",
             source="Cao et al. 2019, Eq. 12-13",
         ),
         Entry(
             name="sigmoid-cross-entropy",
-            target="counterpoise.balance.losses.cross_entropy:SigmoidCrossEntropy",
+            target="counterpoise.balance.losses.sigmoid_cross_entropy:SigmoidCrossEntropy",
             summary="Sum of binary cross entropies, one class against all others.",
             source='lecture, "Sigmoid"',
         ),
         Entry(
             name="weighted-cross-entropy",
-            target="counterpoise.balance.losses.class_weighted:WeightedCrossEntropy",
+            target="counterpoise.balance.losses.weighted_cross_entropy:WeightedCrossEntropy",
             summary="Cross entropy times class weights from the inverse class shares.",
             source="thesis, Eq. 4.1 and Algorithm 2",
         ),

@@ -1,17 +1,19 @@
-"""Base class of all losses."""
-
-from __future__ import annotations
+"""Base classes of the losses, and what several of them compute."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from counterpoise.balance._tensors import describe
+from counterpoise.balance.class_weights import counts_as_array
+from counterpoise.balance.costs import Costs, costs_from_counts, read_costs
+from counterpoise.balance.deferral import first_epoch
 from counterpoise.exceptions import InputError
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -74,6 +76,95 @@ class ClassificationLoss(nn.Module, ABC):
         return f"reduction={self.reduction!r}"
 
 
+class ReweightedLoss(ClassificationLoss):
+    """Base of losses that are multiplied by the weight of the sample's class; a loss fills ``_unweighted``.
+
+    `weight` holds the class weights of the current epoch, float64 of shape (C,).
+
+    Parameters
+    ----------
+    weights, alike : ndarray of float64, shape (C,)
+        The class weights, and the equal ones of the epochs before they start.
+    defer_epochs : int or float
+        First epoch with class weights (deferred re-weighting, Cao et al. 2019); a float in (0, 1) is a share of
+        `epochs`. Needs :meth:`set_epoch`, which training calls.
+    epochs : int or None
+        Number of epochs; needed where `defer_epochs` is a share.
+    """
+
+    weight: Tensor
+
+    def __init__(
+        self, weights: np.ndarray, alike: np.ndarray, defer_epochs: float, epochs: int | None, reduction: str
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.first_epoch = first_epoch(defer_epochs, epochs)
+        self._weights, self._alike = weights, alike
+        # Not saved with the network: the counts of the data decide.
+        self.register_buffer("weight", torch.empty(0), persistent=False)
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the weights of epoch `epoch`, counted from 0."""
+        weights = self._weights if epoch >= self.first_epoch else self._alike
+        self.weight = torch.as_tensor(weights, device=self.weight.device)
+
+    @abstractmethod
+    def _unweighted(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each sample (N,), before class weights."""
+
+    def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
+        weight = one_for_each_logit(self.weight, logits, f"found {len(self.weight)} class counts")
+        return self._unweighted(logits, targets) * weight[targets]
+
+
+class CostLoss(ClassificationLoss):
+    """Base of losses with a cost for each pair of a true and a decided class; a loss fills ``_unreduced``.
+
+    Parameters
+    ----------
+    costs : path or array-like of float, shape (C, C), optional
+        Cost of deciding for the column where the row is true; a CSV or JSON file as
+        :func:`counterpoise.balance.costs.read_costs` reads it. Default: a mistake on class c costs n_max / n_c.
+    class_counts : array-like of int, shape (C,), optional
+        Training samples of each class; for the default costs, and to check the size of others.
+    class_names : sequence of str, optional
+        The classes in their order; files with names are put into it.
+    """
+
+    _table: Tensor
+
+    def __init__(
+        self,
+        *,
+        costs: Costs | None = None,
+        class_counts: ArrayLike | None = None,
+        class_names: Sequence[str] | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        counts = None if class_counts is None else counts_as_array(class_counts)
+        if costs is not None:
+            matrix = read_costs(costs, None if counts is None else len(counts), class_names=class_names)
+        elif counts is not None:
+            matrix = costs_from_counts(counts)
+        else:
+            raise InputError("there is no cost matrix; give costs=, or class_counts= to make one from")
+        if not (matrix > matrix.diagonal()[:, None]).any():
+            raise InputError(
+                "no mistake costs more than the right decision; expected the true classes in the rows"
+            )
+        self.register_buffer("_table", torch.as_tensor(self._transformed(matrix)), persistent=False)
+
+    def _transformed(self, costs: np.ndarray) -> np.ndarray:
+        return costs
+
+    def _of_targets(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the row of each target (N, C) in the logits' type."""
+        found = f"the cost matrix is of {len(self._table)} classes"
+        return one_for_each_logit(self._table, logits, found)[targets]
+
+
 def one_for_each_logit(values: Tensor, logits: Tensor, found: str) -> Tensor:
     """Return a value for each class, (C,) or (C, C), in the logits' type; `found` begins the error's message."""
     if len(values) != logits.shape[1]:
@@ -103,6 +194,37 @@ def values_of_classes(
     if array.ndim != 1 or not array.any() or not np.all(np.isfinite(array) & (array >= 0)):
         raise InputError(message)
     return torch.as_tensor(array)
+
+
+def check_gamma(gamma: float) -> None:
+    """Raise InputError for a focusing parameter below 0."""
+    if not 0 <= gamma < float("inf"):
+        raise InputError(f"gamma is {gamma}; expected a finite number, 0 or more")
+
+
+def softmax_focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    """Return -(1 - p_t)^gamma log p_t (N,), with p the softmax."""
+    cross_entropy = F.cross_entropy(logits, targets, reduction="none")
+    if not gamma:
+        return cross_entropy
+    # 1 - p_t as the sum over the other classes: exact where p_t is almost 1, and so is its slope.
+    others = logits.scatter(1, targets[:, None], -torch.inf)
+    log_missed = torch.logsumexp(others, dim=1) - torch.logsumexp(logits, dim=1)
+    return torch.exp(gamma * log_missed) * cross_entropy
+
+
+def towards_truth(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the logits (N, C), positive where they are right: z_c for the target, -z_c for other classes."""
+    return torch.where(F.one_hot(targets, logits.shape[1]).bool(), logits, -logits)
+
+
+def sigmoid_focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    """Return sum_c -(1 - q_c)^gamma log q_c (N,), with q_c the sigmoid of z_c for the target, of -z_c for others."""
+    right = towards_truth(logits, targets)
+    values = -F.logsigmoid(right)
+    if gamma:
+        values = torch.exp(gamma * F.logsigmoid(-right)) * values
+    return values.sum(dim=1)
 
 
 def _check(logits: Tensor, targets: Tensor, sample_weight: Tensor | None) -> None:

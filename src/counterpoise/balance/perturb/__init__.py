@@ -13,8 +13,9 @@ from counterpoise.catalogs import Entry
 if TYPE_CHECKING:
     from counterpoise.balance.perturb.aos import AOS, input_gradient
     from counterpoise.balance.perturb.base import Perturbation, PerturbedBatch
-    from counterpoise.balance.perturb.mixup import Mixup, Remix
+    from counterpoise.balance.perturb.mixup import Mixup
     from counterpoise.balance.perturb.random_affine import RandomAffine
+    from counterpoise.balance.perturb.remix import Remix
 
 PERTURBATIONS, __getattr__, __dir__, __all__ = open_slot(
     __name__,
@@ -39,7 +40,7 @@ PERTURBATIONS, __getattr__, __dir__, __all__ = open_slot(
         ),
         Entry(
             name="remix",
-            target="counterpoise.balance.perturb.mixup:Remix",
+            target="counterpoise.balance.perturb.remix:Remix",
             summary="Mixup whose label goes to the minority class where the class sizes differ much.",
             source="Chou et al. 2020",
         ),

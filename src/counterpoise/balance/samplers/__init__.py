@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from counterpoise.balance.samplers.base import ImageSampler, epoch_indices
     from counterpoise.balance.samplers.class_balanced import ClassBalancedSampler
     from counterpoise.balance.samplers.pixel_smote import PixelSMOTE
-    from counterpoise.balance.samplers.ratio import ROS, ROSRUS, RUS
+    from counterpoise.balance.samplers.random_over import ROS
+    from counterpoise.balance.samplers.random_under import RUS
+    from counterpoise.balance.samplers.ros_rus import ROSRUS
 
 SAMPLERS, __getattr__, __dir__, __all__ = open_slot(
     __name__,
@@ -23,19 +25,19 @@ SAMPLERS, __getattr__, __dir__, __all__ = open_slot(
     [
         Entry(
             name="ros",
-            target="counterpoise.balance.samplers.ratio:ROS",
+            target="counterpoise.balance.samplers.random_over:ROS",
             summary="Random oversampling: copies of images of the small classes.",
             source="thesis, section 3.1.1; Buda et al. 2018",
         ),
         Entry(
             name="rosrus",
-            target="counterpoise.balance.samplers.ratio:ROSRUS",
+            target="counterpoise.balance.samplers.ros_rus:ROSRUS",
             summary="Over- and undersampling towards the mean class size.",
             source="thesis, section 3.1.3",
         ),
         Entry(
             name="rus",
-            target="counterpoise.balance.samplers.ratio:RUS",
+            target="counterpoise.balance.samplers.random_under:RUS",
             summary="Random undersampling: a random part of the images of the large classes.",
             source="thesis, section 3.1.2; Buda et al. 2018",
         ),

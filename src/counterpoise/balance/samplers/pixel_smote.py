@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
 from counterpoise.balance.samplers.base import RandomState, Strategy, as_generator
-from counterpoise.balance.samplers.ratio import ROS
+from counterpoise.balance.samplers.random_over import ROS
 from counterpoise.balance.smote import smote_points
 from counterpoise.exceptions import InputError, ResamplingWarning
 
