@@ -46,3 +46,23 @@ def test_everything_said_before_the_end_is_heard():
         for message in said:
             send(message)
     assert heard == said
+
+
+KILLED_WHILE_CONNECTING = """
+import socket
+from counterpoise.studies.engine.backends import listening
+heard = []
+with listening(heard.append) as address:
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.connect(address.address)
+    with address.connected() as send:
+        send("of the next worker")
+print(heard)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sockets")
+def test_a_worker_killed_while_it_connects_keeps_nobody_else_out():
+    code = [sys.executable, "-c", KILLED_WHILE_CONNECTING]
+    found = subprocess.run(code, timeout=120, capture_output=True, text=True, check=True)
+    assert found.stdout == "['of the next worker']\n"

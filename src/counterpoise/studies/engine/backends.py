@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener, wait
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from counterpoise.catalogs import Catalog
@@ -236,11 +237,10 @@ class _End:
 def _serve(listener: Listener, on_message: Send) -> None:
     # A thread accepts connections, so that messages arrive while no worker is connecting.
     connections: list[Connection] = []
-    accepting = Thread(target=_accept, args=(listener, connections), daemon=True)
-    accepting.start()
-    ended = False
+    ended = Event()
+    Thread(target=_accept, args=(listener, connections, ended), daemon=True).start()
     # One message of each connection is read at a time: earlier ones may still wait when the sentinel arrives.
-    while (readable := wait(list(connections), timeout=0 if ended else 0.1)) or not ended:
+    while (readable := wait(list(connections), timeout=0 if ended.is_set() else 0.1)) or not ended.is_set():
         for ready in readable:
             assert isinstance(ready, Connection)
             try:
@@ -249,14 +249,13 @@ def _serve(listener: Listener, on_message: Send) -> None:
                 connections.remove(ready)
                 continue
             if isinstance(message, _End):
-                ended = True
+                ended.set()
             else:
                 on_message(message)
 
 
-def _accept(listener: Listener, connections: list[Connection]) -> None:
-    while True:
-        try:
+def _accept(listener: Listener, connections: list[Connection], ended: Event) -> None:
+    while not ended.is_set():
+        # A worker that is killed while it connects must not keep the others from connecting.
+        with contextlib.suppress(OSError, EOFError, AuthenticationError):
             connections.append(listener.accept())
-        except OSError:
-            return
