@@ -44,7 +44,7 @@ PATTERNS = [
     (better, re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE)) for better, pattern in GLOSSARY.items()
 ]
 # Written by other projects, or stored in results under this name.
-EXCEPTIONS = re.compile(r"normalised-head|NormalisedHead|synchronis|plain-training")
+EXCEPTIONS = re.compile(r"normalised-head|NormalisedHead|synchronis|plain-training|``arm``")
 
 
 def findings(path: Path) -> Iterator[tuple[int, str, str]]:
