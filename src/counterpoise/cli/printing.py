@@ -102,7 +102,7 @@ def score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}".removeprefix("0")
 
 
-def interval(entry: dict[str, Any] | None) -> str:
+def interval(entry: MeanEntry | None) -> str:
     """Return a mean with half its 95 % interval, where there are enough repeats for one.
 
     Two repeats may give an interval wider than all possible scores.
@@ -116,7 +116,7 @@ def interval(entry: dict[str, Any] | None) -> str:
     """
     if entry is None or entry["mean"] is None:
         return "-"
-    if entry["low"] is None:
+    if entry["low"] is None or entry["high"] is None:
         return score(entry["mean"])
     half = (entry["high"] - entry["low"]) / 2
     return f"{score(entry['mean'])} ±{score(half) if half < 1 else '>1'}"

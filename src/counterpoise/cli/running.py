@@ -38,6 +38,7 @@ StudyConfig = CompareConfig | EnhanceConfig | ReproduceConfig | TransferConfig
 NAMED = 10
 Plan = TypeVar("Plan")
 Result = TypeVar("Result")
+Summary = TypeVar("Summary", bound="StudySummary")
 
 
 class _Rate(ProgressColumn):
@@ -157,7 +158,7 @@ def run_with_bars(
     config: StudyConfig,
     *,
     tasks: int,
-) -> Conclusion[Plan, Result]:
+) -> Conclusion[Plan, Result, Summary]:
     """Run the unfinished tasks of a study, with one bar for all and one for each under way."""
     from counterpoise.studies import run_study
 
@@ -165,7 +166,7 @@ def run_with_bars(
         return run_study(study, folder, jobs=config.jobs, backend=config.backend, on_event=on_event)
 
 
-def finish(summary: Mapping[str, Any], show: Callable[[], None], *, as_json: bool) -> int:
+def finish(summary: StudySummary, show: Callable[[], None], *, as_json: bool) -> int:
     """Show a finished study, as JSON or in words, and what failed on stderr; return the exit code."""
     if as_json:
         print_json(summary)
@@ -174,7 +175,7 @@ def finish(summary: Mapping[str, Any], show: Callable[[], None], *, as_json: boo
         for entry in summary.get("not_applicable", ()):
             advise(f"{entry['method']}, repeat {entry['draw']}, does not apply here: {entry['reason']}")
     for failure in summary["failed"]:
-        name = failure["method"] if "method" in failure else failure["name"]
+        name = failure.get("method") or failure["name"]
         complain(f"{name}, repeat {failure['draw']}, failed: {failure['error']}")
     return 1 if summary["failed"] else 0
 

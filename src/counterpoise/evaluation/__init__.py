@@ -22,6 +22,7 @@ from counterpoise.evaluation.curves import (
 )
 from counterpoise.evaluation.evaluate import (
     GroupScores,
+    ScoreRow,
     ScoresDict,
     evaluate,
     evaluate_predictions,
@@ -55,6 +56,7 @@ from counterpoise.evaluation.scores import (
 )
 from counterpoise.evaluation.statistics import (
     BASELINE,
+    MeanEntry,
     MeanInterval,
     Ranks,
     Verdict,

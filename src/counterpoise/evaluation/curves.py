@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -148,7 +148,17 @@ def threshold_table(y_true: ArrayLike, scores: ArrayLike, thresholds: ArrayLike)
     }
 
 
-def reliability_table(y_true: ArrayLike, y_prob: ArrayLike, *, bins: int = 15) -> list[dict[str, Any]]:
+class ReliabilityBin(TypedDict):
+    """One row of `reliability_table`."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+def reliability_table(y_true: ArrayLike, y_prob: ArrayLike, *, bins: int = 15) -> list[ReliabilityBin]:
     """Compare confidence and accuracy in bins of the predicted class's probability.
 
     Bin m is (``low``, ``high``] = ((m - 1) / bins, m / bins] and holds ``count`` samples. ``confidence`` (mean
@@ -192,7 +202,7 @@ def calibration_error(y_true: ArrayLike, y_prob: ArrayLike, *, bins: int = 15) -
     0.3
     """
     table = reliability_table(y_true, y_prob, bins=bins)
-    gaps = [row["count"] * abs(row["accuracy"] - row["confidence"]) for row in table if row["count"]]
+    gaps = [row["count"] * abs((row["accuracy"] or 0.0) - (row["confidence"] or 0.0)) for row in table]
     return float(sum(gaps) / sum(row["count"] for row in table))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -17,6 +17,15 @@ SIGNIFICANCE = 0.05
 SAME = 1e-12  # differences below this are rounding
 
 
+class MeanEntry(TypedDict):
+    """A `MeanInterval` in a file."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
 class MeanInterval(NamedTuple):
     """Mean of `n` values, None without any, and its confidence interval, None for fewer than two values."""
 
@@ -24,6 +33,10 @@ class MeanInterval(NamedTuple):
     low: float | None
     high: float | None
     n: int
+
+    def entry(self) -> MeanEntry:
+        """Return it as it stands in files."""
+        return {"mean": self.mean, "low": self.low, "high": self.high, "n": self.n}
 
 
 def mean_interval(values: Iterable[float | None], *, confidence: float = 0.95) -> MeanInterval:

@@ -26,6 +26,8 @@ from counterpoise.runs.results import ComparisonSummary as ComparisonSummary
 from counterpoise.runs.results import MeanScores as MeanScores
 from counterpoise.runs.results import MethodSummary as MethodSummary
 from counterpoise.runs.results import PairedTestRecord as PairedTestRecord
+from counterpoise.runs.results import PairedTestRow as PairedTestRow
+from counterpoise.runs.results import ResultRow as ResultRow
 from counterpoise.runs.results import best_method as best_method
 from counterpoise.runs.results import by_draw as by_draw
 from counterpoise.runs.results import compare_methods as compare_methods

@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from counterpoise.config import TrainConfig
-from counterpoise.files import content_hash
+from counterpoise.files import Json, content_hash
 
-# Parts of payloads, as plain JSON.
-Payload = Mapping[str, Any]
+# Parts of payloads.
+Payload = Mapping[str, Json]
 
 
-def training_payload(config: TrainConfig) -> dict[str, Any]:
+def training_payload(config: TrainConfig) -> Payload:
     """Return the settings of a training as they enter an identity."""
     head = {"head_epochs": config.head_epochs, "head_batch_size": config.head_batch_size}
-    return network_payload(config) | head
+    return {**network_payload(config), **head}
 
 
-def network_payload(config: TrainConfig) -> dict[str, Any]:
+def network_payload(config: TrainConfig) -> Payload:
     """Return the settings that a network depends on before its head is trained apart."""
     return {
         "epochs": config.epochs,
@@ -41,7 +41,7 @@ def network_payload(config: TrainConfig) -> dict[str, Any]:
 class SplitPayload(TypedDict):
     """How a dataset is split as it enters an identity."""
 
-    profile: Payload
+    profile: Mapping[str, object]
     validation_fraction: float
     test_fraction: float
     minority_ratio: float

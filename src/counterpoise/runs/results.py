@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,9 @@ from counterpoise.evaluation import (
     BASELINE,
     GROUPS,
     METRICS,
+    MeanEntry,
     MeanInterval,
+    ScoreRow,
     ScoresDict,
     judge,
     mean_interval,
@@ -32,7 +34,31 @@ MeanScores = dict[str, dict[str, MeanInterval]]
 """Class group -> metric -> mean over repeats with its 95 % interval."""
 
 
-def result_rows(run: RunFolder, split: str = "test") -> list[dict[str, Any]]:
+class ResultRow(ScoreRow):
+    """Row of ``results.csv``."""
+
+    dataset: str
+    imbalance: str
+    imbalance_ratio: float | None
+    draw: int
+    seed: int
+    method: str
+
+
+class PairedTestRow(TypedDict):
+    """Entry ``tests`` of ``summary.json``."""
+
+    metric: str
+    classes: str
+    a: str
+    b: str
+    n: int
+    difference: float | None
+    p_value: float | None
+    p_adjusted: float | None
+
+
+def result_rows(run: RunFolder, split: str = "test") -> list[ResultRow]:
     """Return the scores of one run as rows of ``results.csv``; an undefined score has no row."""
     record = run.record
     scores: Scores | None = getattr(run.metrics, split)
@@ -49,7 +75,7 @@ def result_rows(run: RunFolder, split: str = "test") -> list[dict[str, Any]]:
         "seed": record.seed,
         "method": record.method,
     }
-    return [common | row for row in scores_to_rows(cast(ScoresDict, scores.raw))]
+    return [cast(ResultRow, common | row) for row in scores_to_rows(cast(ScoresDict, scores.raw))]
 
 
 def results_table(runs: Sequence[RunFolder], split: str | None = "test") -> pd.DataFrame:
@@ -108,10 +134,10 @@ def mean_scores(table: pd.DataFrame, method: str) -> MeanScores:
     }
 
 
-def method_scores(table: pd.DataFrame, method: str) -> dict[str, dict[str, dict[str, Any]]]:
+def method_scores(table: pd.DataFrame, method: str) -> dict[str, dict[str, MeanEntry]]:
     """Return `mean_scores` ready for ``summary.json``."""
     return {
-        group: {metric: mean._asdict() for metric, mean in own.items()}
+        group: {metric: mean.entry() for metric, mean in own.items()}
         for group, own in mean_scores(table, method).items()
     }
 
@@ -135,11 +161,10 @@ def best_method(values: Mapping[str, Mapping[int, float]], metric: str, *, repea
     return max(means, key=lambda method: means[method]) if means else None
 
 
-def compare_methods(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+def compare_methods(table: pd.DataFrame, metric: str) -> list[PairedTestRow]:
     """Return the paired tests between all methods on the same repeats, Holm-corrected."""
-    return [
-        {"metric": metric, "classes": "all"} | test._asdict() for test in paired_tests(by_draw(table, metric))
-    ]
+    tests = paired_tests(by_draw(table, metric))
+    return [cast(PairedTestRow, {"metric": metric, "classes": "all"} | test._asdict()) for test in tests]
 
 
 def verdict(table: pd.DataFrame, method: str, metric: str) -> tuple[bool | None, str]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from counterpoise.studies.engine.study import Conclusion as Conclusion
     from counterpoise.studies.engine.study import Study as Study
     from counterpoise.studies.engine.study import run_study as run_study
+    from counterpoise.studies.engine.summaries import GroupMeans as GroupMeans
+    from counterpoise.studies.engine.summaries import StudySummary as StudySummary
     from counterpoise.studies.engine.tasks import Event as Event
     from counterpoise.studies.engine.tasks import Failure as Failure
     from counterpoise.studies.engine.tasks import Outcome as Outcome
@@ -70,6 +72,7 @@ _MODULES = {
     "engine.backends": ("BACKENDS",),
     "engine.planned_runs": ("RunGrid", "make_grid"),
     "engine.study": ("Conclusion", "Study", "run_study"),
+    "engine.summaries": ("GroupMeans", "StudySummary"),
     "engine.tasks": ("Event", "Failure", "Outcome", "Task", "ThrottledProgress"),
     "enhance.plan": ("make_enhance_plan",),
     "enhance.study": ("EnhancementStudy", "show_images"),

@@ -4,7 +4,7 @@ Finished runs are kept: give the command again to resume after an interruption, 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from counterpoise.cli.options import Call, Command
 from counterpoise.cli.printing import advise, command_line, interval, mean_of, print_table, say
@@ -12,7 +12,8 @@ from counterpoise.cli.running import counting, finish, folder_for, load, run_wit
 from counterpoise.config import EnhanceConfig
 
 if TYPE_CHECKING:
-    from counterpoise.studies import Conclusion
+    from counterpoise.studies import GroupMeans
+    from counterpoise.studies.enhance import EnhanceResult
 
 PANEL = "Studies"
 ORDER = 120
@@ -42,7 +43,7 @@ def command(config: EnhanceConfig, call: Call) -> int:
     return finish(result.summary, lambda: _show(result, folder), as_json=call.as_json)
 
 
-def _show(result: "Conclusion[Any, Any]", folder: Path) -> None:
+def _show(result: "EnhanceResult", folder: Path) -> None:
     from counterpoise.report import describe_imbalance
     from counterpoise.studies.enhance import ENHANCED, findings, first_pair, gain_rows, shown_columns
 
@@ -51,7 +52,7 @@ def _show(result: "Conclusion[Any, Any]", folder: Path) -> None:
         return
     columns = shown_columns(summary)
 
-    def row(title: str, scores: dict[str, Any]) -> list[str]:
+    def row(title: str, scores: "GroupMeans") -> list[str]:
         return [title, *(interval(scores.get(group, {}).get(metric)) for _, group, metric in columns)]
 
     names = ["", *(name for name, _, _ in columns)]

@@ -54,9 +54,9 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def points(gain: float) -> str:
+def points(gain: float | None) -> str:
     """Return a difference of scores in points of a hundred: ``2.1 points below``."""
-    return "level with" if gain == 0 else f"{100 * abs(gain):.1f} points {'above' if gain > 0 else 'below'}"
+    return "level with" if not gain else f"{100 * abs(gain):.1f} points {'above' if gain > 0 else 'below'}"
 
 
 def claim_text(holds: bool | None, certain: bool | None) -> str:

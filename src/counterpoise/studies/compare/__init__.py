@@ -1,1 +1,3 @@
 """Comparison of methods on the same repeats."""
+
+from counterpoise.studies.compare.study import ComparisonResult as ComparisonResult

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pandas as pd
 
-from counterpoise.datasets import ImageDataset
+from counterpoise.datasets import ImageDataset, ProfileDict
 from counterpoise.evaluation import METRICS
 from counterpoise.files import copy_folder
 from counterpoise.runs import RunFolder, best_method, by_draw, compare_methods, results_table, verdict
@@ -22,7 +22,10 @@ from counterpoise.studies.engine.planned_runs import (
     method_summary,
     run_task,
 )
+from counterpoise.studies.engine.summaries import GridSummary
 from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
+
+ComparisonResult = RunConclusion[GridSummary]
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,12 @@ class ComparisonStudy(RunStudy):
         """Return every run, repeat by repeat."""
         return [run_task(plan, self.dataset, folder) for plan in self.plan.plans()]
 
-    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> RunConclusion:
+    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> ComparisonResult:
         """Return means, tests and the winner."""
         table = results_table(results_of(outcomes))
-        return RunConclusion(table, _summary(self.plan, outcomes, table, seconds), outcomes)
+        return ComparisonResult(table, _summary(self.plan, outcomes, table, seconds), outcomes)
 
-    def write_page(self, concluded: RunConclusion, folder: Path) -> None:
+    def write_page(self, concluded: ComparisonResult, folder: Path) -> None:
         """Copy the winner to ``best/``."""
         winner = choose(self.plan, concluded.results)
         if winner is not None:
@@ -65,7 +68,7 @@ def choose(grid: RunGrid, folders: Sequence[RunFolder]) -> RunFolder | None:
 
 def _summary(
     grid: RunGrid, outcomes: Sequence[RunOutcome], table: pd.DataFrame, seconds: float
-) -> dict[str, Any]:
+) -> GridSummary:
     folders = results_of(outcomes)
     winner = choose(grid, folders)
     best = None if winner is None else winner.record.method
@@ -78,7 +81,9 @@ def _summary(
     return {
         "format": 1,
         "dataset": folders[0].record.dataset.name if folders else grid.template.source,
-        "imbalance": folders[0].record.imbalance.raw if folders else grid.template.split.profile,
+        "imbalance": cast(
+            ProfileDict, folders[0].record.imbalance.raw if folders else grid.template.split.profile
+        ),
         "draws": len(grid.repeats),
         "metric": grid.metric,
         "methods": methods,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -20,7 +19,7 @@ from counterpoise.training import Preparation, ProgressCallback, RunPlan, execut
 
 RunTask = Task[RunPlan, RunFolder]
 RunOutcome = Outcome[RunPlan, RunFolder]
-RunConclusion = Conclusion[RunPlan, RunFolder]
+RunConclusion = Conclusion[RunPlan, RunFolder, Summary]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,16 +19,17 @@ from counterpoise.files import locked_folder, read_object, refuse_unexpected, wr
 from counterpoise.runs import write_results
 from counterpoise.studies.engine.backends import BACKENDS, LOKY, default_jobs
 from counterpoise.studies.engine.run import run_tasks
+from counterpoise.studies.engine.summaries import StudySummary
 from counterpoise.studies.engine.tasks import OnEvent, Outcome, Plan, Result, Task, results_of
 from counterpoise.training import ProgressCallback
 
 
 @dataclass(frozen=True)
-class Conclusion(Generic[Plan, Result]):
+class Conclusion(Generic[Plan, Result, Summary]):
     """Finished study: test scores in long format, the content of ``summary.json``, and every task's outcome."""
 
     table: pd.DataFrame
-    summary: Any
+    summary: Summary
     outcomes: Sequence[Outcome[Plan, Result]]
 
     @property
@@ -76,11 +77,11 @@ class Study(ABC, Generic[Plan, Result]):
     @abstractmethod
     def conclude(
         self, outcomes: Sequence[Outcome[Plan, Result]], folder: Path, seconds: float
-    ) -> Conclusion[Plan, Result]:
+    ) -> Conclusion[Plan, Result, Summary]:
         """Return tables and conclusions, as data."""
 
     @abstractmethod
-    def write_page(self, concluded: Conclusion[Plan, Result], folder: Path) -> None:
+    def write_page(self, concluded: Conclusion[Plan, Result, Summary], folder: Path) -> None:
         """Render the conclusions and write everything beside ``results.csv`` and ``summary.json``."""
 
     def mark(self, known: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def run_study(
     jobs: int | None = 1,
     backend: str = LOKY,
     on_event: OnEvent | None = None,
-) -> Conclusion[Plan, Result]:
+) -> Conclusion[Plan, Result, Summary]:
     """Run the unfinished tasks of a study and write its results to the folder `out`.
 
     Finished work is kept, unfinished work resumes from its last checkpoint, and a failed task is tried again. Results

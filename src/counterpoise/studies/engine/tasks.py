@@ -14,6 +14,7 @@ from counterpoise.datasets import ImageDataset
 from counterpoise.exceptions import CounterpoiseError, RunFolderError
 from counterpoise.files import read_object, write_json
 from counterpoise.runs import FailureRecord
+from counterpoise.studies.engine.summaries import MissingRun, NotApplicable
 from counterpoise.training import ProgressCallback, Step
 
 Plan = TypeVar("Plan")
@@ -143,15 +144,15 @@ def results_of(outcomes: Iterable[Outcome[Any, Result]]) -> list[Result]:
     return [outcome.result for outcome in outcomes if outcome.result is not None]
 
 
-def failed_runs(outcomes: Iterable[Outcome[Any, Any]], name: str = "method") -> list[dict[str, Any]]:
-    """Return the entry ``failed`` of ``summary.json``, where `name` is the key of the tasks' names."""
+def failed_runs(outcomes: Iterable[Outcome[Any, Any]]) -> list[MissingRun]:
+    """Return the entry ``failed`` of ``summary.json``."""
     failed = [(outcome.task, outcome.failure.text) for outcome in outcomes if outcome.failure is not None]
-    return [{name: task.name, "draw": task.repeat, "error": error} for task, error in failed]
+    return [{"method": task.name, "draw": task.repeat, "error": error} for task, error in failed]
 
 
-def not_applicable(outcomes: Iterable[Outcome[Any, Any]]) -> dict[str, list[dict[str, Any]]]:
+def not_applicable(outcomes: Iterable[Outcome[Any, Any]]) -> NotApplicable:
     """Return the entry ``not_applicable`` of ``summary.json``; empty if every task applies."""
-    found = [
+    found: list[MissingRun] = [
         {"method": o.task.name, "draw": o.task.repeat, "reason": o.reason}
         for o in outcomes
         if o.reason is not None

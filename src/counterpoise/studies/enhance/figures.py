@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -37,8 +36,7 @@ DRAWING = 2
 WRONG_TO_RIGHT, RIGHT_TO_WRONG, RIGHT = "wrong → right", "right → wrong", "right → right"
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(TypedDict):
     """Test image to show, by its index.
 
     `before` and `after` are the predictions for the original and for the changed image, the probabilities are those of
@@ -53,6 +51,16 @@ class Chosen:
     after: str
     probability_before: float
     probability_after: float
+
+
+class ShownImage(TypedDict):
+    """A chosen image, the similarity of its Grad-CAM maps, and its figures: kind -> file."""
+
+    image: Chosen
+    similarity: float
+    same: bool
+    blank: bool
+    figures: dict[str, str]
 
 
 def choose_images(before: Predictions, after: Predictions, count: int) -> list[Chosen]:
@@ -86,7 +94,7 @@ def choose_images(before: Predictions, after: Predictions, count: int) -> list[C
                     probability_after=float(new[index]),
                 )
             )
-    return sorted(chosen, key=lambda c: (WRONG_TO_RIGHT, RIGHT_TO_WRONG, RIGHT).index(c.change))
+    return sorted(chosen, key=lambda c: (WRONG_TO_RIGHT, RIGHT_TO_WRONG, RIGHT).index(c["change"]))
 
 
 def _spread(classes: np.ndarray, moves: np.ndarray) -> np.ndarray:
@@ -104,7 +112,7 @@ def draw_figures(
     splits: ImageDataset,
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[ShownImage]:
     """Draw the figures of every chosen test image and return the entries ``images`` of the summary.
 
     The PNGs ``pixels``, ``grad-cam``, ``conv1`` and ``conv2`` go to `folder`; `progress` is called with (done, total).
@@ -117,22 +125,22 @@ def draw_figures(
     assert isinstance(combined, EnhancedNetwork)
     assert splits.test is not None
     enhancer, new = combined.enhancer.eval(), combined.network.eval()
-    shown = []
+    shown: list[ShownImage] = []
     for number, item in enumerate(chosen, start=1):
-        before = torch.from_numpy(np.array(splits.test.images[item.index], copy=True))[None].float() / 255
+        before = torch.from_numpy(np.array(splits.test.images[item["index"]], copy=True))[None].float() / 255
         with torch.no_grad():
             after = enhancer(before)
         sides = ((old, before), (new, after))
         maps = [
-            GradCAM(net).explain(images, splits.classes.index(item.true)).numpy() for net, images in sides
+            GradCAM(net).explain(images, splits.classes.index(item["true"])).numpy() for net, images in sides
         ]
         similarity = float(map_similarity(*maps)[0])
         drawn = {
             "pixels": difference_figure(
                 before[0].numpy(),
                 after[0].numpy(),
-                old_title=f"input: {item.true}, taken for {item.before}",
-                new_title=f"output: taken for {item.after}",
+                old_title=f"input: {item['true']}, taken for {item['before']}",
+                new_title=f"output: taken for {item['after']}",
             ),
             "grad-cam": _attention_figure(item, before[0].numpy(), after[0].numpy(), maps, similarity),
         }
@@ -142,15 +150,15 @@ def draw_figures(
             drawn[f"conv{position}"] = feature_map_figure(
                 *(feature_maps(network, images, layer)[0].numpy() for network, images in sides),
                 title=f"conv{position} ({layer})",
-                old_title=f"old: taken for {item.before}",
-                new_title=f"new: taken for {item.after}",
+                old_title=f"old: taken for {item['before']}",
+                new_title=f"new: taken for {item['after']}",
             )
         figures = {kind: f"{number:02d}-{kind}.png" for kind in drawn}
         for kind, figure in drawn.items():
             save_figure(figure, folder / figures[kind])
         shown.append(
             {
-                "image": asdict(item),
+                "image": item,
                 "similarity": similarity,
                 "same": similarity >= SAME_FROM,
                 "blank": not all(map.any() for map in maps),
@@ -166,19 +174,19 @@ def _attention_figure(
     item: Chosen, before: np.ndarray, after: np.ndarray, maps: list[np.ndarray], similarity: float
 ) -> Figure:
     sides = (
-        ("old", before, item.before, item.probability_before, maps[0]),
-        ("new", after, item.after, item.probability_after, maps[1]),
+        ("old", before, item["before"], item["probability_before"], maps[0]),
+        ("new", after, item["after"], item["probability_after"], maps[1]),
     )
-    panels = [Panel(_large(picture(before)), f"input: {item.true}")] + [
+    panels = [Panel(_large(picture(before)), f"input: {item['true']}")] + [
         Panel(
             _large(overlay(image, map[0])),
             f"{when}: taken for {answer}",
-            f"probability of {item.true}: {probability:.0%}"
+            f"probability of {item['true']}: {probability:.0%}"
             + ("" if map.any() else "\nno place raises its score"),
         )
         for when, image, answer, probability, map in sides
     ]
-    legend = f"what raises the score of {item.true}; rank correlation of the maps {similarity:.3f}"
+    legend = f"what raises the score of {item['true']}; rank correlation of the maps {similarity:.3f}"
     return explanation_figure(panels, signed=False, legend=legend)
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from counterpoise.evaluation import METRICS, MeanInterval, Verdict, column_title, judge
+from counterpoise.evaluation import METRICS, MeanEntry, MeanInterval, Verdict, column_title, judge
 from counterpoise.explain import SAME_FROM
-from counterpoise.report import Cell, Line, Table, count, mean_text, p_equals, p_text, percent, points
+from counterpoise.report import NONE, Cell, Line, Table, count, mean_text, p_equals, p_text, percent, points
 from counterpoise.report import write_page as write_template
 from counterpoise.studies.enhance.plan import CONTROLS, ENHANCED
+
+if TYPE_CHECKING:
+    from counterpoise.studies.engine.summaries import GroupMeans
+    from counterpoise.studies.enhance.figures import Chosen, ShownImage
+    from counterpoise.studies.enhance.summary import EnhanceSummary, Gain
 
 COLUMNS = (("accuracy", "all"), ("gmean", "all"), ("recall", "minority"), ("recall", "majority"))
 """Metrics and class groups in the tables of the study."""
 
-Summary = Mapping[str, Any]
 CONVOLUTION = "The feature maps of the original image and of the changed one, and close-ups."
 ATTENTION = f"The classifier attends to {{}}: the rank correlation of the maps is {{}} {SAME_FROM}."
 SECTIONS = (
@@ -27,7 +31,7 @@ SECTIONS = (
 )
 
 
-def write_page(summary: Summary, pictures: Path, path: Path) -> None:
+def write_page(summary: EnhanceSummary, pictures: Path, path: Path) -> None:
     """Write the page of a summary; it holds its figures, of the folder `pictures`, and asks nothing of the network."""
     sections = SECTIONS if summary["images"] else ()
     repeats = count(summary["draws"], "repeat")
@@ -50,7 +54,7 @@ def write_page(summary: Summary, pictures: Path, path: Path) -> None:
     )
 
 
-def _tables(summary: Summary) -> dict[str, Table]:
+def _tables(summary: EnhanceSummary) -> dict[str, Table]:
     titles, names = titles_of(summary), [name for name, _, _ in shown_columns(summary)]
     scores: list[list[Cell]] = [
         [[Line(entry["title"]), Line(entry["what"], "note")], *score_cells(summary, entry["scores"])]
@@ -59,7 +63,7 @@ def _tables(summary: Summary) -> dict[str, Table]:
     main = [i for i, entry in enumerate(summary["methods"]) if entry["method"] == ENHANCED]
     full = [[titles[name], *score_cells(summary, own)] for name, own in summary["full"].items()]
     slides = [
-        [p["evaluated_on"], f"{p['classifier']:.3f}", f"{p['combined']:.3f}"] for p in summary["slides"]
+        [str(p["evaluated_on"]), f"{p['classifier']:.3f}", f"{p['combined']:.3f}"] for p in summary["slides"]
     ]
     changes = [
         [str(c["draw"]), titles[c["before"]]]
@@ -77,7 +81,7 @@ def _tables(summary: Summary) -> dict[str, Table]:
     }
 
 
-def _entries(key: str, images: list[dict[str, Any]], pictures: Path) -> list[tuple[Path, str]]:
+def _entries(key: str, images: list[ShownImage], pictures: Path) -> list[tuple[Path, str]]:
     """Return the figures of a section, each with its caption."""
     kind = "grad-cam" if key in ("same", "different") else key
     return [
@@ -87,16 +91,16 @@ def _entries(key: str, images: list[dict[str, Any]], pictures: Path) -> list[tup
     ]
 
 
-def caption(image: Mapping[str, Any]) -> str:
+def caption(image: Chosen) -> str:
     """Return what an image is and how the prediction changes."""
-    before, after = (percent(image[f"probability_{when}"]) for when in ("before", "after"))
+    before, after = percent(image["probability_before"]), percent(image["probability_after"])
     return (
         f"{image['path']}, true class {image['true']}: {image['before']} → {image['after']} ({image['change']}; "
         f"probability of {image['true']} {before} → {after})"
     )
 
 
-def findings(summary: Summary) -> list[str]:
+def findings(summary: EnhanceSummary) -> list[str]:
     """Return the conclusions that the numbers of a summary allow, in one or two sentences each."""
     classifier = summary["methods"][0]["method"]
     found = _gains(summary, classifier) + _gains_by_rarity(summary, classifier)
@@ -110,7 +114,7 @@ def findings(summary: Summary) -> list[str]:
     return found
 
 
-def _gains(summary: Summary, classifier: str) -> list[str]:
+def _gains(summary: EnhanceSummary, classifier: str) -> list[str]:
     """Conclude whether there is a gain, and whether more training or a larger network alone would have brought it."""
     metric, titles = METRICS[summary["metric"]], titles_of(summary)
     gains = {over: gain for (over, *of), gain in _gains_of(summary).items() if of == [metric.name, "all"]}
@@ -122,7 +126,7 @@ def _gains(summary: Summary, classifier: str) -> list[str]:
         f"In {metric.short_title} the enhanced images are {points(gains[classifier]['mean'])} the classifier on the "
         f"originals{doubt}."
     ]
-    controls = {titles[over]: gain["mean"] for over, gain in gains.items() if over in CONTROLS}
+    controls = {titles[over]: gain["mean"] or 0.0 for over, gain in gains.items() if over in CONTROLS}
     if verdict.holds and controls:
         listed = ", ".join(f"{points(mean)}: {title}" for title, mean in controls.items())
         equals = [title for title, mean in controls.items() if mean <= 0]
@@ -135,7 +139,7 @@ def _gains(summary: Summary, classifier: str) -> list[str]:
     return found
 
 
-def _gains_by_rarity(summary: Summary, classifier: str) -> list[str]:
+def _gains_by_rarity(summary: EnhanceSummary, classifier: str) -> list[str]:
     """Conclude which classes a gain is of: that of common ones hides a loss of rare ones, as there are more of them."""
     gains = _gains_of(summary)
     rare, common = (gains.get((classifier, "recall", group)) for group in ("minority", "majority"))
@@ -156,20 +160,20 @@ def _what_brings_less(epochs: Mapping[str, int]) -> str:
     return f"further training brings, and than a larger network does in {epochs['fresh']} of those {total} epochs"
 
 
-def _gains_of(summary: Summary) -> dict[tuple[str, str, str], Mapping[str, Any]]:
+def _gains_of(summary: EnhanceSummary) -> dict[tuple[str, str, str], Gain]:
     return {(gain["over"], gain["metric"], gain["classes"]): gain for gain in summary["gains"]}
 
 
-def _verdict(gain: Mapping[str, Any]) -> Verdict:
-    return judge(MeanInterval(gain["mean"], gain["low"], gain["high"], gain.get("n", 0)))
+def _verdict(gain: Gain) -> Verdict:
+    return judge(MeanInterval(gain["mean"], gain["low"], gain["high"], gain["n"]))
 
 
-def titles_of(summary: Summary) -> dict[str, str]:
+def titles_of(summary: EnhanceSummary) -> dict[str, str]:
     """Return the names of the variants for people."""
     return {entry["method"]: entry["title"] for entry in summary["methods"]}
 
 
-def shown_columns(summary: Summary) -> list[tuple[str, str, str]]:
+def shown_columns(summary: EnhanceSummary) -> list[tuple[str, str, str]]:
     """Return title, class group and metric of the columns; without rare classes, only those over all classes."""
     return [
         (column_title(metric, group), group, metric)
@@ -178,12 +182,12 @@ def shown_columns(summary: Summary) -> list[tuple[str, str, str]]:
     ]
 
 
-def score_cells(summary: Summary, scores: Mapping[str, Any]) -> list[str]:
+def score_cells(summary: EnhanceSummary, scores: GroupMeans) -> list[str]:
     """Return the scores of a variant, column by column."""
     return [_mean_text(scores.get(group, {}).get(metric)) for _, group, metric in shown_columns(summary)]
 
 
-def gain_rows(summary: Summary) -> list[list[str]]:
+def gain_rows(summary: EnhanceSummary) -> list[list[str]]:
     """Return what the enhanced images gain over each variant: its title, then a gain for each column."""
     gains, columns = _gains_of(summary), [(metric, group) for _, group, metric in shown_columns(summary)]
     return [
@@ -193,6 +197,5 @@ def gain_rows(summary: Summary) -> list[list[str]]:
     ]
 
 
-def _mean_text(entry: Mapping[str, Any] | None, *, sign: bool = False) -> str:
-    entry = entry or {}
-    return mean_text(entry.get("mean"), entry.get("low"), entry.get("high"), sign=sign)
+def _mean_text(entry: MeanEntry | None, *, sign: bool = False) -> str:
+    return NONE if entry is None else mean_text(entry["mean"], entry["low"], entry["high"], sign=sign)

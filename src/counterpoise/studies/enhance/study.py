@@ -15,9 +15,11 @@ from counterpoise.studies.engine.tasks import results_of
 from counterpoise.studies.enhance.figures import DRAWING, choose_images, draw_figures
 from counterpoise.studies.enhance.page import write_page
 from counterpoise.studies.enhance.plan import ENHANCED, EnhancePlan, VariantPlan
-from counterpoise.studies.enhance.summary import full_table, summarize
+from counterpoise.studies.enhance.summary import EnhanceSummary, full_table, summarize
 from counterpoise.studies.enhance.variants import execute_variant
 from counterpoise.training import ProgressCallback
+
+EnhanceResult = RunConclusion[EnhanceSummary]
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,19 @@ class EnhancementStudy(RunStudy):
             on_progress=on_progress,
         )
 
-    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> RunConclusion:
+    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> EnhanceResult:
         """Return scores, gains and changes."""
         table = results_table(results_of(outcomes))
-        return RunConclusion(table, summarize(self.plan, outcomes, table, seconds=seconds), outcomes)
+        return EnhanceResult(table, summarize(self.plan, outcomes, table, seconds=seconds), outcomes)
 
-    def write_page(self, concluded: RunConclusion, folder: Path) -> None:
+    def write_page(self, concluded: EnhanceResult, folder: Path) -> None:
         """Write the scores on training and test images together, and the page."""
         write_results(folder / "results-full.csv", full_table(concluded.results))
         write_page(concluded.summary, folder / "figures", folder / "enhance.html")
 
 
 def show_images(
-    result: RunConclusion,
+    result: EnhanceResult,
     dataset: ImageDataset,
     out: Path,
     *,
@@ -97,7 +99,7 @@ def show_images(
         write_page(result.summary, folder, out / "enhance.html")
 
 
-def first_pair(result: RunConclusion) -> tuple[RunFolder, RunFolder] | None:
+def first_pair(result: EnhanceResult) -> tuple[RunFolder, RunFolder] | None:
     """Return the runs of the classifier alone and behind the U-Net, of the first repeat that has both."""
     runs = {outcome.task.key: outcome.result for outcome in result.outcomes}
     for outcome in result.outcomes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 import pandas as pd
 
+from counterpoise.datasets import ProfileDict
 from counterpoise.evaluation import (
+    MeanEntry,
     ScoresDict,
     count_changes,
     evaluate_predictions,
@@ -16,18 +18,69 @@ from counterpoise.evaluation import (
     scores_to_rows,
 )
 from counterpoise.report import count
-from counterpoise.runs import RESULT_COLUMNS, RunFolder, by_draw, compare_methods, method_scores, result_rows
+from counterpoise.runs import (
+    RESULT_COLUMNS,
+    ResultRow,
+    RunFolder,
+    by_draw,
+    compare_methods,
+    method_scores,
+    result_rows,
+)
 from counterpoise.studies.engine.planned_runs import RunOutcome, method_summary
+from counterpoise.studies.engine.summaries import GridSummary, GroupMeans
 from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
+from counterpoise.studies.enhance.figures import ShownImage
 from counterpoise.studies.enhance.page import COLUMNS
 from counterpoise.studies.enhance.plan import CONTROLS, ENHANCED, FRESH, TRAINED_ON, EnhancePlan
 from counterpoise.studies.enhance.variants import variant_title
 from counterpoise.studies.published import published_numbers
 
 
+class Change(TypedDict):
+    """What becomes right and wrong from one variant to another, on `n` images of one repeat."""
+
+    draw: int
+    before: str
+    after: str
+    n: int
+    both_right: int
+    wrong_to_right: int
+    right_to_wrong: int
+    both_wrong: int
+    p_value: float
+
+
+class Gain(MeanEntry):
+    """How far the enhanced classifier is above another variant."""
+
+    over: str
+    metric: str
+    classes: str
+
+
+class EnhanceSummary(GridSummary):
+    """Content of ``summary.json``."""
+
+    kind: str
+    rare: bool
+    network: str
+    classifier: str
+    method: str
+    frozen: bool
+    width: int
+    epochs: dict[str, int]
+    copy: list[dict[str, str | float | None]]
+    full: dict[str, GroupMeans]
+    changes: list[Change]
+    gains: list[Gain]
+    slides: list[dict[str, str | float]]
+    images: list[ShownImage]
+
+
 def summarize(
     study: EnhancePlan, outcomes: Sequence[RunOutcome], table: pd.DataFrame, *, seconds: float
-) -> dict[str, Any]:
+) -> EnhanceSummary:
     """Return the conclusions of a study; `table` holds the test scores of its runs in long format."""
     folders = results_of(outcomes)
     any_record = folders[0].record if folders else None
@@ -35,7 +88,8 @@ def summarize(
     metric = "gmean" if minority else "accuracy"
     base, full = study.classifiers, full_table(folders)
     dataset = any_record.dataset.name if any_record else base.template.source
-    imbalance = any_record.imbalance.raw if any_record else base.template.split.profile
+    raw = any_record.imbalance.raw if any_record else base.template.split.profile
+    imbalance = cast(ProfileDict, raw)
     return {
         "format": 1,
         "kind": "enhance",
@@ -61,7 +115,7 @@ def summarize(
             if f.record.method == ENHANCED
         ],
         "methods": [
-            {"method": name, "title": title, "what": what} | method_summary(name, title, folders, table)
+            {"method": name, "title": title, "what": what, **method_summary(name, title, folders, table)}
             for name, (title, what) in _variants(study).items()
         ],
         "full": {name: method_scores(full, name) for name in (study.classifier.label, ENHANCED)},
@@ -85,7 +139,7 @@ def full_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
     They are of the classifier alone and behind the U-Net. Both have learned from the training images, so that these
     scores say little about new images.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[ResultRow] = []
     runs = {(f.record.draw, f.record.method): f for f in folders}
     for folder in folders:
         if folder.record.method != ENHANCED:
@@ -97,8 +151,7 @@ def full_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
             run = runs[folder.record.draw, method]
             test = run.metrics.raw["test"]["confusion_matrix"]
             scores = _scores_of(np.add(variant.train_confusion[method], test), run)
-            common = {name: result_rows(run)[0][name] for name in RESULT_COLUMNS[:6]}
-            rows += [common | row for row in scores_to_rows(scores)]
+            rows += [{**result_rows(run)[0], **row} for row in scores_to_rows(scores)]
     return pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
 
 
@@ -109,9 +162,9 @@ def _scores_of(matrix: np.ndarray, run: RunFolder) -> ScoresDict:
     return evaluate_predictions(true, predicted, classes=record.classes, minority=record.minority)
 
 
-def _published(dataset: str) -> list[dict[str, Any]]:
+def _published(dataset: str) -> list[dict[str, str | float]]:
     """Return the accuracies that the slides give for a dataset."""
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, str | float]] = {}
     for number in published_numbers("slides-accuracy"):
         if number.setting == dataset:
             row = rows.setdefault(number.classes, {"evaluated_on": number.classes})
@@ -143,7 +196,7 @@ def _variants(study: EnhancePlan) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _changes(study: EnhancePlan, folders: Sequence[RunFolder]) -> list[dict[str, Any]]:
+def _changes(study: EnhancePlan, folders: Sequence[RunFolder]) -> list[Change]:
     """Return, for each repeat, what becomes right and wrong between the other variants and the enhanced classifier."""
     runs = {(f.record.draw, f.record.method): f for f in folders}
     found = []
@@ -153,13 +206,13 @@ def _changes(study: EnhancePlan, folders: Sequence[RunFolder]) -> list[dict[str,
                 before, after = (runs[repeat, method].need_predictions() for method in (name, ENHANCED))
                 changes = count_changes(after.true, before.predicted, after.predicted)
                 entry = {"draw": repeat, "before": name, "after": ENHANCED, "n": len(after.true)}
-                found.append(entry | changes._asdict())
+                found.append(cast(Change, entry | changes._asdict()))
     return found
 
 
-def _gains(study: EnhancePlan, table: pd.DataFrame) -> list[dict[str, Any]]:
+def _gains(study: EnhancePlan, table: pd.DataFrame) -> list[Gain]:
     """Return how far the enhanced classifier is above each other variant, over the repeats that both have."""
-    found = []
+    found: list[Gain] = []
     others = [study.classifier.label, *CONTROLS, *(method.label for method in study.classifiers.methods[1:])]
     for metric, classes in COLUMNS:
         values = by_draw(table, metric, classes)
@@ -167,6 +220,6 @@ def _gains(study: EnhancePlan, table: pd.DataFrame) -> list[dict[str, Any]]:
         for name in others:
             gains = [enhanced[d] - value for d, value in values.get(name, {}).items() if d in enhanced]
             if gains:
-                interval = mean_interval(gains)._asdict()
-                found.append({"over": name, "metric": metric, "classes": classes} | interval)
+                interval = mean_interval(gains).entry()
+                found.append({"over": name, "metric": metric, "classes": classes, **interval})
     return found

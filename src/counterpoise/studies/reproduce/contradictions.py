@@ -7,7 +7,7 @@ contradiction is one that no values within these bounds could resolve.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import TypedDict
 
 from counterpoise.studies.published import Published
 
@@ -16,7 +16,7 @@ GROUPS = ("majority", "minority", "all")
 ROUNDING = 0.0005 + 1e-9  # 1e-9 for the rounding of these sums themselves
 
 
-class Contradiction(NamedTuple):
+class Contradiction(TypedDict):
     """A published number, and the number (or bound) and rule that follow from the others."""
 
     setting: str
@@ -49,15 +49,23 @@ def find_contradictions(
     >>> cells = {"majority": 0.9, "minority": 0.5, "all": 0.8}
     >>> numbers = [Published("fashion", "bl", group, "recall", value) for group, value in cells.items()]
     >>> (found,) = find_contradictions(numbers, minority_share=0.4)
-    >>> found.value, round(found.expected, 3)
+    >>> found["value"], round(found["expected"], 3)
     (0.8, 0.74)
     """
     columns: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
     for setting, method, classes, metric, value in numbers:
         columns.setdefault((setting, method), {})[classes, metric] = value
     return [
-        Contradiction(*key, classes, metric, column[classes, metric], expected, rule)
-        for key, column in columns.items()
+        {
+            "setting": setting,
+            "method": method,
+            "classes": classes,
+            "metric": metric,
+            "value": column[classes, metric],
+            "expected": expected,
+            "rule": rule,
+        }
+        for (setting, method), column in columns.items()
         for classes, metric, expected, rule in _rules(column, minority_share)
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TypedDict
 
 import pandas as pd
 
@@ -37,7 +37,7 @@ SCORE_NAMES = {
 }
 
 
-class Finding(NamedTuple):
+class Finding(TypedDict):
     """A claim and its verdict: ``confirmed``, ``refuted``, ``not decided`` or ``not run``.
 
     The claim says that `difference` is positive; `low` and `high` are its 95 % interval over `n` repeats. `than` is
@@ -71,7 +71,19 @@ def _finding(
     # A class by name is a rare one here.
     name = SCORE_NAMES.get(score, SCORE_NAMES["minority", "recall"])
     found = mean_interval(differences.values())
-    return Finding(kind, claim, name, judge(found).outcome, *found, where, than, main)
+    return {
+        "kind": kind,
+        "claim": claim,
+        "score": name,
+        "verdict": judge(found).outcome,
+        "difference": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        "where": where,
+        "than": than,
+        "main": main,
+    }
 
 
 def _declines(table: Table, sides: Sequence[Side], values: Values) -> Iterator[Finding]:

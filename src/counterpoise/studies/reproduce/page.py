@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from counterpoise.evaluation import METRICS, score_title
 from counterpoise.report import NONE, Cell, Line, Table, count, decimals, mean_text, signed, write_page
 from counterpoise.studies.reproduce.findings import SCORE_NAMES
 
-Summary = Mapping[str, Any]
+if TYPE_CHECKING:
+    from counterpoise.studies.reproduce.contradictions import Contradiction
+    from counterpoise.studies.reproduce.findings import Finding
+    from counterpoise.studies.reproduce.summary import TableCell, TableSummary
 
 PICTURES = ("lines.png", "ranks.png")
 VERDICTS = ("confirmed", "refuted", "not decided", "not run")
@@ -24,7 +26,7 @@ KINDS = {
 }
 
 
-def write_pages(summary: Summary, folder: Path) -> None:
+def write_pages(summary: TableSummary, folder: Path) -> None:
     """Write ``page.html``, which holds the pictures in `folder`, and ``page.md``, which names them."""
     content = {
         "s": summary,
@@ -43,7 +45,7 @@ def write_pages(summary: Summary, folder: Path) -> None:
         write_page(folder / name, f"studies/reproduce/{name}.j2", **content)
 
 
-def number_tables(summary: Summary) -> list[Table]:
+def number_tables(summary: TableSummary) -> list[Table]:
     """Return one table per score, lines down and methods across; of one method alone, its classes down."""
     cells = {_key(cell): cell for cell in summary["cells"]}
     methods = list(dict.fromkeys(cell["method"] for cell in summary["cells"]))
@@ -58,13 +60,11 @@ def number_tables(summary: Summary) -> list[Table]:
             return NONE
         cell, top = cells[key], best[name, classes, metric]
         ours = mean_text(cell["mean"], cell["low"], cell["high"]) + _few(cell["n"], summary["draws"])
-        texts = {
-            "published": decimals(cell["published"]) + (" ⚠" if key in flagged else ""),
-            "ours": "not run" if cell["mean"] is None else ours,
-        }
-        shown = [
-            Line(text, "best" if len(methods) > 1 and method in top[of] else "") for of, text in texts.items()
+        texts = [
+            (decimals(cell["published"]) + (" ⚠" if key in flagged else ""), top["published"]),
+            ("not run" if cell["mean"] is None else ours, top["ours"]),
         ]
+        shown = [Line(text, "best" if len(methods) > 1 and method in best else "") for text, best in texts]
         return shown + ([] if cell["difference"] is None else [Line(signed(cell["difference"]), "quiet")])
 
     if len(methods) > 1:
@@ -90,7 +90,7 @@ def number_tables(summary: Summary) -> list[Table]:
     return tables
 
 
-def _key(cell: Summary) -> tuple[str, str, str, str]:
+def _key(cell: TableCell | Contradiction) -> tuple[str, str, str, str]:
     return cell["setting"], cell["method"], cell["classes"], cell["metric"]
 
 
@@ -99,7 +99,7 @@ def _few(repeats: int, planned: int) -> str:
     return "" if repeats >= planned else f" ({count(repeats, 'repeat')})"
 
 
-def agreement_table(summary: Summary) -> Table:
+def agreement_table(summary: TableSummary) -> Table:
     """Return, for each method, how many numbers are compared, their mean difference, and where the published are."""
     several = len(summary["agreement"]) > 2
     rows = [
@@ -118,7 +118,7 @@ def agreement_table(summary: Summary) -> Table:
     return Table("Agreement with the published numbers", head, rows)
 
 
-def ranks_table(summary: Summary) -> Table:
+def ranks_table(summary: TableSummary) -> Table:
     """Return the mean ranks: two rows for each score, published and ours, 1 the best."""
     methods = list(dict.fromkeys(m for ranks in summary["ranks"] for m in ranks["methods"]))
     rows = []
@@ -132,7 +132,7 @@ def ranks_table(summary: Summary) -> Table:
     return Table("Mean ranks", ["", "", *methods, "lines", "p (Friedman)", "critical difference"], rows)
 
 
-def claims_table(summary: Summary, *, main: bool) -> Table:
+def claims_table(summary: TableSummary, *, main: bool) -> Table:
     """Return a row for each claim, of the whole table or of single lines, and a column for each score."""
     chosen = [f for f in summary["findings"] if f["main"] == main]
     scores = list(dict.fromkeys(f["score"] for f in chosen))
@@ -147,7 +147,7 @@ def claims_table(summary: Summary, *, main: bool) -> Table:
     )
 
 
-def _judged(finding: Summary, planned: int) -> list[Line]:
+def _judged(finding: Finding, planned: int) -> list[Line]:
     """Return the verdict on a claim, the measured difference, and the number that it is compared with."""
     verdict, n = finding["verdict"], finding["n"]
     mark = verdict.replace(" ", "-")
@@ -161,7 +161,7 @@ def _judged(finding: Summary, planned: int) -> list[Line]:
     return lines + ([Line(f"than {finding['than']}", "quiet")] if finding["than"] else [])
 
 
-def verdicts(summary: Summary) -> list[str]:
+def verdicts(summary: TableSummary) -> list[str]:
     """Return a sentence for each kind of claim, with its verdicts."""
     sentences = []
     for kind, title in KINDS.items():
@@ -180,15 +180,15 @@ def verdicts(summary: Summary) -> list[str]:
     return sentences
 
 
-def closeness(summary: Summary) -> list[str]:
+def closeness(summary: TableSummary) -> list[str]:
     """Return sentences on the distance from the published numbers, and on whether the same methods are best."""
     whole = summary["agreement"][0]
-    if not whole["compared"]:
+    if (difference := whole["difference"]) is None:
         return ["No published number has one of ours beside it yet."]
     published = sum(cell["published"] is not None for cell in summary["cells"])
     sentences = [
         f"Of {published} published numbers {whole['compared']} have one of ours beside them. Ours are "
-        f"{abs(whole['difference']):.3f} {'above' if whole['difference'] >= 0 else 'below'} the published ones on "
+        f"{abs(difference):.3f} {'above' if difference >= 0 else 'below'} the published ones on "
         f"average, and {whole['spread']:.3f} away from them, above or below. These runs do not tell why; what the "
         "paper leaves open is listed below."
     ]
@@ -210,7 +210,7 @@ def closeness(summary: Summary) -> list[str]:
     return sentences
 
 
-def missing(summary: Summary) -> list[str]:
+def missing(summary: TableSummary) -> list[str]:
     """Return a sentence for each line whose runs are not all done."""
     finished: dict[tuple[str, str], int] = {}
     for cell in summary["cells"]:
@@ -226,7 +226,7 @@ def missing(summary: Summary) -> list[str]:
     return sentences
 
 
-def contradictions(summary: Summary) -> list[str]:
+def contradictions(summary: TableSummary) -> list[str]:
     """Return a sentence for each published number that contradicts others."""
     titles = {line["name"]: line["title"] for line in summary["lines"]}
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import pandas as pd
 
@@ -54,7 +54,7 @@ class Side(NamedTuple):
         return self.mean - half, self.mean + half
 
 
-class Agreement(NamedTuple):
+class Agreement(TypedDict):
     """Distance of our numbers from the published ones, of a method or of ``"all"``.
 
     Of `compared` numbers, ours minus published is `difference` on average, and its absolute value `spread`. Of the
@@ -72,7 +72,7 @@ class Agreement(NamedTuple):
     below: int
 
 
-class Best(NamedTuple):
+class Best(TypedDict):
     """Best methods of a row of a table, several where they tie.
 
     `same`: whether one of the best published is also best here, among the methods that have both numbers; None with
@@ -140,16 +140,16 @@ def _agreement(method: str, both: Sequence[Side]) -> Agreement:
     ranges = [(s.published, *s.of_one_draw) for s in both if s.published is not None and s.of_one_draw]
     above = sum(value > high for value, _, high in ranges)
     below = sum(value < low for value, low, _ in ranges)
-    return Agreement(
-        method,
-        count,
-        sum(differences) / count if count else None,
-        sum(map(abs, differences)) / count if count else None,
-        len(ranges),
-        len(ranges) - above - below,
-        above,
-        below,
-    )
+    return {
+        "method": method,
+        "compared": count,
+        "difference": sum(differences) / count if count else None,
+        "spread": sum(map(abs, differences)) / count if count else None,
+        "judged": len(ranges),
+        "inside": len(ranges) - above - below,
+        "above": above,
+        "below": below,
+    }
 
 
 def best_of(sides: Iterable[Side]) -> list[Best]:
@@ -157,13 +157,16 @@ def best_of(sides: Iterable[Side]) -> list[Best]:
     rows: dict[tuple[str, str, str], list[Side]] = {}
     for side in sides:
         rows.setdefault((side.setting, side.classes, side.metric), []).append(side)
-    found = []
-    for key, row in rows.items():
+    found: list[Best] = []
+    for (setting, classes, metric), row in rows.items():
         both = [side for side in row if side.difference is not None]
         same = (
             not set(_largest(both, "published")).isdisjoint(_largest(both, "mean")) if len(both) > 1 else None
         )
-        found.append(Best(*key, _largest(row, "published"), _largest(row, "mean"), same))
+        theirs, ours = _largest(row, "published"), _largest(row, "mean")
+        found.append(
+            Best(setting=setting, classes=classes, metric=metric, published=theirs, ours=ours, same=same)
+        )
     return found
 
 

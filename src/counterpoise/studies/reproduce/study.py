@@ -17,8 +17,9 @@ from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
 from counterpoise.studies.reproduce.page import PICTURES, write_pages
 from counterpoise.studies.reproduce.plan import TablePlan
 from counterpoise.studies.reproduce.side_by_side import side_by_side
-from counterpoise.studies.reproduce.summary import ranks_of, results_table, summarize
+from counterpoise.studies.reproduce.summary import TableSummary, ranks_of, results_table, summarize
 
+TableResult = RunConclusion[TableSummary]
 MARKER = "reproduce.json"
 PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", ARCHIVE, *PICTURES)
 """Files that `publish` copies, where they exist."""
@@ -87,14 +88,14 @@ class ReproductionStudy(RunStudy):
             write_archive(folder / RESUMED, (kept | self._taken).values())
         return self._tasks(self._whole(folder), folder)
 
-    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> RunConclusion:
+    def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> TableResult:
         """Return scores beside the published ones, and findings."""
         whole = self._whole(folder)
         table = results_table(whole.table.name, outcomes)
         commands = read_object(folder / MARKER)["commands"]
-        return RunConclusion(table, summarize(whole, outcomes, table, commands), outcomes)
+        return TableResult(table, summarize(whole, outcomes, table, commands), outcomes)
 
-    def write_page(self, concluded: RunConclusion, folder: Path) -> None:
+    def write_page(self, concluded: TableResult, folder: Path) -> None:
         """Write the archive, the pictures and the pages."""
         write_archive(folder / ARCHIVE, concluded.results)
         sides = side_by_side(self.plan.table, concluded.table)

@@ -4,49 +4,91 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import pandas as pd
 
-from counterpoise.evaluation import Ranks, rank_methods
+from counterpoise.evaluation import MeanEntry, Ranks, rank_methods
 from counterpoise.methods import get_method
 from counterpoise.runs import RESULT_COLUMNS, ArchivedRun, result_rows
 from counterpoise.studies.engine.planned_runs import RunOutcome
+from counterpoise.studies.engine.summaries import StudySummary
 from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
 from counterpoise.studies.published import published_numbers
-from counterpoise.studies.reproduce.contradictions import find_contradictions
-from counterpoise.studies.reproduce.findings import find
+from counterpoise.studies.reproduce.contradictions import Contradiction, find_contradictions
+from counterpoise.studies.reproduce.findings import Finding, find
 from counterpoise.studies.reproduce.plan import TablePlan
-from counterpoise.studies.reproduce.side_by_side import Side, agreement, best_of, record_name, side_by_side
+from counterpoise.studies.reproduce.side_by_side import (
+    Agreement,
+    Best,
+    Side,
+    agreement,
+    best_of,
+    record_name,
+    side_by_side,
+)
 from counterpoise.studies.reproduce.sources import stands_in
 from counterpoise.studies.reproduce.tables import Setting, all_tables
 
 COLUMNS = ("table", "setting", *RESULT_COLUMNS)
 
 
-class TableSummary(TypedDict):
+class TableLine(TypedDict):
+    """Line of a table: its settings and its methods."""
+
+    name: str
+    title: str
+    network: str
+    epochs: int
+    batch_size: int
+    lr: float
+    methods: list[str]
+
+
+class TableCell(MeanEntry):
+    """Cell of a table, see `Side`."""
+
+    setting: str
+    method: str
+    classes: str
+    metric: str
+    published: float | None
+    half_width: float | None
+    difference: float | None
+
+
+class RanksEntry(TypedDict):
+    """Ranks of methods by one score, as published or ours; see `counterpoise.evaluation.Ranks`."""
+
+    classes: str
+    metric: str
+    of: str
+    methods: list[str]
+    mean: list[float]
+    blocks: int
+    p_value: float | None
+    critical_difference: float | None
+
+
+class TableSummary(StudySummary):
     """Content of ``summary.json``."""
 
-    format: int
     table: str
     title: str
     paper: str
     notes: list[str]
-    draws: int
     subset: int | None
     rehearsal: list[str]
-    lines: list[dict[str, Any]]
-    cells: list[dict[str, Any]]
+    lines: list[TableLine]
+    cells: list[TableCell]
     methods: dict[str, str]
-    best: list[dict[str, Any]]
-    agreement: list[dict[str, Any]]
-    contradictions: list[dict[str, Any]]
-    ranks: list[dict[str, Any]]
-    findings: list[dict[str, Any]]
-    failed: list[dict[str, Any]]
-    not_applicable: NotRequired[list[dict[str, Any]]]
-    runs: dict[str, Any]
+    best: list[Best]
+    agreement: list[Agreement]
+    contradictions: list[Contradiction]
+    ranks: list[RanksEntry]
+    findings: list[Finding]
+    runs: dict[str, float | None]
     commands: list[str]
     versions: dict[str, str]
     hardware: dict[str, str]
@@ -55,7 +97,7 @@ class TableSummary(TypedDict):
 def results_table(table: str, outcomes: Sequence[RunOutcome]) -> pd.DataFrame:
     """Return all runs' scores in long format, as a comparison's, each row with the table and line it belongs to."""
     rows = [
-        {"table": table, "setting": outcome.task.path.parents[1].name} | row
+        {"table": table, "setting": outcome.task.path.parents[1].name, **row}
         for outcome in outcomes
         if outcome.result is not None
         for row in result_rows(outcome.result)
@@ -79,25 +121,34 @@ def summarize(
         "subset": plan.subset,
         "rehearsal": rehearsal(plan),
         "lines": [
-            {"name": c.setting.name, "title": c.setting.title}
-            | c.setting.model_dump(include={"network", "epochs", "batch_size", "lr"})
-            | {"methods": [record_name(method) for method in c.setting.methods]}
+            {
+                "name": c.setting.name,
+                "title": c.setting.title,
+                "network": c.setting.network,
+                "epochs": c.setting.epochs,
+                "batch_size": c.setting.batch_size,
+                "lr": c.setting.lr,
+                "methods": [record_name(method) for method in c.setting.methods],
+            }
             for c in plan.cells
         ],
-        "cells": [s._asdict() | {"half_width": s.half_width, "difference": s.difference} for s in sides],
+        "cells": [
+            cast(TableCell, s._asdict() | {"half_width": s.half_width, "difference": s.difference})
+            for s in sides
+        ],
         "methods": {name: get_method(name).title for name in dict.fromkeys(side.method for side in sides)},
-        "best": [best._asdict() for best in best_of(sides)],
-        "agreement": [found._asdict() for found in agreement(sides)],
-        "contradictions": [c._asdict() for c in find_contradictions(numbers, minority_share=share)],
+        "best": best_of(sides),
+        "agreement": agreement(sides),
+        "contradictions": find_contradictions(numbers, minority_share=share),
         "ranks": [
-            {"classes": classes, "metric": metric, "of": name} | ranks._asdict()
+            cast(RanksEntry, {"classes": classes, "metric": metric, "of": name} | ranks._asdict())
             for classes, metric in dict.fromkeys((side.classes, side.metric) for side in sides)
             for of, name in (("published", "published"), ("mean", "ours"))
             if (ranks := ranks_of(sides, classes, metric, of=of)) is not None
         ],
-        "findings": [f._asdict() for f in find(table, sides, results)],
+        "findings": find(table, sides, results),
         "failed": failed_runs(outcomes),
-        **not_applicable(outcomes),  # type: ignore[typeddict-item]
+        **not_applicable(outcomes),
         "runs": _counts(plan, outcomes, sides),
         "commands": list(commands),
         "versions": _found([run.record.versions for run in done]),
@@ -120,7 +171,9 @@ def rehearsal(plan: TablePlan) -> list[str]:
     return reasons + [reason for reason in others if reason is not None]
 
 
-def _counts(plan: TablePlan, outcomes: Sequence[RunOutcome], sides: Sequence[Side]) -> dict[str, Any]:
+def _counts(
+    plan: TablePlan, outcomes: Sequence[RunOutcome], sides: Sequence[Side]
+) -> dict[str, float | None]:
     done = results_of(outcomes)
     ends = [
         (datetime.fromisoformat(run.record.created).timestamp(), run.record.timings["total"]) for run in done

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from counterpoise.report import Table, claim_text, count, mean_text, new_figure, plain_frame, save_figure
+from counterpoise.report import (
+    NONE,
+    Table,
+    claim_text,
+    count,
+    mean_text,
+    new_figure,
+    plain_frame,
+    save_figure,
+)
 from counterpoise.report import write_page as write_template
 from counterpoise.studies.transfer.plan import BASES, TREATMENTS
 
@@ -15,7 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-Summary = Mapping[str, Any]
+    from counterpoise.evaluation import MeanEntry
+    from counterpoise.studies.transfer.results import Point, TaskPair, TransferSummary
+
 #: The lecture's markers and colors, in tones that stay apart under the common color-vision deficiencies; shape and
 #: plus repeat the distinction. Marker, face, edge, plus, sideways shift, words.
 LOOKS: dict[str, tuple[str, str, str, str | None, float, str]] = {
@@ -28,14 +39,14 @@ LOOKS: dict[str, tuple[str, str, str, str | None, float, str]] = {
 _SIZE = 8.5
 
 
-def write_page(summary: Summary, picture: Path, path: Path) -> None:
+def write_page(summary: TransferSummary, picture: Path, path: Path) -> None:
     """Write the page of a summary; it holds the `picture` (a PNG) and asks nothing of the network."""
     tasks = [
         [str(task["draw"]), *(", ".join(part) for part in (task["A"], task["B"], trained))]
         for task in summary["tasks"]
         for trained in [[str(images["train"]) for images in task["images"].values()]]
     ]
-    epochs = count(summary["training"]["epochs"], "epoch")
+    epochs = count(cast(int, summary["training"]["epochs"]), "epoch")
     write_template(
         path,
         "studies/transfer/transfer.html.j2",
@@ -63,16 +74,16 @@ def finding_rows(summary: Summary) -> list[list[str]]:
     ]
 
 
-def table_rows(summary: Summary) -> list[list[str]]:
+def table_rows(summary: TransferSummary) -> list[list[str]]:
     """Return one row for each number of layers: n, then the accuracies of the treatments."""
     points = {(point["treatment"], point["layers"]): point for point in summary["curves"]}
     return [
-        [str(n), *(mean_of(points.get((treatment, n), {})) for treatment in TREATMENTS)]
+        [str(n), *(mean_of(points.get((treatment, n))) for treatment in TREATMENTS)]
         for n in summary["layers"]
     ]
 
 
-def base_sentences(summary: Summary) -> list[str]:
+def base_sentences(summary: TransferSummary) -> list[str]:
     """Return the accuracy of each base network, in a sentence."""
     return [
         f"{point['treatment']}: {mean_of(point)} on its own test images."
@@ -81,12 +92,12 @@ def base_sentences(summary: Summary) -> list[str]:
     ]
 
 
-def mean_of(entry: Mapping[str, Any], *, sign: bool = False) -> str:
+def mean_of(entry: MeanEntry | None, *, sign: bool = False) -> str:
     """Return the mean of a curve's point or of a finding, with half its interval."""
-    return mean_text(entry.get("mean"), entry.get("low"), entry.get("high"), sign=sign)
+    return NONE if entry is None else mean_text(entry["mean"], entry["low"], entry["high"], sign=sign)
 
 
-def draw_figure(summary: Summary, path: Path) -> None:
+def draw_figure(summary: TransferSummary, path: Path) -> None:
     """Draw the curves of a study and write them as a PNG.
 
     A small marker for each repeat, a large one and the line for the mean, a bar for its 95 % interval. Bars that are
@@ -115,12 +126,12 @@ def _artists(treatment: str, x: Sequence[float], y: Sequence[float]) -> list[Lin
     return [line, mark, *(cross if plus else ())]
 
 
-def _draw_curve(axes: Axes, treatment: str, points: list[dict[str, Any]]) -> None:
+def _draw_curve(axes: Axes, treatment: str, points: list[Point]) -> None:
     if not points:
         return
     marker, _, edge, _, shift, _ = LOOKS[treatment]
     x = [point["layers"] + shift for point in points]
-    means = [point["mean"] for point in points]
+    means = [mean for point in points if (mean := point["mean"]) is not None]
     if treatment == "baseB":
         axes.axhline(means[0], color=edge, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     for artist in _artists(treatment, x, means):
@@ -137,7 +148,7 @@ def _draw_curve(axes: Axes, treatment: str, points: list[dict[str, Any]]) -> Non
                 linewidths=0,
                 zorder=3,
             )
-        if point["low"] is not None:
+        if point["low"] is not None and point["high"] is not None:
             axes.vlines(place, point["low"], point["high"], color=edge, linewidth=1, alpha=0.35, zorder=1)
 
 
@@ -166,7 +177,7 @@ def _legend(figure: Figure, treatments: set[str], *, several: bool) -> None:
     )
 
 
-def _frame(axes: Axes, summary: Summary, values: list[float]) -> None:
+def _frame(axes: Axes, summary: TransferSummary, values: list[float]) -> None:
     margin = max(0.02, 0.12 * (max(values) - min(values)))
     axes.set_ylim(max(0.0, min(values) - margin), min(1.02, max(values) + margin))
     last = summary["layers"][-1]

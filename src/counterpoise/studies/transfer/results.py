@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import NotRequired
 
 import pandas as pd
+from typing_extensions import TypedDict
 
-from counterpoise.evaluation import judge, mean_interval, scores_to_rows
+from counterpoise.evaluation import MeanEntry, judge, mean_interval, scores_to_rows
+from counterpoise.studies.engine.summaries import StudySummary
 from counterpoise.studies.engine.tasks import Outcome, failed_runs, results_of
 from counterpoise.studies.transfer.plan import BASES, TREATMENTS, Training, TrainingRecord, TransferPlan
 
@@ -21,6 +23,52 @@ Outcomes = Sequence[Outcome[Training, TrainingRecord]]
 Records = Sequence[TrainingRecord]
 Accuracies = dict[tuple[str, int], pd.Series]
 """(treatment, layers) -> accuracy on the test images by repeat."""
+
+
+class TaskPair(TypedDict):
+    """Classes of the tasks of one repeat, and the numbers of their images: task -> part -> number."""
+
+    draw: int
+    A: list[str]
+    B: list[str]
+    images: dict[str, dict[str, int]]
+
+
+class Point(MeanEntry):
+    """Point of a curve: the mean accuracy over repeats, the `values` it is of, and its difference to ``baseB``."""
+
+    treatment: str
+    layers: int
+    values: list[float]
+    difference: NotRequired[MeanEntry]
+
+
+class Claim(MeanEntry):
+    """A claim of the lecture that `measure` is `at_least` so much, and its verdict."""
+
+    claim: str
+    measure: str
+    at_least: float
+    holds: bool | None
+    certain: bool | None
+
+
+class TransferSummary(StudySummary):
+    """Content of ``summary.json``."""
+
+    dataset: str
+    split: str
+    network: str
+    metric: str
+    layers: list[int]
+    images_per_class: dict[str, int | None]
+    training: dict[str, int | float | str | None]
+    tasks: list[TaskPair]
+    curves: list[Point]
+    findings: list[Claim]
+    command: str
+    wall_seconds: float
+    training_seconds: float
 
 
 def results_table(plan: TransferPlan, outcomes: Outcomes) -> pd.DataFrame:
@@ -36,7 +84,7 @@ def results_table(plan: TransferPlan, outcomes: Outcomes) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> dict[str, Any]:
+def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> TransferSummary:
     """Return the content of ``summary.json``; outcomes stand in the order of ``plan.cells``.
 
     ``curves`` holds, for each treatment and number of layers, the test accuracy of each repeat, their mean and 95 %
@@ -63,16 +111,17 @@ def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> dict
         "tasks": [_describe_tasks(plan, dataset.classes, repeat, records) for repeat in plan.repeats],
         "curves": [_point(*point, accuracies) for point in points if point in accuracies],
         "findings": _findings(plan.layers, accuracies),
-        "failed": failed_runs(outcomes, "name"),
+        "failed": [
+            {"name": run["method"], "draw": run["draw"], "error": run["error"]}
+            for run in failed_runs(outcomes)
+        ],
         "command": plan.command,
         "wall_seconds": round(seconds, 3),
         "training_seconds": round(sum(record["seconds"] for record in records), 3),
     }
 
 
-def _describe_tasks(
-    plan: TransferPlan, classes: Sequence[str], repeat: int, records: Records
-) -> dict[str, Any]:
+def _describe_tasks(plan: TransferPlan, classes: Sequence[str], repeat: int, records: Records) -> TaskPair:
     tasks = plan.tasks(repeat, classes)
     images = {
         record["treatment"][4]: record["images"]
@@ -81,16 +130,18 @@ def _describe_tasks(
     }
     return {
         "draw": repeat,
-        **{task: [classes[index] for index in tasks.classes(task)] for task in "AB"},
+        "A": [classes[index] for index in tasks.classes("A")],
+        "B": [classes[index] for index in tasks.classes("B")],
         "images": {task: images[task] for task in "AB" if task in images},
     }
 
 
-def _point(treatment: str, n: int, accuracies: Accuracies) -> dict[str, Any]:
+def _point(treatment: str, n: int, accuracies: Accuracies) -> Point:
     values = accuracies[treatment, n].tolist()
-    point = {"treatment": treatment, "layers": n, "values": values, **mean_interval(values)._asdict()}
+    interval = mean_interval(values).entry()
+    point: Point = {"treatment": treatment, "layers": n, "values": values, **interval}
     if treatment not in BASES:
-        point["difference"] = mean_interval(_difference(accuracies, treatment, [n]))._asdict()
+        point["difference"] = mean_interval(_difference(accuracies, treatment, [n])).entry()
     return point
 
 
@@ -102,7 +153,7 @@ def _difference(accuracies: Accuracies, treatment: str, layers: Sequence[int]) -
     return (sum(each[1:], each[0]) / len(each)).dropna()
 
 
-def _findings(layers: Sequence[int], accuracies: Accuracies) -> list[dict[str, Any]]:
+def _findings(layers: Sequence[int], accuracies: Accuracies) -> list[Claim]:
     first, last = layers[0], layers[-1]
     frozen_first, frozen_last = (_difference(accuracies, "AnB", [n]) for n in (first, last))
     as_good = f"The first layers transfer: A{first}B is as good as baseB, within {CLOSE:g}"
@@ -116,13 +167,15 @@ def _findings(layers: Sequence[int], accuracies: Accuracies) -> list[dict[str, A
     ]
 
 
-def _finding(claim: str, measure: str, differences: pd.Series, at_least: float) -> dict[str, Any]:
+def _finding(claim: str, measure: str, differences: pd.Series, at_least: float) -> Claim:
     """Return a claim about a difference; certain if the whole interval is on one side of the border."""
     interval = mean_interval(differences)
+    holds, certain = judge(interval, border=at_least, inclusive=True)
     return {
         "claim": claim,
         "measure": measure,
         "at_least": at_least,
-        **judge(interval, border=at_least, inclusive=True)._asdict(),
-        **interval._asdict(),
+        "holds": holds,
+        "certain": certain,
+        **interval.entry(),
     }

@@ -31,7 +31,7 @@ from counterpoise.studies.engine.study import Conclusion, Study
 from counterpoise.studies.engine.tasks import Outcome, Task
 from counterpoise.studies.transfer.page import draw_figure, write_page
 from counterpoise.studies.transfer.plan import Training, TrainingRecord, TransferPlan
-from counterpoise.studies.transfer.results import results_table, summarize
+from counterpoise.studies.transfer.results import TransferSummary, results_table, summarize
 from counterpoise.studies.transfer.tasks import TaskImages
 from counterpoise.training import (
     Batches,
@@ -226,12 +226,12 @@ class TransferStudy(Study[Training, TrainingRecord]):
 
     def conclude(
         self, outcomes: Sequence[Outcome[Training, TrainingRecord]], folder: Path, seconds: float
-    ) -> Conclusion[Training, TrainingRecord]:
+    ) -> TransferResult:
         """Return curves and the lecture's findings."""
         summary = summarize(self.plan, outcomes, seconds=seconds)
-        return Conclusion[Training, TrainingRecord](results_table(self.plan, outcomes), summary, outcomes)
+        return TransferResult(results_table(self.plan, outcomes), summary, outcomes)
 
-    def write_page(self, concluded: Conclusion[Training, TrainingRecord], folder: Path) -> None:
+    def write_page(self, concluded: TransferResult, folder: Path) -> None:
         """Draw the figure and write the page."""
         if concluded.summary["curves"]:
             draw_figure(concluded.summary, folder / "transfer.png")
