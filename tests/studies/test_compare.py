@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typed import faults
 
 from counterpoise.config import CompareConfig, make_config
 from counterpoise.datasets import StepImbalance, dataset_from_arrays
@@ -22,6 +23,7 @@ from counterpoise.methods import parse_methods
 from counterpoise.runs import RunFolder
 from counterpoise.studies import ComparisonStudy, run_study
 from counterpoise.studies.engine.planned_runs import RunGrid, make_grid
+from counterpoise.studies.engine.summaries import GridSummary
 from counterpoise.training import RunPlan, SplitPlan, execute_run
 
 
@@ -97,6 +99,7 @@ def test_the_summary_is_the_mean_and_interval_over_draws(finished):
         assert entry["n"] == len(values) == 2
         assert entry["scores"]["minority"]["recall"] == pytest.approx(mean_interval(values)._asdict())
     assert result.summary["draws"] == 2
+    assert faults(read_json(out / "summary.json"), GridSummary) == []
 
 
 def test_every_method_of_a_draw_sees_the_same_split_and_each_draw_another(finished):

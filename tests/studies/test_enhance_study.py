@@ -19,6 +19,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from scipy.stats import binomtest
+from typed import faults
 
 from counterpoise.config import EnhanceConfig
 from counterpoise.datasets import SplitManifest, dataset_from_arrays
@@ -35,7 +36,7 @@ from counterpoise.studies.enhance.figures import RIGHT, RIGHT_TO_WRONG, WRONG_TO
 from counterpoise.studies.enhance.page import findings, write_page
 from counterpoise.studies.enhance.plan import make_enhance_plan
 from counterpoise.studies.enhance.study import first_pair, show_images
-from counterpoise.studies.enhance.summary import summarize
+from counterpoise.studies.enhance.summary import EnhanceSummary, summarize
 from counterpoise.studies.enhance.variants import execute_variant
 from counterpoise.training import (
     ProgressCallback,
@@ -512,24 +513,24 @@ def test_images_are_chosen_by_how_much_they_move_half_of_them_turned_right():
     before = predictions_of([0] * 7, [1, 1, 1, 0, 0, 0, 1], [0.4, 0.3, 0.2, 0.9, 0.8, 0.7, 0.1])
     after = predictions_of([0] * 7, [0, 0, 0, 1, 0, 0, 1], [0.6, 0.9, 0.7, 0.3, 0.9, 0.9, 0.2])
     chosen = choose_images(before, after, 4)
-    assert [(c.index, c.change) for c in chosen] == [
+    assert [(c["index"], c["change"]) for c in chosen] == [
         (1, WRONG_TO_RIGHT),
         (2, WRONG_TO_RIGHT),
         (3, RIGHT_TO_WRONG),
         (5, RIGHT),
     ]
-    assert (chosen[0].before, chosen[0].after) == ("dog", "cat")
-    assert (chosen[0].probability_before, chosen[0].probability_after) == pytest.approx((0.3, 0.9))
+    assert (chosen[0]["before"], chosen[0]["after"]) == ("dog", "cat")
+    assert (chosen[0]["probability_before"], chosen[0]["probability_after"]) == pytest.approx((0.3, 0.9))
     # What one kind lacks, the next gets; image 6 is wrong before and after.
     assert len(choose_images(before, before, 4)) == 1
-    assert sorted(c.index for c in choose_images(before, after, 100)) == [0, 1, 2, 3, 4, 5]
+    assert sorted(c["index"] for c in choose_images(before, after, 100)) == [0, 1, 2, 3, 4, 5]
 
 
 def test_images_of_every_class_are_chosen_before_a_second_of_any():
     true = [0, 0, 0, 1, 1]
     before = predictions_of(true, [1, 1, 1, 0, 0], [0.1, 0.2, 0.3, 0.4, 0.4])
     after = predictions_of(true, true, [0.9, 0.9, 0.9, 0.6, 0.7])
-    assert [c.index for c in choose_images(before, after, 5)] == [0, 4, 1, 3, 2]
+    assert [c["index"] for c in choose_images(before, after, 5)] == [0, 4, 1, 3, 2]
 
 
 def test_the_page_holds_every_figure_and_groups_grad_cam_by_its_similarity(finished, runs, dataset):
@@ -553,6 +554,15 @@ def test_the_page_holds_every_figure_and_groups_grad_cam_by_its_similarity(finis
     caption = f'alt="Grad-CAM: {"same" if shown["same"] else "different"}'
     assert page.index(caption) > (same if shown["same"] else different)
     assert page.count("None of the images shown.") == 1
+
+
+def test_the_summary_on_disk_is_of_its_type(finished):
+    out, _ = finished
+    summary = json.loads((out / "summary.json").read_text())
+    assert faults(summary, EnhanceSummary) == []
+    assert faults(summary | {"width": "2", "more": 1}, EnhanceSummary) == ["it has more", "width: '2'"]
+    del summary["gains"][0]["mean"]
+    assert faults(summary, EnhanceSummary) == ["gains lacks mean"]
 
 
 def test_the_documents_take_the_numbers_and_pictures_of_a_finished_study(finished, documents, tmp_path):

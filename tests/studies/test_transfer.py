@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from typed import faults
 
 from counterpoise.config import TransferConfig
 from counterpoise.datasets import dataset_from_arrays
@@ -29,6 +30,7 @@ from counterpoise.networks import cut, learned_layers
 from counterpoise.studies import TransferStudy, run_study
 from counterpoise.studies.transfer import study as cells_module
 from counterpoise.studies.transfer.plan import Training, make_transfer_plan
+from counterpoise.studies.transfer.results import TransferSummary
 from counterpoise.studies.transfer.study import copy_layers, run_training, starting_network
 from counterpoise.training import cpu_threads
 
@@ -267,6 +269,7 @@ def test_the_summary_is_means_and_intervals_and_paired_differences(finished):
     }
     summary = json.loads((out / "summary.json").read_text())
     assert summary == result.summary
+    assert faults(summary, TransferSummary) == []
     assert [(c["treatment"], c["layers"]) for c in summary["curves"]] == [
         ("baseA", 0),
         ("baseB", 0),

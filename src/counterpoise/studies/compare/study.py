@@ -29,7 +29,7 @@ ComparisonResult = RunConclusion[GridSummary]
 
 
 @dataclass(frozen=True)
-class ComparisonStudy(RunStudy):
+class ComparisonStudy(RunStudy[GridSummary]):
     """Comparison of methods on the same repeats; methods that train the network in the same way train it once.
 
     Its folder holds ``runs/``, ``best/``, ``results.csv`` and ``summary.json``.

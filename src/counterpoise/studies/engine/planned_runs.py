@@ -13,7 +13,8 @@ from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import choosing_metric
 from counterpoise.methods import Method, parse_methods
 from counterpoise.runs import RunFolder, comparison_identity, method_scores, results_table
-from counterpoise.studies.engine.study import Conclusion, Study
+from counterpoise.studies.engine.study import Conclusion, Study, Summary
+from counterpoise.studies.engine.summaries import MethodEntry
 from counterpoise.studies.engine.tasks import Outcome, Task
 from counterpoise.training import Preparation, ProgressCallback, RunPlan, execute_run, prepare_run
 
@@ -98,7 +99,7 @@ def run_task(
     )
 
 
-class RunStudy(Study[RunPlan, RunFolder]):
+class RunStudy(Study[RunPlan, RunFolder, Summary]):
     """Study whose tasks are planned runs."""
 
     def execute(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:
@@ -109,7 +110,7 @@ class RunStudy(Study[RunPlan, RunFolder]):
 
 def method_summary(
     label: str, title: str, folders: Sequence[RunFolder], table: pd.DataFrame
-) -> dict[str, Any]:
+) -> MethodEntry:
     """Return the entry of a method in ``methods`` of ``summary.json``: means and intervals, without a verdict."""
     own = [folder for folder in folders if folder.record.method == label]
     return {

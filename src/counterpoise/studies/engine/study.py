@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import pandas as pd
 
@@ -22,6 +22,8 @@ from counterpoise.studies.engine.run import run_tasks
 from counterpoise.studies.engine.summaries import StudySummary
 from counterpoise.studies.engine.tasks import OnEvent, Outcome, Plan, Result, Task, results_of
 from counterpoise.training import ProgressCallback
+
+Summary = TypeVar("Summary", bound=StudySummary)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class StudyPlan(Protocol):
         """Hash of what all tasks share; a folder belongs to one identity."""
 
 
-class Study(ABC, Generic[Plan, Result]):
+class Study(ABC, Generic[Plan, Result, Summary]):
     """Many tasks on images, and the conclusions from them.
 
     A subclass plans tasks, executes one, and concludes; `run_study` does the rest. Messages call it `kind`, and say
@@ -94,7 +96,7 @@ class Study(ABC, Generic[Plan, Result]):
 
 
 def run_study(
-    study: Study[Plan, Result],
+    study: Study[Plan, Result, Summary],
     out: Path,
     *,
     jobs: int | None = 1,
@@ -145,7 +147,7 @@ def run_study(
 
 
 @contextmanager
-def _owned_folder(study: Study[Plan, Result], out: Path) -> Iterator[None]:
+def _owned_folder(study: Study[Plan, Result, Summary], out: Path) -> Iterator[None]:
     """Lock a folder and mark it; refuse one that holds anything else before and after."""
     identity = study.plan.identity
     _read_marker(study, identity, out)
@@ -157,7 +159,7 @@ def _owned_folder(study: Study[Plan, Result], out: Path) -> Iterator[None]:
         yield
 
 
-def _read_marker(study: Study[Any, Any], identity: str, out: Path) -> dict[str, Any]:
+def _read_marker(study: Study[Any, Any, Any], identity: str, out: Path) -> dict[str, Any]:
     """Return the marker's content, empty without one."""
     marker = out / study.marker
     if not marker.exists():

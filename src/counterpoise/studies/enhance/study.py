@@ -23,7 +23,7 @@ EnhanceResult = RunConclusion[EnhanceSummary]
 
 
 @dataclass(frozen=True)
-class EnhancementStudy(RunStudy):
+class EnhancementStudy(RunStudy[EnhanceSummary]):
     """A U-Net before a classifier, and the controls it is measured against.
 
     Its folder holds ``runs/``, ``results.csv``, ``results-full.csv``, ``summary.json`` and ``enhance.html``.

@@ -12,7 +12,7 @@ from counterpoise.studies.reproduce.findings import SCORE_NAMES
 if TYPE_CHECKING:
     from counterpoise.studies.reproduce.contradictions import Contradiction
     from counterpoise.studies.reproduce.findings import Finding
-    from counterpoise.studies.reproduce.summary import TableCell, TableSummary
+    from counterpoise.studies.reproduce.summary import CellEntry, TableSummary
 
 PICTURES = ("lines.png", "ranks.png")
 VERDICTS = ("confirmed", "refuted", "not decided", "not run")
@@ -90,7 +90,7 @@ def number_tables(summary: TableSummary) -> list[Table]:
     return tables
 
 
-def _key(cell: TableCell | Contradiction) -> tuple[str, str, str, str]:
+def _key(cell: CellEntry | Contradiction) -> tuple[str, str, str, str]:
     return cell["setting"], cell["method"], cell["classes"], cell["metric"]
 
 

@@ -26,7 +26,7 @@ PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", ARCHIV
 
 
 @dataclass(frozen=True)
-class ReproductionStudy(RunStudy):
+class ReproductionStudy(RunStudy[TableSummary]):
     """Runs of a published table, on datasets of its own; `only` names the lines to run, by default all.
 
     Its folder holds a folder of runs for each line, ``results.csv``, ``summary.json``, ``page.html``, ``page.md``,

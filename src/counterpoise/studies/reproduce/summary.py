@@ -34,7 +34,7 @@ from counterpoise.studies.reproduce.tables import Setting, all_tables
 COLUMNS = ("table", "setting", *RESULT_COLUMNS)
 
 
-class TableLine(TypedDict):
+class LineEntry(TypedDict):
     """Line of a table: its settings and its methods."""
 
     name: str
@@ -46,7 +46,7 @@ class TableLine(TypedDict):
     methods: list[str]
 
 
-class TableCell(MeanEntry):
+class CellEntry(MeanEntry):
     """Cell of a table, see `Side`."""
 
     setting: str
@@ -80,8 +80,8 @@ class TableSummary(StudySummary):
     notes: list[str]
     subset: int | None
     rehearsal: list[str]
-    lines: list[TableLine]
-    cells: list[TableCell]
+    lines: list[LineEntry]
+    cells: list[CellEntry]
     methods: dict[str, str]
     best: list[Best]
     agreement: list[Agreement]
@@ -133,7 +133,7 @@ def summarize(
             for c in plan.cells
         ],
         "cells": [
-            cast(TableCell, s._asdict() | {"half_width": s.half_width, "difference": s.difference})
+            cast(CellEntry, s._asdict() | {"half_width": s.half_width, "difference": s.difference})
             for s in sides
         ],
         "methods": {name: get_method(name).title for name in dict.fromkeys(side.method for side in sides)},
