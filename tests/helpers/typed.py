@@ -1,19 +1,15 @@
 """Whether JSON is what its typed dictionary says."""
 
 from types import NoneType, UnionType
-from typing import NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Union, get_args, get_origin, get_type_hints, is_typeddict
 
 
 def faults(value, kind, place="it"):
     """Every place at which a JSON value is not of a type: a wrong type, a missing or an unknown key."""
     origin, parts = get_origin(kind), get_args(kind)
     if is_typeddict(kind) and isinstance(value, dict):
-        # Annotations as text hide from `__required_keys__` what is not required.
-        marked = get_type_hints(kind, include_extras=True)
-        optional = {name for name, hint in marked.items() if get_origin(hint) is NotRequired}
-        lacking = kind.__required_keys__ - optional - value.keys()
         hints = get_type_hints(kind)
-        found = [f"{place} lacks {name}" for name in lacking]
+        found = [f"{place} lacks {name}" for name in kind.__required_keys__ - value.keys()]
         found += [f"{place} has {name}" for name in value.keys() - hints.keys()]
         common = value.keys() & hints.keys()
         return sorted(found) + [fault for key in common for fault in faults(value[key], hints[key], key)]

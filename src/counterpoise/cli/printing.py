@@ -21,6 +21,7 @@ from counterpoise.exceptions import InputError
 
 if TYPE_CHECKING:
     from counterpoise.config import Setting
+    from counterpoise.evaluation import MeanEntry
 
 LONGEST_NAME = 24
 

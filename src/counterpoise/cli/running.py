@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -31,7 +31,8 @@ from counterpoise.exceptions import InputError
 if TYPE_CHECKING:
     from counterpoise.datasets import ImageDataset, SkippedFile
     from counterpoise.runs import RunFolder
-    from counterpoise.studies import Conclusion, Event, Study
+    from counterpoise.studies import Conclusion, Event, Study, StudySummary
+    from counterpoise.studies.compare import ComparisonResult
     from counterpoise.training import Step
 
 StudyConfig = CompareConfig | EnhanceConfig | ReproduceConfig | TransferConfig
@@ -153,7 +154,7 @@ def folder_for(dataset: ImageDataset, *more: str) -> Path:
 
 
 def run_with_bars(
-    study: Study[Plan, Result],
+    study: Study[Plan, Result, Summary],
     folder: Path,
     config: StudyConfig,
     *,
@@ -212,7 +213,7 @@ def compare(dataset: ImageDataset, config: CompareConfig, call: Call) -> int:
     return finish(result.summary, lambda: show_comparison(result, config, folder), as_json=call.as_json)
 
 
-def show_comparison(result: Conclusion[Any, Any], config: CompareConfig, folder: Path) -> None:
+def show_comparison(result: ComparisonResult, config: CompareConfig, folder: Path) -> None:
     """Print the table of a comparison, its verdicts in words, and what to type next."""
     from counterpoise.evaluation import column_title, compact_columns
     from counterpoise.report import describe_imbalance

@@ -8,9 +8,6 @@ from counterpoise.cli.printing import advise, interval, mean_of, print_table, sa
 from counterpoise.cli.running import finish, folder_for, load, run_with_bars
 from counterpoise.config import TransferConfig
 
-if TYPE_CHECKING:
-    from counterpoise.studies.transfer import TransferSummary
-
 PANEL = "Studies"
 ORDER = 110
 

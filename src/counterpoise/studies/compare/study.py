@@ -76,8 +76,9 @@ def _summary(
     for method in grid.methods:
         beats, note = verdict(table, method.label, grid.metric)
         entry = method_summary(method.label, method.title, folders, table)
-        entry |= {"best": method.label == best, "beats_baseline": beats}
-        methods.append(entry | {"note": note if entry["n"] else "no run finished"})
+        entry["best"], entry["beats_baseline"] = method.label == best, beats
+        entry["note"] = note if entry["n"] else "no run finished"
+        methods.append(entry)
     return {
         "format": 1,
         "dataset": folders[0].record.dataset.name if folders else grid.template.source,

@@ -108,9 +108,7 @@ class RunStudy(Study[RunPlan, RunFolder, Summary]):
         return execute_run(task.plan, task.dataset, task.path, shared=shared, progress=on_progress)
 
 
-def method_summary(
-    label: str, title: str, folders: Sequence[RunFolder], table: pd.DataFrame
-) -> MethodEntry:
+def method_summary(label: str, title: str, folders: Sequence[RunFolder], table: pd.DataFrame) -> MethodEntry:
     """Return the entry of a method in ``methods`` of ``summary.json``: means and intervals, without a verdict."""
     own = [folder for folder in folders if folder.record.method == label]
     return {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired
-
-from typing_extensions import TypedDict
+from typing import TypedDict
 
 from counterpoise.datasets import ProfileDict
 from counterpoise.evaluation import MeanEntry
@@ -14,14 +12,14 @@ GroupMeans = dict[str, dict[str, MeanEntry]]
 """Class group -> metric -> mean."""
 
 
-class MissingRun(TypedDict):
+class MissingRun(TypedDict, total=False):
     """Run (`method`) or training (`name`) without a result: its `error`, or the `reason` why it does not apply."""
 
-    method: NotRequired[str]
-    name: NotRequired[str]
+    method: str
+    name: str
     draw: int
-    error: NotRequired[str]
-    reason: NotRequired[str]
+    error: str
+    reason: str
 
 
 class NotApplicable(TypedDict, total=False):
@@ -38,12 +36,15 @@ class StudySummary(NotApplicable):
     failed: list[MissingRun]
 
 
-class MethodEntry(TypedDict):
+class _Described(TypedDict, total=False):
+    what: str
+
+
+class MethodEntry(_Described):
     """One method: its scores on test images, and by metric on validation images; `what` describes a variant."""
 
     method: str
     title: str
-    what: NotRequired[str]
     n: int
     best: bool
     beats_baseline: bool | None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
     from counterpoise.evaluation import MeanEntry
-    from counterpoise.studies.transfer.results import Point, TaskPair, TransferSummary
+    from counterpoise.studies.transfer.results import Point, TransferSummary
 
 #: The lecture's markers and colors, in tones that stay apart under the common color-vision deficiencies; shape and
 #: plus repeat the distinction. Marker, face, edge, plus, sideways shift, words.
@@ -66,7 +66,7 @@ def write_page(summary: TransferSummary, picture: Path, path: Path) -> None:
     )
 
 
-def finding_rows(summary: Summary) -> list[list[str]]:
+def finding_rows(summary: TransferSummary) -> list[list[str]]:
     """Return a row for each claim of the lecture: the claim, whether it holds here, and what was measured."""
     return [
         [f["claim"], claim_text(f["holds"], f["certain"]), f"{f['measure']}: {mean_of(f, sign=True)}"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NotRequired
+from typing import TypedDict
 
 import pandas as pd
-from typing_extensions import TypedDict
 
 from counterpoise.evaluation import MeanEntry, judge, mean_interval, scores_to_rows
 from counterpoise.studies.engine.summaries import StudySummary
@@ -34,13 +33,16 @@ class TaskPair(TypedDict):
     images: dict[str, dict[str, int]]
 
 
-class Point(MeanEntry):
+class _Compared(TypedDict, total=False):
+    difference: MeanEntry
+
+
+class Point(MeanEntry, _Compared):
     """Point of a curve: the mean accuracy over repeats, the `values` it is of, and its difference to ``baseB``."""
 
     treatment: str
     layers: int
     values: list[float]
-    difference: NotRequired[MeanEntry]
 
 
 class Claim(MeanEntry):

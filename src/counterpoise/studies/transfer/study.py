@@ -52,6 +52,8 @@ from counterpoise.training import (
     versions,
 )
 
+TransferResult = Conclusion[Training, TrainingRecord, TransferSummary]
+
 
 def cell_path(out: Path, cell: Training) -> Path:
     """Return the path of a finished training's record."""
@@ -190,7 +192,7 @@ def _trained_part(
 
 
 @dataclass(frozen=True)
-class TransferStudy(Study[Training, TrainingRecord]):
+class TransferStudy(Study[Training, TrainingRecord, TransferSummary]):
     """Transfer by layers: the base networks of a repeat are trained once, and everything else starts from them.
 
     Its folder holds ``cells/``, ``networks/``, ``results.csv``, ``summary.json``, ``transfer.png`` and
