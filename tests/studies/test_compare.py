@@ -321,7 +321,7 @@ def test_a_killed_comparison_finishes_the_missing_runs_to_the_same_table(dataset
     study = study_of(dataset, settings={"epochs": 12})
     run_comparison(study, dataset, tmp_path / "whole")
     out, script = tmp_path / "killed", tmp_path / "script.py"
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    paths = [str(Path(__file__).parent), *(str(Path(__file__).parents[1] / n) for n in (".", "helpers"))]
     script.write_text(textwrap.dedent(KILLED).format(paths=paths, out=str(out), jobs=jobs))
     process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
     try:

@@ -371,7 +371,7 @@ KILLED = """
 @pytest.mark.slow
 def test_a_killed_study_finishes_the_missing_runs_to_the_same_table(dataset, finished, tmp_path):
     out, script = tmp_path / "killed", tmp_path / "script.py"
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    paths = [str(Path(__file__).parent), *(str(Path(__file__).parents[1] / n) for n in (".", "helpers"))]
     script.write_text(textwrap.dedent(KILLED).format(paths=paths, out=str(out)))
     process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
     try:

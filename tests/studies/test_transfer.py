@@ -360,7 +360,7 @@ KILLED = """
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_study_resumes_to_the_same_table(dataset, finished, tmp_path, jobs):
     out, script = tmp_path / "killed", tmp_path / "script.py"
-    paths = [str(Path(__file__).parent)]
+    paths = [str(Path(__file__).parent), *(str(Path(__file__).parents[1] / n) for n in (".", "helpers"))]
     script.write_text(textwrap.dedent(KILLED).format(paths=paths, out=str(out), jobs=jobs))
     process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
     try:

@@ -165,7 +165,7 @@ def _gains_of(summary: EnhanceSummary) -> dict[tuple[str, str, str], Gain]:
 
 
 def _verdict(gain: Gain) -> Verdict:
-    return judge(MeanInterval(gain["mean"], gain["low"], gain["high"], gain["n"]))
+    return judge(MeanInterval(gain["mean"], gain["low"], gain["high"], gain.get("n", 0)))
 
 
 def titles_of(summary: EnhanceSummary) -> dict[str, str]:
