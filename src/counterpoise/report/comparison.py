@@ -30,7 +30,7 @@ MISSING = MeanInterval(None, None, None, 0)
 class Comparison:
     """Finished runs of one or more methods on the same data, mean scores by method, and the conclusions of the study.
 
-    `source` is the folder of the study, or of the first run; `warnings` has what is missing or contradictory.
+    `source` is the folder of the study, or of the first run; `warnings` name missing and contradictory data.
     """
 
     source: Path
@@ -135,7 +135,7 @@ def read_runs(paths: Sequence[Path]) -> Comparison:
 def read_comparison(folder: Path) -> Comparison:
     """Read a study folder as `compare` writes it: ``results.csv``, ``summary.json`` and ``runs/``.
 
-    Means are computed from ``results.csv``, intervals are those of ``summary.json``; what is missing is noted. A
+    Means are computed from ``results.csv``, intervals are those of ``summary.json``; missing data is noted. A
     damaged file, or nothing to report, raises RunFolderError.
     """
     folder = Path(folder)
