@@ -107,6 +107,10 @@ def test_the_generated_blocks_of_the_studies_are_whole_and_filled():
 def test_every_picture_is_small_and_every_picture_of_a_study_is_shown():
     pictures = list((ROOT / "docs").rglob("*.png"))
     assert {p.name: p.stat().st_size for p in pictures if p.stat().st_size >= 200_000} == {}
-    page = (ROOT / "docs" / "studies.md").read_text()
-    shown = set(re.findall(r"\(studies/(.+\.png)\)", page))
-    assert shown == {path.name for path in (ROOT / "docs" / "studies").iterdir()}
+    folder = ROOT / "docs" / "studies"
+    shown = re.findall(r"\(studies/(.+\.png)\)", folder.with_suffix(".md").read_text())
+    pages = list(folder.glob("*.md"))
+    shown += [name for page in pages for name in re.findall(r"\(([^/)]+\.png)\)", page.read_text())]
+    assert set(shown) == {path.name for path in folder.iterdir()} - {page.name for page in pages}
+    linked = re.findall(r"\(studies/(.+\.md)\)", folder.with_suffix(".md").read_text())
+    assert set(linked) == {page.name for page in pages}

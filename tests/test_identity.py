@@ -130,6 +130,12 @@ def test_every_setting_of_a_run_changes_its_identity(setting):
     assert comparison_identity(**changed) != comparison_identity(**PLAIN)
 
 
+def test_fit_enters_an_identity_only_where_images_are_not_cropped():
+    assert comparison_identity(**PLAIN, fit="crop") == RECORDED["comparison"]
+    assert run_of(fit="crop") == RECORDED["run"]
+    assert len({comparison_identity(**PLAIN, fit=fit) for fit in ("crop", "pad", "stretch")}) == 3
+
+
 @pytest.mark.parametrize("field", sorted(training_payload(TRAINING)))
 def test_every_training_setting_is_part_of_the_identity(field):
     assert set(training_payload(TRAINING)) <= set(TrainConfig.model_fields)
@@ -139,8 +145,9 @@ def test_every_training_setting_is_part_of_the_identity(field):
 
 #: Words that seeds are made of (`crc32`): a changed one changes every number that is random.
 SEED_WORDS = {
-    "baseA", "baseB", "copy order", "enhance", "head", "head order", "images", "map", "map sample", "network",
-    "new head", "objective", "order", "oversample", "perturb", "prototypes", "rest", "tasks", "torch", "unet",
+    "baseA", "baseB", "copy order", "enhance", "folds", "head", "head order", "images", "map", "map sample",
+    "network", "new head", "objective", "order", "oversample", "penalty", "perturb", "prototypes", "rest", "tasks",
+    "torch", "unet",
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "methods.md"
 
 # The first of these slots that a method fills distinguishes it from the others.
-DISTINGUISHING = ("features", "objective", "head", "perturb", "loss", "adjust", "sampler")
+DISTINGUISHING = ("features", "objective", "step", "head", "perturb", "loss", "adjust", "sampler")
 
 
 def page() -> str:

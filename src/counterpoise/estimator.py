@@ -13,7 +13,7 @@ from counterpoise.config import TrainConfig, make_config
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.methods import Method, get_method
-from counterpoise.networks import default_network_name
+from counterpoise.networks import find_pretrained
 from counterpoise.training import fit_method, initial_network, softmax
 
 CHANNELS = (1, 3)
@@ -30,8 +30,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         A name, or a name with changed options such as ``"ados:nu_max=30"``.
     network : str, default="auto"
         A network's name; ``"auto"`` chooses by the size of the images.
+    pretrained : str, default="auto"
+        Published weights to start from: "auto", "none", "hub", "NAME.TAG" or a file, see
+        `counterpoise.networks.find_pretrained`.
     weights : path or None, default=None
-        File of pretrained weights.
+        File of own weights, in place of `pretrained`.
     random_state : int, RandomState or None, default=None
         Random seed.
     epochs, batch_size, lr, optimizer, weight_decay, schedule, head_epochs, device, threads
@@ -66,6 +69,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         weight_decay: float = 0.0,
         schedule: str | None = None,
         head_epochs: int | None = None,
+        pretrained: str = "auto",
         weights: str | None = None,
         device: str = "auto",
         threads: int = 1,
@@ -80,6 +84,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         self.weight_decay = weight_decay
         self.schedule = schedule
         self.head_epochs = head_epochs
+        self.pretrained = pretrained
         self.weights = weights
         self.device = device
         self.threads = threads
@@ -94,11 +99,20 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         dataset, classes = _training_data(X, y)
         config = self._config()
         method = get_method(self.method) if isinstance(self.method, str) else self.method
-        name, image_size = self.network, dataset.image_size
-        if name == "auto":
-            name = default_network_name(dataset.channels, image_size)
+        image_size = dataset.image_size
+        if self.weights is not None and self.pretrained not in ("auto", "none"):
+            raise InputError(
+                f"`pretrained` {self.pretrained} and `weights` {self.weights}: leave one of them out"
+            )
+        asked = "none" if self.weights is not None else self.pretrained
+        found = find_pretrained(asked, self.network, channels=dataset.channels, image_size=image_size)
         network = initial_network(
-            name, dataset, weights=self.weights, seed=config.seed, head_layer=method.head_layer
+            found.backbone,
+            dataset,
+            weights=str(found.file) if found.file else self.weights,
+            seed=config.seed,
+            head_layer=method.head_layer,
+            new_head=found.origin is not None,
         )
         self._fitted = fit_method(
             method,

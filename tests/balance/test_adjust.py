@@ -31,6 +31,18 @@ def test_equals_the_slow_loop(tau):
         np.testing.assert_allclose(result, expected)
 
 
+def test_shares_after_square_root_sampling():
+    """Square roots of 64, 16 and 1 are 8, 4 and 1 of 13."""
+    adjusted = LogitAdjustment(power=0.5).fit(None, None, [64, 16, 1]).transform(np.zeros((1, 3)))
+    np.testing.assert_allclose(adjusted, -np.log([[8 / 13, 4 / 13, 1 / 13]]))
+
+
+@pytest.mark.parametrize("power", [0, -1, 1.5, float("nan")])
+def test_an_impossible_power_is_refused(power):
+    with pytest.raises(InputError, match="expected a number above 0, at most 1"):
+        LogitAdjustment(power=power)
+
+
 def test_tau_one_undoes_the_training_shares():
     """With exact posteriors under the training shares, the softmax is that under equal shares."""
     likelihood, counts = np.array([[0.5, 0.3, 0.1]]), np.array([80, 15, 5])

@@ -18,6 +18,7 @@ BASES = {
     "perturb": "Perturbation",
     "losses": "ClassificationLoss",
     "objectives": "Objective",
+    "steps": "GradientStep",
     "features": "FeatureOversampler",
     "heads": "HeadStage",
     "adjust": "Adjustment",
@@ -30,9 +31,18 @@ FROZEN = {
         "class-balanced-sampler": "ClassBalancedSampler",
         "pixel-smote": "PixelSMOTE",
     },
-    "perturb": {"aos": "AOS", "mixup": "Mixup", "random-affine": "RandomAffine", "remix": "Remix"},
+    "perturb": {
+        "aos": "AOS",
+        "cmo": "CMO",
+        "mixup": "Mixup",
+        "rand-augment": "RandAugment",
+        "random-affine": "RandomAffine",
+        "remix": "Remix",
+        "trivial-augment": "TrivialAugment",
+    },
     "losses": {
         "balanced-softmax": "BalancedSoftmax",
+        "balpoe": "BalPoELoss",
         "class-balanced-loss": "ClassBalancedLoss",
         "cost-modified-softmax": "CostModifiedSoftmax",
         "cross-entropy": "CrossEntropy",
@@ -40,11 +50,15 @@ FROZEN = {
         "focal-loss": "FocalLoss",
         "ldamloss": "LDAMLoss",
         "sigmoid-cross-entropy": "SigmoidCrossEntropy",
+        "vs-loss": "VSLoss",
         "weighted-cross-entropy": "WeightedCrossEntropy",
     },
     "objectives": {"dos": "DOS", "lmle": "LMLE"},
+    "steps": {"sam": "SAM"},
     "features": {"ados": "ADOS", "fssmote": "FSSMOTE"},
     "heads": {
+        "class-mean-head": "ClassMeanHead",
+        "discriminant-head": "DiscriminantHead",
         "fine-tuned-head": "FineTunedHead",
         "nearest-mean-head": "NearestMeanHead",
         "new-head": "NewHead",
@@ -112,7 +126,7 @@ def test_listing_components_loads_none_of_them():
     code = (
         "import sys; from counterpoise.balance import losses; from counterpoise.balance.catalog import SLOT_CATALOGS\n"
         "names = [n for catalog in SLOT_CATALOGS.values() for n in catalog.names]\n"
-        "assert len(names) == 32, names\n"
+        "assert len(names) == 40, names\n"
         "print(*(m for m in ('torch', 'numpy', 'sklearn', 'imblearn', 'numba') if m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

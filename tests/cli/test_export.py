@@ -43,7 +43,12 @@ def outputs(onnxruntime, path, images):
 
 
 @pytest.mark.parametrize(
-    "method", ["logit-adjusted:adjust=class-thresholds", pytest.param("sigmoid", marks=pytest.mark.slow)]
+    "method",
+    [
+        "logit-adjusted:adjust=class-thresholds",
+        "bl:head_layer=experts:loss=balpoe:adjust=temperature-scaling",
+        pytest.param("sigmoid", marks=pytest.mark.slow),
+    ],
 )
 def test_onnxruntime_gives_our_probabilities(cli, photos, tmp_path, onnxruntime, method):
     folder, path = tmp_path / "run", tmp_path / "model.onnx"

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from counterpoise.cli.main import listings, load_command
 from counterpoise.cli.reference import reference
+from counterpoise.config import TrainOptions
 
 QUICK = ("--epochs", "1", "--batch-size", "16", "--threads", "1")
 RENAMED = [(name, old, new) for name in listings() for old, new in load_command(name).names.renamed.items()]
@@ -24,11 +26,11 @@ def test_commands_stand_in_their_panels_and_order():
     for listing in listings().values():
         panels.setdefault(listing.panel, []).append(listing.name)
     assert panels == {
-        "Start here": ["demo", "audit"],
+        "Start here": ["demo", "fit", "audit"],
         "Train": ["compare", "train"],
         "Use a model": ["evaluate", "predict", "explain", "export", "adjust", "report"],
         "Studies": ["transfer", "enhance", "reproduce"],
-        "What there is": ["methods", "datasets"],
+        "What there is": ["methods", "backbones", "datasets"],
     }
 
 
@@ -147,7 +149,9 @@ def test_every_fault_is_in_the_one_line(refuses):
 
 @pytest.mark.parametrize("command", ["compare", "enhance"])
 def test_studies_run_on_the_named_back_end(refuses, photos, command):
-    assert "unknown backend 'rya'; did you mean 'ray'?" in refuses(command, photos, "--backend", "rya")
+    assert "unknown backend 'rya'; did you mean 'ray'?" in refuses(
+        command, photos, "--backend", "rya", "--batch-size", "4"
+    )
 
 
 def test_evaluate_without_data_uses_that_of_the_run(cli, photos, trained):
@@ -178,11 +182,12 @@ def test_a_run_records_what_was_asked_and_what_it_became(cli, photos, trained):
     config = json.loads(Path("run/run.json").read_text())["config"]
     assert set(config) == {"asked", "resolved"}
     asked, resolved = config["asked"], config["resolved"]
-    assert asked["model"] == {"backbone": None, "weights": str(trained), "freeze": "auto", "cache": None}
+    given = {name: value for name, value in asked["model"].items() if value not in (None, "none")}
+    assert given == {"weights": str(trained), "freeze": "auto"}
     assert (asked["train"]["epochs"], asked["train"]["threads"], asked["out"]) == (1, None, "run")
     assert asked["split"]["validation_fraction"] is None
     assert resolved["network"] == json.loads((trained / "run.json").read_text())["network"]["name"]
-    assert resolved["freeze"] is None
+    assert (resolved["freeze"], resolved["features"]) == ("auto", "last")
     assert resolved["config"]["threads"] >= 1
     assert resolved["split"]["validation_fraction"] == 0.1
 
@@ -207,6 +212,20 @@ def test_a_comparison_records_it_for_every_run(cli, photos):
     }
     assert found == {("bl", 0, 4), ("ros", 0, 4), ("bl", 1, 5), ("ros", 1, 5)}
     assert {config["resolved"]["config"]["threads"] for config in configs} == {1}
+
+
+def test_settings_left_open_stay_open_in_a_file(cli, photos):
+    """What they become depends on the weights: fine-tuning takes smaller steps than training from scratch."""
+    result = cli("train", photos, "--optimizer", "sgd", "--ema", "0", "--print-config")
+    Path("s.yaml").write_text(result.out)
+    assert cli("train", "--config", "s.yaml", "--print-config").out == result.out
+    asked = yaml.safe_load(result.out)["train"]
+    names = ("lr", "optimizer", "batch_norm", "select", "schedule", "ema", "clip", "epochs")
+    assert [asked[name] for name in names] == [None, "sgd", None, None, None, 0, None, None]
+    tuned = TrainOptions(**asked).resolved(fine_tuned=True, images=640)
+    assert [getattr(tuned, name) for name in names] == [1.5e-4, "sgd", "keep", "best", "one-cycle", 0, 1.0, 5]
+    scratch = TrainOptions(**asked).resolved(images=640)
+    assert [getattr(scratch, name) for name in names] == [1e-3, "sgd", "train", "last", None, 0, None, 50]
 
 
 def test_settings_are_printed_as_asked(cli, photos):

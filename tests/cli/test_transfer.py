@@ -127,9 +127,10 @@ def test_auto_says_why(cli, zoo, trained):
     result = cli("train", zoo, "--weights", trained, "--freeze", "auto", *QUICK, "--out", "run")
     words = " ".join(result.out.split())
     record = json.loads(Path("run/run.json").read_text())
-    count = sum(record["dataset"]["counts"]["train"])
-    assert f"fine-tuned: {count} training images for" in words
-    assert record["start"]["freeze"] is None
+    losses, frozen = record["start"]["evidence"], record["start"]["freeze"] == "all"
+    assert frozen == (losses["frozen"] <= losses["fine_tuned"])
+    assert f"validation preferred the {'frozen' if frozen else 'fine-tuned'} network: log loss" in words
+    assert f"{losses['frozen']:.3f} frozen and {losses['fine_tuned']:.3f} fine-tuned" in words
     as_json = cli("train", zoo, "--weights", trained, "--freeze", "auto", *QUICK, "--out", "other", "--json")
     assert set(json.loads(as_json.out)) == {"run", "metrics"}
 
@@ -141,7 +142,7 @@ def test_compare_frozen_whole_shares_a_cache_with_train(cli, zoo, trained):
     )
     assert result.code == 0
     assert cli("train", zoo, *shared, "--method", "fs-smote", *QUICK, "--out", "run").code == 0
-    assert len(list(Path("cache").glob("embeddings-*.safetensors"))) == 1
+    assert len(list(Path("cache").glob("embeddings-*.rows"))) == 1
     assert not Path("run/cache").exists()
 
 
@@ -150,7 +151,10 @@ def test_compare_frozen_whole_shares_a_cache_with_train(cli, zoo, trained):
     ("options", "words"),
     [
         (("--freeze", "1"), "--freeze 1: without --weights the layers are random"),
-        (("--weights", "{run}", "--freeze", "some"), "expected a number of layers from 1, all, or auto"),
+        (
+            ("--weights", "{run}", "--freeze", "some"),
+            "expected a number of layers from 1, all, auto, or none",
+        ),
         (("--weights", "{run}", "--freeze", "9"), "learned layers below its head"),
         (("--weights", "{run}", "--cache", "x"), "give --freeze all with it"),
         (("--weights", "{run}", "--backbone", "lenet"), "the weights are of a run of tinynet"),

@@ -32,9 +32,17 @@ def planted(tmp_path):
     return root
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_planted_faults_are_found(planted, in_memory):
-    found = audit(load_dataset(planted, in_memory=in_memory), source=str(planted))
+@pytest.mark.parametrize(
+    ("in_memory", "fit", "fitted"),
+    [
+        (True, "crop", "most of it is cut off"),
+        (False, "crop", "most of it is cut off"),
+        (True, "stretch", "stretching distorts it"),
+        (True, "pad", "borders fill most of it up"),
+    ],
+)
+def test_planted_faults_are_found(planted, in_memory, fit, fitted):
+    found = audit(load_dataset(planted, in_memory=in_memory, fit=fit), source=str(planted))
     assert found.counts == {"train": (34, 8), "test": (2, 1)}
     assert found.imbalance_ratio == 34 / 8
     assert found.minority == (1,)
@@ -52,7 +60,7 @@ def test_planted_faults_are_found(planted, in_memory):
     assert set(odd) == {f"train/{name}.png" for name in ("dog/blue", "cat/dot", "cat/strip", "cat/poster")}
     assert odd["train/dog/blue.png"] == "is of a single color"
     assert ("train/cat/dot.png", "is tiny: 1x1 pixels") in found.odd
-    assert odd["train/cat/strip.png"] == "is very long: 60x10 pixels; most of it is cut off"
+    assert odd["train/cat/strip.png"] == f"is very long: 60x10 pixels; {fitted}"
     assert odd["train/cat/poster.png"] == "is larger than most: 90x90 pixels"
 
 

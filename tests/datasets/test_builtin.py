@@ -25,6 +25,7 @@ from counterpoise.datasets import (
     resolve_data_dir,
 )
 from counterpoise.datasets.builtin import open_torchvision
+from counterpoise.datasets.photographs import REGIONS
 from counterpoise.exceptions import DataError
 
 
@@ -47,7 +48,7 @@ def write_idx(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
 
 
 def test_records_are_those_promised():
-    names = "cifar10 cifar100 digits fashion-mnist gtsrb mnist mnist-rb stl10 svhn"
+    names = "cifar10 cifar100 digits fashion-mnist gtsrb mnist mnist-rb photographs stl10 svhn"
     assert DATASETS.names == tuple(names.split())
     for record in DATASETS:
         assert record.title
@@ -67,6 +68,27 @@ def test_digits_are_spread_over_all_gray_levels():
     assert len(data.train) == DATASETS["digits"].train_size
     assert data.test is None
     assert load_dataset("digits", image_size=16).train.images.shape == (1797, 1, 16, 16)
+
+
+def test_photographs_are_crops_of_regions_apart():
+    """Every image is a part of its region, enlarged; training and test regions of a class do not overlap."""
+    from sklearn.datasets import load_sample_images
+
+    data, record = load_dataset("photographs"), DATASETS["photographs"]
+    assert (len(data.train), len(data.test)) == (record.train_size, record.test_size)
+    assert data.train.class_counts(5).tolist() == [count for _, count, _, _ in REGIONS.values()]
+    again = load_dataset("photographs")
+    np.testing.assert_array_equal(data.train.images, again.train.images)
+    pixels = load_sample_images().images
+    for label, (number, _, train, test) in enumerate(REGIONS.values()):
+        for split, (top, left, bottom, right) in ((data.train, train), (data.test, test)):
+            region = pixels[number][top:bottom, left:right]
+            own = split.images[split.labels == label]
+            # Bilinear enlarging averages neighbors: no value is beyond those of the region.
+            assert (own.min(axis=(0, 2, 3)) >= region.min(axis=(0, 1))).all()
+            assert (own.max(axis=(0, 2, 3)) <= region.max(axis=(0, 1))).all()
+        apart = train[2] <= test[0] or test[2] <= train[0] or train[3] <= test[1] or test[3] <= train[1]
+        assert apart
 
 
 @pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
@@ -91,7 +113,7 @@ def test_data_folder_from_the_environment(tmp_path, monkeypatch):
     assert resolve_data_dir() == Path.home() / ".cache/counterpoise"
 
 
-@pytest.mark.parametrize("name", sorted(set(DATASETS.names) - {"digits"}))
+@pytest.mark.parametrize("name", sorted(set(DATASETS.names) - {"digits", "photographs"}))
 def test_missing_files_without_a_network(tmp_path, no_network, name, capsys):
     with pytest.raises(
         DataError, match=r"could not be downloaded \(.*\); put .* there, or point `data_dir`"

@@ -116,9 +116,9 @@ def test_resizing_covers_and_cuts_the_middle():
     wide = np.zeros((4, 8, 3), np.uint8)
     wide[:, 2:6] = 200
     wide[:, :2] = 90
-    assert (decode_image(encoded(Image.fromarray(wide)), 3, (4, 4)) == 200).all()
+    assert (decode_image(encoded(Image.fromarray(wide)), 3, (4, 4), fit="crop") == 200).all()
     tall = wide.transpose(1, 0, 2).copy()
-    assert (decode_image(encoded(Image.fromarray(tall)), 3, (4, 4)) == 200).all()
+    assert (decode_image(encoded(Image.fromarray(tall)), 3, (4, 4), fit="crop") == 200).all()
 
 
 def test_shrinking_averages():

@@ -230,7 +230,7 @@ def test_classes_that_cannot_be_split(counts, message):
     [
         {"validation_fraction": 1},
         {"validation_fraction": -0.1},
-        {"test_fraction": 0},
+        {"test_fraction": -0.1},
         {"test_fraction": 1.5},
         {"test_fraction": float("nan")},
         {"minority_ratio": 0.5},

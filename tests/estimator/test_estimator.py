@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from counterpoise import ImageClassifier
 from counterpoise.datasets import dataset_from_arrays
 from counterpoise.estimator import as_images
 from counterpoise.exceptions import InputError
+from counterpoise.networks import packaged_weights
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +158,15 @@ def test_wrong_labels_are_refused(data):
         model().predict(images)
     with pytest.raises(InputError, match=r"the model was trained on \(1, 8, 8\)"):
         model().fit(images, labels).predict(np.zeros((2, 9, 9)))
+
+
+def test_photographs_start_from_published_weights(make_images):
+    images, labels = make_images([8, 8], size=48)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = model(epochs=1, lr=1e-12).fit(images, labels)
+    assert fitted.network_.name == "tf_efficientnet_lite0"
+    weights = torch.load(packaged_weights(), weights_only=True)["_conv_head.weight"]
+    torch.testing.assert_close(fitted.network_.backbone.conv_head.weight.cpu(), weights)
+    with pytest.raises(InputError, match=r"`pretrained` hub and `weights` file\.pth: leave one of them out"):
+        model(pretrained="hub", weights="file.pth").fit(images, labels)

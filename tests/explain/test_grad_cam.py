@@ -24,8 +24,8 @@ def randomized(network, seed=0):
     return network.eval()
 
 
-def ours(name, channels=3, size=(32, 32), seed=0):
-    network = create_network(name, num_classes=5, in_channels=channels, image_size=size, seed=seed)
+def ours(name, channels=3, size=(32, 32), seed=0, **options):
+    network = create_network(name, num_classes=5, in_channels=channels, image_size=size, seed=seed, **options)
     return randomized(network), (channels, *size)
 
 
@@ -169,6 +169,7 @@ def test_the_formula():
 
 CAPTUM = {
     "convnet": lambda: ours("convnet"),
+    "experts": lambda: ours("convnet", head_layer="experts"),
     "lenet": lambda: ours("lenet", 1, (28, 28)),
     "resnet32": lambda: ours("resnet32"),
     "vgg16": lambda: ours("vgg16", 3, (64, 64)),

@@ -9,6 +9,7 @@ from counterpoise.balance.adjust import ClassThresholds, adjustment_from_state
 from counterpoise.config import make_config
 from counterpoise.datasets import StepImbalance, dataset_from_arrays
 from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
+from counterpoise.files import content_hash
 from counterpoise.inference import TrainedModel, adjust_run, load_adjustment, load_network, plan_adjustment
 from counterpoise.runs import RunFolder
 from counterpoise.training import RunPlan, SplitPlan, execute_run, predict_logits
@@ -75,6 +76,14 @@ def test_it_is_what_training_with_the_adjustment_would_have_given(base, dataset,
     assert adjusted.record.raw["adjust"]["learned"] == trained.record.raw["adjust"]["learned"]
     assert {p.name for p in adjusted.path.iterdir()} == {p.name for p in trained.path.iterdir()}
     assert read(adjusted, *WRITTEN)[1] != read(base, *WRITTEN)[1]
+
+
+def test_an_option_that_was_added_later_changes_no_hash(base):
+    def hash_of(options):
+        return content_hash([base.record.config_hash, "logit-adjustment", options])
+
+    assert plan_adjustment(base, "logit-adjustment:tau=0.5").hash == hash_of({"tau": 0.5})
+    assert plan_adjustment(base, "logit-adjustment:power=0.5").hash == hash_of({"tau": 1.0, "power": 0.5})
 
 
 def test_before_and_after_are_the_scores_of_the_two_runs(base, dataset, tmp_path):

@@ -6,7 +6,13 @@ import torch
 
 from counterpoise.exceptions import UnknownNameError
 from counterpoise.networks import create_network, load_network, save_network
-from counterpoise.networks.heads import CosineHead, OneVsRestHead, PrototypeHead
+from counterpoise.networks.heads import (
+    CosineHead,
+    ExpertsHead,
+    OneVsRestHead,
+    PrototypeHead,
+    UnitLengthHead,
+)
 
 POINTS = torch.tensor(np.random.default_rng(0).normal(size=(20, 5)), dtype=torch.float32)
 
@@ -33,6 +39,30 @@ def test_one_vs_rest_starts_at_the_share_of_a_class_also_when_reset():
     assert torch.equal(network(head_layer="one-vs-rest").classifier.weight, plain.classifier.weight)
 
 
+def test_experts_are_linear_heads_whose_mean_decides():
+    head = ExpertsHead(5, 4)
+    weights = head.weight.detach().numpy().reshape(3, 4, 5)
+    biases = head.bias.detach().numpy().reshape(3, 4)
+    each = np.stack([POINTS.numpy() @ w.T + b for w, b in zip(weights, biases, strict=True)], axis=1)
+    np.testing.assert_allclose(head.train()(POINTS).detach(), each, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(head.eval()(POINTS).detach(), each.mean(axis=1), rtol=1e-4, atol=1e-5)
+    assert (np.abs(weights) <= 5**-0.5).all()
+    net = network(head_layer="experts")
+    net.reset_head(5, generator=torch.Generator().manual_seed(3))
+    assert net.train()(torch.zeros(2, 1, 8, 8)).shape == (2, 3, 5)
+    assert net.eval()(torch.zeros(2, 1, 8, 8)).shape == (2, 5)
+
+
+def test_unit_length_logits_ignore_the_length_of_an_embedding():
+    head = UnitLengthHead(5, 3)
+    weights, biases = head.weight.detach().numpy(), head.bias.detach().numpy()
+    expected = [5**0.5 * z @ weights.T / np.linalg.norm(z) + biases for z in POINTS.numpy()]
+    np.testing.assert_allclose(head(POINTS).detach(), expected, rtol=1e-4, atol=1e-5)
+    same_length = torch.tensor([[2.0, 1.0, 0.0, 0.0, 0.0], [-1.0, 1.0, 1.0, 1.0, -1.0]])
+    linear = same_length.numpy() @ weights.T + biases
+    np.testing.assert_allclose(head(same_length).detach(), linear, rtol=1e-4, atol=1e-5)
+
+
 def test_prototype_logits_are_squared_distances_to_the_nearest_of_each_class():
     centers = np.random.default_rng(1).normal(size=(4, 5))
     labels = [0, 2, 2, 0]
@@ -46,7 +76,7 @@ def test_prototype_logits_are_squared_distances_to_the_nearest_of_each_class():
         assert logits[1] == -8  # no prototype: as far as a point of the sphere can be
 
 
-@pytest.mark.parametrize("kind", ["linear", "one-vs-rest", "cosine"])
+@pytest.mark.parametrize("kind", ["linear", "one-vs-rest", "cosine", "experts", "unit-length"])
 def test_every_head_comes_back_from_its_file(kind, tmp_path):
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     saved = network(head_layer=kind).eval()

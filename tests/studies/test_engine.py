@@ -147,6 +147,7 @@ def test_every_study_of_the_catalog_keeps_the_marker_of_its_folders():
     loaded = {entry.name: entry.load() for entry in STUDIES}
     assert {name: study.marker for name, study in loaded.items()} == {
         "compare": "study.json",
+        "fit": "fit.json",
         "transfer": "transfer.json",
         "enhance": "enhance.json",
         "reproduce": "reproduce.json",

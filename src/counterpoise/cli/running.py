@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from counterpoise.cli.options import Call
 from counterpoise.cli.printing import (
+    Names,
     advise,
     command_line,
     complain,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 StudyConfig = CompareConfig | EnhanceConfig | ReproduceConfig | TransferConfig
 NAMED = 10
+SECONDS_BETWEEN_LINES = 10.0
+STAGES = {"embed": "embedding images", "train": "training", "head": "training the head"}
 Plan = TypeVar("Plan")
 Result = TypeVar("Result")
 Summary = TypeVar("Summary", bound="StudySummary")
@@ -74,9 +78,16 @@ def counting(description: str, unit: str) -> Iterator[Callable[[int, int], None]
 
 
 @contextmanager
-def watching(runs: int) -> Iterator[Callable[[Event], None]]:
-    """Yield a function that moves one bar for the whole study, and one for each run under way, at every event."""
+def watching(runs: int, *, one_repeat: bool = False) -> Iterator[Callable[[Event], None]]:
+    """Yield a function that moves one bar for the whole study, and one for each run under way, at every event.
+
+    Where stderr is no terminal, it writes lines, at most one in ten seconds; for the few runs of `one_repeat`, one at
+    the end of each.
+    """
     with _bars() as bars:
+        if bars.disable:
+            yield _Lines(runs, one_repeat=one_repeat)
+            return
         whole = bars.add_task(f"{runs} runs" if runs != 1 else "1 run", total=runs, unit="", detail="")
         tasks: dict[str, TaskID] = {}
         shares: dict[str, float] = {}
@@ -96,6 +107,35 @@ def watching(runs: int) -> Iterator[Callable[[Event], None]]:
         yield on_event
 
 
+class _Lines:
+    """Progress of a study as plain lines on stderr; `clock` gives seconds."""
+
+    def __init__(
+        self, runs: int, *, one_repeat: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.runs, self.one_repeat, self.clock, self.ended = runs, one_repeat, clock, 0
+        self.last = clock()
+        self.started: dict[str, tuple[float, float]] = {}
+
+    def __call__(self, event: Event) -> None:
+        now, step = self.clock(), event.step
+        title = event.title.removeprefix("0: ") if self.one_repeat else event.title
+        if step is None:
+            self.ended += 1
+            if self.one_repeat or now - self.last >= SECONDS_BETWEEN_LINES:
+                self.last = now
+                complain(f"{self.ended} of {self.runs} done: {title}")
+            return
+        stage = f"{event.key} {step.stage}"
+        began, done = self.started.setdefault(stage, (now, float(step.done)))
+        if now - self.last >= SECONDS_BETWEEN_LINES:
+            self.last = now
+            speed = (step.done - done) / (now - began) if now > began else 0.0
+            left = f", about {max(0, step.total - step.done) / speed:,.0f} s left" if speed else ""
+            what = STAGES.get(step.stage, step.stage)
+            complain(f"{title}: {what}, {step.done:,} of {step.total:,}{left}")
+
+
 def _share(step: Step) -> float:
     """Return how much of a run is done; most of the work of a feature-space method is its first stage."""
     done = step.done / max(1, step.total)
@@ -103,6 +143,8 @@ def _share(step: Step) -> float:
 
 
 def _describe(step: Step) -> str:
+    if step.stage == "embed":
+        return STAGES["embed"]
     stage = "" if step.stage == "train" else f"  {step.stage}"
     return f"loss {step.loss:.3g}  epoch {step.epoch}/{step.epochs}{stage}"
 
@@ -167,14 +209,21 @@ def run_with_bars(
         return run_study(study, folder, jobs=config.jobs, backend=config.backend, on_event=on_event)
 
 
-def finish(summary: StudySummary, show: Callable[[], None], *, as_json: bool) -> int:
-    """Show a finished study, as JSON or in words, and what failed on stderr; return the exit code."""
+def finish(
+    summary: StudySummary, show: Callable[[], None], *, as_json: bool, one_repeat: bool = False
+) -> int:
+    """Show a finished study, as JSON or in words, and what failed on stderr; return the exit code.
+
+    With `one_repeat`, candidates that are left out are named without their repeat.
+    """
     if as_json:
         print_json(summary)
     else:
         show()
         for entry in summary.get("not_applicable", ()):
-            advise(f"{entry['method']}, repeat {entry['draw']}, does not apply here: {entry['reason']}")
+            reason = Names().translate(entry["reason"])
+            what = " was not tried" if one_repeat else f", repeat {entry['draw']}, does not apply here"
+            advise(f"{entry['method']}{what}: {reason}")
     for failure in summary["failed"]:
         name = failure.get("method") or failure["name"]
         complain(f"{name}, repeat {failure['draw']}, failed: {failure['error']}")
@@ -184,7 +233,7 @@ def finish(summary: StudySummary, show: Callable[[], None], *, as_json: bool) ->
 def show_notes(notes: Sequence[str], *, as_json: bool) -> None:
     """Print what was decided for the user."""
     for note in () if as_json else notes:
-        advise(note)
+        advise(Names().translate(note))
 
 
 def show_next(run: Path, *words: object) -> None:

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ConfigDict
 
 from counterpoise.config.base import Config, option
+from counterpoise.config.durations import Duration
 from counterpoise.config.run import (
     DATA_DIR,
     DEVICE,
+    FEWEST_EPOCHS,
+    FINE_TUNING,
     MINORITY_RATIO,
     SOURCE,
     STRICT,
@@ -29,7 +32,7 @@ def _with_commas(value: Any) -> Any:
 
 
 Names = Annotated[str, BeforeValidator(_with_commas)]
-JOBS = option(None, "Runs at the same time.", shown="one per core; one on a GPU", ge=1)
+JOBS = option(None, "Runs at the same time.", shown="one per core; one on a GPU or on frozen features", ge=1)
 BACKEND = option("loky", "Where runs are executed: loky (this machine), ray or dask (a cluster).")
 RUN = option(..., "A run folder, or a comparison's OUT/best.", metavar="RUN", positional=True)
 IMAGES = option(..., "Image files, folders or zips.", metavar="IMAGES", positional=True, min_length=1)
@@ -75,6 +78,28 @@ class CompareConfig(RunSettings):
     backend: str = BACKEND
 
 
+class FitConfig(Config):
+    """Settings of `fit`."""
+
+    data: DataConfig = DataConfig()
+    budget: Duration = option(600.0, metavar="TIME", shown="10m")
+    """Time for everything, such as 5m or 1h30m."""
+    methods: Names = option("logit-adjusted,counterpoise-pretrained,cosine,lda,fs-smote", metavar="A,B,...")
+    """Methods whose heads are compared on frozen features."""
+    tune: bool = option(True)
+    """Fine-tune the network, too, as far as time and validation allow."""
+    backbone: str | None = option(None, shown="chosen by `pretrained`")
+    """Network, see `counterpoise backbones`."""
+    pretrained: str | None = option(None, metavar="auto|hub|NAME.TAG|FILE", shown="auto")
+    """Pretrained weights: auto (those installed with counterpoise), hub, a name with tag, or a file."""
+    test_fraction: float | None = TEST_FRACTION
+    minority_ratio: float | None = MINORITY_RATIO
+    seed: int = option(0, "Random seed.", ge=0)
+    device: Device = DEVICE
+    threads: int | None = option(None, "CPU threads.", shown="all cores", ge=1)
+    out: Path | None = _out(None, "out/NAME-fit")
+
+
 class DemoConfig(Config):
     """Settings of `demo`."""
 
@@ -85,7 +110,7 @@ class DemoConfig(Config):
 class TransferTraining(TrainOptions):
     """Training settings of `transfer`."""
 
-    unused = ("head_epochs", "head_batch_size")
+    unused = ("head_epochs", "head_batch_size", *FINE_TUNING)
 
     epochs: int = epochs_field(10)
     schedule: Schedule = schedule_field("one-cycle")
@@ -110,9 +135,28 @@ class TransferConfig(Config):
     backend: str = BACKEND
 
 
+class EnhanceModel(ModelConfig):
+    """The network of `enhance`, whose study is about networks from scratch."""
+
+    model_config = ConfigDict(title="Network")
+
+    pretrained: str | None = option("none", metavar="auto|none|hub|NAME.TAG|FILE")
+    """Published weights to start from: none, auto, hub, weights of timm by name and tag, or a file."""
+
+
+class EnhanceTraining(TrainOptions):
+    """Training settings of `enhance`."""
+
+    unused = FINE_TUNING
+
+    epochs: int = epochs_field(FEWEST_EPOCHS)
+
+
 class EnhanceConfig(RunSettings):
     """Settings of `enhance`."""
 
+    model: EnhanceModel = EnhanceModel()
+    train: EnhanceTraining = EnhanceTraining()
     method: str = option("bl")
     """Method that trains the U-Net: bl, balanced-softmax, ros or any other that acts on images or by its loss."""
     classifier_method: str = option("bl", "Method that trains the classifier; see `counterpoise methods`.")
@@ -235,8 +279,14 @@ class ReportConfig(Config):
     """Settings of `report`."""
 
     paths: tuple[Path, ...] = option(..., metavar="PATH", positional=True, min_length=1)
-    """A comparison's folder, or one or more run folders."""
+    """Folder of a comparison or a fit, or one or more run folders."""
     out: Path | None = option(None, "The HTML file.", metavar="FILE", shown="report.html in the first folder")
+
+
+class BackbonesConfig(Config):
+    """Settings of `backbones`."""
+
+    speed: bool = option(False, "Measure how many photographs a second each embeds here (about a minute).")
 
 
 class NoConfig(Config):

@@ -2,15 +2,17 @@
 
 from counterpoise.datasets.auditing import Audit, DuplicateGroup, OddImage, Proposal, audit
 from counterpoise.datasets.builtin import DATASETS, DatasetRecord
-from counterpoise.datasets.decoding import OnProgress, decode_image, resize_images
+from counterpoise.datasets.decoding import OnProgress, decode_image, map_indices, resize_images
+from counterpoise.datasets.folds import make_folds
 from counterpoise.datasets.images import (
     ImageDataset,
     ImageFiles,
     ImageSplit,
     SkippedFile,
     dataset_from_arrays,
+    decode_batch,
 )
-from counterpoise.datasets.loading import load_dataset, resolve_data_dir
+from counterpoise.datasets.loading import load_dataset, resize_dataset, resolve_data_dir
 from counterpoise.datasets.profiles import (
     PROFILES,
     ImbalanceProfile,

@@ -19,9 +19,15 @@ from counterpoise.exceptions import CounterpoiseError
 
 _TINY_SIDE = 4  # pixels
 _SIZE_FACTOR = 4  # a side this many times larger or smaller than the median one is odd
-_LONG_SHAPE = 4  # center-cropping removes most of an image this many times longer than wide
+_LONG_SHAPE = 4  # an image this many times longer than wide fits no other shape well
+_FITTED = {
+    "stretch": "stretching distorts it",
+    "pad": "borders fill most of it up",
+    "crop": "most of it is cut off",
+}
 _BALANCED_BELOW = 1.5  # imbalance ratio
 _FEW_IMAGES = 10  # per class
+_PHOTOGRAPH = 48  # pixels of the shorter side, from which pretrained networks are the default
 
 
 class OddImage(NamedTuple):
@@ -79,6 +85,11 @@ class Audit:
     duplicates: tuple[DuplicateGroup, ...]
     odd: tuple[OddImage, ...]
     proposal: Proposal
+
+    @property
+    def photographs(self) -> bool:
+        """Whether the images are large enough for a pretrained network."""
+        return min(self.image_size) >= _PHOTOGRAPH
 
     @property
     def leaks(self) -> tuple[DuplicateGroup, ...]:
@@ -142,7 +153,7 @@ def audit(
             members[digest].append((path, name, dataset.classes[label]))
             if constant:
                 odd.append(OddImage(path, "is of a single color"))
-        odd += _odd_sizes(split)
+        odd += _odd_sizes(split, _FITTED[dataset.fit])
     return Audit(
         name=dataset.name,
         classes=dataset.classes,
@@ -176,7 +187,7 @@ def _inspect(split: ImageSplit, progress: OnProgress | None) -> list[tuple[bytes
     return map_indices(inspect, len(split), threads=not held, chunk=1024 if held else 64, progress=progress)
 
 
-def _odd_sizes(split: ImageSplit) -> Iterator[OddImage]:
+def _odd_sizes(split: ImageSplit, fitted: str) -> Iterator[OddImage]:
     """Yield images that are tiny, very long, or of an unusual size."""
     if not split.facts:
         return
@@ -188,7 +199,7 @@ def _odd_sizes(split: ImageSplit) -> Iterator[OddImage]:
         if min(height, width) < _TINY_SIDE:
             yield OddImage(path, f"is tiny: {size}")
         elif max(height, width) > _LONG_SHAPE * min(height, width):
-            yield OddImage(path, f"is very long: {size}; most of it is cut off")
+            yield OddImage(path, f"is very long: {size}; {fitted}")
         elif not usual / _SIZE_FACTOR <= mean_side <= usual * _SIZE_FACTOR:
             yield OddImage(path, f"is {'smaller' if mean_side < usual else 'larger'} than most: {size}")
 

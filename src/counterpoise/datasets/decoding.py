@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
-from counterpoise.exceptions import DataError, InputError
+from counterpoise.exceptions import DataError, InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,6 +21,9 @@ Result = TypeVar("Result")
 
 #: Progress callback, called with (done, total).
 OnProgress = Callable[[int, int], None]
+
+#: Treatment of an image of another shape, see `decode_image`.
+Fit = Literal["stretch", "pad", "crop"]
 
 #: File name extensions of images, in lower case.
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
@@ -47,7 +50,11 @@ class ImageHeader(NamedTuple):
 
 
 def decode_image(
-    source: bytes | str | Path, channels: int, image_size: tuple[int, int] | None = None
+    source: bytes | str | Path,
+    channels: int,
+    image_size: tuple[int, int] | None = None,
+    *,
+    fit: Fit = "stretch",
 ) -> np.ndarray:
     """Decode one image file.
 
@@ -63,8 +70,11 @@ def decode_image(
     channels : {1, 3}
         1 for grayscale (ITU-R 601 luma of color images), 3 for RGB; the first axis of the uint8 result.
     image_size : (int, int), optional
-        (height, width) in pixels. The image is scaled, antialiased, to just cover this size, and center-cropped. By
-        default the size is unchanged.
+        (height, width) in pixels, to which the image is scaled, bilinear and antialiased. By default the size is
+        unchanged.
+    fit : {"stretch", "pad", "crop"}
+        For an image of another shape than `image_size`: it is stretched to that shape; scaled to fit inside, centered
+        between black borders; or scaled to just cover the size and center-cropped, which loses its edges.
 
     Examples
     --------
@@ -73,24 +83,32 @@ def decode_image(
     """
     if channels not in (1, 3):
         raise InputError(f"channels is {channels!r}; expected 1 (grayscale) or 3 (RGB)")
+    check_fit(fit)
     with _opened(source) as image:
         if image_size is not None and image.format == "JPEG":
             # Decoding at 1/2, 1/4 or 1/8 size is faster; at least twice the wanted resolution remains.
             image.draft(image.mode, (2 * max(image_size), 2 * max(image_size)))
-        pixels = np.asarray(_prepare(image, channels, image_size))
+        pixels = np.asarray(_prepare(image, channels, image_size, fit))
     return pixels[None].copy() if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def resize_images(images: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+def check_fit(fit: str) -> None:
+    """Raise `UnknownNameError` unless `fit` is a way of fitting images to a size."""
+    if fit not in get_args(Fit):
+        raise UnknownNameError("`fit`", fit, get_args(Fit))
+
+
+def resize_images(images: np.ndarray, image_size: tuple[int, int], *, fit: Fit = "stretch") -> np.ndarray:
     """Resize images, uint8 of shape (N, C, H, W) with C 1 or 3, to (height, width) as `decode_image` does."""
     from PIL import Image
 
+    check_fit(fit)
     if images.shape[2:] == tuple(image_size):
         return images
     resized = np.empty((*images.shape[:2], *image_size), np.uint8)
     for index, image in enumerate(images):
         stored = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-        pixels = np.asarray(_fit(Image.fromarray(stored), image_size))
+        pixels = np.asarray(_resized(Image.fromarray(stored), image_size, fit))
         resized[index] = pixels if len(image) == 1 else pixels.transpose(2, 0, 1)
     return resized
 
@@ -113,7 +131,7 @@ def read_header(file: IO[bytes]) -> ImageHeader:
             grayscale = bool((palette == palette[:, :1]).all())
         # Only the values of 32-bit integers show whether they fit into 16 bits.
         if image.mode == "I" or not _is_complete(file, image.format):
-            _prepare(image, 1, None)
+            _prepare(image, 1)
     return ImageHeader(height, width, grayscale)
 
 
@@ -180,7 +198,9 @@ def _plain_reason(error: Exception) -> str:
     return text or type(error).__name__
 
 
-def _prepare(image: Image, channels: int, image_size: tuple[int, int] | None) -> Image:
+def _prepare(
+    image: Image, channels: int, image_size: tuple[int, int] | None = None, fit: Fit = "stretch"
+) -> Image:
     """Return the upright image in 8 bits, without transparency, resized."""
     from PIL import Image as pil
     from PIL import ImageOps
@@ -202,7 +222,7 @@ def _prepare(image: Image, channels: int, image_size: tuple[int, int] | None) ->
     mode = "L" if channels == 1 else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
-    return image if image_size is None else _fit(image, image_size)
+    return image if image_size is None else _resized(image, image_size, fit)
 
 
 def _orientation(image: Image) -> int:
@@ -214,12 +234,28 @@ def _orientation(image: Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _fit(image: Image, image_size: tuple[int, int]) -> Image:
+def _resized(image: Image, image_size: tuple[int, int], fit: Fit) -> Image:
     from PIL import Image as pil
     from PIL import ImageOps
 
-    size = image_size[::-1]
-    return image if image.size == size else ImageOps.fit(image, size, method=pil.Resampling.BILINEAR)
+    height, width = image_size
+    size, bilinear = (width, height), pil.Resampling.BILINEAR
+    if image.size == size:
+        return image
+    if fit == "crop":
+        return ImageOps.fit(image, size, method=bilinear)
+    if fit == "stretch":
+        return image.resize(size, bilinear)
+    # As `ImageOps.pad`, which refuses images that are so long that less than half a pixel of width remains.
+    if image.width * height > width * image.height:
+        inside = (width, max(1, round(image.height / image.width * width)))
+    else:
+        inside = (max(1, round(image.width / image.height * height)), height)
+    padded = pil.new(image.mode, size)
+    padded.paste(
+        image.resize(inside, bilinear), (round((width - inside[0]) / 2), round((height - inside[1]) / 2))
+    )
+    return padded
 
 
 def _is_complete(file: IO[bytes], image_format: str | None) -> bool:

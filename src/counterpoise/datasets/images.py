@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
-from counterpoise.datasets.decoding import UnreadableImageError, decode_image
+from counterpoise.datasets.decoding import Fit, UnreadableImageError, decode_image, map_indices
 from counterpoise.datasets.stores import Store
 from counterpoise.exceptions import DataError
 
@@ -29,14 +30,29 @@ class ImageFiles:
     files: tuple[ImageFile, ...]
     channels: int
     image_size: tuple[int, int]
+    fit: Fit = "stretch"
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Decode one image to uint8 of shape (channels, height, width); a DataError names a damaged file."""
+        with self._named(index):
+            return self.decode(self.read_bytes(index))
+
+    def decode(self, content: bytes) -> np.ndarray:
+        """Decode the content of a file as if it were one of these; UnreadableImageError if it cannot be decoded."""
+        return decode_image(content, self.channels, self.image_size, fit=self.fit)
+
+    def content_key(self, index: int) -> bytes:
+        """Return the `content_key` of one file; a DataError names an unreadable one."""
+        with self._named(index):
+            return content_key(self.read_bytes(index))
+
+    @contextmanager
+    def _named(self, index: int) -> Iterator[None]:
         try:
-            return decode_image(self.read_bytes(index), self.channels, self.image_size)
+            yield
         except UnreadableImageError as error:
             name = self.files[index].name
             raise DataError(f"cannot read image {name}: {error}; repair or remove the file") from error
@@ -59,6 +75,27 @@ class ImageFiles:
         """Return the content of one file."""
         store, name = self.files[index]
         return store.read(name)
+
+
+def content_key(content: bytes) -> bytes:
+    """Return the 16 bytes (BLAKE2b) by which equal contents are recognized."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def decode_batch(
+    images: np.ndarray | ImageFiles, indices: Sequence[int] | np.ndarray, *, threads: bool = True
+) -> np.ndarray:
+    """Return the images at `indices`, uint8 of shape (n, C, H, W); files are decoded by all cores under `threads`.
+
+    Examples
+    --------
+    >>> decode_batch(np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1), [2, 0]).ravel().tolist()
+    [2, 0]
+    """
+    indices = np.asarray(indices, dtype=np.int64)
+    if isinstance(images, np.ndarray):
+        return images[indices]
+    return np.stack(map_indices(lambda i: images[int(indices[i])], len(indices), threads=threads, chunk=4))
 
 
 class SkippedFile(NamedTuple):
@@ -88,6 +125,8 @@ class ImageSplit:
         Class indices.
     groups : ndarray of int64, shape (N,), optional
         Images with the same number stay together in every split.
+    keys : ndarray of bytes, shape (N,), optional
+        Content keys, where they are known already; see `content_keys`.
 
     Examples
     --------
@@ -101,6 +140,7 @@ class ImageSplit:
     paths: tuple[str, ...]
     facts: tuple[FileFacts, ...] | None = None
     groups: np.ndarray | None = None
+    keys: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -124,7 +164,27 @@ class ImageSplit:
             tuple(self.paths[index] for index in chosen),
             None if self.facts is None else tuple(self.facts[index] for index in chosen),
             None if self.groups is None else self.groups[indices],
+            None if self.keys is None else self.keys[indices],
         )
+
+    def content_keys(self) -> np.ndarray:
+        """Return a key of each image, of shape (N,) and dtype S16, that depends on nothing but its content.
+
+        The content of a file is all of its bytes, wherever the file lies and whether or not it is decoded; that of an
+        image without a file, its type, shape and pixels. Equal contents have equal keys, under any name and label.
+        """
+        if self.keys is None:
+            images = self.images
+
+            def key(index: int) -> bytes:
+                if isinstance(images, ImageFiles):
+                    return images.content_key(index)
+                pixels = images[index]
+                return content_key(f"{pixels.dtype.str}{pixels.shape}".encode() + pixels.tobytes())
+
+            keys = map_indices(key, len(self), threads=not self.in_memory, chunk=64)
+            object.__setattr__(self, "keys", np.array(keys, dtype="S16"))
+        return cast(np.ndarray, self.keys)
 
     def content_digest(self) -> str:
         """Return 64 hex digits that depend on every label, path and image."""
@@ -145,7 +205,8 @@ class ImageSplit:
 class ImageDataset:
     """Labeled images, in the splits of their source or of a manifest.
 
-    Labels index the class names; there are 1 (grayscale) or 3 (RGB) channels; the image size is (height, width).
+    Labels index the class names; there are 1 (grayscale) or 3 (RGB) channels; the image size is (height, width). `fit`
+    tells how images of another shape fit that size (see `decode_image`); it is "crop" where none were ever resized.
     """
 
     name: str
@@ -156,6 +217,7 @@ class ImageDataset:
     validation: ImageSplit | None = None
     test: ImageSplit | None = None
     skipped: tuple[SkippedFile, ...] = ()
+    fit: Fit = "crop"
 
     @property
     def num_classes(self) -> int:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from counterpoise.datasets.builtin import DATASETS
-from counterpoise.datasets.decoding import OnProgress, resize_images
+from counterpoise.datasets.decoding import Fit, OnProgress, check_fit, resize_images
 from counterpoise.datasets.images import ImageDataset, ImageFiles
 from counterpoise.datasets.listing import Listing, list_csv, list_folder, list_zip
 from counterpoise.datasets.scanning import build_dataset, load_into_memory
@@ -25,6 +25,7 @@ def load_dataset(
     *,
     data_dir: str | Path | None = None,
     image_size: int | tuple[int, int] | None = None,
+    fit: Fit = "stretch",
     strict: bool = False,
     in_memory: bool | Literal["auto"] = "auto",
     progress: OnProgress | None = None,
@@ -41,12 +42,15 @@ def load_dataset(
         Folder of the built-in datasets, in torchvision's layout, and of relative sources that do not exist in the
         current folder. Default: the environment variable ``COUNTERPOISE_DATA``, else ``~/.cache/counterpoise``.
     image_size : int or (int, int), optional
-        Side of a square, or (height, width), in pixels. Images are scaled to just cover it and center-cropped.
-        Default: the size of most images, or a square, see `choose_image_size`.
+        Side of a square, or (height, width), in pixels. Default: the size of most images, or a square, see
+        `choose_image_size`.
+    fit : {"stretch", "pad", "crop"}
+        Treatment of images of another shape: stretched to it, padded with black, or center-cropped, which loses their
+        edges; see `decode_image`.
     strict : bool
         Whether an unreadable file is an error rather than left out and named in ``dataset.skipped``.
     in_memory : bool or "auto"
-        Whether files are decoded now rather than on every access; "auto" decodes up to 2 GiB.
+        Whether files are decoded now rather than on every access; "auto" decodes up to 512 MiB.
 
     Raises
     ------
@@ -60,13 +64,13 @@ def load_dataset(
     ((1797, 1, 8, 8), ('0', '1', '2'))
     """
     size = _check_image_size(image_size)
+    check_fit(fit)
     if in_memory not in (True, False, "auto"):
         raise InputError(f"in_memory is {in_memory!r}; expected True, False or 'auto'")
     folder = resolve_data_dir(data_dir)
     if str(source) in DATASETS:
         dataset = DATASETS[str(source)].build(folder)
-        if size is not None and size != dataset.image_size:
-            dataset = _resize(dataset, size)
+        dataset = resize_dataset(dataset, size or dataset.image_size, fit=fit)
         if isinstance(dataset.train.images, ImageFiles):
             return load_into_memory(dataset, in_memory, strict=strict, progress=progress)
         if in_memory is False:
@@ -74,7 +78,9 @@ def load_dataset(
         return dataset
     anywhere = data_dir is not None or "COUNTERPOISE_DATA" in os.environ
     listing = _list(source, folder if anywhere else None)
-    return build_dataset(listing, image_size=size, strict=strict, in_memory=in_memory, progress=progress)
+    return build_dataset(
+        listing, image_size=size, fit=fit, strict=strict, in_memory=in_memory, progress=progress
+    )
 
 
 def resolve_data_dir(data_dir: str | Path | None = None) -> Path:
@@ -113,11 +119,22 @@ def _check_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, in
     return int(size[0]), int(size[1])
 
 
-def _resize(dataset: ImageDataset, image_size: tuple[int, int]) -> ImageDataset:
+def resize_dataset(
+    dataset: ImageDataset, image_size: tuple[int, int], *, fit: Fit | None = None
+) -> ImageDataset:
+    """Return a dataset whose images have another size, (height, width) in pixels; files are decoded at that size.
+
+    `fit` tells how images of another shape fit it, by default as before. Arrays that have the size already never
+    depend on it.
+    """
+    fit = fit or (dataset.fit if isinstance(dataset.train.images, ImageFiles) else "stretch")
+    if dataset.train.in_memory and dataset.image_size == image_size:
+        return dataset
+
     def resize(images: np.ndarray | ImageFiles) -> np.ndarray | ImageFiles:
         if isinstance(images, ImageFiles):
-            return replace(images, image_size=image_size)
-        return resize_images(images, image_size)
+            return replace(images, image_size=image_size, fit=fit)
+        return resize_images(images, image_size, fit=fit)
 
     splits = {name: replace(split, images=resize(split.images)) for name, split in dataset.splits.items()}
-    return replace(dataset, image_size=image_size, **splits)  # type: ignore[arg-type]
+    return replace(dataset, image_size=image_size, fit=fit, **splits)  # type: ignore[arg-type]

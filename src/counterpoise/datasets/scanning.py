@@ -15,9 +15,10 @@ import numpy as np
 
 from counterpoise.datasets.decoding import (
     EXTENSIONS,
+    Fit,
     OnProgress,
     UnreadableImageError,
-    decode_image,
+    check_fit,
     map_indices,
     read_header,
 )
@@ -29,6 +30,7 @@ from counterpoise.datasets.images import (
     ImageSplit,
     SkippedFile,
     check_classes,
+    content_key,
 )
 from counterpoise.datasets.listing import (
     ListedFile,
@@ -41,7 +43,7 @@ from counterpoise.datasets.listing import (
 from counterpoise.datasets.stores import FolderStore, ZipStore
 from counterpoise.exceptions import DataError
 
-_MEMORY_LIMIT = 2 * 2**30  # bytes of decoded images that ``in_memory="auto"`` keeps in memory
+_MEMORY_LIMIT = 256 * 2**20  # bytes of decoded images that ``in_memory="auto"`` keeps in memory
 _LARGEST_SIDE = 224  # longest side of images that differ in size
 _THREADS_PAY_OFF = 64 * 64  # pixels per image
 
@@ -56,6 +58,7 @@ def build_dataset(
     listing: Listing,
     *,
     image_size: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
     strict: bool = False,
     in_memory: bool | Literal["auto"] = "auto",
     progress: OnProgress | None = None,
@@ -75,8 +78,10 @@ def build_dataset(
         parts[item.entry.split].append(item)
     if not parts["train"]:
         raise DataError(f"{listing.name} has no training images; mark some as train, or leave the split out")
-    splits = {name: _lazy_split(listing, items, channels, size) for name, items in parts.items() if items}
-    dataset = ImageDataset(listing.name, listing.classes, channels, size, **splits, skipped=skipped)
+    splits = {
+        name: _lazy_split(listing, items, channels, size, fit) for name, items in parts.items() if items
+    }
+    dataset = ImageDataset(listing.name, listing.classes, channels, size, **splits, skipped=skipped, fit=fit)
     check_classes(dataset)
     decoding = _from(steps - len(scanned), progress, steps)
     dataset = load_into_memory(dataset, in_memory, strict=strict, progress=decoding)
@@ -130,11 +135,12 @@ def _decode_split(split: ImageSplit, progress: OnProgress | None) -> tuple[Image
     files = split.images
     if not isinstance(files, ImageFiles):
         return split, []
-    images = np.zeros(files.shape, np.uint8)
+    images, keys = np.zeros(files.shape, np.uint8), np.zeros(len(files), "S16")
 
     def decode(index: int) -> str | None:
         try:
-            images[index] = decode_image(files.read_bytes(index), files.channels, files.image_size)
+            content = files.read_bytes(index)
+            images[index], keys[index] = files.decode(content), content_key(content)
         except UnreadableImageError as error:
             return str(error)
         return None
@@ -143,7 +149,7 @@ def _decode_split(split: ImageSplit, progress: OnProgress | None) -> tuple[Image
     threads = not pixels or float(np.mean(pixels)) >= _THREADS_PAY_OFF
     reasons = map_indices(decode, len(split), threads=threads, progress=progress)
     failed = [SkippedFile(p, reason) for p, reason in zip(split.paths, reasons, strict=True) if reason]
-    split = replace(split, images=images)
+    split = replace(split, images=images, keys=keys)
     if failed:
         split = split.subset([index for index, reason in enumerate(reasons) if reason is None])
     return split, failed
@@ -191,13 +197,13 @@ def _check_readable_classes(listing: Listing, scanned: list[_Scanned], unreadabl
 
 
 def _lazy_split(
-    listing: Listing, items: list[_Scanned], channels: int, image_size: tuple[int, int]
+    listing: Listing, items: list[_Scanned], channels: int, image_size: tuple[int, int], fit: Fit
 ) -> ImageSplit:
     index_of = {label: index for index, label in enumerate(listing.classes)}
     files = tuple(ImageFile(listing.store, item.entry.name) for item in items)
     labels = np.array([index_of[item.entry.label] for item in items], dtype=np.int64)
     names, facts = tuple(file.name for file in files), tuple(item.facts for item in items)
-    return ImageSplit(ImageFiles(files, channels, image_size), labels, names, facts)
+    return ImageSplit(ImageFiles(files, channels, image_size, fit), labels, names, facts)
 
 
 def read_images(
@@ -205,6 +211,7 @@ def read_images(
     *,
     channels: int,
     image_size: tuple[int, int],
+    fit: Fit = "stretch",
     strict: bool = False,
     progress: OnProgress | None = None,
 ) -> tuple[ImageFiles, tuple[str, ...], tuple[SkippedFile, ...]]:
@@ -223,6 +230,7 @@ def read_images(
     >>> images[0].tolist(), Path(paths[0]).name, skipped
     ([[[0, 255]]], 'a.pgm', ())
     """
+    check_fit(fit)
     sources = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     found: list[tuple[str, ImageFile]] = []
     skipped: list[SkippedFile] = []
@@ -249,7 +257,7 @@ def read_images(
     skipped += [SkippedFile(path, reason) for (path, _), reason in checked if reason is not None]
     if strict or not good:
         refuse_skipped("strict" if good else "none of the images is readable", skipped)
-    images = ImageFiles(tuple(file for _, file in good), channels, image_size)
+    images = ImageFiles(tuple(file for _, file in good), channels, image_size, fit)
     return images, tuple(path for path, _ in good), tuple(skipped)
 
 

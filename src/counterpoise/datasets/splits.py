@@ -122,7 +122,7 @@ def make_splits(
     Parameters
     ----------
     validation_fraction, test_fraction : float
-        Shares of the training images (0 makes an empty validation split) and of all images, below 1.
+        Shares of the training images and of all images, below 1; 0 makes an empty split.
     minority_ratio : float
         See `find_minority`. A step profile's own minority classes take precedence.
     random_state : int, Generator, RandomState or None
@@ -186,8 +186,8 @@ def _check(
         raise InputError(
             f"`validation_fraction` is {validation_fraction!r}; expected a share from 0 to below 1"
         )
-    if not 0 < test_fraction < 1:
-        raise InputError(f"`test_fraction` is {test_fraction!r}; expected a share above 0 to below 1")
+    if not 0 <= test_fraction < 1:
+        raise InputError(f"`test_fraction` is {test_fraction!r}; expected a share from 0 to below 1")
     if not minority_ratio >= 1:
         raise InputError(f"`minority_ratio` is {minority_ratio!r}; expected a number of at least 1")
     check_classes(dataset)

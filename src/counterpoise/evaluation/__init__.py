@@ -54,6 +54,14 @@ from counterpoise.evaluation.scores import (
     micro_average,
     total_outcomes,
 )
+from counterpoise.evaluation.selection import (
+    Candidate,
+    CandidateRow,
+    Choice,
+    ChoiceDict,
+    Estimate,
+    choose,
+)
 from counterpoise.evaluation.statistics import (
     BASELINE,
     MeanEntry,

@@ -50,7 +50,7 @@ class AdjustmentPlan:
     @property
     def hash(self) -> str:
         """Hash of everything that the new run depends on."""
-        options = self.component.defaults()
+        options = self.component.settings()
         if options.get("costs") is not None and self.costs is not None:
             options["costs"] = self.costs.tolist()
         return content_hash([self.base.record.config_hash, self.component.name, options])

@@ -102,10 +102,10 @@ def explain_images(
         )
         for folder in folders
     ]
-    shapes = [(model.model.channels, model.model.image_size) for model in models]
-    channels, size = shapes[0]
+    shapes = [(model.model.channels, model.model.image_size, model.model.fit) for model in models]
+    channels, size, fit = shapes[0]
     files, paths, skipped = read_images(
-        images, channels=channels, image_size=size, strict=strict, progress=progress
+        images, channels=channels, image_size=size, fit=fit, strict=strict, progress=progress
     )
     sources = [ImageFiles(files.files, *shape) for shape in shapes]
     unreadable: list[SkippedFile] = []

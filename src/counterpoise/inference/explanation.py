@@ -13,7 +13,7 @@ from counterpoise.datasets import SkippedFile
 from counterpoise.exceptions import UnknownNameError
 from counterpoise.explain import GradCAM, create_explainer, feature_maps, find_convolutions, score_maps
 from counterpoise.inference.model import TrainedModel
-from counterpoise.networks import EnhancedNetwork
+from counterpoise.networks import EnhancedNetwork, EnsembleNetwork
 from counterpoise.training import softmax
 
 _FIRST_CONVOLUTIONS = 2
@@ -163,6 +163,8 @@ class ExplainedModel:
         found = find_convolutions(network, shape)
         if isinstance(network, EnhancedNetwork):
             found = [name for name in found if name.startswith("network.")]
+        elif isinstance(network, EnsembleNetwork):
+            found = [name for name in found if name.startswith(f"members.{len(network.members) - 1}.")]
         return found[:_FIRST_CONVOLUTIONS]
 
     def view(self, pixels: np.ndarray) -> ModelView:

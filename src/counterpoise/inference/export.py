@@ -69,8 +69,8 @@ def export_run(folder: RunFolder, path: Path) -> Exported:
 
     The input ``images`` is float32 (batch, C, H, W) in [0, 1], RGB or grayscale, of the run's image size; the graph
     normalizes it. The outputs are ``logits``, after the run's adjustment, and ``probabilities``, their softmax. The
-    metadata hold ``classes`` as a JSON list, ``image_size``, ``method``, ``network`` and ``adjustment``. An existing
-    file is replaced only by a complete and verified one.
+    metadata hold ``classes`` as a JSON list, ``image_size``, ``fit``, ``method``, ``network`` and ``adjustment``. An
+    existing file is replaced only by a complete and verified one.
     `CounterpoiseError` if torch cannot export the network, or the probabilities differ.
     """
     check_export(path)
@@ -81,6 +81,7 @@ def export_run(folder: RunFolder, path: Path) -> Exported:
     metadata = {
         "classes": json.dumps(trained.classes, ensure_ascii=False),
         "image_size": json.dumps(trained.image_size),
+        "fit": trained.fit,
         "network": trained.network.name,
         "method": trained.run.record.method,
         "adjustment": adjustment or "",

@@ -12,6 +12,7 @@ import torch
 
 from counterpoise import networks
 from counterpoise.balance.adjust import Adjustment, adjustment_from_state
+from counterpoise.config import Fit
 from counterpoise.datasets import (
     ImageDataset,
     ImageFiles,
@@ -19,6 +20,7 @@ from counterpoise.datasets import (
     SkippedFile,
     SplitManifest,
     load_dataset,
+    map_indices,
     read_images,
 )
 from counterpoise.evaluation import ScoresDict, evaluate
@@ -61,6 +63,11 @@ class TrainedModel:
         height, width = self.network.image_size
         return height, width
 
+    @property
+    def fit(self) -> Fit:
+        """How images of another shape fit that size."""
+        return self.run.record.dataset.fit
+
     def adjust(self, logits: np.ndarray) -> np.ndarray:
         """Return the adjusted logits (N, C) for logits (N, C) of the network."""
         return logits if self.adjustment is None else self.adjustment.transform(logits)
@@ -91,12 +98,12 @@ def load_adjustment(run: RunFolder) -> Adjustment | None:
 
 
 def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset:
-    """Load a dataset with the image size of a run's model; `options` are those of `load_dataset`.
+    """Load a dataset with the image size and fit of a run's model; `options` are those of `load_dataset`.
 
     `InputError` if its classes or channels are not those of the run.
     """
     network = folder.record.network
-    dataset = load_dataset(source, image_size=network.image_size, **options)
+    dataset = load_dataset(source, image_size=network.image_size, fit=folder.record.dataset.fit, **options)
     expected = folder.record.dataset.classes
     unknown = [name for name in dataset.classes if name not in expected]
     if unknown:
@@ -140,7 +147,12 @@ def predict_images(
     """
     model = TrainedModel.open(folder, device=device)
     files, paths, skipped = read_images(
-        images, channels=model.channels, image_size=model.image_size, strict=strict, progress=progress
+        images,
+        channels=model.channels,
+        image_size=model.image_size,
+        fit=model.fit,
+        strict=strict,
+        progress=progress,
     )
     # A file with a valid header can be truncated, which would stop the model half-way: decode every image once.
     readable: list[int] = []
@@ -163,19 +175,22 @@ def decoded_batches(
     sources: Sequence[ImageFiles], paths: Sequence[str], unreadable: list[SkippedFile], *, strict: bool
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
     """Yield indices and, for each source, decoded images (N, C, H, W); failures join `unreadable`, or are raised."""
+
+    def decode(index: int) -> list[np.ndarray] | SkippedFile:
+        try:
+            return [source[index] for source in sources]
+        except DataError as error:
+            if strict:
+                raise
+            return SkippedFile(paths[index], str(error))
+
     for start in range(0, len(paths), BATCH_SIZE):
-        indices, decoded = [], []
-        for index in range(start, min(start + BATCH_SIZE, len(paths))):
-            try:
-                decoded.append([source[index] for source in sources])
-            except DataError as error:
-                if strict:
-                    raise
-                unreadable.append(SkippedFile(paths[index], str(error)))
-            else:
-                indices.append(index)
-        if indices:
-            yield indices, [np.stack(each) for each in zip(*decoded, strict=True)]
+        batch = range(start, min(start + BATCH_SIZE, len(paths)))
+        found = map_indices(lambda i: decode(batch[i]), len(batch), chunk=4)  # noqa: B023  called at once
+        images = {i: each for i, each in zip(batch, found, strict=True) if not isinstance(each, SkippedFile)}
+        unreadable += [each for each in found if isinstance(each, SkippedFile)]
+        if images:
+            yield list(images), [np.stack(each) for each in zip(*images.values(), strict=True)]
 
 
 @dataclass(frozen=True)

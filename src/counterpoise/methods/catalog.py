@@ -129,6 +129,13 @@ METHODS = Catalog(
             perturb=Component("perturb", "remix"),
         ),
         Method(
+            "cmo",
+            "CMO",
+            "Patches of images of rare classes are pasted into other images, and the labels are mixed.",
+            "Park et al. 2022, Algorithm 1",
+            perturb=Component("perturb", "cmo", {"plain_epochs": 0.015}),
+        ),
+        Method(
             "fs-smote",
             "SMOTE in feature space",
             "SMOTE on the embeddings of a trained network, then a new head.",
@@ -167,12 +174,39 @@ METHODS = Catalog(
             loss=Component("losses", "balanced-softmax"),
         ),
         Method(
+            "vs",
+            "VS loss",
+            "Cross entropy on logits scaled and shifted by the class counts.",
+            "Kini et al. 2021 (VS-loss)",
+            loss=Component("losses", "vs-loss"),
+        ),
+        Method(
+            "balpoe",
+            "Balanced product of experts",
+            "Three heads, each trained for other class shares of the test images, decide together.",
+            "Sanchez Aimar et al. 2023 (BalPoE)",
+            perturb=Component("perturb", "mixup", {"alpha": 0.4}),
+            loss=Component("losses", "balpoe"),
+            head_layer="experts",
+            helps="for balanced test images, over long training; mixup calibrates the probabilities.",
+            hurts="with few epochs mixup slows learning; on a shared embedding it gains little over balanced softmax.",
+        ),
+        Method(
             "ldam-drw",
             "LDAM-DRW",
             "Margins that are larger for rare classes, on angles; class weights in the last fifth of the epochs.",
             "Cao et al. 2019, Eq. 12-13 and Algorithm 1",
             loss=Component("losses", "ldamloss", {"defer_epochs": 0.8}),
             head_layer="cosine",
+        ),
+        Method(
+            "drw-sam",
+            "Deferred weights, SAM",
+            "Baseline first; class weights and sharpness-aware steps in the last fifth of the epochs.",
+            "Rangwani et al. 2022, section 4; Foret et al. 2021, Algorithm 1",
+            loss=Component("losses", "weighted-cross-entropy", {"normalize": "mean", "defer_epochs": 0.8}),
+            # Four times the radius for balanced data; ten times it, as in 200 epochs, was too long on digits in 15.
+            step=Component("steps", "sam", {"radius": 0.2, "defer_epochs": 0.8}),
         ),
         Method(
             "logit-adjusted",
@@ -197,6 +231,18 @@ METHODS = Catalog(
             head_sampler=Component("samplers", "class-balanced-sampler"),
         ),
         Method(
+            "los",
+            "Label over-smoothing",
+            "Baseline; then the head learns from labels that are spread almost evenly over all classes.",
+            "Sun et al. 2025 (LOS)",
+            # As in the authors' code the head continues from its weights, at the full rate.
+            head=Component("heads", "fine-tuned-head", {"lr_factor": 1.0}),
+            head_loss=Component("losses", "cross-entropy", {"label_smoothing": 0.98}),
+            helps="it needs no class counts; small logits of similar size make the classes more even.",
+            hurts="nearly even labels give small gradients: a reinitialized head (head=new-head) hardly learns in a "
+            "few epochs. Probabilities stay near 1 / C and state no confidence.",
+        ),
+        Method(
             "tau-norm",
             "Tau-normalized head",
             "Baseline; then each class vector of the head is divided by its length to the power tau.",
@@ -217,6 +263,48 @@ METHODS = Catalog(
             "Baseline; then an image belongs to the class whose mean embedding is nearest.",
             "Kang et al. 2020, section 4.2 (NCM)",
             head=Component("heads", "nearest-mean-head"),
+        ),
+        Method(
+            "lda",
+            "Linear discriminant analysis",
+            "Baseline; then classes with one common, shrunk covariance and equal priors are told apart linearly.",
+            "Hastie et al. 2009, section 4.3; Ledoit and Wolf 2004",
+            head=Component("heads", "discriminant-head"),
+        ),
+        Method(
+            "cosine",
+            "Cosine head",
+            "Baseline; then a cosine head starts from the class means and learns balanced class shares.",
+            "Shi et al. 2024, section 4.2 (LIFT)",
+            head=Component("heads", "class-mean-head"),
+            head_loss=Component("losses", "balanced-softmax"),
+            head_layer="cosine",
+        ),
+        Method(
+            "fine-tuned",
+            "Fine-tuning",
+            "A pretrained network with a fitted head learns from shifted, zoomed images, rare ones more often.",
+            "Kumar et al. 2022 (LP-FT); Kang et al. 2020, Eq. 1; Menon et al. 2021, Eq. 9",
+            sampler=Component("samplers", "class-balanced-sampler", {"power": 0.5, "replacement": False}),
+            # Small changes: a few epochs are too short for strong ones.
+            augment=Component("perturb", "random-affine", {"degrees": 0, "translate": 0.05}),
+            # Of the shares that remain after square-root sampling.
+            adjust=Component("adjust", "logit-adjustment", {"power": 0.5}),
+            schedule="one-cycle",
+            helps="pretrained networks, whose features then fit the images at hand.",
+            hurts="classes with a handful of images, which are memorized; slow without a GPU.",
+        ),
+        Method(
+            "counterpoise-pretrained",
+            "Counterpoise for frozen features",
+            "A linear head on features of one length learns shifted and slightly scaled logits.",
+            "this project, docs/studies/pretrained.md; of Kini et al. 2021 and Wang et al. 2017 (NormFace)",
+            # A third of the usual power: the full one overcorrects under a penalty.
+            loss=Component("losses", "vs-loss", {"gamma": 0.1}),
+            # How strongly an image excites the features says more about its contrast than about its class.
+            head_layer="unit-length",
+            helps="frozen features with two to twenty rare images, on CIFAR-10; elsewhere it changes little.",
+            hurts="where logit adjustment balances the classes already: rare ones are then predicted too often.",
         ),
         Method(
             "counterpoise",

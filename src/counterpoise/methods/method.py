@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ SLOTS: dict[str, str] = {
     "perturb": "perturb",
     "loss": "losses",
     "objective": "objectives",
+    "step": "steps",
     "features": "features",
     "head": "heads",
     "head_sampler": "samplers",
@@ -32,7 +33,7 @@ SLOTS: dict[str, str] = {
 
 # Settings of a method besides its components, and their values.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "head_layer": ("linear", "one-vs-rest", "cosine"),
+    "head_layer": ("linear", "one-vs-rest", "cosine", "experts", "unit-length"),
     "schedule": SCHEDULES.names,
 }
 
@@ -66,14 +67,24 @@ class Component:
         values = {name: p.default for name, p in parameters.items() if name not in CONTEXT}
         return values | dict(self.options)
 
+    @property
+    def added_options(self) -> Mapping[str, Any]:
+        """Options that are younger than finished runs, and the values with which they change nothing."""
+        return getattr(self.load(), "added_options", {})
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options that results depend on: all, without `added_options` that change nothing."""
+        added = self.added_options
+        return {k: value for k, value in self.defaults().items() if k not in added or value != added[k]}
+
     def identity(self) -> dict[str, Any]:
-        """Return what the component's results depend on: its options, and the content of a file that one names."""
+        """Return what the component's results depend on: its settings, and the content of a file that one names."""
         contents = {
             f"content of {option}": hashlib.sha256(Path(value).read_bytes()).hexdigest()
             for option, value in self.options.items()
             if isinstance(value, str) and Path(value).is_file()
         }
-        return {"name": self.name, **self.defaults(), **contents}
+        return {"name": self.name, **self.settings(), **contents}
 
     def with_option(self, option: str, value: Any) -> Component:
         """Return a copy with one option set; an unknown one raises UnknownNameError."""
@@ -116,6 +127,7 @@ class Method:
     perturb: Component | None = None  # change that depends on classes or network; after `augment`
     loss: Component = CROSS_ENTROPY  # while the whole network is trained
     objective: Component | None = None  # replaces the loss of a batch's logits, given `loss`
+    step: Component | None = None  # at which weights the gradient of a step is taken
     features: Component | None = None  # synthetic samples in deep feature space
     head: Component | None = None  # what happens to the head once the network is trained
     head_sampler: Component | None = None  # embeddings of an epoch of the head's training; default: each once
@@ -151,10 +163,17 @@ class Method:
 
     def options(self) -> dict[str, Any]:
         """Return every option of every component as ``slot.option``, and each slot's component by name."""
+        return self._options(Component.defaults)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options that results depend on, see :meth:`Component.settings`."""
+        return self._options(Component.settings)
+
+    def _options(self, of: Callable[[Component], Mapping[str, Any]]) -> dict[str, Any]:
         values: dict[str, Any] = {choice: getattr(self, choice) for choice in CHOICES}
         for slot, component in self.components.items():
             values[slot] = component.name
-            values |= {f"{slot}.{option}": value for option, value in component.defaults().items()}
+            values |= {f"{slot}.{option}": value for option, value in of(component).items()}
         return values
 
     def identity(self) -> dict[str, Any]:
@@ -183,6 +202,8 @@ class Method:
         if not owners:
             options = (known for component in candidates.values() for known in component.defaults())
             raise UnknownNameError(f"option of {self.name}", key, {*SLOTS, *CHOICES, *options})
+        # What is typed keeps its meaning when a second component gets an option of that name.
+        owners = [s for s in owners if option not in candidates[s].added_options] or owners
         if len(owners) > 1:
             choices = " or ".join(f"{owner}.{option}" for owner in owners)
             raise InputError(f"option {key!r} of {self.name} is ambiguous: write {choices}")

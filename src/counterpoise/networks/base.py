@@ -9,17 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
-from counterpoise.networks.heads import OneVsRestHead, PrototypeHead, make_head
+from counterpoise.networks.heads import COSINE_SCALE, CosineHead, OneVsRestHead, PrototypeHead, make_head
 
 if TYPE_CHECKING:
     from typing import Self
 
 
 class HeadConfig(TypedDict, total=False):
-    """Kind of head, and the number of prototypes of a ``"prototype"`` head."""
+    """Kind of head, the number of prototypes of a ``"prototype"`` head, and the scale of a cosine head if not 30."""
 
     layer: str
     prototypes: int
+    scale: float
 
 
 class NetworkConfig(TypedDict):
@@ -57,6 +58,8 @@ class Network(nn.Module):
     ----------
     mean, std : Tensor of shape (1, C, 1, 1)
         Buffers, saved with the weights.
+    features_mean, features_scale : Tensor of shape (embedding_dim,)
+        Buffers of the option ``standardize``: ``embed`` returns ``(z - features_mean) / features_scale``.
     classifier : torch.nn.Module
         The head; a `torch.nn.Linear` for ``head_layer="linear"``.
     """
@@ -67,8 +70,13 @@ class Network(nn.Module):
     #: Whether the layers depend on the image size, so that images of another size are refused.
     fixed_size = True
 
+    #: Whether embeddings are standardized.
+    standardize = False
+
     mean: Tensor
     std: Tensor
+    features_mean: Tensor
+    features_scale: Tensor
     backbone: nn.Module
     top: nn.Module
 
@@ -82,6 +90,7 @@ class Network(nn.Module):
         mean: Sequence[float] | float | None = None,
         std: Sequence[float] | float | None = None,
         head_layer: str = "linear",
+        standardize: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -90,12 +99,16 @@ class Network(nn.Module):
         self.num_classes = _positive(num_classes, "num_classes")
         self.in_channels = _positive(in_channels, "in_channels")
         self.image_size = (_positive(image_size[0], "image height"), _positive(image_size[1], "image width"))
-        self.options = options
+        self.options = options | ({"standardize": True} if standardize else {})
         self.register_buffer("mean", _per_channel(mean, 0.0, in_channels, "mean"))
         self.register_buffer("std", _per_channel(std, 1.0, in_channels, "std"))
         if not bool((self.std > 0).all()):
             raise InputError(f"std is {self.std.flatten().tolist()}; expected positive values")
         self.embedding_dim: int = self._build(**options)
+        self.standardize = standardize
+        if standardize:
+            self.register_buffer("features_mean", torch.zeros(self.embedding_dim))
+            self.register_buffer("features_scale", torch.ones(self.embedding_dim))
         self.classifier = make_head(head_layer, self.embedding_dim, num_classes)
 
     def _build(self, *args: Any, **options: Any) -> int:
@@ -121,15 +134,34 @@ class Network(nn.Module):
         return self._features(self._normalize(x))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return the embedding (N, embedding_dim) of images (N, C, H, W)."""
+        """Return the embedding (N, embedding_dim) of images (N, C, H, W), standardized where the network does that."""
+        z = self.raw_embed(x)
+        return (z - self.features_mean) / self.features_scale if self.standardize else z
+
+    def raw_embed(self, x: Tensor) -> Tensor:
+        """Return the embedding (N, embedding_dim) of images (N, C, H, W) before any standardization."""
         return self._embed(self._normalize(x))
+
+    def set_standardization(self, mean: Tensor, scale: Tensor) -> None:
+        """Standardize embeddings by `mean` and positive `scale`, both (embedding_dim,); needs ``standardize=True``."""
+        if not self.standardize:
+            raise InputError(
+                f"{self.name} was built without standardize=True; its embedding is not standardized"
+            )
+        if not bool((scale > 0).all()):
+            raise InputError("scale holds values that are not positive; use 1 for constant features")
+        self.features_mean.copy_(mean)
+        self.features_scale.copy_(scale)
 
     def head(self, z: Tensor) -> Tensor:
         """Return the logits (N, num_classes) of embeddings (N, embedding_dim)."""
         return self.classifier(z)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits (N, num_classes) of images (N, C, H, W), floats in [0, 1]."""
+        """Return the logits (N, num_classes) of images (N, C, H, W), floats in [0, 1].
+
+        In training mode a head of experts returns those of each, see :class:`counterpoise.networks.heads.ExpertsHead`.
+        """
         return self.head(self.embed(x))
 
     def train(self, mode: bool = True) -> Self:
@@ -193,6 +225,8 @@ class Network(nn.Module):
         head = HeadConfig(layer=self.head_layer)
         if isinstance(self.classifier, PrototypeHead):
             head["prototypes"] = len(self.classifier.labels)
+        if isinstance(self.classifier, CosineHead) and self.classifier.scale != COSINE_SCALE:
+            head["scale"] = self.classifier.scale
         return NetworkConfig(
             name=self.name,
             num_classes=self.num_classes,
@@ -226,8 +260,10 @@ def check_floats(images: Tensor, name: str) -> None:
 
 def probe_width(network: Network) -> int:
     """Return the width of the embedding of another library's network, from one black image."""
-    training = network.training
+    training, threads = network.training, torch.get_num_threads()
     try:
+        # One image is not worth starting threads for.
+        torch.set_num_threads(1)
         with torch.no_grad():
             embedded = network.eval()._embed(torch.zeros(1, network.in_channels, *network.image_size))
     except (AssertionError, RuntimeError, ValueError) as error:
@@ -237,6 +273,7 @@ def probe_width(network: Network) -> int:
             " resize them or choose another `backbone`"
         ) from error
     finally:
+        torch.set_num_threads(threads)
         network.train(training)
     return embedded.flatten(1).shape[1]
 

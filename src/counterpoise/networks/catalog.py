@@ -130,3 +130,12 @@ def default_network_name(channels: int, image_size: tuple[int, int]) -> str:
         if entry.is_default is not None and entry.is_default(channels, min(image_size), max(image_size)):
             return entry.name
     return _LARGE_IMAGE_DEFAULT
+
+
+def has_stages(name: str) -> bool:
+    """Return whether a network can return features of several stages: whether it is one of timm's."""
+    if name in NETWORKS:
+        return False
+    from counterpoise.networks.libraries import TimmNetwork, find_class
+
+    return find_class(name) is TimmNetwork

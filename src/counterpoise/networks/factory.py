@@ -43,7 +43,7 @@ def create_network(
         Local file of pretrained weights, see :func:`load_weights`. Nothing is downloaded.
     seed : int, optional
         Seed of the initial weights. Default: draw them from torch's global generator, which a seed leaves unchanged.
-    head_layer : {"linear", "one-vs-rest", "cosine", "prototype"}, default="linear"
+    head_layer : {"linear", "one-vs-rest", "cosine", "experts", "unit-length", "prototype"}, default="linear"
         Kind of head.
     **options : Any
         Options of that network, such as ``trainable_blocks`` of ``vgg16``.

@@ -30,11 +30,11 @@ class LearnedLayer:
     modules: tuple[nn.Module, ...] = ()
 
 
-def learned_layers(network: Network) -> list[LearnedLayer]:
+def learned_layers(network: Network, *, coarse: bool = True) -> list[LearnedLayer]:
     """Return the learned layers below the head, in order of execution.
 
     A layer is a convolution or dense layer with its batch norm, or a residual block, in the networks of this
-    package; a stage or block, as timm groups them, in timm's; a top-level stage in torchvision's.
+    package; a stage or block, as timm groups them (`coarse` or not), in timm's; a top-level stage in torchvision's.
 
     Examples
     --------
@@ -43,7 +43,9 @@ def learned_layers(network: Network) -> list[LearnedLayer]:
     >>> [layer.name for layer in learned_layers(network)]
     ['backbone.0', 'backbone.1', 'top.1', 'top.2']
     """
-    return _timm_layers(network.backbone) if hasattr(network.backbone, "group_matcher") else _grouped(network)
+    if hasattr(network.backbone, "group_matcher"):
+        return _timm_layers(network.backbone, coarse=coarse)
+    return _grouped(network)
 
 
 def freeze(network: Network, n: int | Literal["all"]) -> int:
@@ -149,10 +151,10 @@ def _split(network: Network, n: int | str) -> tuple[list[LearnedLayer], list[Lea
     return layers[:n], layers[n:]
 
 
-def _timm_layers(backbone: nn.Module) -> list[LearnedLayer]:
+def _timm_layers(backbone: nn.Module, *, coarse: bool) -> list[LearnedLayer]:
     from timm.models import group_parameters
 
-    matcher = backbone.group_matcher(coarse=True)  # type: ignore[operator]
+    matcher = backbone.group_matcher(coarse=coarse)  # type: ignore[operator]
     return [
         LearnedLayer(
             f"backbone.{names[0].rpartition('.')[0] or names[0]}",

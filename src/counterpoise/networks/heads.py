@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from counterpoise.exceptions import UnknownNameError
 
+COSINE_SCALE = 30.0
+
 
 class CosineHead(nn.Module):
     """Logits ``scale * cos(angle between embedding and class vector)`` (Cao et al. 2019, section 3.2).
@@ -18,7 +20,7 @@ class CosineHead(nn.Module):
     `scale` is the largest possible logit.
     """
 
-    def __init__(self, in_features: int, out_features: int, *, scale: float = 30.0) -> None:
+    def __init__(self, in_features: int, out_features: int, *, scale: float = COSINE_SCALE) -> None:
         super().__init__()
         self.scale = scale
         self.weight = nn.Parameter(torch.empty(out_features, in_features).uniform_(-1, 1))
@@ -43,6 +45,50 @@ class OneVsRestHead(nn.Linear):
     def set_prior(self) -> None:
         """Set the bias to -log(C - 1)."""
         nn.init.constant_(self.bias, -math.log(max(self.out_features - 1, 1)))
+
+
+class ExpertsHead(nn.Module):
+    """Linear heads side by side, whose mean logits decide (BalPoE; Sanchez Aimar et al. 2023).
+
+    In training mode it returns the logits of each of its `EXPERTS`, (N, K, C), which a loss for experts needs; other
+    losses take their mean, as `eval` does.
+    """
+
+    EXPERTS = 3
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        linear = nn.Linear(in_features, self.EXPERTS * out_features)
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the logits of embeddings (N, d): (N, K, C) in training mode, else (N, C)."""
+        logits = F.linear(z, self.weight, self.bias).unflatten(1, (self.EXPERTS, -1))
+        return logits if self.training else logits.mean(dim=1)
+
+
+class UnitLengthHead(nn.Module):
+    """Linear head on embeddings of one length, ``sqrt(d) W z / |z| + b``.
+
+    Standardized embeddings have that length on average: only its spread over the images, often contrast and sharpness,
+    is removed. Unlike a cosine head it has a bias, and the length of a class vector has an effect.
+
+    Examples
+    --------
+    >>> head = UnitLengthHead(4, 2)
+    >>> z = torch.tensor([[1.0, 1.0, 1.0, 1.0]])
+    >>> torch.equal(head(z), F.linear(z, head.weight, head.bias)), torch.allclose(head(3 * z), head(z))
+    (True, True)
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        linear = nn.Linear(in_features, out_features)
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the logits (N, C) of embeddings (N, d)."""
+        return F.linear(math.sqrt(z.shape[1]) * F.normalize(z, dim=1), self.weight, self.bias)
 
 
 class PrototypeHead(nn.Module):
@@ -86,7 +132,14 @@ class PrototypeHead(nn.Module):
         return self.scale * logits
 
 
-HEADS = {"linear": nn.Linear, "cosine": CosineHead, "one-vs-rest": OneVsRestHead, "prototype": PrototypeHead}
+HEADS = {
+    "linear": nn.Linear,
+    "cosine": CosineHead,
+    "one-vs-rest": OneVsRestHead,
+    "experts": ExpertsHead,
+    "unit-length": UnitLengthHead,
+    "prototype": PrototypeHead,
+}
 
 
 def make_head(kind: str, in_features: int, out_features: int) -> nn.Module:

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import timm
+import torch
 import torchvision
 from torch import Tensor, nn
 
-from counterpoise.exceptions import InputError
+from counterpoise.exceptions import InputError, UnknownNameError
+from counterpoise.networks.adapters import add_adapters
 from counterpoise.networks.base import Network, probe_width
 
 IMAGENET_NORMALIZATION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
+FEATURES = ("last", "multi")
+_STAGES = 3
 _TIMM, _TORCHVISION = "timm:", "torchvision:"
 # In training mode they return no tensor of logits, or their classifier is not linear.
 _UNSUITABLE = ("googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1")
@@ -28,6 +32,10 @@ def library_names() -> list[str]:
 def find_class(name: str) -> type[Network] | None:
     """Return the class for a model of timm, else of torchvision; names of timm may have a tag (``.a1_in1k``)."""
     if timm.is_model(name.removeprefix(_TIMM)):
+        try:
+            timm.get_pretrained_cfg(name.removeprefix(_TIMM))
+        except RuntimeError:  # no such tag
+            return None
         return TimmNetwork
     return TorchvisionNetwork if name.removeprefix(_TORCHVISION) in _torchvision_names() else None
 
@@ -38,11 +46,20 @@ def _torchvision_names() -> list[str]:
 
 
 class TimmNetwork(Network):
-    """Model of timm without its classifier; the embedding is the input of that classifier."""
+    """Model of timm without its classifier.
+
+    The embedding is the input of that classifier. With ``features="multi"`` the channel means and maxima of the last
+    three stages follow it: early stages show texture, which few images of a rare class are enough to learn from.
+    """
 
     fixed_size = False
 
-    def _build(self) -> int:
+    def _build(
+        self, features: str = "last", adapter: str | None = None, adapter_dim: int | None = None
+    ) -> int:
+        if features not in FEATURES:
+            raise UnknownNameError("features", features, FEATURES)
+        self.multi_level = features == "multi"
         model_name = self.name.removeprefix(_TIMM)
         settings: dict[str, Any] = {}
         pretrained = timm.get_pretrained_cfg(model_name)
@@ -62,6 +79,10 @@ class TimmNetwork(Network):
             ) from error
         if pretrained is not None:
             self.pretrained_normalization = (pretrained.mean, pretrained.std)
+        if self.multi_level and not hasattr(self.backbone, "forward_intermediates"):
+            raise InputError(f"{self.name} does not return its stages; use `features` last")
+        if adapter is not None:
+            add_adapters(self.backbone, adapter, dim=adapter_dim)
         return probe_width(self)
 
     def convert_weights(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -87,7 +108,11 @@ class TimmNetwork(Network):
         return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
 
     def _embed(self, x: Tensor) -> Tensor:
-        return self.backbone.forward_head(self.backbone.forward_features(x), pre_logits=True).flatten(1)
+        if not self.multi_level:
+            return self.backbone.forward_head(self.backbone.forward_features(x), pre_logits=True).flatten(1)
+        last, stages = self.backbone.forward_intermediates(x, indices=_STAGES, output_fmt="NCHW")
+        pooled = [pool for stage in stages for pool in (stage.mean((2, 3)), stage.amax((2, 3)))]
+        return torch.cat([self.backbone.forward_head(last, pre_logits=True).flatten(1), *pooled], dim=1)
 
 
 class TorchvisionNetwork(Network):

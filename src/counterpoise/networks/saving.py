@@ -12,7 +12,9 @@ from safetensors.torch import load_file
 from counterpoise.exceptions import RunFolderError
 from counterpoise.networks.base import Network, NetworkConfig
 from counterpoise.networks.enhanced import EnhancedNetwork, Enhancer
+from counterpoise.networks.ensemble import EnsembleNetwork
 from counterpoise.networks.factory import create_network
+from counterpoise.networks.heads import CosineHead
 from counterpoise.networks.weights import save_state
 
 
@@ -63,6 +65,8 @@ def _build(config: NetworkConfig) -> Network:
     if config["name"] == EnhancedNetwork.NAME:
         enhancer = Enhancer.from_config(options["enhancer"])
         return EnhancedNetwork(enhancer, _build(options["network"]), frozen=options["frozen"])
+    if config["name"] == EnsembleNetwork.NAME:
+        return EnsembleNetwork([_build(member) for member in options["members"]])
     head = config.get("head", {"layer": "linear"})
     network = create_network(
         config["name"],
@@ -78,4 +82,6 @@ def _build(config: NetworkConfig) -> Network:
     if "prototypes" in head:
         centers = torch.zeros(head["prototypes"], network.embedding_dim)
         network.set_prototypes(centers, torch.zeros(len(centers), dtype=torch.int64))
+    if "scale" in head and isinstance(network.classifier, CosineHead):
+        network.classifier.scale = head["scale"]
     return network

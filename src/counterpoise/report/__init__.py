@@ -18,6 +18,7 @@ from counterpoise.report.kit.wording import claim_text as claim_text
 from counterpoise.report.kit.wording import count as count
 from counterpoise.report.kit.wording import decimals as decimals
 from counterpoise.report.kit.wording import describe_imbalance as describe_imbalance
+from counterpoise.report.kit.wording import duration as duration
 from counterpoise.report.kit.wording import mean_text as mean_text
 from counterpoise.report.kit.wording import p_equals as p_equals
 from counterpoise.report.kit.wording import p_text as p_text

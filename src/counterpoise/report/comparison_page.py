@@ -26,17 +26,30 @@ MOST_CELLS = 400_000
 MOST_MISTAKES = 24
 
 
-def build_report(paths: Sequence[Path], output: Path, *, title: str | None = None) -> Path:
+def build_report(
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    title: str | None = None,
+    template: str = "report/comparison.html.j2",
+    sections: Sequence[tuple[str, str]] = (),
+    more_warnings: Sequence[str] = (),
+    **more: object,
+) -> Path:
     """Write one self-contained HTML file about a comparison or about single runs, and return its path.
 
     `paths` has one study folder, or one or more run folders. In a folder `output` the file is named ``report.html``.
-    By default, `title` names the dataset. A missing or damaged folder raises RunFolderError.
+    By default, `title` names the dataset. A `template` that extends that of this page finds `more` beside its content;
+    its own `sections` (id, name) come after the result, and
+    `more_warnings` before the page's own. A missing or damaged folder raises RunFolderError.
     """
     content = _content(read_any([Path(path) for path in paths]), title)
+    content["sections"][1:1] = sections
+    content["warnings"][:0] = more_warnings
     output = Path(output)
     if output.is_dir():
         output = output / "report.html"
-    write_page(output, "report/comparison.html.j2", **content)
+    write_page(output, template, **content, **more)
     return output
 
 

@@ -73,6 +73,7 @@ def provenance(study: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:
             "name": record.dataset.name,
             "source": record.dataset.source,
             "image size (height, width)": record.dataset.image_size,
+            "images of another shape": record.dataset.fit,
             "channels": record.dataset.raw.get("channels"),
             "fingerprint": record.dataset.fingerprint,
             **{f"imbalance: {key}": value for key, value in record.imbalance.raw.items()},
@@ -80,6 +81,7 @@ def provenance(study: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:
         blocks += [
             ("Data", pairs(dataset)),
             ("Network", pairs(record.network.raw)),
+            *([("Pretrained weights", pairs(record.start.raw))] if record.start.origin else []),
             ("Training", pairs(record.training)),
             ("Hardware", pairs(record.hardware)),
             ("Versions", pairs({"counterpoise": record.version, **record.versions})),

@@ -6,7 +6,7 @@ Where data lies on disk is never part of an identity.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, NotRequired, TypedDict, Unpack
 
 from counterpoise.config import TrainConfig
 from counterpoise.files import Json, content_hash
@@ -14,16 +14,33 @@ from counterpoise.files import Json, content_hash
 # Parts of payloads.
 Payload = Mapping[str, Json]
 
+# Settings added after the first published results, with the values that change nothing.
+_ADDED: Mapping[str, tuple[Json, ...]] = {
+    "ema": (None, 0),
+    "layer_decay": (None, 1),
+    "clip": (None,),
+    "accumulate": (1,),
+    "batch_norm": ("train",),
+    "select": ("last",),
+    "patience": (None,),
+    "max_time": (None,),
+}
+
 
 def training_payload(config: TrainConfig) -> Payload:
     """Return the settings of a training as they enter an identity."""
     head = {"head_epochs": config.head_epochs, "head_batch_size": config.head_batch_size}
-    return {**network_payload(config), **head}
+    penalty: Payload = {} if config.penalty is None else {"penalty": config.penalty}
+    return {**network_payload(config), **head, **penalty}
 
 
 def network_payload(config: TrainConfig) -> Payload:
     """Return the settings that a network depends on before its head is trained apart."""
+    added = {
+        name: value for name, neutral in _ADDED.items() if (value := getattr(config, name)) not in neutral
+    }
     return {
+        **added,
         "epochs": config.epochs,
         "batch_size": config.batch_size,
         "lr": config.lr,
@@ -36,6 +53,11 @@ def network_payload(config: TrainConfig) -> Payload:
         "threads": config.threads,
         "workers": config.workers,
     }
+
+
+def fit_payload(fit: str) -> Payload:
+    """Return how images fit their size as it enters an identity: not at all if they are cropped, as all once were."""
+    return {} if fit == "crop" else {"fit": fit}
 
 
 class SplitPayload(TypedDict):
@@ -65,7 +87,10 @@ class SharedSettings(TypedDict):
 
     `fingerprint` is the content hash of the dataset, `image_size` height and width in pixels, `training` of
     `training_payload`, `weights_hash` the SHA-256 of the file of pretrained weights; `new_head` tells whether the head
-    is reinitialized whatever the weights hold for it; `freeze` has the frozen layers: a number, "all" or None.
+    is reinitialized whatever the weights hold for it; `freeze` has the frozen layers: a number, "all", "auto" or None,
+    and `features` the standardized features that a head is fitted to before anything else is trained, None for a head
+    on plain embeddings. `adapter` is the kind of adapters in a frozen transformer. `fit` tells how images of another
+    shape fit the size.
     """
 
     fingerprint: str
@@ -76,6 +101,9 @@ class SharedSettings(TypedDict):
     weights_hash: str | None
     new_head: bool
     freeze: int | str | None
+    features: NotRequired[str | None]
+    adapter: NotRequired[str | None]
+    fit: NotRequired[str]
 
 
 def comparison_identity(**shared: Unpack[SharedSettings]) -> str:
@@ -101,7 +129,8 @@ def run_identity(
 
 
 def _shared_payload(shared: SharedSettings) -> dict[str, Any]:
-    return {
+    later = {name: shared.get(name) for name in ("features", "adapter")}
+    return {name: value for name, value in later.items() if value is not None} | {
         "fingerprint": shared["fingerprint"],
         "image_size": list(shared["image_size"]),
         "split": dict(shared["split"]),
@@ -110,6 +139,7 @@ def _shared_payload(shared: SharedSettings) -> dict[str, Any]:
         "weights_hash": shared["weights_hash"],
         "new_head": shared["new_head"],
         "freeze": shared["freeze"],
+        **fit_payload(shared.get("fit", "crop")),
     }
 
 
@@ -123,8 +153,9 @@ def transfer_identity(
     source_images_per_class: int | None,
     images_per_class: int | None,
     training: Payload,
+    fit: str = "crop",
 ) -> str:
     """Return the hash of what all trainings of a transfer study share; layers and repeats may be added later."""
     settings: dict[str, Any] = {"fingerprint": fingerprint, "image_size": list(image_size), "split": split}
-    settings |= {"network": network, "test_fraction": test_fraction}
+    settings |= {"network": network, "test_fraction": test_fraction, **fit_payload(fit)}
     return content_hash([settings, [source_images_per_class, images_per_class], dict(training)])

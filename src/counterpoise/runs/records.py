@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from counterpoise.config import Fit
 from counterpoise.exceptions import RunFolderError
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class SkippedRecord(Record):
 
 
 class DatasetRecord(Record):
-    """Dataset of a run."""
+    """Dataset of a run; images were cropped before there was a choice."""
 
     classes: Annotated[tuple[str, ...], Strict(False), Field(min_length=2)]
     fingerprint: str
@@ -73,6 +74,7 @@ class DatasetRecord(Record):
     source: str = ""
     channels: int = 3
     image_size: Pair | None = None
+    fit: Fit = "crop"
     counts: dict[str, Items[Count] | None] = {}
     skipped: Items[SkippedRecord] = ()
 
@@ -105,12 +107,25 @@ class ImbalanceRecord(Record):
     ratio: float | None = None
 
 
+class FreezeEvidenceRecord(Record):
+    """Class-balanced validation log loss by which ``freeze`` "auto" chose; None without validation images."""
+
+    frozen: float | None = None
+    fine_tuned: float | None = None
+
+
 class StartRecord(Record):
-    """Weights that training started from, and the layers that stayed frozen."""
+    """Weights that training started from, where published ones are from, and the layers that stayed frozen.
+
+    `evidence` is that of a choice by the validation images.
+    """
 
     weights: str | None = None
     weights_hash: str | None = None
     freeze: int | str | None = None
+    origin: str | None = None
+    license: str | None = None
+    evidence: FreezeEvidenceRecord | None = None
 
 
 class AdjustRecord(Record):
@@ -214,8 +229,10 @@ class HistoryEntry(Record):
     epoch: int | None = None
     loss: float | None = None
     validation_loss: float | None = None
+    validation_balanced_loss: float | None = None
     validation_accuracy: float | None = None
     validation_gmean: float | None = None
+    selected: bool = False
 
 
 class EmbeddingMap(Record):

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from counterpoise.studies.enhance.plan import make_enhance_plan as make_enhance_plan
     from counterpoise.studies.enhance.study import EnhancementStudy as EnhancementStudy
     from counterpoise.studies.enhance.study import show_images as show_images
+    from counterpoise.studies.fit.page import build_fit_report as build_fit_report
+    from counterpoise.studies.fit.plan import FitPlan as FitPlan
+    from counterpoise.studies.fit.plan import load_for_fit as load_for_fit
+    from counterpoise.studies.fit.plan import make_fit_plan as make_fit_plan
+    from counterpoise.studies.fit.study import FitResult as FitResult
+    from counterpoise.studies.fit.study import FitStudy as FitStudy
     from counterpoise.studies.reproduce.plan import plan_table as plan_table
     from counterpoise.studies.reproduce.study import ReproductionStudy as ReproductionStudy
     from counterpoise.studies.reproduce.study import publish as publish
@@ -43,6 +49,12 @@ STUDIES: Catalog[Entry] = Catalog(
             target=f"{_HERE}.compare.study:ComparisonStudy",
             title="Comparison",
             summary="Methods on the same repeats: means, intervals and paired tests.",
+        ),
+        Entry(
+            name="fit",
+            target=f"{_HERE}.fit.study:FitStudy",
+            title="Best model in a time budget",
+            summary="Heads on pretrained features and a fine-tuned network, chosen by held-out images.",
         ),
         Entry(
             name="transfer",
@@ -76,6 +88,9 @@ _MODULES = {
     "engine.tasks": ("Event", "Failure", "Outcome", "Task", "ThrottledProgress"),
     "enhance.plan": ("make_enhance_plan",),
     "enhance.study": ("EnhancementStudy", "show_images"),
+    "fit.page": ("build_fit_report",),
+    "fit.plan": ("FitPlan", "load_for_fit", "make_fit_plan"),
+    "fit.study": ("FitResult", "FitStudy"),
     "reproduce.plan": ("plan_table",),
     "reproduce.study": ("ReproductionStudy", "publish"),
     "reproduce.tables": ("all_tables", "get_table"),

@@ -8,9 +8,11 @@ from counterpoise.training.batches import (
     memory_format,
     ordered_batches,
 )
-from counterpoise.training.fit import Fitted, fit_method
+from counterpoise.training.budget import Budget
+from counterpoise.training.cross_validation import log_probabilities, out_of_fold
+from counterpoise.training.fit import Fitted, fine_tune, fit_method
 from counterpoise.training.initialization import initial_network, make_network, pixel_statistics
-from counterpoise.training.loop import make_optimizer, train_stage
+from counterpoise.training.loop import train_stage
 from counterpoise.training.machine import (
     cpu_count,
     cpu_threads,
@@ -21,6 +23,7 @@ from counterpoise.training.machine import (
     versions,
 )
 from counterpoise.training.method_stages import NETWORK_SLOTS, LogitLoss, ResampledSet
+from counterpoise.training.optimizer import make_optimizer
 from counterpoise.training.plan import RunPlan, SplitPlan
 from counterpoise.training.predict import (
     EmbeddedSplit,
@@ -32,5 +35,5 @@ from counterpoise.training.predict import (
 )
 from counterpoise.training.preparation import Preparation, prepare_run, read_minority, resolve_split
 from counterpoise.training.randomness import generator_for, seed_for, torch_seed
-from counterpoise.training.run import execute_run, held_out_logits, write_run, write_scores
+from counterpoise.training.run import embedded_sample, execute_run, held_out_logits, write_run, write_scores
 from counterpoise.training.stage import HistoryEntryDict, ProgressCallback, RenamedStage, Stage, Step

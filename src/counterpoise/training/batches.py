@@ -9,14 +9,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from counterpoise.datasets import ImageSplit
+from counterpoise.datasets import ImageSplit, decode_batch
 
 FROZEN_BATCH_SIZE = 256
 #: Larger outputs of frozen layers are not held in memory but recomputed for each batch.
@@ -78,7 +78,7 @@ class TensorBatches:
 
 @dataclass(eq=False)
 class LoaderBatches:
-    """Batches of images that are decoded by `workers` processes (0: this one) when they are needed."""
+    """Batches of images that are decoded by `workers` processes (0: threads of this one) when they are needed."""
 
     split: ImageSplit
     order: Order
@@ -91,8 +91,9 @@ class LoaderBatches:
         order = torch.from_numpy(self.order(epoch))
         parts = split_batches(order, self.batch_size)
         loader = DataLoader(
-            _SplitDataset(self.split),
+            _SplitDataset(self.split, threads=self.workers == 0),
             batch_sampler=[indices.tolist() for indices in parts],
+            collate_fn=_unchanged,
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
         )
@@ -124,12 +125,19 @@ class RecomputedBatches:
 @dataclass(eq=False)
 class _SplitDataset(Dataset):
     split: ImageSplit
+    threads: bool
 
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return torch.from_numpy(np.ascontiguousarray(self.split.images[index])), int(self.split.labels[index])
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """Return a whole batch, which the loader asks for where it can."""
+        images = decode_batch(self.split.images, indices, threads=self.threads)
+        return torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(self.split.labels[indices])
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
 def image_batches(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from counterpoise.balance.adjust import Adjustment
-from counterpoise.config import TrainConfig
+from counterpoise.balance.adjust import Adjustment, LogitAdjustment
+from counterpoise.config import TrainConfig, fine_tuning_config
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
-from counterpoise.methods import Method
+from counterpoise.files import content_hash
+from counterpoise.methods import Method, get_method
 from counterpoise.networks import Network
 from counterpoise.training.batches import memory_format
 from counterpoise.training.machine import cpu_threads, make_fabric
@@ -32,7 +35,8 @@ class Fitted:
     """Result of `fit_method`.
 
     `network` is in evaluation mode, on the training device; `adjustment` applies to its logits. `history` has one entry
-    per epoch of every stage; `seconds` is the wall time of each stage. `resampled` is the training set of the head of
+    per epoch of every stage; `seconds` is the wall time of each stage, and `penalties` is the L2 penalty of each stage
+    that trains a head to convergence. `resampled` is the training set of the head of
     a feature-space method.
     """
 
@@ -41,6 +45,7 @@ class Fitted:
     history: list[HistoryEntryDict]
     seconds: dict[str, float] = field(default_factory=dict)
     resampled: ResampledSet | None = None
+    penalties: dict[str, float] = field(default_factory=dict)
 
     def logits(self, split: ImageSplit, *, workers: int = 0) -> np.ndarray:
         """Return the adjusted logits of a split, float32 of shape (N, C)."""
@@ -67,9 +72,11 @@ def fit_method(
     Parameters
     ----------
     train : ImageSplit
-        With an `EmbeddedSplit` only the head is trained, on its embeddings.
+        With an `EmbeddedSplit` only the head is trained, on its embeddings: to convergence if the network standardizes
+        them, else for the epochs of `config`.
     validation : ImageSplit, optional
-        Evaluated after every epoch, for the learning curves; training does not depend on it.
+        Evaluated after every epoch, for the learning curves; training depends on it only where `config` selects the
+        best epoch or has patience.
     checkpoints, shared : Path, optional
         Folder of checkpoints, from which an interrupted training resumes, and of networks that methods share: the first
         that needs a network trains it. The second is the first by default.
@@ -85,6 +92,7 @@ def fit_method(
     InputError
         If a setting of the method is refused.
     """
+    check_epochs_compare(config, validation)
     with cpu_threads(config.threads):
         fabric = make_fabric(config)
         context = FitContext(
@@ -103,6 +111,57 @@ def fit_method(
         return _fit(context)
 
 
+def fine_tune(
+    network: Network,
+    train: ImageSplit,
+    *,
+    method: Method | None = None,
+    config: TrainConfig | None = None,
+    validation: ImageSplit | None = None,
+    checkpoints: Path | None = None,
+    shared: Path | None = None,
+    identity: str = "",
+    classes: Sequence[str] | None = None,
+    progress: ProgressCallback | None = None,
+) -> Fitted:
+    """Train a pretrained network whose head is fitted to its embeddings (LP-FT; Kumar et al. 2022).
+
+    The head is expected to give probabilities under the shares of the training set, as a fit without weights does.
+    Where `method` samples classes by ``n_c ** q`` and adjusts logits for it, the head's bias first moves to those
+    shares, so that training need not learn it.
+
+    Parameters
+    ----------
+    method : Method, optional
+        By default ``fine-tuned``.
+    config : TrainConfig, optional
+        By default `fine_tuning_config()`, which selects the best epoch and so needs `validation`.
+
+    The other parameters, and what is raised, are those of `fit_method`.
+    """
+    method = method or get_method("fine-tuned")
+    power = 1.0 if method.adjust is None else method.adjust.defaults().get("power", 1.0)
+    bias = getattr(network.classifier, "bias", None)
+    if power != 1 and isinstance(bias, Tensor):
+        adjustment = LogitAdjustment(tau=1 - power)
+        adjustment.fit(None, None, train.class_counts(network.num_classes))
+        with torch.no_grad():
+            bias.add_(torch.as_tensor(adjustment.offset_).to(bias))
+    return fit_method(
+        method,
+        network,
+        train,
+        config=config or fine_tuning_config(),
+        validation=validation,
+        checkpoints=checkpoints,
+        shared=shared,
+        # Methods may share a network only if they start from the same head.
+        identity=content_hash([identity, power]),
+        classes=classes,
+        progress=progress,
+    )
+
+
 def _fit(context: FitContext) -> Fitted:
     method, network = context.method, context.network
     adjustment: Adjustment | None = context.build(method.adjust)
@@ -116,10 +175,13 @@ def _fit(context: FitContext) -> Fitted:
     if embedded:
         refuse_pixel_methods(method)
     # A network that is frozen whole learns nothing where the method replaces its head.
-    if not (embedded and head is not None and head.fresh):
+    if not (embedded and head is not None and (head.fresh or head.replaces)):
         history += train_network(context)
     resampled = None
     if head is not None:
+        if network.standardize and not embedded:
+            # The network is trained, and its embeddings stay the same from here on.
+            context = _embedded(context)
         resampled = resample_embeddings(context)
         history += train_head(context, resampled)
     if adjustment is not None:
@@ -127,7 +189,27 @@ def _fit(context: FitContext) -> Fitted:
         logits, labels = (None, None) if split is None else (context.logits(split), split.labels)
         adjustment.fit(logits, labels, context.class_counts)
     network.eval()
-    return Fitted(network, adjustment, history, context.seconds, resampled if method.features else None)
+    shown = resampled if method.features else None
+    return Fitted(network, adjustment, history, context.seconds, shown, context.penalties)
+
+
+def _embedded(context: FitContext) -> FitContext:
+    """Return the context of a network that is trained below its head, with the embeddings of its images."""
+    train, validation = (
+        None if split is None else EmbeddedSplit.of(split, context.embed(split).cpu().numpy())
+        for split in (context.train, context.validation)
+    )
+    assert train is not None
+    return replace(context, train=train, validation=validation)
+
+
+def check_epochs_compare(config: TrainConfig, validation: ImageSplit | None) -> None:
+    """Raise `InputError` where epochs are to be compared and there are no validation images."""
+    if config.compares_epochs and not validation:
+        asked = "`select` best" if config.select == "best" else "`patience`"
+        raise InputError(
+            f"{asked} compares epochs on validation images, and there are none; set `validation_fraction` above 0"
+        )
 
 
 def refuse_pixel_methods(method: Method) -> None:

@@ -3,50 +3,63 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from counterpoise.config import ModelConfig
-from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest
+from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest, decode_batch
 from counterpoise.exceptions import InputError
-from counterpoise.networks import Network, create_network, freeze, learned_layers, load_weights
+from counterpoise.methods import Method
+from counterpoise.networks import (
+    Network,
+    Pretrained,
+    create_network,
+    default_network_name,
+    find_pretrained,
+    freeze,
+    has_stages,
+    learned_layers,
+    load_weights,
+)
 from counterpoise.runs import RunFolder
+from counterpoise.training.fit import refuse_pixel_methods
 from counterpoise.training.plan import RunPlan
 from counterpoise.training.randomness import seed_for
 
-#: `freeze` "auto" freezes where there are more parameters to fine-tune than this for each training image.
-MOST_PARAMETERS_PER_IMAGE = 1000
 
+def find_weights(model: ModelConfig, dataset: ImageDataset) -> tuple[Pretrained, RunFolder | None]:
+    """Return the network with the file it starts from, and the finished run that trained it where its folder is named.
 
-def find_weights(model: ModelConfig) -> tuple[Path | None, RunFolder | None]:
-    """Return the file of the pretrained weights, and the finished run that trained them where its folder is named.
-
-    `InputError` if another network than that run's is asked for.
+    `InputError` if another network than that run's is asked for, or there are no such weights.
     """
-    path = model.weights
-    if path is None or not path.is_dir():
-        return path, None
+    path, size = model.weights, dataset.image_size
+    if path is None:
+        return find_pretrained(
+            model.pretrained, model.backbone, channels=dataset.channels, image_size=size
+        ), None
+    if model.pretrained not in (None, "none"):
+        raise InputError(f"`pretrained` {model.pretrained} and `weights` {path}: leave one of them out")
+    named = None if model.backbone == "auto" else model.backbone
+    if not path.is_dir():
+        return Pretrained(backbone=named or default_network_name(dataset.channels, size), file=path), None
     run = RunFolder.open(path)
-    if model.backbone not in (None, run.record.network.name):
-        raise InputError(
-            f"`backbone` {model.backbone}: the weights are of a run of {run.record.network.name}; "
-            "leave `backbone` out"
-        )
-    return path / "model.safetensors", run
+    network = run.record.network.name
+    if named not in (None, network):
+        raise InputError(f"`backbone` {named}: the weights are of a run of {network}; leave `backbone` out")
+    return Pretrained(backbone=network, file=path / "model.safetensors"), run
 
 
-def resolve_freeze(
-    text: str | None, plan: RunPlan, dataset: ImageDataset, images: int
-) -> tuple[int | str | None, str | None]:
-    """Return the frozen layers (a number, ``"all"`` or None) and, where the choice was left open, the reason.
+def resolve_freeze(text: str | None, plan: RunPlan, dataset: ImageDataset) -> int | str | None:
+    """Return the frozen layers: a number, ``"all"``, ``"auto"`` or None.
 
-    `text` is as asked for; nothing is frozen in `plan` yet; `images` is the number of training images. `InputError` if
-    there are no such layers, or frozen layers would stay random.
+    `text` is as asked for; nothing is frozen in `plan` yet. `InputError` if there are no such layers, or frozen layers
+    would stay random.
     """
-    frozen, reason = read_freeze(text, plan.weights), None
+    frozen = read_freeze(text, plan.weights)
     if frozen is not None:
         network = create_network(
             plan.network,
@@ -55,55 +68,85 @@ def resolve_freeze(
             image_size=dataset.image_size,
             seed=0,
         )
-        if frozen == "auto":
-            head = sum(parameter.numel() for parameter in network.classifier.parameters())
-            total = sum(parameter.numel() for parameter in network.parameters())
-            frozen, reason = choose_freeze(total - head, images)
-        _check_freeze(frozen, plan, network)
-    if plan.cache is not None and frozen != "all":
-        raise InputError("`cache` keeps the embeddings of a network frozen whole; give `freeze` all with it")
-    return frozen, reason
+        _check_freeze("all" if frozen == "auto" else frozen, plan, network)
+    return frozen
+
+
+def default_freeze(
+    text: str | None, plan: RunPlan, methods: Sequence[Method]
+) -> tuple[str | None, str | None]:
+    """Return what `freeze` means where it was left open, and the reason: published weights stay frozen.
+
+    Embedding each image once is about six times faster than one epoch of fine-tuning on a CPU. A method that changes
+    images, or trains the embedding, needs the whole network.
+    """
+    if plan.adapter is not None:
+        _check_adapter(text, plan)
+        return None, f"adapters: {plan.adapter} and the head are trained, the network itself stays frozen"
+    if text is not None or plan.origin is None:
+        return text, None
+    for method in methods:
+        try:
+            refuse_pixel_methods(method)
+        except InputError:
+            return None, f"fine-tuned: {method.label} needs the images, not only their features"
+    return (
+        "all",
+        "frozen: each image is embedded once, and heads are trained on its features; `freeze` none fine-tunes",
+    )
+
+
+def _check_adapter(freeze: str | None, plan: RunPlan) -> None:
+    if plan.weights is None:
+        raise InputError(
+            f"`adapter` {plan.adapter}: without pretrained weights the frozen network is random; give `pretrained` hub "
+            "or NAME.TAG, or `weights`"
+        )
+    if freeze not in (None, "none"):
+        raise InputError(f"`adapter` {plan.adapter} keeps the network itself frozen; leave `freeze` out")
 
 
 def read_freeze(text: str | None, weights: str | Path | None) -> int | str | None:
     """Return what `freeze` says: a number of layers, ``"all"``, ``"auto"``, or None; `InputError` without weights.
+
+    ``"none"`` is None, too: it says so where the default is another.
 
     Examples
     --------
     >>> read_freeze("3", "run"), read_freeze("all", "run"), read_freeze(None, None)
     (3, 'all', None)
     """
-    if text is None:
+    if text in (None, "none"):
         return None
     if text not in ("all", "auto") and not (text.isdecimal() and int(text) > 0):
-        raise InputError(f"`freeze` {text!r}: expected a number of layers from 1, all, or auto")
+        raise InputError(f"`freeze` {text!r}: expected a number of layers from 1, all, auto, or none")
     if weights is None:
         raise InputError(
             f"`freeze` {text}: without `weights` the layers are random, and frozen they learn nothing; "
-            "give `weights` RUN or FILE, or leave `freeze` out"
+            "give `weights` RUN or FILE, or `pretrained` auto, or leave `freeze` out"
         )
     return text if text in ("all", "auto") else int(text)
 
 
-def choose_freeze(parameters: int, images: int) -> tuple[str | None, str]:
-    """Return what `freeze` "auto" means, by the lecture's rule, and why.
+def resolve_features(
+    asked: str | None, frozen: int | str | None, network: str, *, head_first: bool = False
+) -> str | None:
+    """Return the features that a head is fitted to: as asked for, else multi-level ones where the network has stages.
 
-    "If the target dataset is very small and N layers have large number of parameter: fine tuning could lead to
-    overfitting so leave it frozen. Otherwise, fine tune to the new data." Very small is here: more than
-    1,000 parameters of the layers that would be frozen for each training image.
+    There are none where no head is fitted to frozen features; `head_first` tells that one is, before fine-tuning.
 
     Examples
     --------
-    >>> choose_freeze(700_000, 500)[0], choose_freeze(700_000, 5000)[0]
-    ('all', None)
+    >>> resolve_features(None, "all", "resnet18"), resolve_features(None, "all", "lenet")
+    ('multi', 'last')
     """
-    ratio = parameters / max(1, images)
-    facts = (
-        f"{images:,} training images for {parameters:,} transferred parameters, {ratio:,.0f} for each image"
-    )
-    if ratio > MOST_PARAMETERS_PER_IMAGE:
-        return "all", f"frozen: {facts} (more than {MOST_PARAMETERS_PER_IMAGE:,}): fine-tuning could overfit"
-    return None, f"fine-tuned: {facts} (at most {MOST_PARAMETERS_PER_IMAGE:,})"
+    if frozen not in ("all", "auto") and not head_first:
+        if asked is not None:
+            raise InputError(
+                f"`features` {asked} are those of a network frozen whole; give `freeze` all with it"
+            )
+        return None
+    return asked or ("multi" if has_stages(network) else "last")
 
 
 def check_unseen(run: RunFolder, dataset: ImageDataset, manifests: Iterable[SplitManifest]) -> None:
@@ -148,43 +191,67 @@ def _check_freeze(frozen: int | str | None, plan: RunPlan, network: Network) -> 
 
 def make_network(plan: RunPlan, splits: ImageDataset) -> Network:
     """Return the network of a plan before its training, with frozen layers, normalized by the training images."""
-    with warnings.catch_warnings():
-        if plan.new_head:
-            # The reinitialized head is intended, and noted.
-            pattern = r"weights .* tensors for (classifier\.\w+(, )?)+; they start untrained"
-            warnings.filterwarnings("ignore", pattern)
-        seed, layer = plan.config.seed, plan.record.head_layer
-        network = initial_network(plan.network, splits, weights=plan.weights, seed=seed, head_layer=layer)
+    options: dict[str, Any] = {} if plan.features is None else {"standardize": True}
+    if plan.adapter is not None:
+        options["adapter"] = plan.adapter
+    if plan.features == "multi":
+        options["features"] = "multi"
+    # The reinitialized head is intended, and noted; published weights have none for these classes.
+    network = initial_network(
+        plan.network,
+        splits,
+        weights=plan.weights,
+        seed=plan.config.seed,
+        head_layer=plan.record.head_layer,
+        new_head=plan.new_head or plan.origin is not None,
+        **options,
+    )
     if plan.new_head:
         seed = seed_for(plan.config.seed, "new head")
         network.reset_head(generator=torch.Generator().manual_seed(seed))
-    if plan.freeze is not None:
+    if plan.freeze not in (None, "auto"):
         freeze(network, plan.freeze)  # type: ignore[arg-type]
     return network
 
 
 def initial_network(
-    name: str, splits: ImageDataset, *, weights: str | None, seed: int, head_layer: str
+    name: str,
+    splits: ImageDataset,
+    *,
+    weights: str | None,
+    seed: int,
+    head_layer: str,
+    new_head: bool = False,
+    **options: Any,
 ) -> Network:
-    """Return a network for the images of `splits`: random by the `seed` of the run, or with pretrained weights."""
+    """Return a network for the images of `splits`: random by the `seed` of the run, or with pretrained weights.
+
+    With `new_head`, weights without a head for these classes are no reason for a warning. `options`
+    are those of the network.
+    """
     # Pretrained weights bring the normalization that they were trained with.
     mean, std = (None, None) if weights else pixel_statistics(splits.train)
-    return create_network(
-        name,
-        num_classes=len(splits.classes),
-        in_channels=splits.channels,
-        image_size=splits.image_size,
-        mean=mean,
-        std=std,
-        weights=weights,
-        seed=seed_for(seed, "network"),
-        head_layer=head_layer,
-    )
+    with warnings.catch_warnings():
+        if new_head:
+            pattern = r"weights .* tensors for (classifier\.\w+(, )?)+; they start untrained"
+            warnings.filterwarnings("ignore", pattern)
+        return create_network(
+            name,
+            num_classes=len(splits.classes),
+            in_channels=splits.channels,
+            image_size=splits.image_size,
+            mean=mean,
+            std=std,
+            weights=weights,
+            seed=seed_for(seed, "network"),
+            head_layer=head_layer,
+            **options,
+        )
 
 
 def pixel_statistics(split: ImageSplit, *, sample: int = 5000) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation per channel, in units of [0, 1], of at most `sample` evenly spread images."""
     indices = np.unique(np.linspace(0, len(split) - 1, min(sample, len(split))).round().astype(int))
-    values = np.stack([np.asarray(split.images[int(i)]) for i in indices]).astype(np.float64) / 255
+    values = decode_batch(split.images, indices).astype(np.float64) / 255
     mean, std = values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3))
     return mean.tolist(), np.maximum(std, 1 / 255).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from counterpoise._version import __version__
 from counterpoise.config import TrainConfig
 from counterpoise.exceptions import InputError
 
+# Parameters of glibc's mallopt.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "imbalanced-learn", "lightning-fabric")
 
 
@@ -45,6 +48,28 @@ def cpu_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def reused_memory() -> Iterator[None]:
+    """Let glibc's malloc reuse large blocks inside the block instead of returning each to the system at once.
+
+    A layer's output has tens of megabytes. Where each output gets new pages, these take as long as the convolutions.
+    """
+    glibc = platform.libc_ver()[0] == "glibc" and not any(name.startswith("MALLOC_") for name in os.environ)
+    libc = ctypes.CDLL(None) if glibc else None
+    if libc is not None:
+        libc.mallopt(_MMAP_MAX, 0)
+        libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
+    try:
+        yield
+    finally:
+        if libc is not None:
+            # The largest values that malloc's own adaptation reaches, since setting a value ends it.
+            libc.mallopt(_MMAP_MAX, 65536)
+            libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
+            libc.mallopt(_TRIM_THRESHOLD, 64 << 20)
+            libc.malloc_trim(0)
 
 
 def cpu_count() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -19,16 +20,28 @@ from counterpoise.balance.samplers import ImageSampler, epoch_indices
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
-from counterpoise.methods import CROSS_ENTROPY
+from counterpoise.methods import CROSS_ENTROPY, Component
 from counterpoise.runs import network_payload, training_payload
-from counterpoise.training.batches import Batch, Batches, Order, TensorBatches, image_batches
+from counterpoise.training.batches import (
+    Batch,
+    Batches,
+    Order,
+    TensorBatches,
+    image_batches,
+    ordered_batches,
+)
+from counterpoise.training.convergence import HeadObjective, HeadSamples, choose_penalty, minimize
 from counterpoise.training.loop import train_stage
+from counterpoise.training.machine import cpu_threads
 from counterpoise.training.predict import EmbeddedSplit, Validate
 from counterpoise.training.randomness import generator_for, seed_for
 from counterpoise.training.stage import BatchLoss, FitContext, HistoryEntryDict, Stage
 
 #: Slots of the components that the trained network depends on, whatever becomes of its head afterwards.
-NETWORK_SLOTS = ("sampler", "augment", "perturb", "loss", "objective")
+NETWORK_SLOTS = ("sampler", "augment", "perturb", "loss", "objective", "step")
+AVERAGED_EPOCHS = 50
+LARGE_PROBLEM = 100_000_000
+"""Numbers in the embeddings from which several threads solve for a head faster than one."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,9 @@ def train_network(context: FitContext) -> list[HistoryEntryDict]:
     """Train the network (or, of a network that is frozen whole, its head) and return the history."""
     method, config = context.method, context.config
     name = "train" if method.head is None else "representation"
+    if context.converges:
+        head = context.network.classifier
+        return [converge(context, name, head, loss=method.loss, sampler=method.sampler)]
     train, sampler = _sampled_images(context)
     order_seed = seed_for(config.seed, "order")
 
@@ -125,7 +141,8 @@ def train_network(context: FitContext) -> list[HistoryEntryDict]:
         return epoch_indices(sampler, train.labels, seed=order_seed, epoch=epoch)
 
     # How a head is trained afterwards is not part of the identity.
-    components = {slot: c.identity() for slot, c in method.components.items() if slot in NETWORK_SLOTS}
+    used = (*NETWORK_SLOTS, "adjust") if context.known_adjustment is not None else NETWORK_SLOTS
+    components = {slot: c.identity() for slot, c in method.components.items() if slot in used}
     identity = content_hash([context.identity, components, method.head_layer, network_payload(config)])
     module, batches, validate = _trained_part(context, train, order)
     objective: Objective | None = context.build(method.objective)
@@ -134,6 +151,7 @@ def train_network(context: FitContext) -> list[HistoryEntryDict]:
         name=name,
         module=module,
         batch_loss=_batch_loss(context, train, objective),
+        step=context.build(method.step),
         batches=batches,
         epochs=config.epochs,
         # A head that is not in use yet has no learning curve.
@@ -189,12 +207,19 @@ def _batch_loss(context: FitContext, train: ImageSplit, objective: Objective | N
     perturb = [] if method.perturb is None else [context.build(method.perturb)]
     if any(component.mixes_classes for component in augment) and (perturb or objective is not None):
         raise InputError(f"{method.label}: images of mixed classes must come last; mix them as perturb=")
+    labels = torch.from_numpy(train.labels).to(device)
+
+    def images(rows: Tensor) -> Tensor:
+        split = train.subset(rows.cpu().numpy())
+        return next(ordered_batches(split, batch_size=len(split), device=device)).inputs
+
+    for perturbation in [*augment, *perturb]:
+        perturbation.bind(images, labels)
     if objective is None:
         return LogitLoss(loss, [*augment, *perturb], seed=seed, device=device)
-    if perturb:
-        raise InputError(
-            f"{method.label}: an objective and a perturbation cannot act together; leave one out"
-        )
+    for kind, other in (("perturbation", method.perturb), ("step", method.step)):
+        if other is not None:
+            raise InputError(f"{method.label}: an objective and a {kind} cannot act together; leave one out")
     default = method.loss.identity() == CROSS_ENTROPY.identity()
     if not default and objective.loss_epochs is not None and loss.first_epoch >= objective.loss_epochs:
         raise InputError(
@@ -209,7 +234,7 @@ def _batch_loss(context: FitContext, train: ImageSplit, objective: Objective | N
         objective=objective,
         loss=loss,
         embed=embed,
-        labels=torch.from_numpy(train.labels).to(device),
+        labels=labels,
         seed=seed,
         augment=augment,
         autocast=context.fabric.autocast,
@@ -233,15 +258,20 @@ def resample_embeddings(context: FitContext) -> ResampledSet:
     train = context.train
     with context.timed("embed"):
         embeddings = context.embed(train).cpu().numpy()
-    originals, labels, weights = len(embeddings), train.labels, np.ones(len(embeddings), dtype=np.float32)
-    if context.method.features is not None:
-        with context.timed("oversample"):
-            oversampler = context.build(context.method.features)
-            embeddings, labels = oversampler.fit_resample(embeddings, labels)
-            weights = np.asarray(oversampler.sample_weight_, dtype=np.float64)
-        # Of mean 1, so that the learning rate means the same for every method.
-        weights = (weights / weights.mean()).astype(np.float32)
-    return ResampledSet(embeddings, labels.astype(np.int64), weights, originals)
+    if context.method.features is None:
+        weights = np.ones(len(embeddings), dtype=np.float32)
+        return ResampledSet(embeddings, train.labels.astype(np.int64), weights, len(embeddings))
+    with context.timed("oversample"):
+        return _oversampled(context, embeddings, train.labels)
+
+
+def _oversampled(context: FitContext, originals: np.ndarray, labels: np.ndarray) -> ResampledSet:
+    oversampler = context.build(context.method.features)
+    embeddings, labels = oversampler.fit_resample(originals, labels)
+    weights = np.asarray(oversampler.sample_weight_, dtype=np.float64)
+    # Of mean 1, so that the learning rate means the same for every method.
+    weights = (weights / weights.mean()).astype(np.float32)
+    return ResampledSet(embeddings, labels.astype(np.int64), weights, len(originals))
 
 
 def train_head(context: FitContext, resampled: ResampledSet) -> list[HistoryEntryDict]:
@@ -266,7 +296,10 @@ def train_head(context: FitContext, resampled: ResampledSet) -> list[HistoryEntr
     history: list[HistoryEntryDict] = []
     with context.timed("head"):
         module = head_stage.prepare(network.classifier, embeddings, labels)
-        if head_stage.trains:
+        if head_stage.trains and context.converges:
+            loss, drawn = method.head_loss, method.head_sampler
+            history = [converge(context, "head", module, loss=loss, sampler=drawn, resampled=resampled)]
+        elif head_stage.trains:
             stage = Stage(
                 name="head",
                 module=module,
@@ -284,3 +317,70 @@ def train_head(context: FitContext, resampled: ResampledSet) -> list[HistoryEntr
             history = train_stage(stage, config, context.fabric, context.progress)
         head_stage.finish(module, network.classifier)
     return history
+
+
+def converge(
+    context: FitContext,
+    name: str,
+    module: nn.Module,
+    *,
+    loss: Component,
+    sampler: Component | None,
+    resampled: ResampledSet | None = None,
+) -> HistoryEntryDict:
+    """Train a head to convergence in place and return its history, one entry.
+
+    `resampled` is the training set of a feature-space method. A sampler acts by the mean number of times that it draws
+    each sample. What is deferred acts as in the last epoch.
+    """
+    config, started = context.config, time.perf_counter()
+    epochs = config.head_epochs or config.epochs
+    built: ClassificationLoss = context.build(loss, epochs=epochs, reduction="none").to(context.device)
+    built.set_epoch(epochs - 1)
+    train = context.train
+    assert isinstance(train, EmbeddedSplit)
+    samples = HeadSamples.of(train.rows, train.labels)
+    if resampled is not None:
+        samples = HeadSamples(resampled.embeddings, resampled.labels, resampled.sample_weight)
+    if sampler is not None:
+        drawn = context.build(sampler, epochs=epochs)
+        draws = _mean_draws(drawn, samples.labels, seed=config.seed, epoch=epochs - 1)
+        samples = replace(samples, weights=samples.weights * draws)
+    objective = HeadObjective(module, built, context.device)
+    # The products are short: threads would mostly wait for each other.
+    with cpu_threads(1 if train.rows.size < LARGE_PROBLEM else config.threads):
+        penalty = config.penalty
+        if not objective.penalized:
+            penalty = 0.0
+        elif penalty is None:
+            seed = seed_for(config.seed, "penalty")
+            penalty = choose_penalty(
+                train.rows, train.labels, groups=train.groups, seed=seed, device=context.device
+            )
+        head, minimum, evaluations = minimize(objective, samples, penalty)
+    module.load_state_dict(head.state_dict())
+    module.eval()
+    context.penalties[name] = penalty
+    seconds = time.perf_counter() - started
+    context.seconds[name] = seconds
+    entry: HistoryEntryDict = {
+        "stage": name,
+        "epoch": 1,
+        "loss": minimum,
+        "seconds": seconds,
+        "images_per_second": len(train) * evaluations / seconds,
+    }
+    validate = context.validate(module)
+    return entry if validate is None else {**entry, **validate()}
+
+
+def _mean_draws(sampler: ImageSampler, labels: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
+    """Return how often the epoch draws each sample on average, float32 (N,)."""
+    draws = np.zeros(labels.max() + 1)
+    for number in range(AVERAGED_EPOCHS):
+        order_seed = seed_for(seed, "order", number)
+        drawn = labels[epoch_indices(sampler, labels, seed=order_seed, epoch=epoch, shuffle=False)]
+        draws += np.bincount(drawn, minlength=len(draws))
+    # A sampler draws by the labels alone, so all samples of a class have the same mean.
+    means = draws / AVERAGED_EPOCHS / np.maximum(np.bincount(labels, minlength=len(draws)), 1)
+    return means[labels].astype(np.float32)

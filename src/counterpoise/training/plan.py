@@ -72,16 +72,27 @@ class RunPlan:
         The dataset as the user named it.
     image_size : tuple of int
         Height and width, in pixels, to which its images are resized.
+    fit : {"stretch", "pad", "crop"}
+        How images of another shape fit that size.
     draw : int
         Number of the repeat; the seed of both the split and the training is ``config.seed``.
     method : str
         As typed: a name, perhaps with changed options.
     new_head : bool
         Whether the head is reinitialized whatever the file `weights` holds for it.
-    freeze : int, "all" or None
-        Number of the first layers that are frozen; ``"all"``: everything below the head.
+    freeze : int, "all", "auto" or None
+        Number of the first layers that are frozen; ``"all"``: everything below the head; ``"auto"``: everything or
+        nothing, as the validation images decide.
+    features : str or None
+        Features ``"last"`` or ``"multi"``, standardized, on which heads are trained to convergence: of a network that
+        is frozen whole, or is so until its head is fitted. None: plain embeddings, on which heads are trained for the
+        epochs of `config`.
     cache : str or None
-        Folder for the embeddings of a network that is frozen whole.
+        Folder for the embeddings of a network whose head is fitted to them.
+    adapter : str or None
+        Adapters in a vision transformer that itself stays frozen, as in `counterpoise.networks.ADAPTERS`.
+    origin, license : str or None
+        Where published weights are from, and their license, for the record.
     asked : dict or None
         The settings as the user gave them, for the record; no number depends on them.
     """
@@ -98,7 +109,12 @@ class RunPlan:
     weights_hash: str | None = None
     new_head: bool = False
     freeze: int | str | None = None
+    features: str | None = None
     cache: str | None = None
+    adapter: str | None = None
+    fit: str = "crop"
+    origin: str | None = None
+    license: str | None = None
     asked: dict[str, Any] | None = None
 
     @cached_property
@@ -117,6 +133,11 @@ class RunPlan:
             variant=self.variant_identity(),
         )
 
+    @property
+    def head_first(self) -> bool:
+        """Whether the head is fitted to frozen features before the whole network is trained."""
+        return self.features is not None and self.freeze not in ("all", "auto")
+
     def shared_identity(self) -> dict[str, Any]:
         """Return the part of the identity that all runs of a comparison share, as keyword arguments."""
         return {
@@ -128,6 +149,9 @@ class RunPlan:
             "weights_hash": self.weights_hash,
             "new_head": self.new_head,
             "freeze": self.freeze,
+            "features": self.features,
+            "adapter": self.adapter,
+            "fit": self.fit,
         }
 
     def variant_identity(self) -> Mapping[str, Any] | None:

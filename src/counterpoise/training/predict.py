@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
-from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest
+from counterpoise.datasets import ImageDataset, ImageSplit, decode_batch
 from counterpoise.evaluation import accuracy, class_recalls, confusion_matrix, geometric_mean
-from counterpoise.exceptions import InputError, RunFolderError
-from counterpoise.files import atomic_path, content_hash
+from counterpoise.exceptions import InputError
+from counterpoise.files import content_hash
 from counterpoise.networks import Network
-from counterpoise.training.batches import ordered_batches
+from counterpoise.training.batches import memory_format, ordered_batches
+from counterpoise.training.embedding_cache import EmbeddingCache
 from counterpoise.training.machine import cpu_count, cpu_threads
 
 BATCH_SIZE = 512
+"""Most images or embeddings of one prediction."""
+SMALL_BATCH = 8
+"""Photographs of a batch on one core; larger ones leave its cache."""
+DEVICE_BATCH = 128
+LARGE_IMAGE = 48 * 48
+"""Pixels from which images are predicted in small batches, one on each core."""
+_NOT_EMBEDDED = ("classifier.", "features_mean", "features_scale")
 
 
 class ValidationScores(TypedDict, total=False):
     """Scores on the validation images after an epoch; the last two are those of a network that copies images."""
 
     validation_loss: float
+    validation_balanced_loss: float
     validation_accuracy: float
     validation_gmean: float
     validation_entropy: float
@@ -45,8 +55,7 @@ def embed_images(
     """Return the embeddings of a split, float32 of shape (N, d), with the network in evaluation mode."""
     if isinstance(split, EmbeddedSplit):
         return split.rows
-    batches = ordered_batches(split, batch_size=BATCH_SIZE, device=device, workers=workers)
-    return _outputs(network, network.embed, (batch.inputs for batch in batches), device)
+    return _image_outputs(network, network.embed, split, device, workers)
 
 
 def predict_logits(
@@ -56,8 +65,7 @@ def predict_logits(
     if isinstance(split, EmbeddedSplit):
         rows = torch.from_numpy(split.rows).to(device)
         return _outputs(network, network.head, rows.split(BATCH_SIZE), device)
-    batches = ordered_batches(split, batch_size=BATCH_SIZE, device=device, workers=workers)
-    return _outputs(network, network, (batch.inputs for batch in batches), device)
+    return _image_outputs(network, network, split, device, workers)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -73,17 +81,41 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return stable_softmax(np.asarray(logits, dtype=np.float64), axis=1)
 
 
+def _image_outputs(
+    network: Network,
+    function: Callable[[Tensor], Tensor],
+    split: ImageSplit,
+    device: torch.device,
+    workers: int,
+) -> np.ndarray:
+    device, (height, width) = torch.device(device), network.image_size
+    if device.type == "cpu" and height * width >= LARGE_IMAGE and len(split):
+        outputs = parallel_outputs(network, function, split, np.arange(len(split)), device)
+        return np.concatenate([part for _, part in outputs])
+    batches = ordered_batches(split, batch_size=BATCH_SIZE, device=device, workers=workers)
+    return _outputs(network, function, (batch.inputs for batch in batches), device)
+
+
 def _outputs(
     network: Network, function: Callable[[Tensor], Tensor], inputs: Iterable[Tensor], device: torch.device
 ) -> np.ndarray:
-    was_training = network.training
-    network.to(device).eval()
-    try:
-        with torch.inference_mode():
-            parts = [function(batch).float().cpu() for batch in inputs]
-    finally:
-        network.train(was_training)
+    network.to(device)
+    with evaluation_mode(network), torch.inference_mode():
+        parts = [function(batch).float().cpu() for batch in inputs]
     return torch.cat(parts).numpy() if parts else np.empty((0, network.num_classes), dtype=np.float32)
+
+
+@contextmanager
+def evaluation_mode(network: Network) -> Iterator[None]:
+    """Put a network into evaluation mode inside the block, and afterwards each module back into its own mode."""
+    # Not network.train() afterwards: batch norm may be in evaluation mode while the rest is trained.
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +135,9 @@ class EmbeddedSplit(ImageSplit):
             raise InputError(
                 f"found embeddings of shape {embeddings.shape} for {len(split)} images; expected one row for each"
             )
-        return cls(split.images, split.labels, split.paths, split.facts, split.groups, rows=embeddings)
+        return cls(
+            split.images, split.labels, split.paths, split.facts, split.groups, split.keys, rows=embeddings
+        )
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> EmbeddedSplit:
         """Return the images at `indices`, in that order, with their embeddings."""
@@ -111,11 +145,24 @@ class EmbeddedSplit(ImageSplit):
 
 
 def learning_curve_scores(logits: np.ndarray, labels: np.ndarray) -> ValidationScores:
-    """Return cross entropy (nats), accuracy and G-mean of logits (N, C) under the true labels (N,)."""
-    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+    """Return cross entropy (nats; over images, and mean over classes), accuracy and G-mean of logits (N, C).
+
+    Examples
+    --------
+    >>> logits = np.log(np.array([[0.5, 0.5], [0.5, 0.5], [0.9, 0.1]], dtype=np.float32))
+    >>> scores = learning_curve_scores(logits, np.array([0, 0, 1]))
+    >>> round(scores["validation_loss"], 3), round(scores["validation_balanced_loss"], 3)
+    (1.23, 1.498)
+    """
+    losses = torch.nn.functional.cross_entropy(
+        torch.from_numpy(logits), torch.from_numpy(labels), reduction="none"
+    )
     matrix = confusion_matrix(labels, logits.argmax(axis=1), num_classes=logits.shape[1])
+    of_class = np.bincount(labels, weights=losses.double().numpy())
+    counts = np.bincount(labels)
     return {
-        "validation_loss": float(loss),
+        "validation_loss": float(losses.mean()),
+        "validation_balanced_loss": float((of_class[counts > 0] / counts[counts > 0]).mean()),
         "validation_accuracy": accuracy(matrix),
         "validation_gmean": geometric_mean(class_recalls(matrix)),
     }
@@ -123,56 +170,112 @@ def learning_curve_scores(logits: np.ndarray, labels: np.ndarray) -> ValidationS
 
 def embedded_splits(
     network: Network,
-    dataset: ImageDataset,
-    manifest: SplitManifest,
     splits: ImageDataset,
     cache: Path,
     *,
     device: torch.device,
-    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ImageDataset:
-    """Return the splits of a run (`dataset` split by `manifest`) with their embeddings under a network frozen whole.
+    """Return the splits of a run with their embeddings under a network frozen whole.
 
-    All images of `dataset` are embedded once, with all cores, and stored in the folder `cache`; concurrent users wait
-    for the file. Its name is the content hash of images, their size, and the network's weights and normalization.
-    `RunFolderError` if a file of the cache is damaged, or cannot be written.
+    Each image is embedded once, in small batches on all cores, and stored in the folder `cache` by its content, where
+    other runs find it. A network that standardizes takes mean and scale of the training images. `progress` is called
+    with (done, total). `RunFolderError` if the cache cannot be written.
     """
-    key = [dataset.fingerprint, list(dataset.image_size), dataset.channels, device.type, body_hash(network)]
-    path = cache / f"embeddings-{content_hash(key)[:16]}.safetensors"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFolderError(f"cannot write {cache}: {error.strerror}; choose another `cache`") from error
-    with FileLock(path.with_suffix(".lock")):
-        if not path.exists():
-            with cpu_threads(cpu_count()):
-                embeddings = {
-                    name: embed_images(network, split, device=device, workers=workers)
-                    for name, split in dataset.splits.items()
-                }
-            try:
-                with atomic_path(path) as temporary:
-                    save_file(embeddings, temporary)
-            except SafetensorError as error:
-                raise RunFolderError(
-                    f"cannot write {path}: {error}; free some space or choose another `cache`"
-                ) from error
-    try:
-        embeddings = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise RunFolderError(f"cannot read {path} ({error}); delete it to recompute it") from error
+    key = [list(splits.image_size), splits.channels, splits.fit, device.type, body_hash(network)]
+    path = cache / f"embeddings-{content_hash(key)[:16]}.rows"
+    with EmbeddingCache(path, network.embedding_dim) as stored:
+        embed_missing(network, list(splits.splits.values()), stored, device=device, progress=progress)
+        rows = {name: stored.rows(split.content_keys()) for name, split in splits.splits.items()}
+    if network.standardize:
+        network.set_standardization(*feature_statistics(rows["train"]))
+        mean, scale = (v.cpu().numpy() for v in (network.features_mean, network.features_scale))
+        for values in rows.values():
+            values -= mean
+            values /= scale
     embedded: dict[str, Any] = {
-        name: EmbeddedSplit.of(split, embeddings[manifest.sources[name]][getattr(manifest, name)])
-        for name, split in splits.splits.items()
+        name: EmbeddedSplit.of(split, rows[name]) for name, split in splits.splits.items()
     }
     return replace(splits, **embedded)
 
 
+def embed_missing(
+    network: Network,
+    splits: Sequence[ImageSplit],
+    cache: EmbeddingCache,
+    *,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Embed the images of `splits` that the open `cache` lacks, batch by batch."""
+
+    def embed(images: Tensor) -> Tensor:
+        # The last bits of an embedding depend on the size of its batch, so all have the same.
+        filled = functional.pad(images, (0,) * 7 + (-len(images) % SMALL_BATCH,))
+        return network.raw_embed(filled)[: len(images)]
+
+    keys_of = [split.content_keys() for split in splits]
+    missing = cache.missing(np.concatenate(keys_of))
+    done, first = 0, 0
+    for split, keys in zip(splits, keys_of, strict=True):
+        inside = missing[(missing >= first) & (missing < first + len(split))] - first
+        first += len(split)
+        for rows, embedded in parallel_outputs(network, embed, split, inside, device):
+            cache.append(keys[rows], embedded)
+            done += len(rows)
+            if progress is not None:
+                progress(done, len(missing))
+
+
+def parallel_outputs(
+    network: Network,
+    function: Callable[[Tensor], Tensor],
+    split: ImageSplit,
+    rows: np.ndarray,
+    device: torch.device,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield, for small batches of the images at `rows`, their rows and the outputs of a part of the network.
+
+    On a CPU each core decodes and computes batches of its own with one thread of torch: threads that share a batch
+    would wait for each other, and the outputs would depend on their number.
+    """
+    workers, size = (cpu_count(), SMALL_BATCH) if device.type == "cpu" else (1, DEVICE_BATCH)
+
+    def compute(chunk: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            pixels = torch.from_numpy(decode_batch(split.images, chunk, threads=workers == 1)).to(device)
+            inputs = pixels.float().div_(255).contiguous(memory_format=memory_format(network.in_channels))
+            return function(inputs).float().cpu().numpy()
+
+    # torch counts threads for each thread of Python, but new ones take the number that was set last.
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    with evaluation_mode(network), cpu_threads(torch.get_num_threads()), pool:
+        network.to(device)
+        # One batch more than there are workers: all of them at once would fill the memory.
+        waiting: deque[tuple[np.ndarray, Future[np.ndarray]]] = deque()
+        for start in range(0, len(rows), size):
+            chunk = rows[start : start + size]
+            waiting.append((chunk, pool.submit(compute, chunk)))
+            if len(waiting) > workers:
+                chunk, outputs = waiting.popleft()
+                yield chunk, outputs.result()
+        for chunk, outputs in waiting:
+            yield chunk, outputs.result()
+
+
+def feature_statistics(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each feature of embeddings (N, d); 1 for features that hardly vary."""
+    mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    constant = scale <= 1e-6 * np.abs(mean) + 1e-12
+    return torch.from_numpy(mean).float(), torch.from_numpy(np.where(constant, 1.0, scale)).float()
+
+
 def body_hash(network: Network) -> str:
-    """Return the SHA-256 of all weights and buffers below the head, with their names."""
-    digest = hashlib.sha256(f"{network.name}{sorted(network.options.items())}".encode())
+    """Return the SHA-256 of all weights and buffers below the head and its standardization, with their names."""
+    options = sorted((k, v) for k, v in network.options.items() if k != "standardize")
+    digest = hashlib.sha256(f"{network.name}{options}".encode())
     for name, tensor in sorted(network.state_dict().items()):
-        if not name.startswith("classifier."):
+        if not name.startswith(_NOT_EMBEDDED):
             digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -10,16 +10,24 @@ from typing import Any
 import numpy as np
 
 from counterpoise.balance.samplers import epoch_indices
-from counterpoise.config import RunSettings, SplitConfig, TrainConfig
+from counterpoise.config import RunSettings, SplitConfig, TrainConfig, steps_of
 from counterpoise.datasets import ImageDataset, SplitManifest, create_profile
 from counterpoise.exceptions import CounterpoiseError, InputError, UnknownNameError
-from counterpoise.files import file_hash
 from counterpoise.methods import Method
-from counterpoise.networks import default_network_name
-from counterpoise.training.fit import refuse_pixel_methods
-from counterpoise.training.initialization import check_unseen, find_weights, make_network, resolve_freeze
+from counterpoise.training.fit import check_epochs_compare, refuse_pixel_methods
+from counterpoise.training.initialization import (
+    check_unseen,
+    default_freeze,
+    find_weights,
+    make_network,
+    resolve_features,
+    resolve_freeze,
+)
 from counterpoise.training.machine import make_fabric
 from counterpoise.training.plan import RunPlan, SplitPlan
+
+#: A run of fewer optimizer steps is said to be too short.
+TOO_FEW_STEPS = 20
 
 Methods = Sequence[Method] | Callable[[SplitManifest], Sequence[Method]]
 
@@ -66,42 +74,71 @@ def prepare_run(
         If the dataset cannot be split so, or a method, a network, weights or a setting is refused.
     """
     split = resolve_split(settings.split, dataset)
-    config = settings.train.resolved(threads=threads)
-    manifest = split.splits(dataset, config.seed)
+    manifest = split.splits(dataset, settings.train.seed)
+    config = settings.train.resolved(threads=threads, images=len(manifest.train))
     chosen = tuple(methods(manifest) if callable(methods) else methods)
     _check_head(config, chosen)
-    file, run = find_weights(settings.model)
-    name = settings.model.backbone or (run and run.record.network.name)
+    pretrained, run = find_weights(settings.model, dataset)
     plan = RunPlan(
         source=settings.data.source or dataset.name,
         fingerprint=dataset.fingerprint,
         image_size=dataset.image_size,
+        fit=dataset.fit,
         split=split,
         draw=0,
         method=chosen[0].label,
-        network=name or default_network_name(dataset.channels, dataset.image_size),
+        network=pretrained.backbone,
         config=config,
-        weights=None if file is None else str(file),
-        weights_hash=None if file is None else file_hash(file),
+        weights=None if pretrained.file is None else str(pretrained.file),
+        weights_hash=pretrained.sha256,
         new_head=run is not None and list(run.record.dataset.classes) != list(dataset.classes),
         cache=None if settings.model.cache is None else str(settings.model.cache),
+        origin=pretrained.origin,
+        license=pretrained.license,
+        adapter=None if settings.model.adapter == "none" else settings.model.adapter,
         asked=settings.model_dump(mode="json"),
     )
     if run is not None:
         manifests = (split.splits(dataset, config.seed + repeat) for repeat in range(repeats))
         check_unseen(run, dataset, manifests)
-    frozen, reason = resolve_freeze(settings.model.freeze, plan, dataset, len(manifest.train))
-    plan = replace(plan, freeze=frozen)
+    asked, default = default_freeze(settings.model.freeze, plan, (*chosen, *also))
+    frozen = resolve_freeze(asked, plan, dataset)
+    # The head first: gradients through a random head would spoil published weights. Under adapters they are frozen.
+    head_first = frozen not in ("all", "auto") and plan.origin is not None and plan.adapter is None
+    features = resolve_features(settings.model.features, frozen, plan.network, head_first=head_first)
+    config = settings.train.resolved(
+        threads=threads,
+        images=len(manifest.train),
+        fine_tuned=head_first or frozen == "auto",
+        validated=len(manifest.validation) > 0,
+    )
+    if plan.cache is not None and features is None:
+        raise InputError("`cache` keeps the embeddings of a network frozen whole; give `freeze` all with it")
+    plan = replace(plan, freeze=frozen, features=features, config=config)
     make_fabric(config)
     splits = manifest.apply(dataset)
-    for method in (*chosen, *also) if frozen == "all" else ():
+    check_epochs_compare(config, splits.validation)
+    if frozen == "all" and config.layer_decay not in (None, 1):
+        raise InputError("`layer_decay` has no effect on a network frozen whole; leave it out")
+    for method in (*chosen, *also) if frozen in ("all", "auto") else ():
         refuse_pixel_methods(method)
     make_network(plan, splits)
     for method in (*chosen, *also):
         _check_method(method, splits, config.epochs)
     head = "the other run's classes are not these: the head is new" if plan.new_head else None
-    notes = tuple(note for note in (head, reason) if note is not None)
+    short = None if frozen == "all" else _short_training(len(manifest.train), config)
+    if frozen == "auto" and not splits.validation:
+        default = "frozen: there are no validation images by which `freeze` auto could choose"
+    notes = tuple(n for n in (pretrained.note, head, short, default) if n is not None)
     return Preparation(plan=plan, methods=chosen, manifest=manifest, notes=notes)
+
+
+def _short_training(images: int, config: TrainConfig) -> str | None:
+    steps = config.epochs * steps_of(images, config)
+    if steps >= TOO_FEW_STEPS:
+        return None
+    are = "step of training is" if steps == 1 else "steps of training are"
+    return f"{steps} {are} too few to learn from; raise `epochs` or lower `batch_size`"
 
 
 def resolve_split(split: SplitConfig, dataset: ImageDataset) -> SplitPlan:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +22,20 @@ from counterpoise.evaluation import ScoresDict, evaluate
 from counterpoise.files import content_hash, write_json
 from counterpoise.networks import Network, save_network
 from counterpoise.runs import FORMAT, EmbeddingMap, Mistake, RunFolder, write_predictions
-from counterpoise.training.fit import Fitted, fit_method
+from counterpoise.training.fit import Fitted
 from counterpoise.training.initialization import make_network
-from counterpoise.training.machine import find_device, hardware, timestamp, versions
+from counterpoise.training.machine import find_device, hardware, reused_memory, timestamp, versions
 from counterpoise.training.method_stages import ResampledSet
 from counterpoise.training.plan import RunPlan
 from counterpoise.training.predict import embed_images, embedded_splits, predict_logits, softmax
 from counterpoise.training.randomness import generator_for
-from counterpoise.training.stage import ProgressCallback
+from counterpoise.training.stage import ProgressCallback, Step
+from counterpoise.training.transfer import FitJob, fit_by_validation
 
 SCORED = ("test", "validation")
 MAP_POINTS = 2000
 MAP_SAMPLE = 400  # images of each class
+WIDE = 1024  # features of an embedding from which its map is computed by a randomized method
 MISTAKES = 24
 THUMBNAIL = 112  # pixels
 
@@ -43,41 +47,57 @@ def execute_run(
     *,
     shared: Path | None = None,
     progress: ProgressCallback | None = None,
+    on_fitted: Callable[[Fitted, ImageDataset], None] | None = None,
 ) -> RunFolder:
     """Train and evaluate a network by `plan` and write the run folder `path`.
 
     A finished run is returned unchanged, an interrupted one resumes from its last checkpoint. ``run.json`` has status
     ``complete`` only once everything else is written. Runs with the same `shared` folder share equal networks.
+    `on_fitted` is called with the trained network and the splits before they are scored; it may change the network.
     `RunFolderError` if the folder holds another run or cannot be written; `TrainingError` if the loss is not finite.
     """
     folder = RunFolder(path)
     if folder.is_complete(plan.hash):
         return folder
-    with folder.claimed(plan.hash):
+    with folder.claimed(plan.hash), reused_memory():
         started = time.perf_counter()
         manifest = plan.split.splits(dataset, plan.config.seed)
         splits = manifest.apply(dataset)
         network = make_network(plan, splits)
-        if plan.freeze == "all":
+        embedded, seconds = splits, 0.0
+        if plan.features is not None:
             cache = Path(plan.cache) if plan.cache else (shared or folder.checkpoints).parent / "cache"
-            device, workers = find_device(plan.config.device), plan.config.workers
-            splits = embedded_splits(
-                network, dataset, manifest, splits, cache, device=device, workers=workers
-            )
+            on_image = embedding_progress(progress)
+            device = find_device(plan.config.device)
+            embedding = time.perf_counter()
+            embedded = embedded_splits(network, splits, cache, device=device, progress=on_image)
+            seconds = time.perf_counter() - embedding
         start = [plan.network, plan.weights_hash, plan.new_head, plan.freeze]
-        fitted = fit_method(
-            plan.record,
-            network,
-            splits.train,
+        start += [value for value in (plan.features, plan.adapter) if value is not None]
+        job = FitJob(
+            method=plan.record,
             config=plan.config,
-            validation=splits.validation,
             checkpoints=folder.checkpoints,
             shared=shared,
             identity=content_hash([manifest.hash, plan.image_size, *start]),
             classes=splits.classes,
-            progress=progress,
+            progress=progress or ProgressCallback(),
         )
-        write_run(folder, plan, splits, manifest, fitted, started=started)
+        changes: dict[str, object] = {}
+        if plan.head_first:
+            fitted = job.fine_tune(network, splits, embedded)
+        elif plan.freeze == "auto":
+            fitted, evidence = fit_by_validation(job, network, splits, embedded)
+            splits, frozen = (embedded, "all") if evidence.prefers_frozen else (splits, None)
+            changes["start"] = _start(replace(plan, freeze=frozen)) | {"evidence": asdict(evidence)}
+        else:
+            splits = embedded
+            fitted = job.fit(network, splits)
+        if seconds:
+            fitted.seconds["embed"] = fitted.seconds.get("embed", 0.0) + seconds
+        if on_fitted is not None:
+            on_fitted(fitted, splits)
+        write_run(folder, plan, splits, manifest, fitted, started=started, **changes)
     return RunFolder(path)
 
 
@@ -113,6 +133,13 @@ def write_run(
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
 
 
+def embedding_progress(progress: ProgressCallback | None) -> Callable[[int, int], None] | None:
+    """Return a function of (done, total) that passes the progress of embedding on as that of a stage."""
+    if progress is None:
+        return None
+    return lambda done, total: progress.update(Step("embed", done, total, 1, 1, math.nan))
+
+
 def _record(
     plan: RunPlan,
     splits: ImageDataset,
@@ -136,6 +163,7 @@ def _record(
             "classes": list(splits.classes),
             "channels": splits.channels,
             "image_size": list(splits.image_size),
+            "fit": splits.fit,
             "fingerprint": plan.fingerprint,
             "counts": counts,
             "minority": list(manifest.minority),
@@ -149,7 +177,7 @@ def _record(
         "method_title": plan.record.title,
         "method_options": plan.record.options(),
         "network": fitted.network.config,
-        "start": {"weights": plan.weights, "weights_hash": plan.weights_hash, "freeze": plan.freeze},
+        "start": _start(plan),
         "adjust": None if fitted.adjustment is None else fitted.adjustment.get_state(),
         "training": plan.config.model_dump(),
         "config_hash": plan.hash,
@@ -157,7 +185,17 @@ def _record(
         "versions": versions(),
         "hardware": hardware(device) | {"threads": plan.config.threads},
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
+        **({"penalties": fitted.penalties} if fitted.penalties else {}),
     }
+
+
+def _start(plan: RunPlan) -> dict[str, object]:
+    start: dict[str, object] = {
+        "weights": plan.weights,
+        "weights_hash": plan.weights_hash,
+        "freeze": plan.freeze,
+    }
+    return start if plan.origin is None else start | {"origin": plan.origin, "license": plan.license}
 
 
 def held_out_logits(
@@ -202,11 +240,13 @@ def write_scores(
     return metrics
 
 
-def embedded_sample(network: Network, train: ImageSplit, config: TrainConfig) -> ResampledSet:
-    """Return the embeddings of at most 400 training images of each class, drawn by the seed of `config`."""
+def embedded_sample(
+    network: Network, train: ImageSplit, config: TrainConfig, *, most: int = MAP_SAMPLE
+) -> ResampledSet:
+    """Return the embeddings of at most `most` training images of each class, drawn by the seed of `config`."""
     generator = generator_for(config.seed, "map sample")
     per_class = [np.flatnonzero(train.labels == c) for c in np.unique(train.labels)]
-    kept = np.concatenate([np.sort(generator.permutation(members)[:MAP_SAMPLE]) for members in per_class])
+    kept = np.concatenate([np.sort(generator.permutation(members)[:most]) for members in per_class])
     sample = train.subset(kept)
     device = next(network.parameters()).device
     embeddings = embed_images(network, sample, device=device, workers=config.workers)
@@ -231,7 +271,10 @@ def embedding_map(resampled: ResampledSet, generator: np.random.Generator) -> Em
     share = max(1, MAP_POINTS // len(groups))
     kept = np.concatenate([np.sort(generator.permutation(group)[:share]) for group in groups])
     originals = kept[~synthetic[kept]]
-    projection = PCA(n_components=2, svd_solver="full").fit(resampled.embeddings[originals])
+    # A full decomposition of wide embeddings takes seconds, and only two of its vectors are used.
+    wide = resampled.embeddings.shape[1] > WIDE
+    solver = PCA(n_components=2, svd_solver="randomized" if wide else "full", random_state=0)
+    projection = solver.fit(resampled.embeddings[originals])
     points = projection.transform(resampled.embeddings[kept])
     return EmbeddingMap(
         projection="PCA",

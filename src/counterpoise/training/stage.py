@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from counterpoise.balance.adjust import Adjustment
+from counterpoise.balance.steps import GradientStep
 from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import RunFolderError
@@ -31,6 +33,7 @@ from counterpoise.methods import Component, Method
 from counterpoise.networks import Network
 from counterpoise.training.batches import Batch, Batches
 from counterpoise.training.predict import (
+    EmbeddedSplit,
     Validate,
     ValidationScores,
     embed_images,
@@ -39,15 +42,24 @@ from counterpoise.training.predict import (
 )
 from counterpoise.training.randomness import seed_for
 
+#: Weights and buffers of a module by name.
+StateDict = Mapping[str, Tensor]
+# States of a module in a checkpoint beside that of the last step: the moving average, and those of the best epoch.
+AVERAGE, BEST = "average", "best"
+
 
 class HistoryEntryDict(ValidationScores):
-    """One epoch of one stage: mean loss, wall time, throughput, and validation scores where there are any."""
+    """One epoch of one stage: mean loss, wall time, throughput, and validation scores where there are any.
+
+    `selected` marks the epoch whose weights were kept, where the best one is chosen.
+    """
 
     stage: str
     epoch: int
     loss: float
     seconds: float
     images_per_second: float
+    selected: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,11 @@ class RenamedStage(ProgressCallback):
 
 
 class BatchLoss(Protocol):
-    """Scalar loss of a batch."""
+    """Scalar loss of a batch; draws from its `generator`, where it has one, and from torch's own."""
+
+    @property
+    def generator(self) -> torch.Generator | None:
+        """Source of its randomness."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch `epoch`, counted from 0."""
@@ -95,9 +111,9 @@ class BatchLoss(Protocol):
 class Stage:
     """One training: `module`, which maps the inputs of a batch to logits (N, C), its loss, data and number of epochs.
 
-    `name` seeds dropout. `validate` is called after each epoch, with the module in evaluation mode. The state after
-    each epoch is in the file `checkpoint`; one of the same `identity`, the hash of everything the stage depends on,
-    is resumed.
+    `name` seeds dropout. `step` decides at which weights the gradient is taken. `validate` is called after each epoch,
+    with the module in evaluation mode. The state after each epoch is in the file `checkpoint`; one of the same
+    `identity`, the hash of everything the stage depends on, is resumed.
     """
 
     name: str
@@ -106,24 +122,29 @@ class Stage:
     batches: Batches
     epochs: int
     validate: Validate | None = None
+    step: GradientStep | None = None
     checkpoint: Path | None = None
     identity: str = ""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Position of a stage: finished epochs and steps, and one history entry per finished epoch."""
+    """Position of a stage: finished epochs and steps, their wall time, and one history entry per finished epoch."""
 
-    epoch: int
-    step: int
-    history: list[HistoryEntryDict]
+    epoch: int = 0
+    step: int = 0
+    history: list[HistoryEntryDict] = field(default_factory=list)
+    seconds: float = 0.0
 
 
-def save_checkpoint(stage: Stage, optimizer: Optimizer, position: Position) -> None:
-    """Write the checkpoint of a stage, if it has one, atomically."""
+def save_checkpoint(
+    stage: Stage, optimizer: Optimizer, position: Position, others: Mapping[str, StateDict]
+) -> None:
+    """Write the checkpoint of a stage, if it has one, atomically; `others` are further states of its module by name."""
     if stage.checkpoint is None:
         return
-    tensors = {f"module/{name}": tensor for name, tensor in stage.module.state_dict().items()}
+    states = {"module": stage.module.state_dict(), **others}
+    tensors = {f"{kind}/{name}": tensor for kind, state in states.items() for name, tensor in state.items()}
     state = optimizer.state_dict()
     for index, values in state["state"].items():
         tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
@@ -131,6 +152,7 @@ def save_checkpoint(stage: Stage, optimizer: Optimizer, position: Position) -> N
         "epoch": position.epoch,
         "step": position.step,
         "history": position.history,
+        "seconds": position.seconds,
         "groups": state["param_groups"],
         "identity": stage.identity,
     }
@@ -140,12 +162,12 @@ def save_checkpoint(stage: Stage, optimizer: Optimizer, position: Position) -> N
         save_file(plain, temporary, metadata={"counterpoise": json.dumps(metadata)})
 
 
-def load_checkpoint(stage: Stage, optimizer: Optimizer) -> Position:
-    """Restore the module and the optimizer from the stage's checkpoint; the start without one of its identity.
+def load_checkpoint(stage: Stage, optimizer: Optimizer, others: MutableMapping[str, StateDict]) -> Position:
+    """Restore module and optimizer from the stage's checkpoint, and fill `others` with further states of the module.
 
-    `RunFolderError` if the file is damaged.
+    The start without a checkpoint of its identity. `RunFolderError` if the file is damaged.
     """
-    start, path = Position(0, 0, []), stage.checkpoint
+    start, path = Position(), stage.checkpoint
     if path is None or not path.exists():
         return start
     try:
@@ -159,12 +181,15 @@ def load_checkpoint(stage: Stage, optimizer: Optimizer) -> Position:
             f"{path} is not a readable checkpoint ({error}); delete it to start over"
         ) from error
     stage.module.load_state_dict(_below("module/", tensors))
+    for kind in (AVERAGE, BEST):
+        if found := _below(f"{kind}/", tensors):
+            others[kind] = found
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _below("optimizer/", tensors).items():
         index, key = name.split("/", 1)
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": metadata["groups"]})
-    return Position(metadata["epoch"], metadata["step"], metadata["history"])
+    return Position(metadata["epoch"], metadata["step"], metadata["history"], metadata.get("seconds", 0.0))
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -187,18 +212,33 @@ class FitContext:
     classes: Sequence[str] | None
     progress: ProgressCallback
     seconds: dict[str, float] = field(default_factory=dict)
+    penalties: dict[str, float] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
         """The training device."""
         return self.fabric.device
 
+    @property
+    def converges(self) -> bool:
+        """Whether heads are trained to convergence: on embeddings that are computed once, and standardized."""
+        return isinstance(self.train, EmbeddedSplit) and self.network.standardize
+
     @cached_property
     def class_counts(self) -> np.ndarray:
         """Training images of each class."""
         return self.train.class_counts(self.network.num_classes)
 
-    def build(self, component: Component | None, *, epochs: int | None = None) -> Any:
+    @cached_property
+    def known_adjustment(self) -> Adjustment | None:
+        """The method's adjustment where epochs are compared, under it, and it is known before training."""
+        component = self.method.adjust
+        adjustment: Adjustment | None = self.build(component) if self.config.compares_epochs else None
+        if adjustment is None or adjustment.needs_logits:
+            return None
+        return adjustment.fit(None, None, self.class_counts)
+
+    def build(self, component: Component | None, *, epochs: int | None = None, **more: Any) -> Any:
         """Build a component of the method, or return None; `epochs` are those of the stage that it acts in."""
         if component is None:
             return None
@@ -208,6 +248,7 @@ class FitContext:
             epochs=epochs or self.config.epochs,
             random_state=seed_for(self.config.seed, "oversample"),
             n_jobs=self.config.threads,
+            **more,
         )
 
     def embed(self, split: ImageSplit) -> Tensor:
@@ -229,9 +270,14 @@ class FitContext:
 
         def scores() -> ValidationScores:
             if head is None:
-                return learning_curve_scores(self.logits(split), split.labels)
-            with torch.inference_mode():
-                return learning_curve_scores(head(embeddings).float().cpu().numpy(), split.labels)
+                logits = self.logits(split)
+            else:
+                with torch.inference_mode():
+                    logits = head(embeddings).float().cpu().numpy()
+            adjustment = self.known_adjustment
+            return learning_curve_scores(
+                logits if adjustment is None else adjustment.transform(logits), split.labels
+            )
 
         return scores
 

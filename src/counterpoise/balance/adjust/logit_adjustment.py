@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from sklearn.metrics import recall_score
@@ -26,11 +26,13 @@ class LogitAdjustment(Adjustment):
     tau : float or "validation", default=1.0
         Factor of the logarithms; 0 changes nothing. "validation": the one of 0, 0.25, .., 2 with the highest mean
         recall on the validation images (the smallest of equals).
+    power : float in (0, 1], default=1.0
+        q of the sampler under which the network was trained: 0.5 after square-root sampling.
 
     Notes
     -----
-    ``z_c - tau * log p_c``. With tau = 1 the decision maximizes the mean recall, if the softmax of the logits gives the
-    true probabilities under the training shares.
+    ``z_c - tau * log p_c`` with ``p_c = n_c^q / sum_k(n_k^q)``. With tau = 1 the decision maximizes the
+    mean recall, if the softmax of the logits gives the true probabilities under these shares.
 
     Helps: any trained network, without training.
 
@@ -42,8 +44,13 @@ class LogitAdjustment(Adjustment):
     array([[0.288, 1.386]])
     """
 
-    def __init__(self, *, tau: float | str = 1.0) -> None:
+    added_options: ClassVar[dict[str, float]] = {"power": 1.0}
+
+    def __init__(self, *, tau: float | str = 1.0, power: float = 1.0) -> None:
+        if not 0 < power <= 1:
+            raise InputError(f"power is {power}; expected a number above 0, at most 1")
         self.tau = tau
+        self.power = power
 
     @property
     def needs_logits(self) -> bool:
@@ -51,7 +58,7 @@ class LogitAdjustment(Adjustment):
         return self.tau == CHOSEN
 
     def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
-        logs = log_shares(class_counts)
+        logs = log_shares(class_counts**self.power)
         if self.tau == CHOSEN:
             decisions = [(logits - tau * logs).argmax(axis=1) for tau in TAUS]
             macro = partial(recall_score, labels=np.unique(labels), average="macro", zero_division=0)

@@ -75,7 +75,7 @@ class ADOS(FeatureOversampler):
         Use as seeds only the points near the class boundary: those of whose 10 nearest points in X at least half, but
         not all, are of other classes (danger points of Borderline-SMOTE). A class without any grows from all its
         points, with a warning.
-    reweight : {"thesis", "none"}, default="thesis"
+    reweight : {"thesis", "none"} or None, default="thesis"
         ``sample_weight_``: original points get their class's weight before oversampling, synthetic samples the one
         after it (thesis 4.2.4); or 1 for all.
     random_state : int, RandomState, Generator or None, default=None
@@ -130,7 +130,7 @@ class ADOS(FeatureOversampler):
         "seed_order": [StrOptions({"cycle", "random", "extend"})],
         "weights": [StrOptions(set(KINDS)), callable],
         "border": ["boolean"],
-        "reweight": [StrOptions({"thesis", "none"})],
+        "reweight": [StrOptions({"thesis", "none"}), None],
     }
 
     def __init__(
@@ -145,7 +145,7 @@ class ADOS(FeatureOversampler):
         seed_order: str = "cycle",
         weights: str | WeightFunction = "exp",
         border: bool = False,
-        reweight: str = "thesis",
+        reweight: str | None = "thesis",
         random_state: Any = None,
         n_jobs: int | None = -1,
     ) -> None:
@@ -175,7 +175,8 @@ class ADOS(FeatureOversampler):
     def _weigh(
         self, before: NDArray[np.int64], after: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if self.reweight == "none":
+        # `ados:reweight=none` is read as None
+        if self.reweight in ("none", None):
             return super()._weigh(before, after)
         return class_weights(before, empty="raise"), class_weights(after, empty="raise")
 

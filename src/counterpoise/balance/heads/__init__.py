@@ -9,6 +9,8 @@ from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
     from counterpoise.balance.heads.base import HeadStage
+    from counterpoise.balance.heads.class_mean_head import ClassMeanHead
+    from counterpoise.balance.heads.discriminant_head import DiscriminantHead
     from counterpoise.balance.heads.fine_tuned_head import FineTunedHead
     from counterpoise.balance.heads.nearest_mean_head import NearestMeanHead
     from counterpoise.balance.heads.new_head import NewHead
@@ -19,6 +21,18 @@ HEADS, __getattr__, __dir__, __all__ = open_slot(
     __name__,
     "head",
     [
+        Entry(
+            name="class-mean-head",
+            target="counterpoise.balance.heads.class_mean_head:ClassMeanHead",
+            summary="Trains a cosine head that starts from the class means (LIFT).",
+            source="Shi et al. 2024, section 4.2",
+        ),
+        Entry(
+            name="discriminant-head",
+            target="counterpoise.balance.heads.discriminant_head:DiscriminantHead",
+            summary="Linear discriminant analysis with a shrunk covariance and equal priors (LDA).",
+            source="Hastie et al. 2009, section 4.3; Ledoit and Wolf 2004",
+        ),
         Entry(
             name="fine-tuned-head",
             target="counterpoise.balance.heads.fine_tuned_head:FineTunedHead",

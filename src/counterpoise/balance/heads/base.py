@@ -18,6 +18,8 @@ class HeadStage(ABC):
 
     #: Whether the head is reinitialized before.
     fresh: ClassVar[bool] = False
+    #: Whether the head is replaced by one that depends on the embeddings alone.
+    replaces: ClassVar[bool] = False
     #: Whether gradient steps follow.
     trains: ClassVar[bool] = True
     #: Factor of the learning rate in these steps.

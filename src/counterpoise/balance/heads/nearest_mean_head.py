@@ -29,6 +29,7 @@ class NearestMeanHead(HeadStage):
     [[0.0, -3.0]]
     """
 
+    replaces: ClassVar[bool] = True
     trains: ClassVar[bool] = False
 
     def _prepare(self, head: nn.Module, embeddings: Tensor, labels: Tensor) -> nn.Module:

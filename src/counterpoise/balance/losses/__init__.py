@@ -1,4 +1,4 @@
-"""Losses: functions of logits and integer targets that training minimizes; unreduced values on request."""
+"""Losses: functions of logits and targets that training minimizes; unreduced values on request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from counterpoise.catalogs import Entry
 if TYPE_CHECKING:
     from counterpoise.balance.class_weights import class_weights, effective_number_weights
     from counterpoise.balance.losses.balanced_softmax import BalancedSoftmax
+    from counterpoise.balance.losses.balpoe import BalPoELoss
     from counterpoise.balance.losses.base import ClassificationLoss
     from counterpoise.balance.losses.class_balanced import ClassBalancedLoss
     from counterpoise.balance.losses.cost_modified_softmax import CostModifiedSoftmax
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from counterpoise.balance.losses.focal import FocalLoss
     from counterpoise.balance.losses.ldam import LDAMLoss
     from counterpoise.balance.losses.sigmoid_cross_entropy import SigmoidCrossEntropy
+    from counterpoise.balance.losses.vs_loss import VSLoss
     from counterpoise.balance.losses.weighted_cross_entropy import WeightedCrossEntropy
 
 LOSSES, __getattr__, __dir__, __all__ = open_slot(
@@ -29,6 +31,12 @@ LOSSES, __getattr__, __dir__, __all__ = open_slot(
             target="counterpoise.balance.losses.balanced_softmax:BalancedSoftmax",
             summary="Cross entropy of logits that are raised by the logarithms of the class counts.",
             source="Ren et al. 2020, Eq. 4; Menon et al. 2021, Eq. 10",
+        ),
+        Entry(
+            name="balpoe",
+            target="counterpoise.balance.losses.balpoe:BalPoELoss",
+            summary="Mean of logit-adjusted cross entropies, each expert's with another weight of the class counts.",
+            source="Sanchez Aimar et al. 2023 (BalPoE)",
         ),
         Entry(
             name="class-balanced-loss",
@@ -71,6 +79,12 @@ LOSSES, __getattr__, __dir__, __all__ = open_slot(
             target="counterpoise.balance.losses.sigmoid_cross_entropy:SigmoidCrossEntropy",
             summary="Sum of binary cross entropies, one class against all others.",
             source='lecture, "Sigmoid"',
+        ),
+        Entry(
+            name="vs-loss",
+            target="counterpoise.balance.losses.vs_loss:VSLoss",
+            summary="Cross entropy of logits that are scaled and shifted by the class counts.",
+            source="Kini et al. 2021 (VS-loss)",
         ),
         Entry(
             name="weighted-cross-entropy",

@@ -50,11 +50,12 @@ class ClassBalancedLoss(ReweightedLoss):
         gamma: float = 0.0,
         defer_epochs: int | float = 0,
         epochs: int | None = None,
+        label_smoothing: float = 0.0,
         reduction: str = "mean",
     ) -> None:
         alike = (counts_as_array(class_counts) > 0).astype(np.float64)
         weights = effective_number_weights(class_counts, beta=beta)
-        super().__init__(weights, alike, defer_epochs, epochs, reduction)
+        super().__init__(weights, alike, defer_epochs, epochs, label_smoothing, reduction)
         check_gamma(gamma)
         if base not in _BASES:
             raise InputError(f"base is {base!r}; expected one of {', '.join(_BASES)}")

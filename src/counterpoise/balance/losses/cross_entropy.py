@@ -1,19 +1,16 @@
 """Cross entropy of the softmax."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoise.balance.losses.base import ClassificationLoss
-from counterpoise.exceptions import InputError
 
 
 class CrossEntropy(ClassificationLoss):
     """Cross entropy -log softmax(z)_y, with optional label smoothing.
-
-    Parameters
-    ----------
-    label_smoothing : float in [0, 1), default=0.0
-        Share of the target that is spread evenly over all classes (Szegedy et al. 2016, section 7).
 
     Notes
     -----
@@ -29,11 +26,13 @@ class CrossEntropy(ClassificationLoss):
     0.462
     """
 
-    def __init__(self, *, label_smoothing: float = 0.0, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
-        if not 0.0 <= label_smoothing < 1.0:
-            raise InputError(f"label_smoothing is {label_smoothing}; expected a number from 0 to below 1")
-        self.label_smoothing = label_smoothing
+    added_options: ClassVar[Mapping[str, object]] = {}
 
     def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, reduction="none", label_smoothing=self.label_smoothing)
+
+    _mixed = _unreduced
+
+    def _smoothed(self, targets: Tensor, logits: Tensor) -> Tensor:
+        # torch smooths them itself.
+        return targets.to(logits.dtype) if targets.is_floating_point() else targets

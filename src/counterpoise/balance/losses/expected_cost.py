@@ -32,3 +32,6 @@ class ExpectedCostLoss(CostLoss):
 
     def _unreduced(self, logits: Tensor, targets: Tensor) -> Tensor:
         return (logits.softmax(dim=1) * self._of_targets(logits, targets)).sum(dim=1)
+
+    def _mixed(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return (logits.softmax(dim=1) * (targets @ self._for_each(logits))).sum(dim=1)

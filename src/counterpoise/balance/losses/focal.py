@@ -30,7 +30,8 @@ class FocalLoss(ClassificationLoss):
     Notes
     -----
     ``-alpha_t (1 - p_t)^gamma log p_t`` with p_t the softmax of the target's class: the better an image is classified,
-    the less it counts. There is no label smoothing, since (1 - p_t)^gamma measures the distance from a single target.
+    the less it counts. (1 - p_t)^gamma measures the distance from one class: a soft target adds the losses of its
+    classes by their shares.
 
     Helps: where most images are easy.
 
@@ -54,9 +55,10 @@ class FocalLoss(ClassificationLoss):
         gamma: float = 2.0,
         alpha: str | ArrayLike | None = None,
         class_counts: ArrayLike | None = None,
+        label_smoothing: float = 0.0,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(reduction=reduction)
+        super().__init__(label_smoothing=label_smoothing, reduction=reduction)
         check_gamma(gamma)
         self.gamma = gamma
         inverse = partial(class_weights, normalize="mean")

@@ -60,6 +60,7 @@ class LDAMLoss(ReweightedLoss):
         defer_epochs: int | float | None = None,
         beta: float = _BETA,
         epochs: int | None = None,
+        label_smoothing: float = 0.0,
         reduction: str = "mean",
     ) -> None:
         counts = counts_as_array(class_counts)
@@ -69,7 +70,7 @@ class LDAMLoss(ReweightedLoss):
             if beta != _BETA:
                 raise InputError(f"without defer_epochs there are no weights: beta={beta} has no effect")
             weights, defer_epochs = alike, 0
-        super().__init__(weights, alike, defer_epochs, epochs, reduction)
+        super().__init__(weights, alike, defer_epochs, epochs, label_smoothing, reduction)
         if not 0 <= max_margin < float("inf"):
             raise InputError(f"max_margin is {max_margin}; expected a finite number, 0 or more")
         if not 0 < scale < float("inf"):
@@ -86,4 +87,5 @@ class LDAMLoss(ReweightedLoss):
         )
 
     def _divisor(self, values: Tensor, targets: Tensor) -> Tensor:
-        return self.weight[targets].sum().clamp(min=_LEAST_SUM).to(values.dtype)
+        weights = targets * self.weight if targets.is_floating_point() else self.weight[targets]
+        return weights.sum().clamp(min=_LEAST_SUM).to(values.dtype)

@@ -52,9 +52,10 @@ class SigmoidCrossEntropy(ClassificationLoss):
         *,
         positive_weight: str | ArrayLike | None = None,
         class_counts: ArrayLike | None = None,
+        label_smoothing: float = 0.0,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(reduction=reduction)
+        super().__init__(label_smoothing=label_smoothing, reduction=reduction)
         weights = values_of_classes("positive_weight", positive_weight, class_counts, _negatives_per_positive)
         self.register_buffer("positive_weight", weights, persistent=False)
 
@@ -62,10 +63,18 @@ class SigmoidCrossEntropy(ClassificationLoss):
         # binary_cross_entropy_with_logits takes z from softplus(z) + z for the other classes, which leaves few digits
         values = -F.logsigmoid(towards_truth(logits, targets))
         if self.positive_weight is not None:
-            found = f"positive_weight is of {len(self.positive_weight)} classes"
-            weighted = one_for_each_logit(self.positive_weight, logits, found) * values
+            weighted = self._positive(logits) * values
             values = torch.where(F.one_hot(targets, logits.shape[1]).bool(), weighted, values)
         return values.sum(dim=1)
+
+    def _mixed(self, logits: Tensor, targets: Tensor) -> Tensor:
+        own = targets if self.positive_weight is None else targets * self._positive(logits)
+        return -(own * F.logsigmoid(logits) + (1 - targets) * F.logsigmoid(-logits)).sum(dim=1)
+
+    def _positive(self, logits: Tensor) -> Tensor:
+        assert self.positive_weight is not None
+        found = f"positive_weight is of {len(self.positive_weight)} classes"
+        return one_for_each_logit(self.positive_weight, logits, found)
 
 
 def _negatives_per_positive(class_counts: ArrayLike) -> np.ndarray:

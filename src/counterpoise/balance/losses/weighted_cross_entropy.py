@@ -46,11 +46,15 @@ class WeightedCrossEntropy(ReweightedLoss):
         normalize: str = "l1",
         defer_epochs: int | float = 0,
         epochs: int | None = None,
+        label_smoothing: float = 0.0,
         reduction: str = "mean",
     ) -> None:
         weights = class_weights(class_counts, power=power, normalize=normalize)
         alike = class_weights(class_counts, power=0.0, normalize=normalize)
-        super().__init__(weights, alike, defer_epochs, epochs, reduction)
+        super().__init__(weights, alike, defer_epochs, epochs, label_smoothing, reduction)
 
     def _unweighted(self, logits: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, reduction="none")
+
+    def _mixed(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(logits, targets * self._weight_of(logits), reduction="none")

@@ -17,6 +17,8 @@ from counterpoise.exceptions import InputError
 Loss = Callable[..., Tensor]
 #: Source of randomness, on the images' device; None is torch's global one.
 Randomness = torch.Generator | None
+#: Returns the training images (M, C, H, W), floats in [0, 1] on the training device, at the given rows (M,).
+TrainingImages = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,9 @@ class Perturbation(ABC):
             )
         return self._perturb(images, targets, network, loss, generator)
 
+    def bind(self, images: TrainingImages, labels: Tensor) -> None:  # noqa: B027 - few need it
+        """Set the training images, whose classes are `labels`, int64 (N,); no-op for changes within a batch."""
+
     def set_epoch(self, epoch: int) -> None:  # noqa: B027 - few need it
         """Start epoch `epoch` (from 0); no-op for perturbations without a schedule."""
 
@@ -112,3 +117,10 @@ def of_class(values: Tensor, targets: Tensor) -> Tensor:
             f"found an image of class {int(targets.max())}, and class counts for {len(values)} classes; "
             "give one for each"
         ) from error
+
+
+def laid_out_like(images: Tensor, result: Tensor) -> Tensor:
+    """Return `result` in the memory format of `images`."""
+    if images.is_contiguous() or not images.is_contiguous(memory_format=torch.channels_last):
+        return result
+    return result.contiguous(memory_format=torch.channels_last)

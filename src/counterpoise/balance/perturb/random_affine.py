@@ -8,7 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, Randomness, check_images
+from counterpoise.balance.perturb.base import (
+    Loss,
+    Perturbation,
+    PerturbedBatch,
+    Randomness,
+    check_images,
+    laid_out_like,
+)
 from counterpoise.exceptions import InputError
 
 _FLIPS = ("auto", "none", "horizontal")
@@ -99,7 +106,7 @@ class RandomAffine(Perturbation):
             changed = torch.rand(len(images), generator=generator, device=images.device) < self.p
             unmoved = torch.where(mirrored[:, None, None, None], images.flip(3), images)
             moved = torch.where(changed[:, None, None, None], moved, unmoved)
-        return _laid_out_like(images, moved)
+        return laid_out_like(images, moved)
 
     def _flips(self, images: Tensor) -> bool:
         return self.flip == "horizontal" or (self.flip == "auto" and images.shape[1] > 1)
@@ -151,10 +158,3 @@ def _shifted(images: Tensor, across: Tensor, down: Tensor, mirrored: Tensor) -> 
     rows, columns = rows.clamp_(0, height - 1), columns.clamp_(0, width - 1)
     source = (rows[:, :, None] * width + columns[:, None, :]).reshape(n, 1, height * width)
     return images.flatten(2).gather(2, source.expand(n, channels, height * width)).view(images.shape)
-
-
-def _laid_out_like(images: Tensor, result: Tensor) -> Tensor:
-    """Return `result` in the memory format of `images`."""
-    if images.is_contiguous() or not images.is_contiguous(memory_format=torch.channels_last):
-        return result
-    return result.contiguous(memory_format=torch.channels_last)

@@ -26,7 +26,8 @@ def command(config: AuditConfig, call: Call) -> None:
         source = config.source
         found = audit(dataset, source=source, data_dir=data_dir, minority_ratio=ratio, progress=update)
     advice = [command.names.translate(sentence) for sentence in found.recommendations]
-    next_command = _next_command(found.proposal)
+    comparison = _comparison(found.proposal)
+    next_command = _fit(found.proposal) if found.photographs else comparison
     if call.as_json:
         print_json({**found.to_dict(), "recommendations": advice, "next_command": next_command})
         return
@@ -36,9 +37,17 @@ def command(config: AuditConfig, call: Call) -> None:
         advise(sentence)
     say()
     say(f"next: {next_command}")
+    if found.photographs:
+        say(f"      {comparison}   (to study methods)")
 
 
-def _next_command(proposal: "Proposal") -> str:
+def _fit(proposal: "Proposal") -> str:
+    """Return the command that finds the best model."""
+    data_dir = [] if proposal.data_dir is None else ["--data-dir", proposal.data_dir]
+    return command_line("fit", proposal.source, *data_dir, "--out", f"{proposal.out}-fit")
+
+
+def _comparison(proposal: "Proposal") -> str:
     """Return the command that runs the proposed comparison."""
     words = ["compare", proposal.source]
     if proposal.data_dir is not None:

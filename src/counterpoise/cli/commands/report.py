@@ -12,7 +12,13 @@ ORDER = 100
 def command(config: ReportConfig, call: Call) -> None:
     from counterpoise.report import build_report
 
-    target = build_report(list(config.paths), config.out or config.paths[0] / "report.html")
+    first, out = config.paths[0], config.out or config.paths[0] / "report.html"
+    if len(config.paths) == 1 and (first / "fit.json").exists():
+        from counterpoise.studies import build_fit_report
+
+        target = build_fit_report(first, out / "report.html" if out.is_dir() else out)
+    else:
+        target = build_report(list(config.paths), out)
     if call.as_json:
         print_json({"report": str(target)})
     else:

@@ -28,7 +28,14 @@ def command(config: TrainRunConfig, call: Call) -> None:
     if call.as_json:
         print_json({"run": str(folder.path), "metrics": folder.metrics.raw})
         return
-    if (frozen := folder.record.start.freeze) is not None:
+    start = folder.record.start
+    if (losses := start.evidence) is not None and None not in (losses.frozen, losses.fine_tuned):
+        chosen = "fine-tuned" if start.freeze is None else "frozen"
+        advise(
+            f"validation preferred the {chosen} network: log loss, mean over the classes, {losses.frozen:.3f} frozen "
+            f"and {losses.fine_tuned:.3f} fine-tuned"
+        )
+    if (frozen := start.freeze) is not None:
         first = "the first layer" if frozen == 1 else f"the first {frozen} layers"
         what = "everything below the head" if frozen == "all" else first
         advise(f"{what} stayed frozen; {folder.record.network.parameters:,} parameters were trained")

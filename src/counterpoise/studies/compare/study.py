@@ -44,6 +44,10 @@ class ComparisonStudy(RunStudy[GridSummary]):
         """Return every run, repeat by repeat."""
         return [run_task(plan, self.dataset, folder) for plan in self.plan.plans()]
 
+    def default_jobs(self, waiting: int) -> int:
+        """Return 1 for heads on frozen features: embedding uses all cores, and each process needs memory of its own."""
+        return 1 if self.plan.template.features is not None else super().default_jobs(waiting)
+
     def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> ComparisonResult:
         """Return means, tests and the winner."""
         table = results_table(results_of(outcomes))

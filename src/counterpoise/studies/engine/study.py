@@ -86,6 +86,10 @@ class Study(ABC, Generic[Plan, Result, Summary]):
     def write_page(self, concluded: Conclusion[Plan, Result, Summary], folder: Path) -> None:
         """Render the conclusions and write everything beside ``results.csv`` and ``summary.json``."""
 
+    def default_jobs(self, waiting: int) -> int:
+        """Return how many of the `waiting` tasks run at the same time where the user leaves it open."""
+        return default_jobs(self.plan.config.device, self.plan.config.threads, waiting)
+
     def mark(self, known: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Return the content of the marker file, given its present content (empty in a new folder)."""
         return {"format": 1, "identity": self.plan.identity}
@@ -131,7 +135,7 @@ def run_study(
             tasks,
             study.execute,
             out,
-            jobs=jobs or default_jobs(study.plan.config.device, threads, waiting),
+            jobs=jobs or study.default_jobs(waiting),
             backend=backend,
             threads=threads,
             on_event=on_event or (lambda event: None),

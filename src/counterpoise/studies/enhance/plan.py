@@ -121,7 +121,12 @@ class EnhancePlan:
     def identity(self) -> str:
         """Hash of what all runs share; repeats may be added, and a control trained longer, later."""
         own = [self.width, self.copy_epochs, self.enhance_epochs, self.frozen]
-        methods = [self.classifier.label, self.classifier.options(), self.method.label, self.method.options()]
+        methods = [
+            self.classifier.label,
+            self.classifier.settings(),
+            self.method.label,
+            self.method.settings(),
+        ]
         return content_hash([self.classifiers.identity, own, methods])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,8 @@ class Copier:
 
 class CopyLoss:
     """Binary cross entropy between the output and the image itself, pixel by pixel (slides, "Loss Function")."""
+
+    generator = None
 
     def begin_epoch(self, epoch: int) -> None:
         """Do nothing: the loss does not depend on the epoch."""
@@ -173,6 +175,8 @@ def _execute(
     # Other batches than those of the classifier's first epochs.
     seed = seed_for(plan.config.seed, "enhance")
     config = plan.config.model_copy(update={"epochs": plan.epochs, "seed": seed})
+    # The validation images may have decided what the classifier keeps frozen.
+    frozen_layers = classifier.record.start.freeze
     copier = None
     if plan.variant != TRAINED_ON:
         copier = train_copier(
@@ -185,11 +189,11 @@ def _execute(
             progress=on_progress,
         )
     if plan.variant == FRESH:
-        network = make_network(plan, splits)
+        network = make_network(replace(plan, freeze=frozen_layers), splits)
     else:
         network = load_network(classifier)
-        if plan.freeze is not None:
-            freeze(network, plan.freeze)  # type: ignore[arg-type]
+        if frozen_layers is not None:
+            freeze(network, frozen_layers)  # type: ignore[arg-type]
     if copier is not None:
         frozen = plan.frozen and plan.variant == ENHANCED
         network = EnhancedNetwork(Enhancer(copier.unet), network, frozen=frozen)

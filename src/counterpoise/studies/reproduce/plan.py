@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from counterpoise.config import CompareConfig, TrainConfig
+from counterpoise.config import CompareConfig, Fit, TrainConfig
 from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 from counterpoise.files import content_hash
@@ -116,12 +116,14 @@ def plan_table(
         If an option is refused, or images are absent.
     """
     count = table.repeats if repeats is None else repeats
-    images: dict[tuple[str, int | None], tuple[str, ImageDataset]] = {}
+    images: dict[tuple[str, int | None, Fit], tuple[str, ImageDataset]] = {}
     cells = []
     for setting in table.settings:
-        key = (setting.data, setting.image_size)
+        key = (name, size, fit) = (setting.data, setting.image_size, setting.fit)
         if key not in images:
-            images[key] = load_images(key[0], data_dir=data_dir, image_size=key[1], subset=subset, load=load)
+            images[key] = load_images(
+                name, data_dir=data_dir, image_size=size, fit=fit, subset=subset, load=load
+            )
         source, dataset = images[key]
         _check_subset(setting, dataset, subset)
         study = make_grid(
@@ -131,6 +133,7 @@ def plan_table(
                 repeats=count,
                 validation_fraction=0.0,  # the papers train on all training images
                 backbone=setting.network,
+                pretrained="none",
                 weights=_find_weights(setting, data_dir),
                 device=device,
                 **setting.model_dump(include=_FIELDS),
@@ -184,7 +187,7 @@ def study_commands(
         except DataError as error:
             absent.append(str(error))
             continue
-        fields = ("network", "epochs", "batch_size", "lr", "image_size", *_OPTIONS[table.study])
+        fields = ("network", "epochs", "batch_size", "lr", "image_size", "fit", *_OPTIONS[table.study])
         values = {_RENAMED.get(name, name.replace("_", "-")): getattr(setting, name) for name in fields}
         values |= {"repeats": table.repeats, "data-dir": data_dir}
         values["out"] = (out or Path("out") / table.name) / setting.name

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from counterpoise.config import Fit
 from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
 from counterpoise.exceptions import DataError, InputError
 
@@ -46,6 +47,7 @@ def load_images(
     *,
     data_dir: Path | None = None,
     image_size: int | None = None,
+    fit: Fit = "crop",
     subset: int | None = None,
     load: Callable[..., ImageDataset] = load_dataset,
 ) -> tuple[str, ImageDataset]:
@@ -54,7 +56,7 @@ def load_images(
     `load` is `load_dataset`, or a version that shows its progress. Raises `DataError` if they are absent or damaged.
     """
     source = find_source(name, data_dir)
-    dataset = load(source, data_dir=data_dir, image_size=image_size)
+    dataset = load(source, data_dir=data_dir, image_size=image_size, fit=fit)
     return source, dataset if subset is None else fewer_images(dataset, subset)
 
 

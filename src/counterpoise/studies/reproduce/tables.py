@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from counterpoise.catalogs import Catalog
+from counterpoise.config import Fit
 
 
 class Setting(BaseModel):
@@ -23,6 +24,7 @@ class Setting(BaseModel):
 
     data: str
     image_size: int | None = None
+    fit: Fit = "crop"
     imbalance: Literal["natural", "step", "linear", "long-tail"] = "natural"
     ratio: float | None = None
     minority: str | None = None

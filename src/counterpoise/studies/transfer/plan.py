@@ -86,6 +86,7 @@ class TransferPlan:
     source_images_per_class: int | None
     config: TrainConfig
     test_fraction: float = 0.2
+    fit: str = "crop"
     command: str = ""
 
     @property
@@ -130,6 +131,7 @@ class TransferPlan:
             source_images_per_class=self.source_images_per_class,
             images_per_class=self.images_per_class,
             training=training_payload(self.config),
+            fit=self.fit,
         )
 
 
@@ -144,6 +146,7 @@ def make_transfer_plan(dataset: ImageDataset, config: TransferConfig, *, command
         source=config.data.source or dataset.name,
         fingerprint=dataset.fingerprint,
         image_size=dataset.image_size,
+        fit=dataset.fit,
         split="".join(split.split()) if split.strip() in ("random", "natural") else split,
         layers=read_layers(config.layers),
         repeats=tuple(range(config.repeats)),

@@ -1,0 +1,1 @@
+"""The best model for a folder of pictures within a time budget."""

@@ -1,0 +1,229 @@
+"""Plan of a fit: the size of the images, the candidates, and how long each part may take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from counterpoise.config import (
+    FitConfig,
+    ModelConfig,
+    RunSettings,
+    SplitConfig,
+    TrainConfig,
+    TrainOptions,
+    fine_tuning_config,
+)
+from counterpoise.datasets import ImageDataset, load_dataset, resize_dataset
+from counterpoise.exceptions import InputError
+from counterpoise.files import content_hash
+from counterpoise.methods import Method, parse_methods
+from counterpoise.networks import EnsembleNetwork
+from counterpoise.runs import comparison_identity
+from counterpoise.studies.fit.copies import group_copies
+from counterpoise.training import (
+    Budget,
+    RunPlan,
+    cpu_count,
+    cpu_threads,
+    embed_images,
+    find_device,
+    make_network,
+    prepare_run,
+)
+
+#: Heights and widths, in pixels, that the time allows or not, from the best one.
+SIZES = (224, 192, 160, 128, 96)
+#: Images of a timing. They are embedded twice, since the first time includes starting up.
+PROBED = 20
+#: Share of the budget that embedding all images may take.
+EMBEDDING_SHARE = 0.3
+#: An image of training costs as much time as so many embedded ones.
+TRAINING_FACTOR = 6.0
+#: Images are not enlarged by more than this factor: beyond it, pixels are only repeated.
+ENLARGEMENT = 4.0
+FOLDS = 5
+FINE_TUNED = "fine-tuned"
+#: Fine-tuning ends after so many epochs even if time is left.
+MOST_EPOCHS = 8
+#: Fine-tuning for less than this share of an epoch changes too little to be worth the time.
+FEWEST_EPOCHS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitPlan:
+    """Candidates on one split of a dataset.
+
+    `template` is the plan of the first head on frozen features; `heads` are the methods whose heads are compared, and
+    `tune` tells whether the network is fine-tuned, too. `images_per_second` is the measured speed of embedding, and
+    `notes` are the decisions made for the user, in words.
+    """
+
+    template: RunPlan
+    heads: tuple[Method, ...]
+    tune: bool
+    budget_seconds: float
+    images_per_second: float
+    notes: tuple[str, ...] = ()
+    command: str = ""
+
+    @property
+    def config(self) -> TrainConfig:
+        """Settings of the heads' training."""
+        return self.template.config
+
+    @property
+    def identity(self) -> str:
+        """Hash of what all candidates share; candidates and time may be added later."""
+        return content_hash(["fit", comparison_identity(**self.template.shared_identity())])
+
+    def head_plan(self, method: Method) -> RunPlan:
+        """Return the plan of a head on frozen features."""
+        return replace(self.template, method=method.label)
+
+    @property
+    def tuned_plan(self) -> RunPlan:
+        """Plan of the fine-tuned network; it starts from the best head, so it also depends on which one that is."""
+        config = fine_tuning_config(
+            seed=self.config.seed,
+            threads=self.config.threads,
+            device=self.config.device,
+            epochs=MOST_EPOCHS,
+            select="last",
+            max_time=self.budget_seconds,
+        )
+        return replace(self.template, method=FINE_TUNED, freeze=None, config=config)
+
+    @property
+    def averaged_plan(self) -> RunPlan:
+        """Plan of the average of the best head on frozen features and the fine-tuned network."""
+        return replace(self.tuned_plan, network=EnsembleNetwork.NAME)
+
+
+def load_for_fit(config: FitConfig) -> ImageDataset:
+    """Load a dataset without decoding its files, since the size of the images is chosen later."""
+    from counterpoise.datasets import DATASETS
+
+    data = config.data
+    if data.source is None:
+        raise InputError("`source` is missing; give a dataset: a name, a folder, a zip or a CSV")
+    dataset = load_dataset(
+        data.source,
+        data_dir=data.data_dir,
+        image_size=data.image_size,
+        fit=data.fit,
+        strict=data.strict,
+        in_memory="auto" if data.source in DATASETS else False,
+    )
+    if dataset.train.groups is not None:
+        return dataset
+    # Copies of one image stay together: a model must not be judged on what it learned.
+    contents, groups = np.unique(dataset.train.content_keys(), return_inverse=True)
+    if len(contents) == len(groups):
+        return dataset
+    return replace(dataset, train=replace(dataset.train, groups=groups.astype(np.int64)))
+
+
+def make_fit_plan(
+    dataset: ImageDataset, config: FitConfig, budget: Budget, *, command: str = ""
+) -> tuple[ImageDataset, FitPlan]:
+    """Resolve the settings of a fit, time a few images, and return the dataset at the chosen size with the plan.
+
+    InputError refuses what cannot work before anything is written.
+    """
+    heads = tuple(parse_methods(config.methods))
+    dataset, copies = group_copies(dataset)
+    total = sum(len(split) for split in dataset.splits.values())
+    sizes = [config.data.image_size] if config.data.image_size else _sizes(dataset)
+    smallest = resize_dataset(_few(dataset), (sizes[-1], sizes[-1]))
+    template = _template(smallest, config, heads)
+    speed = _images_per_second(template, smallest)
+    size, rate = sizes[-1], speed
+    for candidate in sizes:
+        rate = speed * (sizes[-1] / candidate) ** 2
+        if total / rate <= EMBEDDING_SHARE * config.budget:
+            size = candidate
+            break
+    resized = resize_dataset(dataset, (size, size))
+    prepared = prepare_run(resized, _settings(resized, config), list(heads), threads=cpu_count())
+    plan = FitPlan(
+        template=replace(prepared.plan, asked=config.model_dump(mode="json")),
+        heads=heads,
+        tune=config.tune,
+        budget_seconds=config.budget,
+        images_per_second=rate,
+        notes=(*prepared.notes, *copies, *_forecast(resized, len(heads), config, rate)),
+        command=command,
+    )
+    return resized, plan
+
+
+def _sizes(dataset: ImageDataset) -> list[int]:
+    """Return the sizes to choose from: those to which the images need not be enlarged too much, and the smallest."""
+    most = ENLARGEMENT * max(dataset.image_size)
+    return [size for size in SIZES if size <= most] or [SIZES[-1]]
+
+
+def _few(dataset: ImageDataset) -> ImageDataset:
+    """Return a dataset of a few training images per class, on which settings are tried."""
+    rows = [np.flatnonzero(dataset.train.labels == c)[:PROBED] for c in range(dataset.num_classes)]
+    return replace(
+        dataset, train=dataset.train.subset(np.sort(np.concatenate(rows))), validation=None, test=None
+    )
+
+
+def _settings(dataset: ImageDataset, config: FitConfig) -> RunSettings:
+    split = SplitConfig(
+        # The heads need every image: they are compared by cross-validation.
+        validation_fraction=0.0 if dataset.validation is None else None,
+        test_fraction=config.test_fraction if dataset.test is None else None,
+        minority_ratio=config.minority_ratio,
+    )
+    model = ModelConfig(backbone=config.backbone, pretrained=config.pretrained, freeze="all")
+    train = TrainOptions(seed=config.seed, device=config.device, threads=config.threads, epochs=5)
+    return RunSettings(data=config.data, split=split, model=model, train=train)
+
+
+def _template(dataset: ImageDataset, config: FitConfig, heads: Sequence[Method]) -> RunPlan:
+    return prepare_run(dataset, _settings(dataset, config), list(heads), threads=cpu_count()).plan
+
+
+def _images_per_second(plan: RunPlan, dataset: ImageDataset) -> float:
+    """Return the speed of decoding and embedding a few images."""
+    device = find_device(plan.config.device)
+    network = make_network(plan, dataset).to(device)
+    part = dataset.train.subset(np.linspace(0, len(dataset.train) - 1, PROBED).astype(int))
+    timing = Budget()
+    with cpu_threads(cpu_count()):
+        embed_images(network, part, device=device)
+        with timing.measure("embed", len(part)):
+            embed_images(network, part, device=device)
+    return 1 / max(timing.estimate("embed", 1) or 0.0, 1e-6)
+
+
+def _forecast(dataset: ImageDataset, heads: int, config: FitConfig, rate: float) -> list[str]:
+    """Return what will be done, in words."""
+    total = sum(len(split) for split in dataset.splits.values())
+    side = dataset.image_size[0]
+    lines = [
+        f"{total:,} images at {side}x{side} pixels: embedding them takes about {_minutes(total / rate)} "
+        f"({rate:,.0f} images a second, measured); then {heads} heads are compared by cross-validation"
+    ]
+    if config.tune:
+        lines.append(
+            f"what remains of {_minutes(config.budget)} goes into fine-tuning, which is kept if it helps"
+        )
+    return lines
+
+
+def _minutes(seconds: float) -> str:
+    """Return a duration for people.
+
+    Examples
+    --------
+    >>> _minutes(42.4), _minutes(300), _minutes(330)
+    ('42 s', '5 min', '6 min')
+    """
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60 + 0.01:.0f} min"

