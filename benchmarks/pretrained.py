@@ -33,7 +33,8 @@ from counterpoise.datasets import ImageSplit, dataset_from_arrays, decode_image
 from counterpoise.evaluation import evaluate_predictions
 from counterpoise.methods import get_method
 from counterpoise.networks import Network, create_network, packaged_weights
-from counterpoise.training import EmbeddedSplit, embedded_splits, fit_method
+from counterpoise.training import EmbeddedSplit, embedded_splits, fit_method, seed_for
+from counterpoise.training.convergence import choose_penalty
 from counterpoise.training.predict import feature_statistics
 
 LITE0 = "tf_efficientnet_lite0"
@@ -166,6 +167,7 @@ class Heads:
             for rows, own, classes in zip(whole, lengths, labels, strict=True)
         ]
         self.trained: dict[str, tuple[np.ndarray, float | None]] = {}
+        self.penalty: float | None = None
 
     def logits(self, method: str, seed: int) -> tuple[np.ndarray, float | None]:
         """Return the logits of the test images, and the penalty if there is one.
@@ -188,7 +190,11 @@ class Heads:
                 standardize=True,
                 width=train.rows.shape[1],
             )
-            config = make_config(seed=seed, threads=1, device="cpu")
+            if self.penalty is None:
+                # As a run would choose it, for all methods alike: that of the plain head on the whole embeddings.
+                start = self.rotated[0]
+                self.penalty = choose_penalty(start.rows, start.labels, seed=seed_for(seed, "penalty"))
+            config = make_config(seed=seed, threads=1, device="cpu", penalty=self.penalty)
             fitted = fit_method(plain, network, train, config=config, classes=self.classes)
             self.trained[key] = fitted.logits(test), next(reversed(fitted.penalties.values()), None)
         logits, penalty = self.trained[key]

@@ -166,7 +166,7 @@ def test_the_simpler_of_two_like_candidates_is_chosen_with_a_reason():
     choice = choose(candidates, labels)
     assert (choice.chosen, choice.best) == ("simple", "best")
     assert (
-        choice.reason == "simple is simpler than best, which is better by only 0.005 (standard error 0.009)"
+        choice.reason == "simple is preferred to best, which is better by only 0.005 (standard error 0.009)"
     )
     assert choose(candidates, labels, standard_errors=0).chosen == "best"
     assert choose(candidates[::2], labels).reason == (

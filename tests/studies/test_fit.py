@@ -14,6 +14,7 @@ from counterpoise.datasets import SplitManifest, dataset_from_arrays
 from counterpoise.evaluation import Candidate, choose
 from counterpoise.inference import TrainedModel, evaluate_run, load_for_run
 from counterpoise.networks import create_network
+from counterpoise.report import percent
 from counterpoise.runs import RunFolder
 from counterpoise.studies import FitStudy, load_for_fit, make_fit_plan, run_study
 from counterpoise.studies.fit import study as fit_study
@@ -98,7 +99,7 @@ def test_the_choice_is_that_of_the_evidence_files(finished, dataset_and_plan):
     frozen = np.where(outside[None, :, None], found[heads.chosen], np.nan)
     average = (frozen + found["fine-tuned"]) / 2
     np.testing.assert_allclose(found["average"], average, rtol=1e-6)
-    candidates = [Candidate(heads.chosen, 0, frozen), Candidate("fine-tuned", 3, found["fine-tuned"])]
+    candidates = [Candidate(heads.chosen, 0, frozen), Candidate("fine-tuned", 4, found["fine-tuned"])]
     networks = choose([*candidates, Candidate("average", 3, average)], train.labels, reference=heads.chosen)
     assert result.summary["winner"] == networks.chosen == result.summary["networks"]["chosen"]
     kept = next(row for row in networks.candidates if row["chosen"])
@@ -290,7 +291,7 @@ def test_copies_stay_on_one_side_of_every_split(photos, tmp_path):
             shutil.copy(path, path.with_name(f"copy{number}-{path.name}"))
     config = FitConfig.of(source=str(folder), image_size=48, methods="ncm", budget=600, threads=1)
     dataset, plan = make_fit_plan(load_for_fit(config), config, Budget(600))
-    assert "20 pictures occur more than once: their copies stay on one side of every split" in plan.notes
+    assert "20 pictures occur more than once: copies stay on one side of every split" in plan.notes
     splits = plan.template.split.splits(dataset, 0).apply(dataset)
     train, test = splits.train.content_keys(), splits.test.content_keys()
     assert len(test)
@@ -343,3 +344,15 @@ def test_the_page_works_in_a_browser(finished):
             assert page.locator(link.get_attribute("href")).count() == 1
         browser.close()
     assert faults == []
+
+
+def test_without_test_images_the_page_says_what_held_out_images_showed(photos, tmp_path):
+    options = {"test_fraction": 0, "tune": False, "methods": "logit-adjusted", "budget": 600, "threads": 1}
+    config = FitConfig.of(source=str(photos), image_size=48, **options)
+    dataset, plan = make_fit_plan(load_for_fit(config), config, Budget(600))
+    result = run_study(FitStudy(plan, dataset), tmp_path / "out")
+    recall = result.summary["heads"]["candidates"][0]["recall"]["value"]
+    card = (tmp_path / "out/model-card.md").read_text()
+    assert f"It recognized {percent(recall)} of the images of a class among training images" in card
+    assert "On the test images" not in card
+    assert "Few validation images" not in (tmp_path / "out/report.html").read_text()

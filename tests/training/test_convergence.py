@@ -25,6 +25,13 @@ from counterpoise.training.convergence import (
 )
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered():
+    module._remembered.clear()
+
+
 COUNTS = (60, 30, 9)
 WIDTH = 12
 
@@ -141,6 +148,7 @@ def test_the_penalty_is_that_of_a_loop_over_folds_and_penalties(grouped, seed, m
     assert found == expected
     assert lowest <= expected
     monkeypatch.undo()
+    module._remembered.clear()
     # Folds that stop early only leave out penalties that could not be chosen.
     assert choose_penalty(rows, labels, groups=groups, seed=seed) == expected
 
@@ -165,6 +173,22 @@ def test_cross_validation_uses_a_limited_number_of_images_of_each_class(monkeypa
     monkeypatch.setattr(module, "PENALTIES", (1.0,))
     choose_penalty(ROWS, LABELS, seed=0)
     assert np.sum(counts, axis=0).tolist() == [3 * 20, 3 * 20, 3 * 9]
+
+
+def test_the_same_question_is_answered_once(monkeypatch):
+    calls = []
+    real = module._cross_validated
+    monkeypatch.setattr(module, "_cross_validated", lambda *given: (calls.append(1), real(*given))[1])
+    first = [choose_penalty(ROWS, LABELS, seed=seed) for seed in (0, 0, 1)]
+    other = ROWS.copy()
+    other[0, 0] += 1
+    choose_penalty(other, LABELS, seed=0)
+    choose_penalty(ROWS, LABELS, groups=np.arange(len(ROWS)), seed=0)
+    assert first[0] == first[1]
+    assert len(calls) == 4
+    for seed in range(20):
+        choose_penalty(ROWS[:9], LABELS[:9] * 0 + np.arange(9) % 3, seed=seed)
+    assert len(module._remembered) == 8
 
 
 def test_with_one_image_of_each_class_the_largest_penalty_is_taken():

@@ -301,7 +301,7 @@ def _reason(
         return f"{name} has the best score, and no simpler candidate is within {within} of it"
     behind = rows[chosen]["behind"]
     return (
-        f"{name} is simpler than {top}, which is better by only {behind['value']:.3f} "
+        f"{name} is preferred to {top}, which is better by only {behind['value']:.3f} "
         f"(standard error {behind['standard_error']:.3f})"
     )
 

@@ -160,7 +160,9 @@ def _data_warnings(runs: Sequence[RunFolder]) -> list[str]:
         shown = [f"{file.path} ({file.reason})" for file in dataset.skipped]
         verb = "was" if len(shown) == 1 else "were"
         texts.append(f"{count(len(shown), 'file')} {verb} skipped as unreadable: {_first(shown, 3)}.")
-    sizes = zip(dataset.classes, dataset.counts.get(split) or (), strict=False)
+    counts = dataset.counts.get(split) or ()
+    # A split without any image is left out on purpose.
+    sizes = zip(dataset.classes, counts, strict=False) if sum(counts) else ()
     few = [f"{shorten(name, length=40)} ({images})" for name, images in sizes if images < FEW_IMAGES]
     if few:
         texts.append(f"Few {split} images, so the scores of these classes are rough: {_first(few, 6)}.")

@@ -19,6 +19,7 @@ from counterpoise.training.machine import (
     find_device,
     hardware,
     make_fabric,
+    reused_memory,
     timestamp,
     versions,
 )

@@ -26,6 +26,7 @@ from counterpoise.training import (
     fine_tune,
     log_probabilities,
     out_of_fold,
+    reused_memory,
     write_run,
 )
 
@@ -78,7 +79,7 @@ def run_tuning(
 ) -> RunFolder:
     """Fine-tune the network of the best head, `start`, for `seconds` on all training images but those of one fold."""
     folder, started = RunFolder(run), time.perf_counter()
-    with folder.claimed(plan.hash):
+    with folder.claimed(plan.hash), reused_memory():
         manifest = plan.split.splits(dataset, plan.config.seed)
         splits = manifest.apply(dataset)
         network = load_network(start)

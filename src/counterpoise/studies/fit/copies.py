@@ -26,7 +26,8 @@ def group_copies(dataset: ImageDataset) -> tuple[ImageDataset, list[str]]:
     copies = int((counts > 1).sum())
     if not copies:
         return dataset, notes
-    notes.append(f"{copies:,} pictures occur more than once: their copies stay on one side of every split")
+    what = "1 picture occurs" if copies == 1 else f"{copies:,} pictures occur"
+    notes.append(f"{what} more than once: copies stay on one side of every split")
     group = picture
     if train.groups is not None:
         first = np.unique(train.groups, return_inverse=True)[1]

@@ -32,12 +32,13 @@ from counterpoise.training import (
     find_device,
     make_network,
     prepare_run,
+    reused_memory,
 )
 
 #: Heights and widths, in pixels, that the time allows or not, from the best one.
 SIZES = (224, 192, 160, 128, 96)
-#: Images of a timing. They are embedded twice, since the first time includes starting up.
-PROBED = 20
+#: Images of each class on which settings are tried, and images of a timing: several batches for each core.
+PROBED, TIMED = 20, 64
 #: Share of the budget that embedding all images may take.
 EMBEDDING_SHARE = 0.3
 #: An image of training costs as much time as so many embedded ones.
@@ -194,9 +195,10 @@ def _images_per_second(plan: RunPlan, dataset: ImageDataset) -> float:
     """Return the speed of decoding and embedding a few images."""
     device = find_device(plan.config.device)
     network = make_network(plan, dataset).to(device)
-    part = dataset.train.subset(np.linspace(0, len(dataset.train) - 1, PROBED).astype(int))
+    part = dataset.train.subset(np.linspace(0, len(dataset.train) - 1, TIMED).astype(int))
     timing = Budget()
-    with cpu_threads(cpu_count()):
+    with cpu_threads(cpu_count()), reused_memory():
+        # Twice, since the first time includes starting up.
         embed_images(network, part, device=device)
         with timing.measure("embed", len(part)):
             embed_images(network, part, device=device)

@@ -42,9 +42,8 @@ from counterpoise.training import (
 )
 
 #: Simplicity of a candidate, the lower the simpler; among candidates that cannot be told apart the simplest is kept.
-ROBUST, LINEAR, SYNTHETIC, TUNED = range(4)
-#: An average takes twice the time of prediction, but hedges: it need not be better by a standard error.
-AVERAGED = TUNED
+#: An average with the frozen features hedges, so a fine-tuned network alone must be better than it by a standard error.
+ROBUST, LINEAR, SYNTHETIC, AVERAGED, TUNED = range(5)
 SIMPLEST = "logit-adjusted"
 
 
