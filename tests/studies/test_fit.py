@@ -12,6 +12,7 @@ from counterpoise.balance.adjust import LogitAdjustment
 from counterpoise.config import FitConfig
 from counterpoise.datasets import SplitManifest, dataset_from_arrays
 from counterpoise.evaluation import Candidate, choose
+from counterpoise.exceptions import InputError
 from counterpoise.inference import TrainedModel, evaluate_run, load_for_run
 from counterpoise.networks import create_network
 from counterpoise.report import percent
@@ -356,3 +357,9 @@ def test_without_test_images_the_page_says_what_held_out_images_showed(photos, t
     assert f"It recognized {percent(recall)} of the images of a class among training images" in card
     assert "On the test images" not in card
     assert "Few validation images" not in (tmp_path / "out/report.html").read_text()
+
+
+def test_heads_without_pretrained_features_are_refused(photos):
+    config = FitConfig.of(source=str(photos), pretrained="none")
+    with pytest.raises(InputError, match=r"`pretrained` none: heads are compared on pretrained features"):
+        make_fit_plan(load_for_fit(config), config, Budget(600))

@@ -134,6 +134,11 @@ def make_fit_plan(
 
     InputError refuses what cannot work before anything is written.
     """
+    if config.pretrained == "none":
+        raise InputError(
+            "`pretrained` none: heads are compared on pretrained features, and there would be none; leave `pretrained` "
+            "out, or train one network from scratch"
+        )
     heads = tuple(parse_methods(config.methods))
     dataset, copies = group_copies(dataset)
     total = sum(len(split) for split in dataset.splits.values())
