@@ -8,7 +8,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: demo test test-slow check format
+.PHONY: demo test test-slow fuzz chaos check format
 
 demo: $(VENV)/.installed
 	$(BIN)/counterpoise demo
@@ -20,6 +20,13 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
+
+# Mutated inputs (under 20 minutes), and commands that are killed in the middle (about an hour).
+fuzz: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/helpers/fuzzing.py --cases 3000 --seed 0
+
+chaos: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/helpers/chaos.py --cases 300 --seed 0
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check src tests benchmarks docs tools

@@ -10,7 +10,7 @@ import counterpoise
 
 ROOT = Path(counterpoise.__file__).parent
 FLOORS = {
-    1: ["_version", "exceptions", "files", "catalogs"],
+    1: ["_version", "exceptions", "files", "catalogs", "seeding"],
     2: ["config", "datasets", "networks", "balance", "evaluation"],
     3: ["methods", "explain", "runs"],
     4: ["training", "report"],
@@ -19,7 +19,7 @@ FLOORS = {
     7: ["cli"],
     8: ["__main__"],
 }
-MOST_LINES = 34_000
+MOST_LINES = 40_000
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 

@@ -145,9 +145,9 @@ def test_every_training_setting_is_part_of_the_identity(field):
 
 #: Words that seeds are made of (`crc32`): a changed one changes every number that is random.
 SEED_WORDS = {
-    "baseA", "baseB", "copy order", "enhance", "folds", "head", "head order", "images", "map", "map sample",
-    "network", "new head", "objective", "order", "oversample", "penalty", "perturb", "prototypes", "rest", "tasks",
-    "torch", "unet",
+    "baseA", "baseB", "calibration", "copy order", "curve", "enhance", "fold head", "folds", "head", "head order",
+    "images", "map", "map sample", "network", "new head", "objective", "order", "oversample", "penalty", "perturb",
+    "prototypes", "rest", "tasks", "torch", "unet",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ The command line turns every :class:`InputError` into one line on stderr and exi
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -66,3 +67,25 @@ class NotApplicable(CounterpoiseError):
 
 class ResamplingWarning(UserWarning):
     """A resampler did what it could, but not what one might expect."""
+
+
+OUT_OF_MEMORY = "out of memory; try a smaller `batch_size`, `image_size` or `jobs`"
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "CUDA error: out of memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory of the computer or of a GPU is exhausted.
+
+    Examples
+    --------
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("too large"))
+    (True, False)
+    """
+    # torch raises a class of its own for a GPU, and a plain RuntimeError for the computer, whose text depends on the
+    # system; importing it takes seconds.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY))
+    )

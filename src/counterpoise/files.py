@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
-import tempfile
+import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from counterpoise.exceptions import InputError, RunFolderError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 """What a JSON file can hold."""
@@ -33,21 +41,101 @@ def _system_errors(action: str, advice: str) -> Iterator[None]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it when the block ends without an error.
 
-    RunFolderError is raised if the file cannot be written (no permission, no space left).
+    A link is followed. RunFolderError is raised if there is anything but a regular file, or the file cannot be written
+    (no permission, no space left).
     """
-    path = Path(path)
-    with _system_errors(f"write {path}", "choose another `out` folder"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    target = Path(os.path.realpath(path))
+    with _system_errors(f"write {path}", "choose another `out`"):
+        if target.exists() and not target.is_file():
+            raise RunFolderError(f"{path} is {_kind(target)}, expected a file; choose another `out`")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent, target.name)
+        temporary = _temporary(target)
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)  # the umask applies
+    _in_use(handle)
     try:
         with _system_errors(f"write {path}", "free some space or choose another `out`"):
             yield temporary
-            temporary.chmod(0o644)
-            temporary.replace(path)
+            if target.exists():
+                shutil.copymode(target, temporary)
+            temporary.replace(target)
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    return "a pipe" if path.is_fifo() else "a socket" if path.is_socket() else "a device"
+
+
+def check_file(path: str | Path) -> Path:
+    """Return a path; InputError is raised if there is anything but a file.
+
+    The reader of a pipe may wait forever. A missing file is left to whoever opens it.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is {_kind(path)}; expected a file")
+    return path
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Raise InputError if there is a file already, unless it may be replaced."""
+    if path.is_file() and not overwrite:
+        raise InputError(f"{path} exists; choose another name, or `overwrite` it")
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
+
+
+def is_leftover(name: str) -> bool:
+    """Return whether a file or folder of this name is unfinished work of `atomic_path` or `replacing_folder`.
+
+    Examples
+    --------
+    >>> is_leftover(".run.json.0a1b2c3d.part"), is_leftover("run.json")
+    (True, False)
+    """
+    return re.fullmatch(r"\..+\.\w{8}\.(part|old)|\.best-\w{8}", name) is not None
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes left unfinished in a folder; with `name`, only of the file or folder of that name.
+
+    Work of living processes stays.
+    """
+    prefix = "." if name is None else f".{name[:200]}."
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in [entry for entry in entries if entry.name.startswith(prefix)]:
+            if is_leftover(entry.name) and _abandoned(Path(entry.path)):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    Path(entry.path).unlink(missing_ok=True)
+
+
+def _in_use(handle: int) -> None:
+    """Mark an open file or folder as in use by this process, until it is closed or the process ends."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _abandoned(path: Path) -> bool:
+    if fcntl is None:
+        return True  # Windows does not remove open files
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(handle)
+    except OSError:
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,11 +158,19 @@ def copy_file(source: Path, target: Path) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; RunFolderError is raised if the file is missing or is not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(check_file(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise RunFolderError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunFolderError(f"{path} is not valid JSON ({error})") from error
+
+
+def expand_user(path: str | Path) -> Path:
+    """Return a path without a leading ``~``; InputError is raised if there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: there is no such user; write the folder without ~") from error
 
 
 def content_hash(value: Any) -> str:
@@ -112,6 +208,7 @@ def locked_folder(path: Path, *, timeout: float = 0) -> Iterator[None]:
                 lock.acquire()
             except Timeout:
                 raise RunFolderError(f"{path} is in use by another process; choose another `out`") from None
+        remove_leftovers(path)
         yield
     finally:
         lock.release()
@@ -134,7 +231,7 @@ def is_locked(path: Path) -> bool:
 
 
 def refuse_unexpected(path: Path, kind: str) -> None:
-    """Refuse a folder in which there is anything; `kind` is what it could have held."""
+    """Refuse a folder in which there is anything but leftovers; `kind` is what it could have held."""
     for name in _others(path, {".lock"}):
         raise RunFolderError(
             f"{path} is not empty ({name} is in it) and holds no {kind}; choose another `out`"
@@ -143,7 +240,8 @@ def refuse_unexpected(path: Path, kind: str) -> None:
 
 def _others(path: Path, known: Set[str]) -> list[str]:
     with _system_errors(f"use {path}", "choose another `out` folder"):
-        return sorted({p.name for p in path.iterdir()} - known) if path.exists() else []
+        names = {p.name for p in path.iterdir()} if path.exists() else set()
+    return sorted(name for name in names - known if not is_leftover(name))
 
 
 @contextmanager
@@ -155,6 +253,7 @@ def replacing_folder(path: Path, contents: Set[str], *, kind: str) -> Iterator[P
 
     Examples
     --------
+    >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "results" / "map"
     >>> with replacing_folder(target, {"map.txt"}, kind="map") as folder:
     ...     _ = (folder / "map.txt").write_text("x")
@@ -166,27 +265,59 @@ def replacing_folder(path: Path, contents: Set[str], *, kind: str) -> Iterator[P
     for name in _others(path, contents):
         found = f"holds more than an earlier {kind} ({name} is in it)"
         raise RunFolderError(f"{path} {found}; choose another `out`")
-    given, path = path, Path(path).absolute()
+    given, path = path, Path(os.path.realpath(path))
     new_parents = [parent for parent in path.parents if not parent.exists()]
-    with _system_errors(f"write {given}", "choose another `out` folder"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     try:
-        with _system_errors(f"write {given}", "free some space or choose another `out`"):
+        with _staged(given, path) as folder:
             yield folder
-            folder.chmod(0o755)
-            # The old one steps aside first: a folder cannot be renamed onto one that holds something.
-            with tempfile.TemporaryDirectory(
-                prefix=f".{path.name}.", suffix=".old", dir=path.parent
-            ) as aside:
-                if path.exists():
-                    path.rename(Path(aside) / "old")
-                folder.rename(path)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         for parent in new_parents:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
+
+
+@contextmanager
+def _staged(given: Path, target: Path) -> Iterator[Path]:
+    """Yield a new folder that takes the place of `target` when the block ends without an error."""
+    folder = _temporary(target)
+    with _system_errors(f"write {given}", "choose another `out` folder"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent, target.name)
+        folder.mkdir()  # the umask applies
+        handle = os.open(folder, os.O_RDONLY) if fcntl is not None else None
+    if handle is not None:
+        _in_use(handle)
+    try:
+        with _system_errors(f"write {given}", "free some space or choose another `out`"):
+            yield folder
+            _put_in_place(folder, target)
+    finally:
+        if handle is not None:
+            os.close(handle)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(folder: Path, target: Path) -> None:
+    """Rename `folder` to `target`; what was there has the name of `folder` afterwards, or is gone."""
+    if not target.exists():
+        folder.rename(target)
+    elif not _exchange(folder, target):
+        # The old one steps aside first: a folder cannot be renamed onto one that holds something.
+        aside = folder.with_suffix(".old")
+        target.rename(aside)
+        folder.rename(target)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two folders in one step, so that neither name is ever missing; False where the system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    import ctypes
+
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    return rename is not None and rename(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0
 
 
 def file_hash(path: Path | None) -> str | None:
@@ -195,7 +326,7 @@ def file_hash(path: Path | None) -> str | None:
         return None
     try:
         digest = hashlib.sha256()
-        with path.open("rb") as file:
+        with check_file(path).open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()
@@ -204,13 +335,7 @@ def file_hash(path: Path | None) -> str | None:
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy a run folder so that `target` is at every moment a whole run folder, or (for an instant) absent."""
-    staging = Path(tempfile.mkdtemp(prefix=".best-", dir=target.parent))
-    try:
-        ignored = shutil.ignore_patterns(".lock", "checkpoints")
-        shutil.copytree(source, staging / "new", ignore=ignored)
-        if target.exists():
-            target.replace(staging / "old")
-        (staging / "new").replace(target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    """Copy a run folder so that `target` is at every moment a whole run folder."""
+    with _staged(target, Path(os.path.realpath(target))) as folder:
+        ignored = shutil.ignore_patterns(".lock", "checkpoints", ".*.part")
+        shutil.copytree(source, folder, ignore=ignored, dirs_exist_ok=True)

@@ -24,7 +24,7 @@ from counterpoise.training import RunPlan, SplitPlan, execute_run
 CLASSES = ("cat", "dog", "owl")
 RARE = 2
 FILES = {"run.json", "metrics.json", "predictions.csv", "history.json", "embedding.json", "mistakes.json"}
-WEIGHTS = {"model.safetensors", "manifest.json"}
+WEIGHTS = {"model.safetensors", "calibration.safetensors", "seen.safetensors", "manifest.json"}
 
 METHOD_CHECKS = ("seeds", "test_labels", "inputs", "folder", "learning", "map")
 """Names of the checks of `MethodBattery`."""

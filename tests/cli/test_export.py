@@ -27,19 +27,18 @@ def onnxruntime():
 
 
 def outputs(onnxruntime, path, images):
-    """Return what onnxruntime makes of the file, and the metadata in it."""
+    """Return what onnxruntime makes of the file for grayscale images (N, 1, H, W), and the metadata in it."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     [given] = session.get_inputs()
-    assert (given.name, given.shape[1:]) == ("images", list(images.shape[1:]))
-    floats = images.astype(np.float32) / 255
-    one = [session.run(None, {"images": floats[i : i + 1]}) for i in range(2)]
-    both = session.run(None, {"images": floats})
+    assert (given.name, given.type, given.shape[3]) == ("images", "tensor(uint8)", 3)
+    colors = np.repeat(images.transpose(0, 2, 3, 1), 3, axis=3)
+    one = [session.run(None, {"images": colors[i : i + 1]}) for i in range(2)]
+    both = session.run(None, {"images": colors})
     for number in range(2):  # any number of images goes through at once
         np.testing.assert_allclose(both[number][:2], np.concatenate([o[number] for o in one]), atol=1e-6)
-    assert [output.name for output in session.get_outputs()] == ["logits", "probabilities"]
-    return dict(
-        zip(("logits", "probabilities"), both, strict=True)
-    ), session.get_modelmeta().custom_metadata_map
+    names = [output.name for output in session.get_outputs()]
+    assert names == ["logits", "probabilities"]
+    return dict(zip(names, both, strict=True)), session.get_modelmeta().custom_metadata_map
 
 
 @pytest.mark.parametrize(
@@ -54,9 +53,9 @@ def test_onnxruntime_gives_our_probabilities(cli, photos, tmp_path, onnxruntime,
     folder, path = tmp_path / "run", tmp_path / "model.onnx"
     assert run(["train", str(photos), "--method", method, "--out", str(folder), *QUICK]) == 0
     path.write_bytes(b"an older one")
-    result = cli("export", folder, path)
+    result = cli("export", folder, path, "--overwrite")
     assert (result.code, result.err) == (0, "")
-    assert "checked with onnxruntime" in result.out
+    assert "checked with onnxruntime on 33 images of many sizes and color modes" in result.out
     test = load_dataset(str(photos)).test
     found, metadata = outputs(onnxruntime, path, np.asarray(test.images))
     ours = RunFolder.open(folder)
@@ -67,7 +66,13 @@ def test_onnxruntime_gives_our_probabilities(cli, photos, tmp_path, onnxruntime,
     np.testing.assert_allclose(logits, odds, atol=1e-4)
     assert json.loads(metadata["classes"]) == ["cat", "dog", "owl"]
     assert metadata["adjustment"] == type(load_adjustment(ours)).__name__
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "run", "work"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "model.json",
+        "model.onnx",
+        "predict.py",
+        "run",
+        "work",
+    ]
 
 
 def test_a_unet_before_the_network_is_inside(cli, photos, tmp_path, onnxruntime):
@@ -75,7 +80,7 @@ def test_a_unet_before_the_network_is_inside(cli, photos, tmp_path, onnxruntime)
     assert cli("enhance", photos, *options, *QUICK, "--jobs", "1", "--out", tmp_path / "out").code == 0
     [folder] = (tmp_path / "out/runs").glob("draw000-enhanced-*")
     result = cli("export", folder, tmp_path / "model.onnx", "--json")
-    assert json.loads(result.out)["input_shape"] == ["batch", 1, 8, 8]
+    assert json.loads(result.out)["input_shape"] == ["batch", "height", "width", 3]
     test = load_dataset(str(photos)).test
     found, metadata = outputs(onnxruntime, tmp_path / "model.onnx", np.asarray(test.images))
     expected = TrainedModel.open(RunFolder.open(folder), device="cpu").probabilities(test)
@@ -103,9 +108,10 @@ def test_what_goes_wrong_leaves_the_file_as_it_was(refuses, trained, onnxruntime
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(exporting, "_exported", lambda *_: None)
+    monkeypatch.setattr(exporting, "_with_pixels", lambda *_: None)
     monkeypatch.setattr(exporting, "_with_metadata", lambda *_: b"model")
-    monkeypatch.setattr(exporting, "_difference", lambda *_: float("nan"))
-    assert "differ by nan; nothing was written" in refuses("export", trained, "model.onnx", code=1)
-    monkeypatch.setattr(exporting, "_difference", lambda *_: 0.0)
+    monkeypatch.setattr(exporting, "_difference", lambda *_: (33, float("nan")))
+    assert "by nan; nothing was written" in refuses("export", trained, "model.onnx", "--overwrite", code=1)
+    monkeypatch.setattr(exporting, "_difference", lambda *_: (33, 0.0))
     monkeypatch.setattr(Path, "write_bytes", fail)
-    assert "No space left on device" in refuses("export", trained, "model.onnx")
+    assert "No space left on device" in refuses("export", trained, "model.onnx", "--overwrite")

@@ -25,6 +25,13 @@ from counterpoise.training import Step
 SMALL = ("--methods", "logit-adjusted,ncm", "--image-size", "48", "--threads", "1")
 
 
+@pytest.fixture(autouse=True)
+def no_learning_curve(request, monkeypatch):
+    """Leave out the 60 small trainings of a learning curve, but where it is tested."""
+    if "twice_as_many" not in request.node.name:
+        monkeypatch.setattr("counterpoise.studies.fit.learning_curve.SHARE", -1.0)
+
+
 @pytest.fixture(scope="module")
 def cells(pictures, tmp_path_factory):
     """A folder of small photographs."""
@@ -43,7 +50,7 @@ def whole(cells, tmp_path_factory):
 
     def average(candidates, *arguments, **options):
         choice = choose(candidates, *arguments, **options)
-        if candidates[-1].name != "average":
+        if "average" not in [candidate.name for candidate in candidates]:
             return choice
         for row in choice.candidates:
             row["chosen"] = row["name"] == "average"
@@ -88,17 +95,16 @@ def test_the_kept_model_is_an_ordinary_run(cli, whole, cells):
         rows = list(csv.DictReader(file))
     assert len(rows) == 8
     members = [RunFolder(path) for path in sorted((whole / "runs").iterdir())]
-    assert len(members) == 4
+    assert len(members) == 5  # two heads, fine-tuned, average, refitted
     for row in rows:
         assert sum(float(row[name]) for name in ("cat", "dog", "owl")) == pytest.approx(1, abs=1e-4)
     assert cli("explain", best, cells / "owl" / "0.png", "--out", "maps").code == 0
     exported = cli("export", best, "model.onnx")
     assert exported.code == 0, exported.err
     onnxruntime = pytest.importorskip("onnxruntime")
-    pixels = np.asarray(Image.open(cells / "owl" / "0.png")).transpose(2, 0, 1)[None]
+    pixels = np.asarray(Image.open(cells / "owl" / "0.png").convert("RGB"))[None]
     session = onnxruntime.InferenceSession("model.onnx")
     first = session.get_inputs()[0]
-    pixels = pixels.astype(np.float32) / 255 if "float" in first.type else pixels
     outputs = dict(
         zip([o.name for o in session.get_outputs()], session.run(None, {first.name: pixels}), strict=True)
     )
@@ -193,6 +199,15 @@ def test_lines_of_progress(capsys):
     ]
 
 
+def test_candidates_that_were_not_tried_are_not_counted_as_done(capsys):
+    lines = _Lines(3, one_repeat=True, clock=lambda: 0.0)
+    lines(Event("a", "0: lda", None))
+    lines(Event("b", "0: ados", None, "the time is used up"))
+    lines(Event("c", "0: ncm", None))
+    expected = ["counterpoise: 1 of 3 done: lda", "counterpoise: 2 of 2 done: ncm"]
+    assert capsys.readouterr().err.splitlines() == expected
+
+
 @pytest.mark.slow
 def test_a_killed_fit_resumes(cells, tmp_path):
     """Killed once a model is there, the command given again ends with the choice of an undisturbed one."""
@@ -215,3 +230,66 @@ def test_audit_proposes_fit_for_photographs(cli, cells):
     assert lines[place + 1].startswith("      counterpoise compare ")
     found = json.loads(cli("audit", cells, "--json").out)
     assert found["next_command"] == f"counterpoise fit '{cells}' --out out/cells-fit"
+
+
+def evidence_of_best(whole):
+    """Held-out log-probabilities and labels of the kept candidate, by the files of the study."""
+    from counterpoise.datasets import SplitManifest
+    from counterpoise.inference import load_for_run
+    from counterpoise.studies.fit.evidence import load_evidence
+
+    best = RunFolder.open(whole / "best")
+    [run] = [
+        r for r in (whole / "runs").iterdir() if RunFolder(r).record.config_hash == best.record.config_hash
+    ]
+    found = load_evidence(whole / "evidence" / f"{run.name}.safetensors")[0]
+    dataset = load_for_run(best, best.record.dataset.source)
+    train = SplitManifest.load(best.path / "manifest.json").apply(dataset).train
+    known = ~np.isnan(found).any(axis=1)
+    return found[known], train.labels[known], train.class_counts(3)
+
+
+def test_adjust_learns_from_what_was_held_out_in_the_fit(cli, refuses, whole, cells):
+    """The kept model has no validation images; the thresholds are those of its candidate's out-of-fold evidence."""
+    from counterpoise.balance.adjust import ClassThresholds
+
+    logits, labels, counts = evidence_of_best(whole)
+    result = cli("adjust", whole / "best", cells, "--out", "adjusted")
+    assert (result.code, result.err) == (0, "")
+    assert re.search(r"^- few held-out images, so", result.out, re.MULTILINE)
+    learned = json.loads(Path("adjusted/run.json").read_text())["adjust"]["learned"]
+    np.testing.assert_array_equal(learned["offset_"], ClassThresholds().fit(logits, labels, counts).offset_)
+    message = refuses("adjust", whole / "best", cells, "--adjustment", "sigmoid-scores:thresholds=youden")
+    assert "has no validation images" in message
+    assert "--val-fraction above 0" in message
+    assert f"found {np.bincount(labels)[2]};" in refuses(
+        "adjust", whole / "best", "--require", "recall:owl>=0.9"
+    )
+
+
+def test_the_kept_model_says_how_sure_it_is(cli, whole, cells):
+    """Its thresholds are for the softened probabilities of the candidate, on images that it did not learn from."""
+    from counterpoise.evaluation import conformal_rules
+    from counterpoise.training import softmax
+
+    logits, labels, _ = evidence_of_best(whole)
+    best = RunFolder.open(whole / "best")
+    np.testing.assert_array_equal(best.calibration.labels, labels)
+    expected = conformal_rules(softmax(logits / 1.5), labels, best.record.dataset.classes)
+    found = best.record.raw["trust"]["classes"]
+    assert [own["rule"] for own in found] == [own["rule"] for own in expected]
+    np.testing.assert_allclose(
+        [own["threshold"] for own in found], [own["threshold"] for own in expected], rtol=1e-5
+    )
+    result = cli("predict", best.path, cells / "cat", "--out", "p.csv", "--json")
+    assert sum(json.loads(result.out)["trust"]["sets"][size] for size in ("one", "several", "none")) == 20
+    with Path("p.csv").open(newline="") as file:
+        assert all(row["sure"] for row in csv.DictReader(file))
+    # A head on frozen features has held-out predictions of all its training images.
+    heads = [
+        RunFolder(run) for run in (whole / "runs").iterdir() if RunFolder(run).record.start.freeze == "all"
+    ]
+    # That on fine-tuned ones has those of one fold, which fine-tuning held out.
+    heads = [head for head in heads if head.record.method != "refitted-head"]
+    for head in heads:
+        assert np.bincount(head.calibration.labels).tolist() == list(head.record.dataset.counts["train"])

@@ -132,7 +132,7 @@ def test_auto_says_why(cli, zoo, trained):
     assert f"validation preferred the {'frozen' if frozen else 'fine-tuned'} network: log loss" in words
     assert f"{losses['frozen']:.3f} frozen and {losses['fine_tuned']:.3f} fine-tuned" in words
     as_json = cli("train", zoo, "--weights", trained, "--freeze", "auto", *QUICK, "--out", "other", "--json")
-    assert set(json.loads(as_json.out)) == {"run", "metrics"}
+    assert set(json.loads(as_json.out)) == {"run", "metrics", "notes"}
 
 
 def test_compare_frozen_whole_shares_a_cache_with_train(cli, zoo, trained):

@@ -148,7 +148,7 @@ def test_images_of_another_kind_are_refused(images, message):
 def test_wrong_labels_are_refused(data):
     images, labels = data
     for y, message in [
-        (None, "y is missing"),
+        (None, "the target y is None"),
         (labels[:-1], "one label for each"),
         (["a"] * len(labels), "at least two"),
     ]:
@@ -156,7 +156,7 @@ def test_wrong_labels_are_refused(data):
             model().fit(images, y)
     with pytest.raises(NotFittedError):
         model().predict(images)
-    with pytest.raises(InputError, match=r"the model was trained on \(1, 8, 8\)"):
+    with pytest.raises(InputError, match=r"the model is trained on \(1, 8, 8\)"):
         model().fit(images, labels).predict(np.zeros((2, 9, 9)))
 
 

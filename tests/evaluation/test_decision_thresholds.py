@@ -132,7 +132,7 @@ def test_thresholds_are_scaled_to_sum_to_one() -> None:
 def test_bad_costs() -> None:
     for costs, message in [
         (np.zeros((3, 3)), "is 3 x 3; expected 2 x 2"),
-        ([[0, np.inf], [1, 0]], "finite"),
+        ([[0, np.inf], [1, 0]], "has inf in row 1"),
         ([[1, 1], [1, 1]], "every decision costs the same"),
     ]:
         with pytest.raises(InputError, match=message):

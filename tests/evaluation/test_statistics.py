@@ -26,7 +26,7 @@ def _no_warnings() -> object:
 def test_interval_equals_scipy(values: list[float]) -> None:
     found = mean_interval(values)
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    assert found == (pytest.approx(np.mean(values)), pytest.approx(low), pytest.approx(high), len(values))
+    assert found[:4] == (pytest.approx(np.mean(values)), pytest.approx(low), pytest.approx(high), len(values))
 
 
 def test_interval_by_hand() -> None:

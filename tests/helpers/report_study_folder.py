@@ -197,6 +197,13 @@ def write_run(folder: Path, method: str, draw: int, names: list[str] = CLASSES) 
     return scores
 
 
+GAINS = {
+    "ados": {"mean": 0.31, "low": 0.2, "high": 0.42, "n": 2},
+    "mixup": {"mean": -0.11, "low": -0.15, "high": -0.07, "n": 2},
+}
+NOTES = {"mixup": "worse than the baseline by 0.110 G-mean (95 %: 0.070 to 0.150): do not use it here"}
+
+
 def write_study(folder: Path, draws: int = 2, names: list[str] = CLASSES) -> Path:
     """Write a study folder of three methods and return it."""
     scores = {
@@ -232,6 +239,7 @@ def write_study(folder: Path, draws: int = 2, names: list[str] = CLASSES) -> Pat
         records.append(
             {"method": method, "title": title, "n": draws, "best": method == "ados", "note": ""}
             | {"beats_baseline": {"bl": None, "ados": True, "mixup": False}[method], "scores": summary}
+            | ({"gain": GAINS[method], "note": NOTES.get(method, "")} if method != "bl" else {})
             | {"validation": {"gmean": {"mean": SKILL[method] / 3, "low": 0.0, "high": 1.0, "n": draws}}}
         )
     study = {

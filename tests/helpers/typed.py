@@ -1,7 +1,7 @@
 """Whether JSON is what its typed dictionary says."""
 
 from types import NoneType, UnionType
-from typing import Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 
 def faults(value, kind, place="it"):
@@ -13,6 +13,8 @@ def faults(value, kind, place="it"):
         found += [f"{place} has {name}" for name in value.keys() - hints.keys()]
         common = value.keys() & hints.keys()
         return sorted(found) + [fault for key in common for fault in faults(value[key], hints[key], key)]
+    if origin is Literal:
+        return [] if value in parts else [f"{place}: {value!r}"]
     if origin in (Union, UnionType):
         found = [faults(value, part, place) for part in parts]
         return [] if [] in found else found[0]

@@ -195,8 +195,11 @@ def test_what_is_wrong_is_said_before_an_image_is_read(base, spec, options, erro
 
 
 def test_images_of_another_data_set_are_refused(base, dataset, tmp_path):
-    other = dataclasses.replace(dataset, name="other")
-    with pytest.raises(DataError, match="this split was made for dataset 'blobs'"):
+    images = dataset.train.images.copy()
+    images[5] ^= 1
+    train = dataclasses.replace(dataset.train, images=images, keys=None)
+    other = dataclasses.replace(dataset, name="other", train=train)
+    with pytest.raises(DataError, match=r"'other' does not hold the images of .*, trained on 'blobs'"):
         adjust(base, other, "class-thresholds", tmp_path / "adjusted")
     assert not (tmp_path / "adjusted").exists()
 

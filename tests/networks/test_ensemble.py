@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -81,11 +83,12 @@ def test_it_is_exported_with_the_average_inside(ensemble, images, tmp_path):
         pytest.importorskip(name, reason='the extra "onnx" is not installed')
     import onnxruntime
 
-    proto = exporting._exported(exporting.ExportedModel(ensemble).eval(), (3, *SIZE))
+    trained = SimpleNamespace(network=ensemble, adjustment=None, channels=3, image_size=SIZE)
+    proto = exporting._exported(trained)
     path = tmp_path / "model.onnx"
     path.write_bytes(exporting._with_metadata(proto, {}))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    logits, probabilities = session.run(None, {"images": images.numpy()})
+    logits, probabilities = session.run(None, {"pixels": images.numpy()})
     with torch.no_grad():
         expected = ensemble(images)
     np.testing.assert_allclose(logits, expected.numpy(), atol=1e-4)

@@ -140,6 +140,7 @@ def test_the_record_of_a_variant_is_that_of_its_classifier_with_its_own_entries(
         "config_hash",
         "config",
         "timings",
+        "trust",
     }
     assert variant["config"]["asked"] == base["config"]["asked"]
     assert (variant["config"]["resolved"]["variant"], variant["config"]["resolved"]["width"]) == (
@@ -281,6 +282,7 @@ def test_an_enhanced_run_is_a_run_like_any_other_and_its_enhancer_works_alone(ru
     folder = RunFolder.open(runs["enhanced"].path)
     test = splits_of(folder, dataset).test
     assert evaluate_run(folder, dataset, device="cpu").scores == folder.metrics.raw["test"]
+    assert folder.seen.keys["train"].tolist() == splits_of(folder, dataset).train.content_keys().tolist()
     enhancer = Enhancer.load(folder.path / "enhancer.safetensors")
     images = torch.from_numpy(np.array(test.images)).float() / 255
     with torch.no_grad():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from counterpoise.balance.adjust import LogitAdjustment
 from counterpoise.config import FitConfig
-from counterpoise.datasets import SplitManifest, dataset_from_arrays
+from counterpoise.datasets import SplitManifest, dataset_from_arrays, group_images
 from counterpoise.evaluation import Candidate, choose
 from counterpoise.exceptions import InputError
 from counterpoise.inference import TrainedModel, evaluate_run, load_for_run
@@ -19,9 +19,9 @@ from counterpoise.report import percent
 from counterpoise.runs import RunFolder
 from counterpoise.studies import FitStudy, load_for_fit, make_fit_plan, run_study
 from counterpoise.studies.fit import study as fit_study
-from counterpoise.studies.fit.candidates import HELD_OUT, fold_adjustment, run_head, run_tuning
-from counterpoise.studies.fit.copies import group_copies
+from counterpoise.studies.fit.candidates import HELD_OUT, fold_adjustment, run_head, run_network
 from counterpoise.studies.fit.evidence import load_evidence
+from counterpoise.studies.fit.learning_curve import sentence
 from counterpoise.studies.fit.page import few_images, write_pages
 from counterpoise.training import (
     Budget,
@@ -35,6 +35,13 @@ from counterpoise.training import (
 
 COUNTS = {"cell": 20, "disc": 15, "rare": 8}
 HEADS = "logit-adjusted,lda,ncm"
+
+
+@pytest.fixture(autouse=True)
+def no_learning_curve(request, monkeypatch):
+    """Leave out the 60 small trainings of a learning curve, but where it is tested."""
+    if "twice_as_many" not in request.node.name:
+        monkeypatch.setattr("counterpoise.studies.fit.learning_curve.SHARE", -1.0)
 
 
 def write_photos(folder, counts, seed=0, size=48):
@@ -91,7 +98,7 @@ def test_the_choice_is_that_of_the_evidence_files(finished, dataset_and_plan):
     folder, result = finished
     dataset, plan = dataset_and_plan
     found = evidence_of(folder)
-    assert set(found) == {*HEADS.split(","), "fine-tuned", "average"}
+    assert set(found) == {*HEADS.split(","), "fine-tuned", "average", "refitted-head"}
     train = plan.template.split.splits(dataset, 0).apply(dataset).train
     ranks = {"logit-adjusted": 0}
     heads = choose([Candidate(n, ranks.get(n, 1), found[n]) for n in HEADS.split(",")], train.labels)
@@ -100,7 +107,12 @@ def test_the_choice_is_that_of_the_evidence_files(finished, dataset_and_plan):
     frozen = np.where(outside[None, :, None], found[heads.chosen], np.nan)
     average = (frozen + found["fine-tuned"]) / 2
     np.testing.assert_allclose(found["average"], average, rtol=1e-6)
-    candidates = [Candidate(heads.chosen, 0, frozen), Candidate("fine-tuned", 4, found["fine-tuned"])]
+    refitted = Candidate("refitted-head", 5, found["refitted-head"])
+    candidates = [
+        Candidate(heads.chosen, 0, frozen),
+        Candidate("fine-tuned", 4, found["fine-tuned"]),
+        refitted,
+    ]
     networks = choose([*candidates, Candidate("average", 3, average)], train.labels, reference=heads.chosen)
     assert result.summary["winner"] == networks.chosen == result.summary["networks"]["chosen"]
     kept = next(row for row in networks.candidates if row["chosen"])
@@ -114,6 +126,7 @@ def test_best_scores_as_its_record_says(finished):
     best = RunFolder.open(folder / "best")
     again = evaluate_run(best, load_for_run(best, best.record.dataset.source))
     assert again.scores["all"]["gmean"] == pytest.approx(best.metrics.test.score("gmean"))
+    assert len(best.seen.keys["train"]) == sum(best.record.dataset.counts["train"])
     assert again.scores["all"]["auc"] == pytest.approx(best.metrics.test.score("auc"), abs=1e-6)
 
 
@@ -121,7 +134,7 @@ def test_the_results_have_each_candidate_once(finished):
     _, result = finished
     rows = result.table
     one = rows[(rows["metric"] == "gmean") & (rows["classes"] == "all")]
-    assert sorted(one["method"]) == sorted([*HEADS.split(","), "fine-tuned", "average"])
+    assert sorted(one["method"]) == sorted([*HEADS.split(","), "fine-tuned", "average", "refitted-head"])
     for entry in result.summary["methods"]:
         mean = entry["scores"]["all"]["gmean"]["mean"]
         assert mean == pytest.approx(one.set_index("method")["value"][entry["method"]])
@@ -146,7 +159,7 @@ def test_labels_of_held_out_images_do_not_reach_the_tuned_network(
 
     found = []
     for name in ("right", "wrong"):
-        run_tuning(
+        run_network(
             tuned, dataset, tmp_path / name, tmp_path / f"{name}.x", start=start, folds=folds, seconds=1e6
         )
         found.append(load_evidence(tmp_path / f"{name}.x"))
@@ -197,7 +210,7 @@ def test_time_is_kept_and_what_is_left_out_has_a_reason(dataset_and_plan, tmp_pa
     assert clock.now == 90
     assert not result.summary["failed"]
     reasons = {entry["method"]: entry["reason"] for entry in result.summary["not_applicable"]}
-    assert set(reasons) == {"fine-tuned", "average"}
+    assert set(reasons) == {"fine-tuned", "average", "refitted-head"}
     assert "fine-tuning needs about" in reasons["fine-tuned"]
     assert reasons["average"] == f"it needs fine-tuned: {reasons['fine-tuned']}"
 
@@ -307,16 +320,14 @@ def test_groups_that_share_a_picture_are_united():
     images = np.zeros((6, 1, 8, 8), dtype=np.uint8)
     images[:, 0, 0, 0] = [1, 1, 2, 3, 4, 5]
     dataset = dataset_from_arrays(images, np.array([0, 0, 0, 1, 1, 1]))
-    alone = group_copies(dataset)[0].train.groups
+    alone = group_images(dataset, duplicates="group").train.groups
     assert alone[0] == alone[1]
     assert len(set(alone)) == 5
     grouped = replace(dataset, train=replace(dataset.train, groups=np.array([7, 9, 9, 3, 3, 4])))
-    found = group_copies(grouped)[0].train.groups
+    found = group_images(grouped, duplicates="group").train.groups
     assert len(set(found[:3])) == 1
     assert found[3] == found[4] != found[5]
     assert found[0] not in found[3:]
-    test = replace(dataset, test=dataset.train.subset([2, 3]))
-    assert "2 test images are training images" in group_copies(test)[1][0]
 
 
 def test_few_held_out_images_are_told():
@@ -363,3 +374,31 @@ def test_heads_without_pretrained_features_are_refused(photos):
     config = FitConfig.of(source=str(photos), pretrained="none")
     with pytest.raises(InputError, match=r"`pretrained` none: heads are compared on pretrained features"):
         make_fit_plan(load_for_fit(config), config, Budget(600))
+
+
+def test_the_page_tells_what_twice_as_many_images_would_give(finished, dataset_and_plan, tmp_path):
+    """The rare class has six training images, too few. Without time there is a reason, and more time helps."""
+    folder, result = finished
+    cell, _, rare = result.summary["forecasts"]
+    assert rare["more"] is None
+    assert rare["reason"] == "6 images are too few for a forecast; it takes 8"
+    images, recall, low, high = cell["more"]
+    assert images == 2 * cell["images"] == 32
+    assert low <= recall <= high
+    assert [n for n, _ in cell["measured"]] == pytest.approx([1.8, 3.4, 6.4, 12.8], abs=0.6)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert sentence("cell", cell) in page
+    assert "rare: 6 images are too few for a forecast; it takes 8." in page
+
+    dataset, plan = dataset_and_plan
+    copied = shutil.copytree(folder, tmp_path / "out")
+    (copied / "learning-curve.json").unlink()
+    late = Clock()
+    study = FitStudy(plan, dataset, Budget(10, clock=late))
+    late.now = 9.9
+    short = run_study(study, copied).summary["forecasts"]
+    assert short.startswith("it needs about")
+    assert short.endswith("give a longer `budget`")
+    assert f"Not done: {short}." in (copied / "report.html").read_text(encoding="utf-8")
+    longer = run_study(FitStudy(plan, dataset, Budget(600, clock=Clock())), copied)
+    assert longer.summary["forecasts"] == result.summary["forecasts"]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from counterpoise.studies.engine.backends import listening
+from counterpoise.studies.engine.worker_events import listening
 
 WORKER = """
 import time
@@ -50,7 +50,7 @@ def test_everything_said_before_the_end_is_heard():
 
 KILLED_WHILE_CONNECTING = """
 import socket
-from counterpoise.studies.engine.backends import listening
+from counterpoise.studies.engine.worker_events import listening
 heard = []
 with listening(heard.append) as address:
     with socket.socket(socket.AF_UNIX) as killed:

@@ -88,7 +88,8 @@ def test_the_minimum_is_that_of_logistic_regression(resample, penalty):
     data = resample(ROWS, LABELS)
     head, loss, evaluations = minimize(objective(), data, penalty)
     expected = sklearn_logits(data, penalty, POINTS)
-    assert_same(logits_of(head), expected)
+    # A small penalty leaves a flat minimum.
+    assert_same(logits_of(head), expected, atol=2e-3 if penalty > 0.01 else 1e-2)
     share = data.weights / data.weights.sum()
     logits = torch.from_numpy(logits_of(head, ROWS))
     each = nn.functional.cross_entropy(logits, torch.from_numpy(LABELS), reduction="none").numpy()

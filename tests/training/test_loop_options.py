@@ -129,7 +129,7 @@ def test_a_neutral_option_is_not_part_of_an_identity_and_any_other_value_is():
         ({"ema": 1}, "`ema` 1: expected less than 1"),
         ({"ema": -0.1}, "`ema` -0.1: expected at least 0"),
         ({"layer_decay": 0}, "`layer_decay` 0: expected more than 0"),
-        ({"layer_decay": 1.5}, "`layer_decay` 1.5: expected less than or equal to 1"),
+        ({"layer_decay": 1.5}, "`layer_decay` 1.5: expected at most 1"),
         ({"clip": 0}, "`clip` 0: expected more than 0"),
         ({"accumulate": 0}, "`accumulate` 0: expected at least 1"),
         ({"batch_norm": "eval"}, "`batch_norm` eval: expected 'train' or 'keep'"),

@@ -14,6 +14,7 @@ from counterpoise.networks import create_network
 from counterpoise.training import embed_images, predict_logits
 from counterpoise.training import predict as prediction
 from counterpoise.training.embedding_cache import EmbeddingCache
+from counterpoise.training.machine import JOBS
 from counterpoise.training.predict import embed_missing, parallel_outputs
 
 CPU = torch.device("cpu")
@@ -154,3 +155,21 @@ def test_an_image_in_two_splits_is_embedded_once(network, photographs, tmp_path,
     assert (tmp_path / "rows").stat().st_size == 40 * (16 + 4 + 4 * network.embedding_dim)
     expected = plain(network, second, network.raw_embed)
     np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_workers_of_a_study_share_the_cores(network, photographs, monkeypatch):
+    """Two jobs on four cores predict with two threads each, more jobs than cores with one; alone, it is four."""
+    monkeypatch.setattr(prediction, "cpu_count", lambda: 4)
+    pools = []
+    real = prediction.ThreadPoolExecutor
+
+    def counted(workers, **options):
+        pools.append(workers)
+        return real(workers, **options)
+
+    monkeypatch.setattr(prediction, "ThreadPoolExecutor", counted)
+    expected = predict_logits(network, photographs, device=CPU)
+    for jobs in ("2", "9"):
+        monkeypatch.setenv(JOBS, jobs)
+        assert np.array_equal(predict_logits(network, photographs, device=CPU), expected)
+    assert pools == [4, 2, 1]

@@ -192,6 +192,16 @@ def test_weights_that_break_in_the_last_step_of_an_epoch_are_not_saved(train, tm
     assert list(tmp_path.glob("*.safetensors")) == []
 
 
+def test_weights_that_are_broken_from_the_start_are_not_blamed_on_the_learning_rate(train, tmp_path):
+    network = new_network()
+    network.classifier.weight.data[0, 0] = float("nan")
+    config = make_config(epochs=1, batch_size=16, device="cpu")
+    with pytest.raises(
+        TrainingError, match="not finite before the first step of stage 'train'; start from other"
+    ):
+        fit_method(get_method("bl"), network, train, config=config, checkpoints=tmp_path)
+
+
 def test_a_loss_that_breaks_later_names_the_last_good_checkpoint(train, tmp_path):
     network, calls = new_network(), []
 

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from counterpoise.exceptions import InputError
+from counterpoise.files import check_file
 
 Costs = str | PathLike[str] | ArrayLike
 """Cost matrix, or a file that holds one."""
 
+LARGEST_COST = 1e12
+"""Sums of larger ones overflow."""
 _FORMS = "a row for each true class, a column for each predicted one"
 
 
@@ -54,7 +57,7 @@ def read_costs(
     if path.suffix.lower() not in _READERS:
         raise InputError(f"the cost matrix {str(path)!r} is of no known kind; expected a .csv or .json file")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = check_file(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(f"cannot read the cost matrix {path}: {reason}") from error
@@ -88,24 +91,27 @@ def costs_from_counts(class_counts: ArrayLike) -> NDArray[np.float64]:
 def _checked(rows: Any, num_classes: int | None, where: str) -> NDArray[np.float64]:
     try:
         matrix = np.array(rows, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{where} is not a table of numbers; expected {_FORMS}") from error
     size = len(np.atleast_1d(matrix)) if num_classes is None else num_classes
     if matrix.shape != (size, size):
         shape = " x ".join(map(str, matrix.shape)) or "a single number"
         raise InputError(f"{where} is {shape}; expected {size} x {size}: {_FORMS}")
-    wrong = np.argwhere(~(np.isfinite(matrix) & (matrix >= 0)))
+    wrong = np.argwhere(~((matrix >= 0) & (matrix <= LARGEST_COST)))
     if len(wrong):
         row, column = wrong[0]
         raise InputError(
             f"{where} has {matrix[row, column]} in row {row + 1}, column {column + 1}; "
-            "expected finite costs, 0 or more"
+            f"expected costs from 0 to {LARGEST_COST:g}"
         )
     return matrix
 
 
 def _read_csv(path: Path, text: str) -> tuple[Any, list[str] | None]:
-    lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines())]
+    try:
+        lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines())]
+    except csv.Error as error:
+        raise InputError(f"{path} is not a CSV: {error}") from error
     lines = [line for line in lines if any(line)]
     if not lines or all(map(_is_number, lines[0])):
         return lines, None
@@ -118,7 +124,7 @@ def _read_csv(path: Path, text: str) -> tuple[Any, list[str] | None]:
 def _read_json(path: Path, text: str) -> tuple[Any, list[str] | None]:
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
         return content, None

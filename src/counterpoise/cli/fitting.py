@@ -39,13 +39,13 @@ def fit(config: FitConfig, call: Call) -> int:
     budget = Budget(config.budget, used=time.monotonic() - began)
     with counting("reading images", "img"):
         dataset = load_for_fit(config)
-    report_skipped(dataset.skipped)
+    report_skipped(dataset.skipped, dataset.notes)
     dataset, plan = make_fit_plan(dataset, config, budget, command=call.line)
     show_notes(plan.notes, as_json=call.as_json)
     folder = config.out or folder_for(dataset, "fit")
     study = FitStudy(plan, dataset, budget)
     try:
-        with watching(len(plan.heads) + 2 * config.tune, one_repeat=True) as on_event:
+        with watching(len(plan.heads) + len(plan.networks), one_repeat=True) as on_event:
             result = run_study(study, folder, jobs=1, on_event=on_event)
     except KeyboardInterrupt:
         best = folder / "best"

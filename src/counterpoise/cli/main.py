@@ -6,6 +6,8 @@ import ast
 import logging
 import os
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +18,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from counterpoise._version import __version__
 from counterpoise.cli.printing import Names, command_line, complain, nearest
-from counterpoise.exceptions import CounterpoiseError, InputError, UnknownNameError
+from counterpoise.exceptions import (
+    OUT_OF_MEMORY,
+    CounterpoiseError,
+    InputError,
+    UnknownNameError,
+    is_out_of_memory,
+)
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -87,11 +95,21 @@ def make_app(name: str = "", usage: str | None = None) -> App:
 
 def main() -> None:
     """Run the command line; exit code 0 ok, 1 the work failed, 2 bad usage or bad input, 130 interrupted."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+        else:  # names of images need not exist in the encoding of a terminal
+            stream.reconfigure(errors="backslashreplace")
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         _close_stdout()
+    except OSError as error:  # the disk under a redirected output is full
+        complain(f"cannot write the output: {error.strerror or error}")
+        _close_stdout()
+        code = code or FAILED
     sys.exit(code)
 
 
@@ -124,13 +142,13 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _close_stdout()
         return FAILED
-    except OSError as error:
-        message, code = f"{error.filename or 'input or output'}: {error.strerror or error}", BAD_INPUT
     except Exception as error:
-        # torch's own class cannot be named here: torch takes seconds to import.
-        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
-            raise
-        message, code = "out of memory; try a smaller --batch-size, --image-size or --jobs", FAILED
+        if is_out_of_memory(error):
+            message, code = names.translate(OUT_OF_MEMORY, listings()), FAILED
+        elif isinstance(error, OSError):
+            message, code = f"{error.filename or 'input or output'}: {error.strerror or error}", BAD_INPUT
+        else:
+            message, code = _unexpected(error), FAILED
     complain(message)
     return code
 
@@ -152,6 +170,18 @@ def _execute(app: App, given: Sequence[str], names: Names) -> int:
         return command(*bound.args, **bound.kwargs, line=command_line(*given))
     command(*bound.args, **bound.kwargs)  # the help, or the version
     return 0
+
+
+def _unexpected(error: Exception) -> str:
+    """Return one line about an error that nothing expected, after writing its traceback to a file."""
+    if os.environ.get("COUNTERPOISE_DEBUG"):
+        raise error
+    handle, log = tempfile.mkstemp(prefix="counterpoise-error-", suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"counterpoise {__version__}: {' '.join(sys.argv[1:])}\n\n")
+        file.write("".join(traceback.format_exception(error)))
+    text = " ".join(str(error).split())[:300]
+    return f"unexpected error, {type(error).__name__}: {text}; please report it with {log}"
 
 
 def _close_stdout() -> None:

@@ -9,7 +9,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
@@ -78,7 +78,8 @@ def printable(text: str) -> str:
     >>> printable("cat\x1b[2J \udcff")
     'cat\\x1b[2J \\udcff'
     """
-    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
+    text = text.replace("\xa0", " ")  # of sentences for pages
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def command_line(*words: object) -> str:
@@ -104,36 +105,61 @@ def score(value: float | None) -> str:
 
 
 def interval(entry: MeanEntry | None) -> str:
-    """Return a mean with half its 95 % interval, where there are enough repeats for one.
-
-    Two repeats may give an interval wider than all possible scores.
+    """Return a mean with its 95 % interval, where there is one.
 
     Examples
     --------
-    >>> interval({"mean": 0.8, "low": 0.75, "high": 0.85}), interval({"mean": 0.8, "low": -1.7, "high": 3.3})
-    ('.800 ±.050', '.800 ±>1')
-    >>> interval({"mean": 0.8, "low": None, "high": None})
+    >>> interval({"mean": 0.8, "low": 0.75, "high": 0.83, "n": 1})
+    '.800 (.75-.83)'
+    >>> interval({"mean": 0.8, "low": None, "high": None, "n": 1})
     '.800'
     """
     if entry is None or entry["mean"] is None:
         return "-"
     if entry["low"] is None or entry["high"] is None:
         return score(entry["mean"])
-    half = (entry["high"] - entry["low"]) / 2
-    return f"{score(entry['mean'])} ±{score(half) if half < 1 else '>1'}"
+    return f"{score(entry['mean'])} ({_bound(entry['low'])}-{_bound(entry['high'])})"
 
 
-def show_scores(scores: Mapping[str, Any], title: str) -> None:
-    """Print the scores of every class, and their averages."""
+def _bound(value: float) -> str:
+    return "1.0" if value >= 0.995 else f"{max(0.0, value):.2f}".removeprefix("0")
+
+
+def recall_interval(scores: Mapping[str, Any], classes: Sequence[int]) -> str:
+    """Return the 95 % interval of the mean recall of classes, or a dash."""
+    from counterpoise.evaluation import score_interval
+
+    matrix = scores["confusion_matrix"]
+    if not any(sum(matrix[index]) for index in classes):
+        return "-"
+    found = score_interval("recall", matrix, classes=classes, images=scores.get("independent"))
+    assert found.low is not None
+    assert found.high is not None
+    return f"{_bound(found.low)}-{_bound(found.high)}"
+
+
+def show_scores(scores: Mapping[str, Any], title: str, minority: Sequence[int] = ()) -> None:
+    """Print the scores of every class, and their averages over all classes and over the `minority` ones."""
     from counterpoise.evaluation import GROUPS, page_metrics
 
     shown = [metric for metric in page_metrics() if metric.of_classes is not None]
-    named = [(c["name"], f"{c['support']:,}", c) for c in scores["per_class"]]
+    per_class, whole = scores["per_class"], range(len(scores["per_class"]))
+    named = [(c["name"], [index], c) for index, c in enumerate(per_class)]
     # Without rare classes, the common ones are all.
     groups = ("minority", "majority", "all") if scores["minority"] else ("all",)
-    named += [(GROUPS[group].title, "", scores[group]) for group in groups]
-    rows = [[name, size, *(score(own.get(metric.name)) for metric in shown)] for name, size, own in named]
-    columns = ["class", "images", *(metric.short_title for metric in shown)]
+    rare = sorted(set(minority))
+    members = {"all": [*whole], "minority": rare, "majority": [i for i in whole if i not in rare]}
+    named += [(GROUPS[group].title, members[group], scores[group]) for group in groups]
+    rows = [
+        [
+            name,
+            f"{sum(per_class[i]['support'] for i in classes):,}",
+            *(score(own.get(metric.name)) for metric in shown),
+            recall_interval(scores, classes),
+        ]
+        for name, classes, own in named
+    ]
+    columns = ["class", "images", *(metric.short_title for metric in shown), "recall, 95 %"]
     print_table(columns, rows, title=title, best=len(rows) - 1)
     rest = [metric for metric in page_metrics() if metric not in shown]
     say(", ".join(f"{metric.short_title} {score(scores['all'].get(metric.name))}" for metric in rest))
@@ -143,7 +169,12 @@ def show_scores(scores: Mapping[str, Any], title: str) -> None:
 
 def mean_of(repeats: int) -> str:
     """Return what the cells of a table over repeats are, in words."""
-    return "values of 1 repeat" if repeats == 1 else f"mean ± 95 % interval of {repeats} repeats"
+    what = "value of 1 repeat" if repeats == 1 else f"mean of {repeats} repeats"
+    return f"{what} (95 % interval over images{'' if repeats == 1 else ' and repeats'})"
+
+
+# Parameters that a flag of another name sets, for messages of commands that do not have it.
+ELSEWHERE = {"validation_fraction": "--val-fraction"}
 
 
 class Names:
@@ -153,6 +184,7 @@ class Names:
         self.flags = {f"--{setting.flag}" for setting in settings}
         self.switches = {f"--{s.flag}" for s in settings if s.annotation is bool}
         self.valued = {f"--{s.flag}" for s in settings if not s.positional} - self.switches
+        self.repeated = {f"--{s.flag}" for s in settings if get_origin(s.annotation) is tuple}
         self.hidden = {f"--{name}": f"--{s.flag}" for s in settings for name in s.aliases}
         self.hidden |= {f"--no-{flag[2:]}": f"{flag}=false" for flag in self.switches}
         self.renamed = {f"--{name}": f"--{s.flag}" for s in settings for name in s.renamed}
@@ -176,12 +208,14 @@ class Names:
             name = match[1]
             if name not in self.python and name in keep:
                 return match[0]
-            return self.python.get(name, "--" + name.replace("_", "-"))
+            return self.python.get(name) or ELSEWHERE.get(name) or "--" + name.replace("_", "-")
 
         return re.sub(r"`([a-z_]+)`", flag, message)
 
     def current(self, tokens: Sequence[str]) -> list[str]:
-        """Return tokens with flags in their present spelling and with their values; of a flag given twice, the last.
+        """Return tokens with flags in their present spelling and with their values.
+
+        Of a flag given twice, the last one counts, unless it may be repeated.
 
         A flag that has been renamed, or has no value, is refused.
 
@@ -205,7 +239,8 @@ class Names:
                 if not equals and (not rest or rest[0].startswith("--")):
                     raise InputError(f"{flag} needs a value")
                 found.pop(flag, None)
-                found[flag] = f"{flag}={value if equals else rest.pop(0)}"
+                key = f"{flag} {len(rest)}" if flag in self.repeated else flag
+                found[key] = f"{flag}={value if equals else rest.pop(0)}"
             elif flag in self.switches:
                 found[flag] = f"{flag}={fixed}" if fixed else token
             else:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -40,7 +40,12 @@ if TYPE_CHECKING:
 StudyConfig = CompareConfig | EnhanceConfig | ReproduceConfig | TransferConfig
 NAMED = 10
 SECONDS_BETWEEN_LINES = 10.0
-STAGES = {"embed": "embedding images", "train": "training", "head": "training the head"}
+STAGES = {
+    "embed": "embedding images",
+    "train": "training",
+    "head": "training the head",
+    "curve": "learning curve",
+}
 Plan = TypeVar("Plan")
 Result = TypeVar("Result")
 Summary = TypeVar("Summary", bound="StudySummary")
@@ -91,11 +96,14 @@ def watching(runs: int, *, one_repeat: bool = False) -> Iterator[Callable[[Event
         whole = bars.add_task(f"{runs} runs" if runs != 1 else "1 run", total=runs, unit="", detail="")
         tasks: dict[str, TaskID] = {}
         shares: dict[str, float] = {}
+        untried = set[str]()
 
         def on_event(event: Event) -> None:
             name, step = event.key, event.step
+            untried.update([name] if event.reason is not None else [])
             shares[name] = 1.0 if step is None else _share(step)
-            bars.update(whole, completed=sum(shares.values()))
+            done = sum(share for key, share in shares.items() if key not in untried)
+            bars.update(whole, completed=done, total=runs - len(untried))
             if step is None:
                 if name in tasks:
                     bars.remove_task(tasks.pop(name))
@@ -120,6 +128,9 @@ class _Lines:
     def __call__(self, event: Event) -> None:
         now, step = self.clock(), event.step
         title = event.title.removeprefix("0: ") if self.one_repeat else event.title
+        if event.reason is not None:
+            self.runs -= 1  # the reason follows at the end
+            return
         if step is None:
             self.ended += 1
             if self.one_repeat or now - self.last >= SECONDS_BETWEEN_LINES:
@@ -149,14 +160,20 @@ def _describe(step: Step) -> str:
     return f"loss {step.loss:.3g}  epoch {step.epoch}/{step.epochs}{stage}"
 
 
-def load(data: DataConfig, *, weights: Path | None = None, quiet: bool = False) -> ImageDataset:
+def load(
+    data: DataConfig,
+    *,
+    weights: Path | None = None,
+    quiet: bool = False,
+    in_memory: bool | Literal["auto"] = "auto",
+) -> ImageDataset:
     """Load a dataset with a progress bar; images that were skipped are named on stderr unless `quiet`.
 
     Images are read at the size that the network of the run `weights` is used to, unless a size is given.
     """
     from counterpoise.datasets import load_dataset
 
-    settings = data.model_dump(exclude={"source"})
+    settings = data.model_dump(exclude={"source"}) | {"duplicates": data.duplicates or "keep"}
     if data.source is None:
         raise InputError("`source` is missing; give a dataset: a name, a folder, a zip or a CSV")
     if weights is not None and weights.is_dir() and data.image_size is None:
@@ -164,9 +181,9 @@ def load(data: DataConfig, *, weights: Path | None = None, quiet: bool = False) 
 
         settings["image_size"] = tuple(RunFolder.open(weights).record.network.image_size)
     with counting("reading images", "img") as update:
-        dataset = load_dataset(data.source, progress=update, **settings)
+        dataset = load_dataset(data.source, progress=update, in_memory=in_memory, **settings)
     if not quiet:
-        report_skipped(dataset.skipped)
+        report_skipped(dataset.skipped, dataset.notes)
     return dataset
 
 
@@ -177,16 +194,25 @@ def load_for(run: RunFolder, source: str | None, *, data_dir: Path | None, stric
     name = source or run.record.dataset.source
     with counting("reading images", "img") as update:
         dataset = load_for_run(run, name, data_dir=data_dir, strict=strict, progress=update)
-    report_skipped(dataset.skipped)
+    report_skipped(dataset.skipped, dataset.notes)
     return dataset
 
 
-def report_skipped(skipped: Sequence[SkippedFile]) -> None:
-    """Name on stderr the images that could not be read."""
+def report_skipped(skipped: Sequence[SkippedFile], notes: Sequence[str] = ()) -> None:
+    """Name on stderr the images that could not be read, or were not read as they are."""
+    for note in notes:
+        complain(Names().translate(note))
     for file in skipped[:NAMED]:
         complain(f"skipped {file.path}: {file.reason}")
     if len(skipped) > NAMED:
         complain(f"... and {len(skipped) - NAMED} more; `counterpoise audit DATA --json` names them all")
+
+
+def show_seen(seen: Mapping[str, int] | None, fate: str) -> None:
+    """Say on stderr how many images a model learned from, if any, and what became of them."""
+    if seen and any(seen.values()):
+        each = ", ".join(f"{role} {count:,}" for role, count in seen.items() if count)
+        complain(f"{fate}: {sum(seen.values()):,} images that the model learned from ({each})")
 
 
 def folder_for(dataset: ImageDataset, *more: str) -> Path:
@@ -206,7 +232,8 @@ def run_with_bars(
     from counterpoise.studies import run_study
 
     with watching(tasks) as on_event:
-        return run_study(study, folder, jobs=config.jobs, backend=config.backend, on_event=on_event)
+        where, address = config.backend, config.address
+        return run_study(study, folder, jobs=config.jobs, backend=where, address=address, on_event=on_event)
 
 
 def finish(
@@ -226,7 +253,7 @@ def finish(
             advise(f"{entry['method']}{what}: {reason}")
     for failure in summary["failed"]:
         name = failure.get("method") or failure["name"]
-        complain(f"{name}, repeat {failure['draw']}, failed: {failure['error']}")
+        complain(Names().translate(f"{name}, repeat {failure['draw']}, failed: {failure['error']}"))
     return 1 if summary["failed"] else 0
 
 
@@ -262,6 +289,32 @@ def compare(dataset: ImageDataset, config: CompareConfig, call: Call) -> int:
     return finish(result.summary, lambda: show_comparison(result, config, folder), as_json=call.as_json)
 
 
+def _tested_on(methods: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many test images the scores rest on, of all classes and of the rare ones."""
+    groups = methods[0]["scores"]
+    sizes = {
+        g: max((e.get("images", 0) for e in groups.get(g, {}).values()), default=0)
+        for g in ("all", "minority")
+    }
+    rare = f", {sizes['minority']:,} of them of rare classes" if sizes["minority"] else ""
+    return f"scores rest on {sizes['all']:,} independent test images{rare}"
+
+
+def show_certainty(winner: Mapping[str, Any]) -> None:
+    """Print how far the winner is from the baseline on the test images, unless it is the baseline."""
+    gain = winner.get("gain")
+    if gain is None or gain["mean"] is None:
+        return
+    if winner["beats_baseline"] is False and gain["low"] is not None and gain["high"] is not None:
+        advise(
+            f"on the test images the baseline scores higher than {winner['method']}, by {-gain['mean']:.3f} "
+            f"(95 %: {-gain['high']:.3f} to {-gain['low']:.3f}), against the validation images: keep more images for "
+            "validation, or add repeats, before one of the two is used"
+        )
+    else:
+        advise(f"{winner['method']}: {winner['note']} on the test images")
+
+
 def show_comparison(result: ComparisonResult, config: CompareConfig, folder: Path) -> None:
     """Print the table of a comparison, its verdicts in words, and what to type next."""
     from counterpoise.evaluation import column_title, compact_columns
@@ -281,12 +334,16 @@ def show_comparison(result: ComparisonResult, config: CompareConfig, folder: Pat
     say(f"{summary['dataset']}, {describe_imbalance(summary['imbalance'])}")
     title = f"scores on the test set: {mean_of(summary['draws'])}"
     print_table(["method", *(column_title(*column) for column in columns)], rows, title=title, best=best)
+    say(_tested_on(methods))
     for entry in methods:
-        if entry["beats_baseline"] is False:
+        if entry["beats_baseline"] is False and not entry["best"]:
             advise(f"{entry['method']}: {entry['note']}")
-    if summary["winner"] is None:
+    choice = summary.get("choice")
+    if summary["winner"] is None or choice is None:
         say("no winner: without validation images there is nothing to choose by")
     else:
-        say(f"winner by {summary['metric']} on validation images: {summary['winner']}, kept as {run}")
+        say(f"winner: {choice['name']}, kept as {run}")
+        advise(choice["reason"])
+        show_certainty(next(entry for entry in methods if entry["best"]))
         show_next(run, "evaluate", run, config.data.source, *in_data_dir(config.data.data_dir))
     say(f"report: {folder / 'report.html'}")

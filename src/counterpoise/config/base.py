@@ -1,15 +1,19 @@
 """Fields of the settings, their flat view, one list of all faults, and YAML, nested as the models are."""
 
 import difflib
+import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from counterpoise.exceptions import InputError
+from counterpoise.files import check_file
+
+LARGEST_INTEGER = 2**31 - 1
 
 
 class Config(BaseModel):
@@ -36,6 +40,16 @@ class Config(BaseModel):
         """
         paths = {setting.name: setting.path for setting in settings_of(cls)}
         return validated(cls, nested({paths.get(name, (name,)): value for name, value in values.items()}))
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _refuse_extremes(cls, value: Any) -> Any:
+        # Beyond these, libraries overflow far away from the setting that is at fault.
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{value}, expected a finite number")
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise ValueError(f"{value:.3g}, expected at most {LARGEST_INTEGER:,}")
+        return value
 
     @model_validator(mode="after")
     def _refuse_unused(self) -> "Config":
@@ -179,6 +193,7 @@ def validated(model: type[C], values: Mapping[str, Any], *, where: str = "", giv
 PLAIN_WORDS = {
     "expected greater than or equal to": "expected at least",
     "expected greater than": "expected more than",
+    "expected less than or equal to": "expected at most",
     "a valid integer": "an integer",
     "a valid ": "a ",
 }
@@ -219,10 +234,10 @@ def _read(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.safe_load(check_file(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     if values is None:
         return {}
@@ -242,6 +257,8 @@ def dump_config(config: Config) -> str:
     run: out/run
     # The file to write.
     file: model.onnx
+    # Replace a file that exists.
+    overwrite: false
     """
     return "\n".join(_lines(config, ""))
 

@@ -1,24 +1,25 @@
 """Settings of the commands."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import ConfigDict
 
 from counterpoise.config.base import Config, option
 from counterpoise.config.durations import Duration
 from counterpoise.config.run import (
+    DATA,
     DATA_DIR,
     DEVICE,
     FEWEST_EPOCHS,
     FINE_TUNING,
     MINORITY_RATIO,
-    SOURCE,
     STRICT,
     TEST_FRACTION,
     DataConfig,
     Device,
     ModelConfig,
+    Names,
     Schedule,
     SplitConfig,
     TrainOptions,
@@ -26,23 +27,25 @@ from counterpoise.config.run import (
     schedule_field,
 )
 
-
-def _with_commas(value: Any) -> Any:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-
-
-Names = Annotated[str, BeforeValidator(_with_commas)]
 JOBS = option(None, "Runs at the same time.", shown="one per core; one on a GPU or on frozen features", ge=1)
 BACKEND = option("loky", "Where runs are executed: loky (this machine), ray or dask (a cluster).")
+PREDICTION_BATCH = option(None, "Most images that the network takes at a time.", shown="as many as fit", ge=1)
+ADDRESS = option(
+    None,
+    "Address of the cluster of `backend`, such as 10.0.0.1:6379 (ray) or tcp://10.0.0.1:8786 (dask).",
+    metavar="HOST:PORT",
+    shown="$RAY_ADDRESS or $DASK_SCHEDULER_ADDRESS, else a cluster on this machine",
+)
 RUN = option(..., "A run folder, or a comparison's OUT/best.", metavar="RUN", positional=True)
 IMAGES = option(..., "Image files, folders or zips.", metavar="IMAGES", positional=True, min_length=1)
 _OWN = "Dataset; the run's own if not given."
+OVERWRITE = option(False, "Replace a file that exists.")
 RUN_SOURCE = option(None, _OWN, metavar="DATA", positional=True, shown="as recorded")
 
 
 def _repeats(default: int | None, shown: str | None = None) -> Any:
     text = "Repeats, each with its own split and seed."
-    return option(default, text, renamed=("draws",), shown=shown, ge=1)
+    return option(default, text, renamed=("draws",), shown=shown, ge=1, le=10_000)
 
 
 def _out(default: Path | None, shown: str | None = None) -> Any:
@@ -76,6 +79,7 @@ class CompareConfig(RunSettings):
     out: Path | None = _out(None, "out/NAME")
     jobs: int | None = JOBS
     backend: str = BACKEND
+    address: str | None = ADDRESS
 
 
 class FitConfig(Config):
@@ -87,7 +91,7 @@ class FitConfig(Config):
     methods: Names = option("logit-adjusted,counterpoise-pretrained,cosine,lda,fs-smote", metavar="A,B,...")
     """Methods whose heads are compared on frozen features."""
     tune: bool = option(True)
-    """Fine-tune the network, too, as far as time and validation allow."""
+    """Train networks, too, as far as time and validation allow: the pretrained one, for thumbnails also a small one."""
     backbone: str | None = option(None, shown="chosen by `pretrained`")
     """Network, see `counterpoise backbones`."""
     pretrained: str | None = option(None, metavar="auto|hub|NAME.TAG|FILE", shown="auto")
@@ -124,7 +128,9 @@ class TransferConfig(Config):
     task_split: str = option("random", metavar="HOW", renamed=("split",))
     """Tasks A and B: random (halves), natural (CIFAR-10: A man-made), or "A=cat,dog;B=ship,truck"."""
     layers: Names = option("1..7", "Numbers of layers to copy: 1..7, or 1,3,5,7.", metavar="WHICH")
-    repeats: int = option(2, "Repeats, each with its own tasks and images.", renamed=("draws",), ge=1)
+    repeats: int = option(
+        2, "Repeats, each with its own tasks and images.", renamed=("draws",), ge=1, le=10_000
+    )
     images_per_class: int = option(300, "Training images of each class of the target B; 0: all.", ge=0)
     source_images_per_class: int = option(2500, ge=0)
     """Training images of each class of the source A; 0: all."""
@@ -133,6 +139,7 @@ class TransferConfig(Config):
     out: Path | None = _out(None, "out/NAME-transfer-HOW")
     jobs: int | None = JOBS
     backend: str = BACKEND
+    address: str | None = ADDRESS
 
 
 class EnhanceModel(ModelConfig):
@@ -172,6 +179,7 @@ class EnhanceConfig(RunSettings):
     out: Path | None = _out(None, "out/NAME-enhance")
     jobs: int | None = JOBS
     backend: str = BACKEND
+    address: str | None = ADDRESS
 
 
 class ReproduceConfig(Config):
@@ -192,17 +200,29 @@ class ReproduceConfig(Config):
     """Resume from results that `export_to` left there: their runs count as done."""
     jobs: int | None = JOBS
     backend: str = BACKEND
+    address: str | None = ADDRESS
     out: Path | None = _out(None, "out/TABLE")
     data_dir: Path | None = DATA_DIR
     device: Device = DEVICE
 
 
+class AuditData(DataConfig):
+    """Where the images of an audit are."""
+
+    model_config = ConfigDict(title=DATA)
+    unused = ("image_size", "fit", "strict", "duplicates")
+
+
 class AuditConfig(Config):
     """Settings of `audit`."""
 
-    source: str | None = SOURCE
+    data: AuditData = AuditData()
+    deep: bool = option(False)
+    """Also find likely label errors, with a network that embeds every image: minutes; writes a page with pictures."""
     minority_ratio: float | None = MINORITY_RATIO
-    data_dir: Path | None = DATA_DIR
+    out: Path | None = option(
+        None, "Folder of audit.html and of the embeddings of `deep`.", shown="out/NAME-audit"
+    )
 
 
 class EvaluateConfig(Config):
@@ -210,7 +230,9 @@ class EvaluateConfig(Config):
 
     run: Path = RUN
     source: str | None = RUN_SOURCE
+    include_seen: bool = option(False, "Score images that the model learned from, too.")
     data_dir: Path | None = DATA_DIR
+    batch_size: int | None = PREDICTION_BATCH
     strict: bool = STRICT
     device: Device = DEVICE
 
@@ -222,6 +244,14 @@ class PredictConfig(Config):
     images: tuple[Path, ...] = IMAGES
     out: Path = option(Path("predictions.csv"), metavar="FILE")
     """The CSV file; - prints it on stdout, and nothing else."""
+    overwrite: bool = OVERWRITE
+    alpha: float = option(0.1, metavar="A", gt=0, lt=1)
+    """Share of new images of a class whose set of possible classes (column sure) may lack it."""
+    abstain: bool = option(False)
+    """Predict "unsure" unless the set holds the predicted class alone and the image is like the training images."""
+    sort_into: Path | None = option(None, metavar="DIR")
+    """Copy the images into a folder for each class, and into unsure/."""
+    batch_size: int | None = PREDICTION_BATCH
     strict: bool = STRICT
     device: Device = DEVICE
 
@@ -245,6 +275,7 @@ class ExplainConfig(Config):
     feature_maps: bool = option(False, "Draw the feature maps of the first two convolutions, or of `layer`.")
     out: Path | None = option(None, shown="RUN/explain or RUN/explain-against")
     """Folder for page and pictures."""
+    batch_size: int | None = PREDICTION_BATCH
     strict: bool = STRICT
     device: Device = DEVICE
 
@@ -254,6 +285,7 @@ class ExportConfig(Config):
 
     run: Path = RUN
     file: Path = option(..., "The file to write.", metavar="FILE", positional=True)
+    overwrite: bool = OVERWRITE
 
 
 class AdjustConfig(Config):
@@ -269,8 +301,13 @@ class AdjustConfig(Config):
     """Cost matrix, a .csv or .json: rows are true classes, columns predicted ones. Its mean cost is shown;
     class-thresholds without `target` and expected-cost minimize it.
     """
+    require: tuple[str, ...] = option((), metavar="PROMISE")
+    """Promise for new images, such as recall:crack>=0.95 or precision:crack>=0.8; may be given several times."""
+    confidence: float | None = option(None, metavar="P", shown="0.9", gt=0, lt=1)
+    """Probability that the promises of `require` hold."""
     out: Path | None = option(None, "The new run folder.", shown="RUN-adjusted-NAME")
     data_dir: Path | None = DATA_DIR
+    batch_size: int | None = PREDICTION_BATCH
     strict: bool = STRICT
     device: Device = DEVICE
 

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, model_validator
 
 from counterpoise.config.base import Config, option, validated
 from counterpoise.config.durations import Duration
@@ -15,18 +15,30 @@ Fit = Literal["stretch", "pad", "crop"]
 DATA, SPLIT, MACHINE = "Data", "Split and imbalance", "Machine"
 
 _SOURCE = (
-    "Dataset: a built-in name (see `counterpoise datasets`), a folder of class folders, a zip of one, or a CSV "
-    "with path,label[,split]."
+    "Dataset: a built-in name (see `counterpoise datasets`), a folder of class folders, a zip of one, or a CSV or "
+    "parquet table with path,label[,split]."
 )
 SOURCE = option(None, _SOURCE, metavar="DATA", positional=True)
 DATA_DIR = option(
     None, "Folder of the built-in datasets.", panel=DATA, shown="$COUNTERPOISE_DATA, or ~/.cache/counterpoise"
 )
+_GROUP = (
+    "Images that stay on one side of every split: a column of the CSV, a regular expression whose one capture group "
+    "names the group in a file's path, such as '(.*)_[0-9]+', sequence (runs of look-alikes), or auto (as audit finds)."
+)
+GROUP = option(None, _GROUP, metavar="COLUMN|REGEX", panel=DATA)
 STRICT = option(False, "Stop at unreadable images instead of skipping them.", panel=DATA)
 _MINORITY = "A class with at most 1/R of the images of the largest class is a minority class."
 MINORITY_RATIO = option(None, _MINORITY, metavar="R", panel=SPLIT, shown="2")
 _TEST = "Share of the images held out as test set, for datasets without one; 0: no test set."
 TEST_FRACTION = option(None, _TEST, metavar="SHARE", panel=SPLIT, renamed=("test",), shown="0.2")
+
+
+def _with_commas(value: Any) -> Any:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+Names = Annotated[str, BeforeValidator(_with_commas)]
 
 
 class DataConfig(Config):
@@ -43,6 +55,21 @@ class DataConfig(Config):
     fit: Fit = option("stretch", metavar="HOW")
     """Images of another shape: stretch them, pad them with black, or crop them, which loses their edges."""
     strict: bool = STRICT
+    group: str | None = GROUP
+    duplicates: Literal["keep", "group", "drop"] | None = option(
+        None, metavar="HOW", shown="group for fit, else keep"
+    )
+    """Copies of a picture, also resized, recompressed, rotated or flipped: keep them, group them (on one side of every
+    split), or drop all but one.
+    """
+    exclude: Names | None = option(None, metavar="CLASS,...")
+    """Classes to leave out."""
+    merge: tuple[str, ...] = option((), metavar="A+B=NAME")
+    """Classes to make one, and its name; may be given several times."""
+    path_column: str | None = option(None, metavar="NAME", shown="path, filename, image or alike")
+    """Column of the table with the paths of the images."""
+    label_column: str | None = option(None, metavar="NAME", shown="label, class, category or alike")
+    """Column of the table with the classes."""
 
 
 class SplitConfig(Config):

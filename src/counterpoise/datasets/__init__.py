@@ -4,15 +4,20 @@ from counterpoise.datasets.auditing import Audit, DuplicateGroup, OddImage, Prop
 from counterpoise.datasets.builtin import DATASETS, DatasetRecord
 from counterpoise.datasets.decoding import OnProgress, decode_image, map_indices, resize_images
 from counterpoise.datasets.folds import make_folds
+from counterpoise.datasets.groups import describe_grouping, group_images
 from counterpoise.datasets.images import (
+    Grouping,
     ImageDataset,
     ImageFiles,
     ImageSplit,
     SkippedFile,
     dataset_from_arrays,
     decode_batch,
+    hold_files,
 )
+from counterpoise.datasets.layout import tiny_classes
 from counterpoise.datasets.loading import load_dataset, resize_dataset, resolve_data_dir
+from counterpoise.datasets.naming import propose_groups
 from counterpoise.datasets.profiles import (
     PROFILES,
     ImbalanceProfile,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from counterpoise.datasets.builtin import DATASETS
-from counterpoise.datasets.decoding import OnProgress, map_indices
-from counterpoise.datasets.images import ImageDataset, ImageFiles, ImageSplit, SkippedFile
+from counterpoise.datasets.decoding import OnProgress
+from counterpoise.datasets.groups import torn_groups
+from counterpoise.datasets.images import ImageDataset, ImageSplit, SkippedFile, check_classes
+from counterpoise.datasets.inspecting import Inspected, inspect_split, look_alikes, sizes_by_class
+from counterpoise.datasets.layout import tiny_classes
+from counterpoise.datasets.naming import GroupProposal, propose_groups
+from counterpoise.datasets.shortcuts import Shortcut, find_shortcuts
 from counterpoise.datasets.splits import find_minority
-from counterpoise.exceptions import CounterpoiseError
 
 _TINY_SIDE = 4  # pixels
 _SIZE_FACTOR = 4  # a side this many times larger or smaller than the median one is odd
@@ -39,7 +42,7 @@ class OddImage(NamedTuple):
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Images with the same pixels (or, if not in memory, the same bytes), with the split and class of each."""
+    """Images with the same pixels, or those of one picture, with the split and class of each."""
 
     paths: tuple[str, ...]
     splits: tuple[str, ...]
@@ -72,7 +75,12 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Audit:
-    """Findings about a dataset: ``counts`` are images per class in each split; ratio and minority those of training."""
+    """Findings about a dataset.
+
+    ``counts`` are images per class in each split; ratio and minority those of training. ``near_duplicates`` show one
+    picture resized, recompressed, rotated or flipped; ``grouping`` tells in words which images stay together, and
+    ``proposed_group`` which should; ``sizes`` are counts of training images, by class and ``WIDTHxHEIGHT``.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -84,6 +92,13 @@ class Audit:
     unreadable: tuple[SkippedFile, ...]
     duplicates: tuple[DuplicateGroup, ...]
     odd: tuple[OddImage, ...]
+    value_range: tuple[int, int] | None
+    notes: tuple[str, ...]
+    near_duplicates: tuple[DuplicateGroup, ...]
+    grouping: tuple[str, ...]
+    proposed_group: GroupProposal | None
+    shortcuts: tuple[Shortcut, ...]
+    sizes: Mapping[str, Mapping[str, int]]
     proposal: Proposal
 
     @property
@@ -94,17 +109,22 @@ class Audit:
     @property
     def leaks(self) -> tuple[DuplicateGroup, ...]:
         """Duplicates across splits."""
-        return tuple(group for group in self.duplicates if group.leaks)
+        return tuple(group for group in self.copies if group.leaks)
 
     @property
     def conflicts(self) -> tuple[DuplicateGroup, ...]:
         """Duplicates with different labels."""
-        return tuple(group for group in self.duplicates if group.conflicts)
+        return tuple(group for group in self.copies if group.conflicts)
+
+    @property
+    def copies(self) -> tuple[DuplicateGroup, ...]:
+        """Exact duplicates and near-duplicates."""
+        return self.duplicates + self.near_duplicates
 
     @property
     def recommendations(self) -> tuple[str, ...]:
         """Advice, the most urgent first."""
-        return (*_about_faults(self), *_about_counts(self))
+        return (*_about_faults(self), *self.notes, *_about_counts(self))
 
     def to_dict(self) -> dict[str, object]:
         """Return the findings, without the proposal, as JSON-able values."""
@@ -112,8 +132,11 @@ class Audit:
         del value["proposal"]
         value["unreadable"] = [item._asdict() for item in self.unreadable]
         value["odd"] = [item._asdict() for item in self.odd]
-        for group, entry in zip(self.duplicates, value["duplicates"], strict=True):
-            entry.update(leaks=group.leaks, conflicts=group.conflicts)
+        for name, groups in (("duplicates", self.duplicates), ("near_duplicates", self.near_duplicates)):
+            for group, entry in zip(groups, value[name], strict=True):
+                entry.update(leaks=group.leaks, conflicts=group.conflicts)
+        value["proposed_group"] = None if self.proposed_group is None else self.proposed_group._asdict()
+        value["shortcuts"] = [item._asdict() for item in self.shortcuts]
         return {**value, "recommendations": self.recommendations}
 
 
@@ -139,21 +162,31 @@ def audit(
     >>> found.imbalance_ratio, found.minority, found.duplicates[0].paths
     (5.0, (1,), ('arrays/train/00000', 'arrays/train/00001'))
     """
-    counts = {name: split.class_counts(dataset.num_classes) for name, split in dataset.splits.items()}
-    ratio = float(counts["train"].max() / max(1, counts["train"].min()))
     members: dict[bytes, list[tuple[str, str, str]]] = defaultdict(list)
     odd: list[OddImage] = []
     unreadable = list(dataset.skipped)
+    seen: list[Inspected] = []
+    images: list[tuple[str, str, str]] = []
     for name, split in dataset.splits.items():
-        for path, label, image in zip(split.paths, split.labels, _inspect(split, progress), strict=True):
+        found = inspect_split(split, progress)
+        good = []
+        for index, (path, label, image) in enumerate(zip(split.paths, split.labels, found, strict=True)):
             if isinstance(image, str):
                 unreadable.append(SkippedFile(path, image))
                 continue
-            digest, constant = image
-            members[digest].append((path, name, dataset.classes[label]))
-            if constant:
+            good.append(index)
+            seen.append(image)
+            images.append((path, name, dataset.classes[label]))
+            members[image.digest].append(images[-1])
+            if image.constant:
                 odd.append(OddImage(path, "is of a single color"))
-        odd += _odd_sizes(split, _FITTED[dataset.fit])
+        if len(good) < len(split):
+            dataset = replace(dataset, **{name: split.subset(good)})  # type: ignore[arg-type]
+        odd += _odd_sizes(dataset.splits[name], _FITTED[dataset.fit])
+    check_classes(dataset)
+    counts = {name: split.class_counts(dataset.num_classes) for name, split in dataset.splits.items()}
+    ratio = float(counts["train"].max() / max(1, counts["train"].min()))
+    train = seen[: len(dataset.train)]
     return Audit(
         name=dataset.name,
         classes=dataset.classes,
@@ -167,24 +200,17 @@ def audit(
             DuplicateGroup(*zip(*equal, strict=True)) for equal in members.values() if equal[1:]
         ),
         odd=tuple(odd),
+        value_range=dataset.value_range,
+        notes=dataset.notes,
+        near_duplicates=tuple(
+            DuplicateGroup(*zip(*(images[row] for row in rows), strict=True)) for rows in look_alikes(seen)
+        ),
+        grouping=(*dataset.grouping.notes, *torn_groups(dataset)),
+        proposed_group=None if dataset.grouping.group else propose_groups(dataset),
+        shortcuts=find_shortcuts([item.traits for item in train], dataset.train.labels, dataset.classes),
+        sizes=sizes_by_class(dataset),
         proposal=_propose(dataset, ratio, source or dataset.name, data_dir),
     )
-
-
-def _inspect(split: ImageSplit, progress: OnProgress | None) -> list[tuple[bytes, bool] | str]:
-    """Return each image's digest and whether it is of a single color, or the reason why it cannot be read."""
-    images = split.images
-
-    def inspect(index: int) -> tuple[bytes, bool] | str:
-        try:
-            content = images.read_bytes(index) if isinstance(images, ImageFiles) else images[index].tobytes()
-            pixels = images[index]
-        except CounterpoiseError as error:
-            return str(error)
-        return hashlib.sha256(content).digest(), bool((pixels == pixels[:, :1, :1]).all())
-
-    held = split.in_memory
-    return map_indices(inspect, len(split), threads=not held, chunk=1024 if held else 64, progress=progress)
 
 
 def _odd_sizes(split: ImageSplit, fitted: str) -> Iterator[OddImage]:
@@ -212,6 +238,26 @@ def _about_counts(found: Audit) -> Iterator[str]:
             f"{_names(few)} {'has' if len(few) == 1 else 'have'} fewer than {_FEW_IMAGES} training images: "
             "collect more if you can; scores of such small classes are uncertain."
         )
+    if (tiny := tiny_classes(found.classes, found.counts["train"])) is not None:
+        yield tiny
+    for split in ("validation", "test"):
+        # A split is drawn from the training images where there is none, from classes of at least three.
+        own = found.counts.get(split)
+        absent = [
+            name
+            for index, name in enumerate(found.classes)
+            if (found.counts["train"][index] < 3 if own is None else sum(own) > 0 == own[index])
+        ]
+        if absent:
+            will = "has" if own else "will have"
+            yield (
+                f"{_names(absent)} {will if len(absent) == 1 else will.replace('has', 'have')} no {split} images: "
+                + (
+                    "no score will say anything about it."
+                    if split == "test"
+                    else "it has no part in any choice."
+                )
+            )
     if "test" not in found.counts:
         yield "There is no test split: a stratified one is made and saved with each run."
     if found.imbalance_ratio < _BALANCED_BELOW:
@@ -246,7 +292,10 @@ def _about_faults(found: Audit) -> Iterator[str]:
             f"{_number(found.unreadable, 'file is', 'files are')} left out, such as {file.path} "
             f"({file.reason}): repair or remove them; `strict` makes them an error."
         )
-    rest = [group for group in found.duplicates if not group.leaks and not group.conflicts]
+    yield from (shortcut.sentence for shortcut in found.shortcuts[:3])
+    if found.proposed_group is not None:
+        yield found.proposed_group.sentence
+    rest = [group for group in found.copies if not group.leaks and not group.conflicts]
     if rest:
         yield (
             f"{_number(rest, 'picture occurs', 'pictures occur')} more than once in one class, such as "

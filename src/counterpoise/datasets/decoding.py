@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
+from counterpoise.datasets.damage import is_damaged
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -25,14 +28,24 @@ OnProgress = Callable[[int, int], None]
 #: Treatment of an image of another shape, see `decode_image`.
 Fit = Literal["stretch", "pad", "crop"]
 
+_ENDINGS = "png jpg jpeg jpe jfif bmp dib gif tif tiff webp ppm pgm pbm pnm jp2 j2k avif heic heif ico tga"
 #: File name extensions of images, in lower case.
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+EXTENSIONS = frozenset(f".{ending}" for ending in _ENDINGS.split())
 
-# Untrusted files must not reach exotic decoders: that of EPS starts a program.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+# Untrusted files must not reach exotic decoders: that of EPS starts a program. TGA files have no signature: last.
+_FORMATS = "JPEG PNG BMP GIF TIFF WEBP PPM JPEG2000 AVIF HEIF ICO DIB TGA"
+#: First bytes of an image file.
+SIGNATURE = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF.{4}WEBP|P[1-6]\s+[#0-9]|\0\0\0\x0cjP  |"
+    rb"\xff\x4f\xff\x51|.{4}ftyp(?:avi[fs]|(?P<heif>hei[cxms]|hev[cmsx]|m[is]f1))",
+    re.DOTALL,
+)
 _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 _ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _EXIF_ORIENTATION = 0x0112
+_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
+_MIN_IS_WHITE = 0
+_FULL_RANGE = (0, 65535)
 _TAIL_BYTES = 1024
 _FLOATING_POINT = "floating-point pixels have no fixed white; save it with 8 or 16 bits"
 
@@ -41,12 +54,18 @@ class UnreadableImageError(DataError):
     """A file cannot be decoded; the message is the reason, without the file's name."""
 
 
+#: Lowest and highest value, of the 16 bits of a file, which become black and white.
+ValueRange = tuple[int, int]
+
+
 class ImageHeader(NamedTuple):
-    """Size and color mode of an image."""
+    """Size and color mode of an image, whether it has more than 8 bits, and whether the file holds several."""
 
     height: int
     width: int
     grayscale: bool
+    deep: bool = False
+    several: bool = False
 
 
 def decode_image(
@@ -55,13 +74,14 @@ def decode_image(
     image_size: tuple[int, int] | None = None,
     *,
     fit: Fit = "stretch",
+    value_range: ValueRange | None = None,
 ) -> np.ndarray:
     """Decode one image file.
 
-    The EXIF orientation is applied. 16-bit grayscale becomes 8-bit as round(value / 257), without stretching the
-    contrast. Transparent parts become white. Palettes, CMYK and 1-bit images are expanded. Only the first image of an
-    animation or a multi-page file is decoded. What is no image, truncated, absurdly large or of floating-point pixels
-    raises UnreadableImageError.
+    The EXIF orientation is applied. Values of 16-bit grayscale become 8-bit linearly in `value_range`, with the same
+    contrast for every image; of 16-bit color, Pillow reads the upper bytes. Transparent parts become white. Palettes,
+    CMYK and 1-bit images are expanded. Only the first image of an animation or a multi-page file is decoded. What is no
+    image, truncated, damaged, absurdly large or of floating-point pixels raises UnreadableImageError.
 
     Parameters
     ----------
@@ -75,6 +95,8 @@ def decode_image(
     fit : {"stretch", "pad", "crop"}
         For an image of another shape than `image_size`: it is stretched to that shape; scaled to fit inside, centered
         between black borders; or scaled to just cover the size and center-cropped, which loses its edges.
+    value_range : (int, int), optional
+        Values of 16-bit grayscale that become 0 and 255; others are clipped. Default: 0 and 65535.
 
     Examples
     --------
@@ -88,7 +110,10 @@ def decode_image(
         if image_size is not None and image.format == "JPEG":
             # Decoding at 1/2, 1/4 or 1/8 size is faster; at least twice the wanted resolution remains.
             image.draft(image.mode, (2 * max(image_size), 2 * max(image_size)))
-        pixels = np.asarray(_prepare(image, channels, image_size, fit))
+        kind = image.format
+        pixels = np.asarray(_prepare(image, channels, image_size, fit, value_range))
+        if is_damaged(source if isinstance(source, bytes) else Path(source).read_bytes(), kind):
+            raise UnreadableImageError("the file is damaged: image data are missing or overwritten")
     return pixels[None].copy() if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
@@ -121,6 +146,8 @@ def read_header(file: IO[bytes]) -> ImageHeader:
     """
     with _opened(file) as image:
         height, width = image.height, image.width
+        if image.format == "TIFF":  # newer versions of Pillow have turned the size already
+            height, width = _tiff_tag(image, 257), _tiff_tag(image, 256)
         if _orientation(image) >= 5:
             height, width = width, height
         if image.mode == "F":
@@ -132,7 +159,17 @@ def read_header(file: IO[bytes]) -> ImageHeader:
         # Only the values of 32-bit integers show whether they fit into 16 bits.
         if image.mode == "I" or not _is_complete(file, image.format):
             _prepare(image, 1)
-    return ImageHeader(height, width, grayscale)
+        deep = image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+        several = image.format != "MPO" and getattr(image, "is_animated", False)
+    return ImageHeader(height, width, grayscale, deep, several)
+
+
+def read_value_range(source: bytes) -> ValueRange:
+    """Return the lowest and the highest value of an image of more than 8 bits; of color, those of the upper bytes."""
+    with _opened(source) as image:
+        image.load()
+        values = _wide_values(image) if image.mode.startswith("I") else np.asarray(image)
+        return int(values.min()), int(values.max())
 
 
 def map_indices(
@@ -168,26 +205,44 @@ def map_indices(
     return results
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return the formats that Pillow reads here."""
+    from PIL import Image
+
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    Image.init()
+    return tuple(name for name in _FORMATS.split() if name in Image.OPEN)
+
+
 @contextmanager
 def _opened(source: bytes | str | Path | IO[bytes]) -> Iterator[Image]:
     """Yield the open image, and turn any error of the decoder into a reason."""
     from PIL import Image, UnidentifiedImageError
 
-    if isinstance(source, bytes):
-        source = BytesIO(source)
     try:
-        with Image.open(source, formats=_FORMATS) as image:
+        source = Path(source).read_bytes() if isinstance(source, (str, Path)) else source
+        file = BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(file, formats=_formats()) as image:
             yield image
-    except UnreadableImageError:
+    except (UnreadableImageError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError("too many pixels (a decompression bomb?)") from error
     except UnidentifiedImageError as error:
-        length = Path(source).stat().st_size if isinstance(source, (str, Path)) else source.seek(0, 2)
-        reason = "not an image in a known format" if length else "empty file (0 bytes)"
-        raise UnreadableImageError(reason) from error
+        file.seek(0)
+        raise UnreadableImageError(_unknown_reason(file.read(16))) from error
     except Exception as error:  # on damaged files decoders raise anything from KeyError to struct.error
         raise UnreadableImageError(_plain_reason(error)) from error
+
+
+def _unknown_reason(head: bytes) -> str:
+    if (found := SIGNATURE.match(head)) and found["heif"] and "HEIF" not in _formats():
+        return 'reading HEIC needs pillow-heif, which is not installed: pip install "counterpoise[heif]"'
+    return "not an image in a known format" if head else "empty file (0 bytes)"
 
 
 def _plain_reason(error: Exception) -> str:
@@ -199,7 +254,11 @@ def _plain_reason(error: Exception) -> str:
 
 
 def _prepare(
-    image: Image, channels: int, image_size: tuple[int, int] | None = None, fit: Fit = "stretch"
+    image: Image,
+    channels: int,
+    image_size: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
+    value_range: ValueRange | None = None,
 ) -> Image:
     """Return the upright image in 8 bits, without transparency, resized."""
     from PIL import Image as pil
@@ -211,10 +270,10 @@ def _prepare(
     if image.mode == "F":
         raise UnreadableImageError(_FLOATING_POINT)
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.size and (values.min() < 0 or values.max() > 65535):
-            raise UnreadableImageError("32-bit pixel values outside 0..65535; save it with 8 or 16 bits")
-        image = pil.fromarray(((values + 128) // 257).astype(np.uint8))
+        low, high = value_range or _FULL_RANGE
+        span = max(1, high - low)
+        values = _wide_values(image).clip(low, high) - low
+        image = pil.fromarray(((2 * 255 * values + span) // (2 * span)).astype(np.uint8))
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         layer = image.convert("RGBA")
         white = pil.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -223,6 +282,24 @@ def _prepare(
     if image.mode != mode:
         image = image.convert(mode)
     return image if image_size is None else _resized(image, image_size, fit)
+
+
+def _wide_values(image: Image) -> np.ndarray:
+    """Return the values of 16-bit or 32-bit grayscale, int64, where 0 is black."""
+    values = np.asarray(image).astype(np.int64)
+    # Pillow inverts such TIFF files up to 8 bits only.
+    if image.format == "TIFF" and _tiff_tag(image, _TIFF_PHOTOMETRIC) == _MIN_IS_WHITE:
+        values = 2 ** _tiff_tag(image, _TIFF_BITS) - 1 - values
+    if values.size and (values.min() < 0 or values.max() > _FULL_RANGE[1]):
+        raise UnreadableImageError("32-bit pixel values outside 0..65535; save it with 8 or 16 bits")
+    # Of 16-bit grayscale, one value may be transparent, which is shown on white.
+    transparent = image.info.get("transparency")
+    return np.where(values == transparent, _FULL_RANGE[1], values) if isinstance(transparent, int) else values
+
+
+def _tiff_tag(image: Image, tag: int) -> int:
+    value = image.tag_v2[tag]  # type: ignore[attr-defined]
+    return int(value[0] if isinstance(value, tuple) else value)
 
 
 def _orientation(image: Image) -> int:

@@ -6,13 +6,16 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
-from counterpoise.datasets.decoding import Fit, UnreadableImageError, decode_image, map_indices
-from counterpoise.datasets.stores import Store
+from counterpoise.datasets.decoding import Fit, UnreadableImageError, ValueRange, decode_image, map_indices
+from counterpoise.datasets.layout import plain_name
+from counterpoise.datasets.scan_index import recall, remember
+from counterpoise.datasets.stores import MemoryStore, Store
 from counterpoise.exceptions import DataError
 
 
@@ -31,6 +34,7 @@ class ImageFiles:
     channels: int
     image_size: tuple[int, int]
     fit: Fit = "stretch"
+    value_range: ValueRange | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -42,7 +46,9 @@ class ImageFiles:
 
     def decode(self, content: bytes) -> np.ndarray:
         """Decode the content of a file as if it were one of these; UnreadableImageError if it cannot be decoded."""
-        return decode_image(content, self.channels, self.image_size, fit=self.fit)
+        return decode_image(
+            content, self.channels, self.image_size, fit=self.fit, value_range=self.value_range
+        )
 
     def content_key(self, index: int) -> bytes:
         """Return the `content_key` of one file; a DataError names an unreadable one."""
@@ -80,6 +86,11 @@ class ImageFiles:
 def content_key(content: bytes) -> bytes:
     """Return the 16 bytes (BLAKE2b) by which equal contents are recognized."""
     return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def pixel_key(pixels: np.ndarray) -> bytes:
+    """Return the 16 bytes by which equal decoded images (C, H, W) are recognized."""
+    return content_key(f"{pixels.dtype.str}{pixels.shape}".encode() + pixels.tobytes())
 
 
 def decode_batch(
@@ -174,17 +185,27 @@ class ImageSplit:
         image without a file, its type, shape and pixels. Equal contents have equal keys, under any name and label.
         """
         if self.keys is None:
-            images = self.images
-
-            def key(index: int) -> bytes:
-                if isinstance(images, ImageFiles):
-                    return images.content_key(index)
-                pixels = images[index]
-                return content_key(f"{pixels.dtype.str}{pixels.shape}".encode() + pixels.tobytes())
-
+            read, images = getattr(self.images, "content_key", None), self.images
+            key = read or (lambda index: pixel_key(images[index]))
             keys = map_indices(key, len(self), threads=not self.in_memory, chunk=64)
             object.__setattr__(self, "keys", np.array(keys, dtype="S16"))
         return cast(np.ndarray, self.keys)
+
+    def pixel_keys(self) -> np.ndarray:
+        """Return a key of each image's decoded pixels, (N,) of dtype S16: equal for copies in a lossless format."""
+        images = self.images
+        if not isinstance(images, ImageFiles):
+            return np.array([pixel_key(image) for image in images], dtype="S16")
+        form = f"{images.channels} {images.image_size} {images.fit}"
+        names = [f"pixels {bytes(key).hex()} {form}" for key in self.content_keys()]
+        known = recall(names)
+        missing = [index for index, name in enumerate(names) if name not in known]
+        found = map_indices(
+            lambda i: (names[missing[i]], pixel_key(images[missing[i]])), len(missing), chunk=4
+        )
+        remember(dict(found))
+        known |= dict(found)
+        return np.array([known[name] for name in names], dtype="S16")
 
     def content_digest(self) -> str:
         """Return 64 hex digits that depend on every label, path and image."""
@@ -201,12 +222,27 @@ class ImageSplit:
         return digest.hexdigest()
 
 
+Duplicates = Literal["keep", "group", "drop"]
+"""Treatment of copies of a picture, see `group_images`."""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How images were grouped, see `group_images`, with `notes` in words."""
+
+    group: str | None = None
+    duplicates: Duplicates = "keep"
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
     """Labeled images, in the splits of their source or of a manifest.
 
     Labels index the class names; there are 1 (grayscale) or 3 (RGB) channels; the image size is (height, width). `fit`
     tells how images of another shape fit that size (see `decode_image`); it is "crop" where none were ever resized.
+    `value_range` has the values of 16-bit files that are black and white, the same for all; None without such files.
+    `notes` are sentences on how files are read where that is no matter of course.
     """
 
     name: str
@@ -218,6 +254,9 @@ class ImageDataset:
     test: ImageSplit | None = None
     skipped: tuple[SkippedFile, ...] = ()
     fit: Fit = "crop"
+    value_range: ValueRange | None = None
+    notes: tuple[str, ...] = ()
+    grouping: Grouping = Grouping()
 
     @property
     def num_classes(self) -> int:
@@ -234,9 +273,46 @@ class ImageDataset:
     def fingerprint(self) -> str:
         """64 hex digits that depend on the name, the classes, and every label, path and image."""
         digest = hashlib.sha256(repr((self.name, self.classes)).encode("utf-8", "surrogatepass"))
+        if self.value_range is not None:  # earlier runs read 16-bit files without one, and are other runs
+            digest.update(f"value range {self.value_range}:".encode())
         for name, split in self.splits.items():
             digest.update(f"{name}:{split.content_digest()}".encode())
         return digest.hexdigest()
+
+    @cached_property
+    def contents(self) -> str:
+        """64 hex digits that depend on every image's whole content and class, and on no name, place or order."""
+        names = [name.encode("utf-8", "surrogatepass") for name in self.classes]
+        images = [
+            bytes(key).ljust(16, b"\0") + names[label]
+            for split in self.splits.values()
+            for key, label in zip(split.content_keys(), split.labels, strict=True)
+        ]
+        return hashlib.sha256(b"\0".join([*names, *sorted(images)])).hexdigest()
+
+
+def hold_files(dataset: ImageDataset, most: int) -> ImageDataset:
+    """Return a dataset with its files' contents in memory, for a process that cannot read them.
+
+    Files of more than `most` bytes in all stay where they are, under absolute paths once the dataset is pickled.
+    """
+    held: dict[Store, MemoryStore] = {}
+    size, splits = 0, dataset.splits
+    for name, split in splits.items():
+        images = split.images
+        if not isinstance(images, ImageFiles):
+            continue
+        files = []
+        for index, (store, file) in enumerate(images.files):
+            with images._named(index):
+                content = store.read(file)
+            if (size := size + len(content)) > most:
+                return dataset
+            memory = held.setdefault(store, MemoryStore())
+            memory.files[file] = content, store.stamp(file, content)
+            files.append(ImageFile(memory, file))
+        splits[name] = replace(split, images=replace(images, files=tuple(files)))
+    return replace(dataset, **splits) if held else dataset  # type: ignore[arg-type]
 
 
 def dataset_from_arrays(
@@ -293,7 +369,12 @@ def check_classes(dataset: ImageDataset) -> None:
         orphans = np.flatnonzero((split.class_counts(dataset.num_classes) > 0) & untrained)
         if orphans.size:
             name = dataset.classes[orphans[0]]
-            raise DataError(f"class {name!r} is in the {split_name} split of {dataset.name} but {fault}")
+            known = {plain_name(c): c for c, none in zip(dataset.classes, untrained, strict=True) if not none}
+            near = get_close_matches(plain_name(name), known, n=1, cutoff=0.8)
+            hint = f"; did you mean {known[near[0]]!r}, which has?" if near else ""
+            raise DataError(
+                f"class {name!r} is in the {split_name} split of {dataset.name} but {fault}{hint}"
+            )
     if untrained.any():
         raise DataError(f"class {dataset.classes[int(np.argmax(untrained))]!r} of {dataset.name} {fault}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from counterpoise.files import content_hash, read_json, write_text
 
 _FORMAT = 1
 _SPLITS = ("train", "validation", "test")
+_PASSES = 4  # over all groups, in which one is moved where that brings the shares nearer
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,29 @@ class SplitManifest:
         available = dataset.splits
         chosen = {name: available[self.sources[name]].subset(getattr(self, name)) for name in _SPLITS}
         return replace(dataset, **chosen)  # type: ignore[arg-type]
+
+    def moved(self, dataset: ImageDataset, keys: Mapping[str, np.ndarray]) -> SplitManifest | None:
+        """Return the same split of the same images in another place, under other names or in another order.
+
+        `keys` are the content keys of the images of each split, in its order. None if one is not in the split of
+        `dataset` that it was taken from, or classes differ.
+        """
+        if dataset.classes != self.classes or not dataset.splits.keys() >= set(self.sources.values()):
+            return None
+        places: dict[tuple[str, bytes], list[int]] = {}
+        for source in set(self.sources.values()):
+            for place, key in enumerate(dataset.splits[source].content_keys().tolist()):
+                places.setdefault((source, key), []).append(place)
+        chosen: dict[str, Any] = {}
+        for name in _SPLITS:
+            source = self.sources[name]
+            found = [places.get((source, key), []) for key in keys[name].tolist()]
+            rows = np.array([each.pop(0) for each in found if each], dtype=np.int64)
+            counts = np.bincount(dataset.splits[source].labels[rows], minlength=dataset.num_classes)
+            if len(rows) < len(found) or counts.tolist() != self.counts[name]:
+                return None
+            chosen[name] = rows
+        return replace(self, dataset=dataset.name, fingerprint=dataset.fingerprint, **chosen)
 
     def _to_dict(self) -> dict[str, Any]:
         return {
@@ -195,7 +220,7 @@ def _check(
     if counts.min() < 2:
         raise DataError(
             f"class {dataset.classes[int(np.argmin(counts))]!r} of {dataset.name} has one training image; at least 2 "
-            "are needed, and 3 to also validate and test: add images or take the class out"
+            "are needed, and 3 to also validate and test: add images, or `exclude` or `merge` the class"
         )
 
 
@@ -205,6 +230,9 @@ def _carve(
     """Divide `available` indices into those that stay, at least `keep` groups per class, and a share."""
     labels = dataset.train.labels
     groups = np.arange(len(labels)) if dataset.train.groups is None else dataset.train.groups
+    if not _are_uniform(labels, groups):
+        share = _carve_groups(labels, groups, available, fraction, keep, rng)
+        return np.setdiff1d(available, share, assume_unique=True), share
     taken = []
     for index in range(dataset.num_classes):
         members = available[labels[available] == index]
@@ -215,3 +243,54 @@ def _carve(
         taken.append(members[np.isin(groups[members], rng.permutation(candidates)[:count])])
     share = np.sort(np.concatenate(taken)).astype(np.int64)
     return np.setdiff1d(available, share, assume_unique=True), share
+
+
+def _are_uniform(labels: np.ndarray, groups: np.ndarray) -> bool:
+    """Return whether the groups of a class have one size and no other class: their share is that of images."""
+    (classes, _), sizes = np.unique(np.stack([labels, groups]), axis=1, return_counts=True)
+    return len(classes) == len(np.unique(groups)) and len(set(zip(classes, sizes, strict=True))) == len(
+        np.unique(classes)
+    )
+
+
+def _carve_groups(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    available: np.ndarray,
+    fraction: float,
+    keep: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return images of whole groups, so that the share of each class is as near to `fraction` as groups allow."""
+    _, inverse = np.unique(groups, return_inverse=True)
+    whole = np.zeros((inverse.max() + 1, labels.max() + 1))
+    np.add.at(whole, (inverse, labels), 1)
+    table = np.zeros_like(whole)
+    np.add.at(table, (inverse[available], labels[available]), 1)
+    present = table > 0
+    sizes = np.maximum(table.sum(axis=0), 1)
+    wanted = np.floor(table.sum(axis=0) * fraction + 0.5)
+    # As many groups of a class may leave as `keep` allows; one of at least three should.
+    allowed, least = present.sum(axis=0) - keep, ((whole > 0).sum(axis=0) >= 3) * (fraction > 0)
+    out = np.zeros(len(table), dtype=bool)
+    counts, left = np.zeros_like(wanted), np.zeros_like(allowed)
+
+    def distance(counts: np.ndarray) -> float:
+        # Classes count alike, whatever their size; one without any image counts more than any deviation.
+        lacking = (least > 0) & (counts == 0)
+        return float((np.abs(counts - wanted) / sizes).sum() + 2 * len(sizes) * lacking.sum())
+
+    # Groups of rare classes first, since others can make up for them.
+    rarest = np.where(present, sizes, np.inf).min(axis=1)
+    for _ in range(_PASSES if fraction > 0 else 0):
+        before = distance(counts)
+        for group in sorted(rng.permutation(np.flatnonzero(present.any(axis=1))), key=rarest.__getitem__):
+            sign = -1 if out[group] else 1
+            fewer = left + sign * present[group]
+            possible = sign < 0 or bool((fewer <= np.maximum(allowed, 0)).all())
+            if possible and distance(counts + sign * table[group]) < distance(counts) - 1e-12:
+                out[group], left, counts = sign > 0, fewer, counts + sign * table[group]
+        if distance(counts) == before:
+            break
+    chosen = available[out[inverse[available]]]
+    return np.sort(chosen).astype(np.int64)

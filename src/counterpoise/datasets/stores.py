@@ -1,9 +1,11 @@
-"""Stores of image files: a folder, or a zip that is read in place."""
+"""Stores of image files: a folder, a zip that is read in place, or memory."""
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
+import warnings
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -12,7 +14,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from counterpoise.datasets.decoding import UnreadableImageError
-from counterpoise.exceptions import DataError
+from counterpoise.datasets.scan_index import file_version
+from counterpoise.exceptions import DataError, InputError
+from counterpoise.files import check_file
 
 # Compressed images hardly shrink in a zip. It is a bomb if a member over 50 MB shrank by more than 200, or if all
 # members together are over 1 GiB and shrank by more than 100.
@@ -21,6 +25,7 @@ _BOMB_TOTAL_BYTES, _BOMB_TOTAL_RATIO = 2**30, 100
 _LARGEST_FILE = 2**29
 _HEAD_BYTES = 16384
 _TAIL_BYTES = 1024
+_UTF8 = 0x800  # flag of a member whose name is UTF-8
 
 
 class Store(ABC):
@@ -31,13 +36,22 @@ class Store(ABC):
         with self.open(name) as file:
             return file.read()
 
+    def head(self, name: str) -> bytes:
+        """Return the first bytes of a file."""
+        with self.open(name) as file:
+            return file.read(16)
+
     @abstractmethod
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading, seekable."""
 
     @abstractmethod
-    def stamp(self, name: str) -> str:
-        """Return a short text that depends on the file's content, without reading all of it."""
+    def stamp(self, name: str, content: bytes | None = None) -> str:
+        """Return a short text that depends on the content, given or read; fingerprints are made of it."""
+
+    def version(self, name: str) -> str | None:
+        """Return a text that every change of a file changes, or None where there is none."""
+        return None
 
 
 class FolderStore(Store):
@@ -46,21 +60,27 @@ class FolderStore(Store):
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def __reduce__(self) -> tuple[type[FolderStore], tuple[Path]]:
+        return FolderStore, (self.root.absolute(),)  # another process may work in another folder
+
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading."""
         try:
-            return (self.root / name).open("rb")
+            return check_file(self.root / name).open("rb")
         except OSError as error:
             raise UnreadableImageError(error.strerror or str(error)) from error
+        except InputError:
+            raise UnreadableImageError("is no file, but a pipe or device") from None
 
-    def stamp(self, name: str) -> str:
+    def stamp(self, name: str, content: bytes | None = None) -> str:
         """Return the size, and the checksum of both ends."""
-        with self.open(name) as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            checksum = zlib.crc32(file.read(_HEAD_BYTES))
-            file.seek(max(0, size - _TAIL_BYTES))
-            return f"{size:x}-{zlib.crc32(file.read(), checksum):08x}"
+        content = self.read(name) if content is None else content
+        checksum = zlib.crc32(content[-_TAIL_BYTES:], zlib.crc32(content[:_HEAD_BYTES]))
+        return f"{len(content):x}-{checksum:08x}"
+
+    def version(self, name: str) -> str | None:
+        """Return the absolute path, size, times and number of the file."""
+        return file_version(self.root.absolute() / name)
 
 
 class ZipStore(Store):
@@ -71,7 +91,7 @@ class ZipStore(Store):
         self._opened: _OpenZip | None = None
 
     def __reduce__(self) -> tuple[type[ZipStore], tuple[Path]]:
-        return ZipStore, (self.path,)
+        return ZipStore, (self.path.absolute(),)
 
     def names(self) -> list[str]:
         """Return the names of all files and folders (these end in a slash).
@@ -90,17 +110,22 @@ class ZipStore(Store):
             raise UnreadableImageError(f"{member.file_size / 1e9:.1f} GB is too large for one image")
         try:
             return opened.archive.read(member)
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError) as error:
             raise UnreadableImageError(f"damaged inside the zip ({error})") from error
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading."""
         return BytesIO(self.read(name))
 
-    def stamp(self, name: str) -> str:
+    def stamp(self, name: str, content: bytes | None = None) -> str:
         """Return the size and the checksum in the zip's directory."""
         member = self._open().members[name]
         return f"{member.file_size:x}-{member.CRC:08x}"
+
+    def version(self, name: str) -> str | None:
+        """Return that of the zip, with the file's name and checksum."""
+        version = file_version(self.path.absolute())
+        return version and f"{version}|{name}|{self._open().members[name].CRC:08x}"
 
     def _open(self) -> _OpenZip:
         # A forked child shares the parent's file position, so a handle serves only the process that opened it.
@@ -112,10 +137,37 @@ class ZipStore(Store):
                 raise DataError(f"{self.path} {fault}") from error
             except OSError as error:
                 raise DataError(f"cannot read {self.path}: {error.strerror or error}") from error
-            # Some Windows programs write backslashes.
-            members = {member.filename.replace("\\", "/"): member for member in archive.infolist()}
+            members = {_member_name(member): member for member in archive.infolist()}
             self._opened = _OpenZip(os.getpid(), archive, members)
         return self._opened
+
+
+class MemoryStore(Store):
+    """Contents of files of another store, each with its stamp there, by name."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[bytes, str]] = {}
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file for reading."""
+        return BytesIO(self.files[name][0])
+
+    def stamp(self, name: str, content: bytes | None = None) -> str:
+        """Return the stamp of the file in its own store."""
+        return self.files[name][1]
+
+
+def _member_name(member: zipfile.ZipInfo) -> str:
+    """Return the name of a member; many programs write UTF-8 without saying so, and some write backslashes."""
+    name = member.filename
+    if not member.flag_bits & _UTF8 and not name.isascii():
+        try:
+            name = name.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            warnings.warn(
+                f"the zip does not say how its names are encoded; {name!r} may read wrongly", stacklevel=6
+            )
+    return name.replace("\\", "/")
 
 
 class _OpenZip(NamedTuple):

@@ -9,6 +9,14 @@ Conventions of all functions, where they do not state otherwise:
 - Arrays that do not fit raise `InputError`.
 """
 
+from counterpoise.evaluation.conformal import (
+    ALPHA,
+    ClassRule,
+    conformal_rules,
+    neighbor_distances,
+    pixel_statistics,
+    prediction_sets,
+)
 from counterpoise.evaluation.curves import (
     RocCurve,
     RocCurves,
@@ -28,6 +36,9 @@ from counterpoise.evaluation.evaluate import (
     evaluate_predictions,
     scores_to_rows,
 )
+from counterpoise.evaluation.intervals import FROM_COUNTS, paired_interval, score_interval
+from counterpoise.evaluation.label_errors import suspect_labels
+from counterpoise.evaluation.learning_curve import RecallForecast, fit_power_law, forecast_recalls
 from counterpoise.evaluation.metrics import (
     GROUPS,
     METRICS,
@@ -76,4 +87,15 @@ from counterpoise.evaluation.statistics import (
     paired_p_value,
     paired_tests,
     rank_methods,
+)
+from counterpoise.evaluation.winner import (
+    FEWEST_OF_FROZEN,
+    FEWEST_TO_CHOOSE,
+    Contender,
+    Winner,
+    WinnerDict,
+    absent_classes,
+    choose_winner,
+    few_classes,
+    weighs_classes,
 )

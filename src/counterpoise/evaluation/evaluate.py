@@ -20,11 +20,16 @@ GroupScores = dict[str, float | None]
 _NAMES_SHOWN = 10
 
 
-class ScoresDict(TypedDict):
+class _Grouped(TypedDict, total=False):
+    independent: list[float]
+
+
+class ScoresDict(_Grouped):
     """Scores as in ``metrics.json``.
 
     ``minority`` is None without minority classes; entries of ``per_class`` hold ``name``, ``support``, ``predicted``,
-    ``tp``, ``tn``, ``fp``, ``fn`` and the metrics of one class; ``flags`` are warnings in sentences.
+    ``tp``, ``tn``, ``fp``, ``fn`` and the metrics of one class; ``flags`` are warnings in sentences; ``independent`` is
+    the number of independent images that those of each class are worth, where images come in groups.
     """
 
     n: int
@@ -47,14 +52,20 @@ class ScoreRow(TypedDict):
 
 
 def evaluate(
-    y_true: ArrayLike, y_prob: ArrayLike, *, classes: Sequence[str], minority: Sequence[int] = ()
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    *,
+    classes: Sequence[str],
+    minority: Sequence[int] = (),
+    groups: ArrayLike | None = None,
 ) -> ScoresDict:
     """Score predicted probabilities; the predicted class is the most probable one (the first of equals).
 
     A class without samples in `y_true` has no recall, F1 or AUC (None) and is left out of all averages; samples wrongly
     predicted as it still count against their own class. A group whose classes all lack samples has None throughout.
 
-    `classes` are the C class names, `minority` the indices of the minority classes; the others are the majority.
+    `classes` are the C class names, `minority` the indices of the minority classes; the others are the majority. Images
+    with the same value in `groups` (N,) are not independent.
 
     Examples
     --------
@@ -65,7 +76,34 @@ def evaluate(
     """
     names = check_classes(classes)
     true, prob = check_samples(y_true, y_prob, num_classes=len(names))
-    return _scores(true, prob.argmax(axis=1), prob, names, minority)
+    scores = _scores(true, prob.argmax(axis=1), prob, names, minority)
+    if groups is not None:
+        hits = prob.argmax(axis=1) == true
+        scores["independent"] = _independent(true, hits, np.asarray(groups), len(names))
+    return scores
+
+
+def _independent(true: np.ndarray, hits: np.ndarray, groups: np.ndarray, num_classes: int) -> list[float]:
+    """Return the images of each class divided by their design effect ``1 + (m - 1) icc`` (Kish 1965).
+
+    m is the mean size of an image's group within its class. The correlation icc of hits within groups, in [0, 1], is
+    the same for all classes, and 1 where all or no images are right.
+    """
+    sizes = np.bincount(true, minlength=num_classes)
+    residual = hits - (np.bincount(true, hits, minlength=num_classes) / np.maximum(sizes, 1))[true]
+    cells = np.unique(
+        np.stack([true, np.unique(groups, return_inverse=True)[1]]), axis=1, return_inverse=True
+    )
+    (of_class, _), of_image = cells[0], cells[1].reshape(-1)
+    members, sums = np.bincount(of_image), np.bincount(of_image, residual)
+    pairs, spread = float((members * (members - 1)).sum()), float((residual**2).sum())
+    icc = 1.0
+    if pairs and spread:
+        together = float((sums**2).sum()) - spread
+        icc = min(1.0, max(0.0, together / pairs / (spread / len(true))))
+    square = np.bincount(of_class, members.astype(float) ** 2, minlength=num_classes)
+    effect = 1 + icc * (square / np.maximum(sizes, 1) - 1)
+    return [round(float(n), 3) for n in sizes / np.maximum(effect, 1)]
 
 
 def evaluate_predictions(

@@ -17,8 +17,12 @@ SIGNIFICANCE = 0.05
 SAME = 1e-12  # differences below this are rounding
 
 
-class MeanEntry(TypedDict):
-    """A `MeanInterval` in a file."""
+class _OnImages(TypedDict, total=False):
+    images: int
+
+
+class MeanEntry(_OnImages):
+    """A `MeanInterval` in a file; without `images` where they are not known."""
 
     mean: float | None
     low: float | None
@@ -27,16 +31,21 @@ class MeanEntry(TypedDict):
 
 
 class MeanInterval(NamedTuple):
-    """Mean of `n` values, None without any, and its confidence interval, None for fewer than two values."""
+    """Mean of `n` repeats, None without any, and its confidence interval, None where nothing gives one.
+
+    `images` is the number of independent images it rests on, 0 where it is not known.
+    """
 
     mean: float | None
     low: float | None
     high: float | None
     n: int
+    images: int = 0
 
     def entry(self) -> MeanEntry:
         """Return it as it stands in files."""
-        return {"mean": self.mean, "low": self.low, "high": self.high, "n": self.n}
+        entry: MeanEntry = {"mean": self.mean, "low": self.low, "high": self.high, "n": self.n}
+        return {**entry, "images": self.images} if self.images else entry
 
 
 def mean_interval(values: Iterable[float | None], *, confidence: float = 0.95) -> MeanInterval:
@@ -48,8 +57,8 @@ def mean_interval(values: Iterable[float | None], *, confidence: float = 0.95) -
     Examples
     --------
     >>> mean_interval([0.5])
-    MeanInterval(mean=0.5, low=None, high=None, n=1)
-    >>> [round(x, 3) for x in mean_interval([0.7, 0.8, 0.9])]
+    MeanInterval(mean=0.5, low=None, high=None, n=1, images=0)
+    >>> [round(x, 3) for x in mean_interval([0.7, 0.8, 0.9])[:4]]
     [0.8, 0.552, 1.048, 3]
     """
     if not 0 < confidence < 1:

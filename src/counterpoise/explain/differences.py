@@ -27,7 +27,7 @@ def pixel_difference(old: np.ndarray, new: np.ndarray) -> PixelDifference:
     Raises
     ------
     InputError
-        If the shapes differ, or there are not four axes.
+        If the shapes differ, there are not four axes, or floats are not in [0, 1].
 
     Examples
     --------
@@ -45,5 +45,15 @@ def pixel_difference(old: np.ndarray, new: np.ndarray) -> PixelDifference:
 
 
 def as_floats(images: np.ndarray) -> np.ndarray:
-    """Return uint8 images as float32 in [0, 1], and floats as float32."""
-    return images.astype(np.float32) / np.float32(255 if images.dtype == np.uint8 else 1)
+    """Return uint8 images as float32 in [0, 1], and floats as float32; InputError if these are not in [0, 1]."""
+    return check_range(images.astype(np.float32) / np.float32(255 if images.dtype == np.uint8 else 1), "this")
+
+
+def check_range(images: np.ndarray, name: str) -> np.ndarray:
+    """Return `images`, which `name` gets; InputError unless they are in [0, 1], up to rounding."""
+    if images.size and not (images.min() >= -1e-3 and images.max() <= 1 + 1e-3):
+        raise InputError(
+            f"{name} got images from {images.min():.3g} to {images.max():.3g}; expected [0, 1]: divide by 255, or undo "
+            "their normalization (LIME: give its `mean` and `std`)"
+        )
+    return images

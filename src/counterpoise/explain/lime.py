@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
 from counterpoise.explain.base import Explainer, mean_colors
+from counterpoise.explain.differences import check_range
+from counterpoise.seeding import torch_seed
 
 _KERNEL_WIDTH = 0.25
 _PIXELS_PER_PATCH = 4
@@ -34,6 +37,8 @@ class LIME(Explainer):
         Random seed, the same for every image, so that a map does not depend on the batch.
     batch_size : int, default=64
         Covered versions per forward pass.
+    mean, std : float or sequence of float, optional
+        Normalization of the images, one value or one per channel, where they are not in [0, 1].
     """
 
     name: ClassVar[str] = "lime"
@@ -50,12 +55,15 @@ class LIME(Explainer):
         patches: int = 49,
         random_state: int = 0,
         batch_size: int = 64,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__(network)
         self.samples = samples
         self.patches = patches
         self.random_state = random_state
         self.batch_size = batch_size
+        self.mean, self.std = mean, std
 
     def _explain(self, images: Tensor, targets: Tensor) -> Tensor:
         if self.samples < 2 or self.patches < 1:
@@ -63,7 +71,7 @@ class LIME(Explainer):
                 f"LIME got samples={self.samples}, patches={self.patches}; expected at least 2 samples and 1 patch"
             )
         # captum's data loader draws from the global generator, although it does not shuffle.
-        with torch.random.fork_rng(devices=[]):
+        with torch_seed(self.random_state):
             pairs = zip(images.split(1), targets.split(1), strict=True)
             return torch.cat([self._explain_one(image, target) for image, target in pairs])
 
@@ -73,7 +81,11 @@ class LIME(Explainer):
 
         height, width = image.shape[2:]
         count = min(self.patches, max(1, height * width // _PIXELS_PER_PATCH))
-        mask = torch.from_numpy(superpixels(image[0].cpu().float().numpy(), count)).to(image.device)
+        pixels = image[0].cpu().float().numpy()
+        if self.mean is not None and self.std is not None:
+            mean, std = (np.reshape(values, (-1, 1, 1)) for values in (self.mean, self.std))
+            pixels = pixels * std + mean
+        mask = torch.from_numpy(superpixels(check_range(pixels, "LIME"), count)).to(image.device)
         generator = torch.Generator().manual_seed(self.random_state)
 
         def visible(image: Tensor, **known: Any) -> Tensor:

@@ -23,3 +23,4 @@ from counterpoise.inference.model import (
     load_network,
     predict_images,
 )
+from counterpoise.inference.trust import Trust, promise_words, why_not

@@ -22,7 +22,7 @@ from counterpoise.inference.explanation import (
     ModelView,
     View,
 )
-from counterpoise.inference.model import TrainedModel, decoded_batches
+from counterpoise.inference.model import BATCH_SIZE, TrainedModel, decoded_batches
 from counterpoise.report import (
     Panel,
     explanation_figure,
@@ -54,6 +54,7 @@ def explain_images(
     with_feature_maps: bool = False,
     same_from: float = SAME_FROM,
     device: str = "auto",
+    batch_size: int | None = None,
     strict: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
@@ -78,7 +79,7 @@ def explain_images(
         Whether maps are scored by deletion and insertion, beside random ones; whether feature maps are drawn.
     same_from : float, default=0.5
         From this rank correlation on, two maps count as the same attention.
-    images, strict, progress
+    images, batch_size, strict, progress
         As for `predict_images`.
 
     Raises
@@ -93,7 +94,7 @@ def explain_images(
         raise InputError(f"`same_from` is {same_from}; expected a rank correlation from -1 to 1")
     models = [
         ExplainedModel(
-            TrainedModel.open(folder, device=device),
+            TrainedModel.open(folder, device=device, batch_size=batch_size),
             method,
             target=target,
             layer=layer,
@@ -102,15 +103,24 @@ def explain_images(
         )
         for folder in folders
     ]
-    shapes = [(model.model.channels, model.model.image_size, model.model.fit) for model in models]
-    channels, size, fit = shapes[0]
+    opened = [each.model for each in models]
+    shapes = [(each.channels, each.image_size, each.fit, each.value_range) for each in opened]
+    channels, size, fit, value_range = shapes[0]
     files, paths, skipped = read_images(
-        images, channels=channels, image_size=size, fit=fit, strict=strict, progress=progress
+        images,
+        channels=channels,
+        image_size=size,
+        fit=fit,
+        value_range=value_range,
+        strict=strict,
+        progress=progress,
     )
+    most = max(1, min(BATCH_SIZE, BATCH_SIZE * 224 * 224 // (size[0] * size[1])))  # a gradient takes memory
     sources = [ImageFiles(files.files, *shape) for shape in shapes]
     unreadable: list[SkippedFile] = []
     explained: list[ExplainedImage] = []
-    for indices, batch in decoded_batches(sources, paths, unreadable, strict=strict):
+    at_once = min(batch_size or most, most)
+    for indices, batch in decoded_batches(sources, paths, unreadable, strict=strict, size=at_once):
         names = [paths[i] for i in indices]
         views = [model.view(pixels) for model, pixels in zip(models, batch, strict=True)]
         explained += _write_pictures(out, models, names, batch[0], views, len(explained), same_from)

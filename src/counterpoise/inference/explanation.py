@@ -148,6 +148,9 @@ class ExplainedModel:
         self.explainer = create_explainer(
             method, model.network, **({"layer": layer} if method == GradCAM.name else {})
         )
+        versions = vars(self.explainer).get("batch_size")
+        if model.batch_size is not None and versions is not None:
+            vars(self.explainer)["batch_size"] = min(versions, model.batch_size)
         shape = (model.channels, *model.image_size)
         self.map_layer = self.explainer.layer_for(shape) if isinstance(self.explainer, GradCAM) else None
         self.layers: list[str] = []

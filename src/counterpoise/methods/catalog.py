@@ -384,5 +384,5 @@ def read_value(text: str) -> Any:
     """
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None if text.lower() == "none" else text

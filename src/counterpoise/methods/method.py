@@ -12,9 +12,10 @@ from typing import Any
 from counterpoise.balance import SLOT_CATALOGS
 from counterpoise.config import SCHEDULES
 from counterpoise.exceptions import InputError, UnknownNameError
+from counterpoise.files import check_file
 
 # Arguments that training passes to a component that asks for them by name; never a user's option.
-CONTEXT = ("class_counts", "class_names", "epochs", "n_jobs", "random_state", "reduction")
+CONTEXT = ("class_counts", "class_names", "epochs", "mean", "n_jobs", "random_state", "reduction", "std")
 
 # The slots of a method in the order of the data flow, and the folder of balance/ with the components that fit.
 SLOTS: dict[str, str] = {
@@ -80,7 +81,7 @@ class Component:
     def identity(self) -> dict[str, Any]:
         """Return what the component's results depend on: its settings, and the content of a file that one names."""
         contents = {
-            f"content of {option}": hashlib.sha256(Path(value).read_bytes()).hexdigest()
+            f"content of {option}": hashlib.sha256(check_file(value).read_bytes()).hexdigest()
             for option, value in self.options.items()
             if isinstance(value, str) and Path(value).is_file()
         }

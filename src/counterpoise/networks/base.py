@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
 from counterpoise.networks.heads import COSINE_SCALE, CosineHead, OneVsRestHead, PrototypeHead, make_head
+from counterpoise.seeding import torch_seed
 
 if TYPE_CHECKING:
     from typing import Self
@@ -57,7 +59,7 @@ class Network(nn.Module):
     Attributes
     ----------
     mean, std : Tensor of shape (1, C, 1, 1)
-        Buffers, saved with the weights.
+        Buffers, saved with the weights. Three values for grayscale images: see `show_as_color`.
     features_mean, features_scale : Tensor of shape (embedding_dim,)
         Buffers of the option ``standardize``: ``embed`` returns ``(z - features_mean) / features_scale``.
     classifier : torch.nn.Module
@@ -100,11 +102,18 @@ class Network(nn.Module):
         self.in_channels = _positive(in_channels, "in_channels")
         self.image_size = (_positive(image_size[0], "image height"), _positive(image_size[1], "image width"))
         self.options = options | ({"standardize": True} if standardize else {})
-        self.register_buffer("mean", _per_channel(mean, 0.0, in_channels, "mean"))
-        self.register_buffer("std", _per_channel(std, 1.0, in_channels, "std"))
-        if not bool((self.std > 0).all()):
+        given = [torch.as_tensor(values).numel() for values in (mean, std) if values is not None]
+        shown_as_color = in_channels == 1 and 3 in given
+        channels = 3 if shown_as_color else in_channels
+        self.register_buffer("mean", _per_channel(mean, 0.0, channels, "mean"))
+        self.register_buffer("std", _per_channel(std, 1.0, channels, "std"))
+        if not (bool((self.std > 0).all()) and bool(torch.isfinite(self.std).all())):
             raise InputError(f"std is {self.std.flatten().tolist()}; expected positive values")
+        if not bool(torch.isfinite(self.mean).all()):
+            raise InputError(f"mean is {self.mean.flatten().tolist()}; expected finite values")
         self.embedding_dim: int = self._build(**options)
+        if shown_as_color:
+            self.show_as_color()
         self.standardize = standardize
         if standardize:
             self.register_buffer("features_mean", torch.zeros(self.embedding_dim))
@@ -184,7 +193,7 @@ class Network(nn.Module):
         if num_classes is not None:
             self.num_classes = _positive(num_classes, "num_classes")
         like = next(self.parameters())
-        with torch.random.fork_rng(devices=[], enabled=generator is not None):
+        with nullcontext() if generator is None else torch_seed(0):
             head = make_head(self.head_layer, self.embedding_dim, self.num_classes)
         bound = self.embedding_dim**-0.5
         device = generator.device if generator is not None else "cpu"
@@ -218,6 +227,18 @@ class Network(nn.Module):
             mean, std = (values.mean().expand(self.in_channels) for values in (mean, std))
         self.mean.copy_(mean.reshape(1, -1, 1, 1))
         self.std.copy_(std.reshape(1, -1, 1, 1))
+
+    def show_as_color(self) -> None:
+        """Show grayscale images to the first layers as three equal channels, each with its own normalization.
+
+        The layers' weights are divided among the channels. One channel cannot do the same as weights for color whose
+        channels are normalized differently, since the border is padded after the normalization.
+        """
+        for layer in self.backbone.modules():
+            if isinstance(layer, nn.Conv2d) and layer.in_channels == 1 and layer.groups == 1:
+                shared = layer.weight.detach().repeat(1, 3, 1, 1) / 3
+                layer.in_channels, layer.weight = 3, nn.Parameter(shared, layer.weight.requires_grad)
+        self.mean, self.std = (v.expand(1, 3, 1, 1).clone() for v in (self.mean, self.std))
 
     @property
     def config(self) -> NetworkConfig:

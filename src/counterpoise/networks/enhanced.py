@@ -15,6 +15,7 @@ from counterpoise.exceptions import RunFolderError
 from counterpoise.networks.base import Network
 from counterpoise.networks.unet import UNet
 from counterpoise.networks.weights import save_state
+from counterpoise.seeding import torch_seed
 
 if TYPE_CHECKING:
     from typing import Self
@@ -49,7 +50,7 @@ class Enhancer(nn.Module):
     @classmethod
     def from_config(cls, config: Mapping[str, int]) -> Enhancer:
         """Return an enhancer of this configuration, with other weights; the global generator is unchanged."""
-        with torch.random.fork_rng(devices=[]):
+        with torch_seed(0):
             return cls(UNet(config["in_channels"], width=config["width"], depth=config["depth"]))
 
     def save(self, path: str | Path) -> None:

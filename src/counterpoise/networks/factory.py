@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from counterpoise.exceptions import InputError
 from counterpoise.networks.base import Network
 from counterpoise.networks.catalog import default_network_name, get_network_entry
 from counterpoise.networks.weights import load_weights
+from counterpoise.seeding import torch_seed
 
 
 def create_network(
@@ -74,10 +74,7 @@ def create_network(
             f"{name} needs images of at least {smallest}x{smallest}, found {height}x{width}; resize them, or use"
             f" {default_network_name(in_channels, image_size)}"
         )
-    # Weights are drawn on the CPU; with an empty list of devices, forking does not initialize a GPU.
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
-        if seed is not None:
-            torch.random.default_generator.manual_seed(seed)
+    with nullcontext() if seed is None else torch_seed(seed):
         try:
             network = entry.load()(
                 name=name,

@@ -127,7 +127,8 @@ class PrototypeHead(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Return the logits (N, C) of embeddings (N, d)."""
         squared = (2 - 2 * F.linear(F.normalize(z, dim=1), self.centres)).clamp(0, 4)
-        logits = squared.new_full((len(z), self.out_features), -4.0)
+        # Not len(z), which would be a constant in an exported graph.
+        logits = squared.new_full((z.shape[0], self.out_features), -4.0)
         logits = logits.scatter_reduce(1, self.labels.expand_as(squared), -squared, "amax")
         return self.scale * logits
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from counterpoise.catalogs import Catalog, Entry
 from counterpoise.exceptions import InputError
-from counterpoise.files import file_hash
+from counterpoise.files import expand_user, file_hash
 from counterpoise.networks.catalog import default_network_name
 
 LITE0 = "tf_efficientnet_lite0"
@@ -188,7 +188,7 @@ def find_pretrained(
     open_choice = LITE0 if photographs else scratch.backbone
     if asked == "hub":
         return _downloaded(backbone or open_choice)
-    file = Path(asked).expanduser()
+    file = expand_user(asked)
     if not file.exists():
         return _downloaded(_matching(str(asked), backbone))
     if file_hash(file) == PACKAGED_SHA256 and not lite0:

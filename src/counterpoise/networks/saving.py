@@ -15,7 +15,7 @@ from counterpoise.networks.enhanced import EnhancedNetwork, Enhancer
 from counterpoise.networks.ensemble import EnsembleNetwork
 from counterpoise.networks.factory import create_network
 from counterpoise.networks.heads import CosineHead
-from counterpoise.networks.weights import save_state
+from counterpoise.networks.weights import fault_of, save_state
 
 
 def save_network(network: Network, path: str | Path) -> None:
@@ -45,17 +45,21 @@ def load_network(config: NetworkConfig, path: str | Path) -> Network:
     Raises
     ------
     RunFolderError
-        If the file is missing, damaged, or holds another network.
+        If the file is missing, damaged, or holds another network or numbers that are not finite.
     """
     network = _build(config)
     try:
-        network.load_state_dict(load_file(path))
+        tensors = load_file(path)
+        network.load_state_dict(tensors)
     except (OSError, SafetensorError) as error:
         raise RunFolderError(f"cannot read the weights {path}: {error}; is the run complete?") from error
     except RuntimeError as error:
         raise RunFolderError(
             f"{path} does not hold the {config['name']} that its configuration describes"
         ) from error
+    fault = fault_of(tensors)
+    if fault is not None:
+        raise RunFolderError(f"{path}: {fault}; train the network again, with a smaller `lr`")
     return network.eval()
 
 

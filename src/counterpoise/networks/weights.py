@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from counterpoise.exceptions import InputError
+from counterpoise.exceptions import InputError, is_out_of_memory
 from counterpoise.files import atomic_path, file_hash
 from counterpoise.networks.adapters import is_adapter
 from counterpoise.networks.base import Network
 from counterpoise.networks.pretrained import PACKAGED_SHA256
 
-# Prefixes that other programs put before the names of a backbone's tensors.
-_PREFIXES = ("", "backbone.", "module.", "model.", "encoder.", "features.")
-# Keys under which other programs nest a state dict.
-_WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
+# Parts that other programs put before the names of a backbone's tensors, in any nesting, and anywhere in them.
+_PREFIXES = frozenset({"backbone", "encoder", "features", "model", "module", "net", "network"})
+_INSERTED = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+# Keys under which other programs nest a state dict; first those of a moving average of the weights.
+_AVERAGES = ("model_ema", "ema_state_dict", "state_dict_ema", "ema_model", "ema")
+_WRAPPERS = (*_AVERAGES, "state_dict", "model", "model_state_dict", "weights", "net", "network", "module")
 _NORMALIZATION = ("mean", "std")
 
 
@@ -37,8 +41,9 @@ def load_weights(network: Network, path: str | Path, *, keep_normalization: bool
 
     The file is one that :func:`save_network` wrote, or a state dict of the backbone as timm or torchvision writes it
     or timm can convert it: a transformer's position embeddings are resampled to the image size. The backbone must
-    be complete; layers above it are loaded where name and shape fit. A first layer for color is summed over its
-    channels for a network of grayscale images.
+    be complete; layers above it are loaded where name and shape fit. Of a moving average and the weights themselves the
+    average is loaded, with a warning. A network of grayscale images takes weights for color: a gray image gives the
+    features of its three equal channels.
 
     Parameters
     ----------
@@ -55,7 +60,8 @@ def load_weights(network: Network, path: str | Path, *, keep_normalization: bool
     Raises
     ------
     InputError
-        If the file cannot be read, or does not cover the whole backbone. For other layers there is a warning.
+        If the file cannot be read, does not cover the whole backbone, holds more backbone than the network has, or
+        values that no trained network has. For other layers there is a warning.
     """
     tensors = _read_tensors(Path(path))
     backbone = [name for name in network.state_dict() if name.startswith("backbone.")]
@@ -70,6 +76,8 @@ def load_weights(network: Network, path: str | Path, *, keep_normalization: bool
             )
         best = max(best, *_readings(network, converted), key=lambda reading: len(reading.fitting))
     fitting = dict(best.fitting)
+    if best.color:
+        fitting |= _as_gray(network, best.color, keep_normalization=keep_normalization)
     if keep_normalization:
         fitting = {name: tensor for name, tensor in fitting.items() if name not in _NORMALIZATION}
     missing = [name for name in needed if name not in fitting]
@@ -83,6 +91,11 @@ def load_weights(network: Network, path: str | Path, *, keep_normalization: bool
         raise InputError(
             f"weights {path} hold {len(unused)} backbone tensors that {network.name} has no place for"
             f" ({unused[0]}, for example); give a file of that architecture"
+        )
+    fault = fault_of(fitting)
+    if fault is not None:
+        raise InputError(
+            f"weights {path}: {fault}; its training diverged, or it is damaged: give another one"
         )
     network.load_state_dict(fitting, strict=False)
     if not keep_normalization and "mean" not in fitting:
@@ -108,22 +121,38 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             f"weights {path} hold more than tensors, or are damaged; save a plain state dict"
         ) from error
     except Exception as error:  # the unpickler raises any kind of error for damaged bytes
+        if is_out_of_memory(error):
+            raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"cannot read weights {path}: {reason}") from error
-    for key in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
+    while isinstance(content, dict) and (
+        keys := [key for key in _WRAPPERS if isinstance(content.get(key), dict) and content[key]]
+    ):
+        if keys[0] in _AVERAGES and keys[1:]:
+            warnings.warn(f"weights {path}: their moving average ({keys[0]}) is loaded", stacklevel=4)
+        content = content[keys[0]]
+    items = content.items() if isinstance(content, dict) else ()
+    named = {name: value for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}
+    tensors = {_INSERTED.sub("", name): value for name, value in named.items()}
     if not tensors:
         raise InputError(f"weights {path} hold no tensors by name; save a state dict")
+    for name, value in tensors.items():
+        if value.layout is not torch.strided or value.is_complex() or value.is_quantized or value.is_meta:
+            raise InputError(
+                f"weights {path} hold {name}, which is no dense tensor of real numbers; save a plain state dict"
+            )
     return tensors
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """Tensors of a file that fit a network, by its names; `others` are the file's further names below `root`."""
+    """Tensors of a file that fit a network, by its names; `others` are the file's further names below `root`.
+
+    `color` are those that are for color where the network is for grayscale, and their normalization.
+    """
 
     fitting: Mapping[str, Tensor]
+    color: Mapping[str, Tensor]
     root: str
     others: tuple[str, ...]
 
@@ -148,16 +177,54 @@ class _Reading:
 def _readings(network: Network, tensors: Mapping[str, Tensor]) -> Iterator[_Reading]:
     """Yield, for each reading of the file's names, the tensors that fit the network."""
     state = network.state_dict()
-    for prefix in _PREFIXES:
+    prefixes = {""}
+    for name in tensors:
+        parts = list(takewhile(_PREFIXES.__contains__, name.split(".")[:-1]))
+        prefixes |= {".".join(parts[:length]) + "." for length in range(1, len(parts) + 1)}
+    for prefix in sorted(prefixes, key=lambda prefix: (len(prefix), prefix)):
         for part in ("", "backbone."):
             names = {name: prefix + name[len(part) :] for name in state if name.startswith(part)}
             found = {name: tensors[theirs] for name, theirs in names.items() if theirs in tensors}
-            for name, tensor in found.items():
-                color_to_gray = tensor.ndim == 4 and tensor.shape[1] == 3 and state[name].shape[1:2] == (1,)
-                if color_to_gray and name not in _NORMALIZATION:
-                    found[name] = tensor.sum(dim=1, keepdim=True)
-            fitting = {name: tensor for name, tensor in found.items() if tensor.shape == state[name].shape}
+            color = {
+                n: t for n, t in found.items() if t.shape[1:2] == (3,) and t[:, :1].shape == state[n].shape
+            }
+            weights = color.keys() - set(_NORMALIZATION)
+            fitting = {n: t for n, t in found.items() if n in weights or _fits(t, state[n])}
             root = prefix if part else f"{prefix}backbone."
             known = set(names.values())
             others = tuple(name for name in tensors if name.startswith(root) and name not in known)
-            yield _Reading(fitting, root, others)
+            yield _Reading(fitting, color if weights else {}, root, others)
+
+
+def _fits(tensor: Tensor, own: Tensor) -> bool:
+    # Integers in place of floats are quantized weights.
+    return tensor.shape == own.shape and tensor.is_floating_point() == own.is_floating_point()
+
+
+def _as_gray(network: Network, color: Mapping[str, Tensor], *, keep_normalization: bool) -> dict[str, Tensor]:
+    """Return the tensors for color as a network of grayscale images takes them.
+
+    Where the channels are normalized alike, their sum does the same as three equal channels.
+    """
+    known = (
+        [color[name] for name in _NORMALIZATION if name in color] or network.pretrained_normalization or ()
+    )
+    normalization = [torch.as_tensor(values, dtype=torch.float32).flatten() for values in known]
+    if keep_normalization or len(normalization) < 2 or all(len(v.unique()) == 1 for v in normalization):
+        return {n: t[:, :1] if n in _NORMALIZATION else t.sum(dim=1, keepdim=True) for n, t in color.items()}
+    network.show_as_color()
+    named = zip(_NORMALIZATION, normalization, strict=True)
+    return {**color, **{name: values.reshape(1, 3, 1, 1) for name, values in named}}
+
+
+def fault_of(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return what no trained network has: numbers that are not finite, a variance below 0, a std of 0; else None."""
+    for name, tensor in tensors.items():
+        last = name.rpartition(".")[2]
+        # Masks of attention may be infinite.
+        if tensor.is_floating_point() and "mask" not in last and not tensor.isfinite().all():
+            return f"{name} holds NaN or infinity"
+        negative, zero = last in ("running_var", "std", "features_scale"), last in ("std", "features_scale")
+        if (negative and bool((tensor < 0).any())) or (zero and bool((tensor == 0).any())):
+            return f"{name} holds 0 or less where a positive value is expected"
+    return None

@@ -1,8 +1,10 @@
 """Pages: the report of a comparison or a run, and the kit that every page is made of."""
 
+from counterpoise.report.candidates import candidates_table
 from counterpoise.report.comparison import Comparison, read_comparison, read_runs
 from counterpoise.report.comparison_page import build_report
-from counterpoise.report.kit.html import Cell, Line, Table, write_page
+from counterpoise.report.figures import PALETTE as PALETTE
+from counterpoise.report.kit.html import Cell, Line, Table, plotly_label, write_page
 from counterpoise.report.kit.pictures import Panel as Panel
 from counterpoise.report.kit.pictures import difference_figure as difference_figure
 from counterpoise.report.kit.pictures import explanation_figure as explanation_figure

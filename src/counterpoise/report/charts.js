@@ -2,8 +2,10 @@
 
 const data = JSON.parse(document.getElementById("report-data").textContent);
 const drawn = new Map();
-const config = { displaylogo: false, responsive: true, typesetMath: false,
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: { format: "svg" } };
+// Buttons are named one by one: newer versions of Plotly add one that uploads the chart.
+const config = { displaylogo: false, responsive: true, typesetMath: false, toImageButtonOptions: { format: "svg" },
+  modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
+  showSendToCloud: false, showEditInChartStudio: false, showLink: false, plotlyServerURL: "" };
 
 const byId = (id) => document.getElementById(id);
 

@@ -15,12 +15,12 @@ from counterpoise.runs import (
     MeanScores,
     MethodSummary,
     RunFolder,
-    best_method,
-    by_draw,
+    WinnerRecord,
     mean_scores,
     read_results,
     read_summary,
     results_table,
+    winner_of,
 )
 
 MISSING = MeanInterval(None, None, None, 0)
@@ -45,22 +45,29 @@ class Comparison:
         self.methods = list(self.scores)
         self.summaries = {m: given.get(m, MethodSummary(method=m)) for m in self.methods}
         self.titles = {m: self.summaries[m].title or own.get(m, m) for m in self.methods}
-        self.metric = METRICS.get(self.summary.metric if self.summary else "gmean")
         self.repeats = max((self.repeats_of(method, "all") for method in self.methods), default=0)
         self.split = self.runs[0].scored_split if self.runs else "test"
         named = self.summary.dataset if self.summary else ""
         self.dataset = (self.runs[0].record.dataset.name if self.runs else named) or "an image set"
-        # Where no summary says how the methods did on the validation images, the runs do.
-        self._validation = by_draw(results_table(self.runs, "validation"), self.metric.name)
-        self.winner = self._winner()
+        asked = self.summary.metric if self.summary else "gmean"
+        self.choice = self._choice(asked)
+        # Where the metric that was asked for says little, another one decides, here as well.
+        self.metric = METRICS.get(self.choice.metric if self.choice else asked)
+        self.winner = self.summary.winner if self.summary and self.summary.winner in self.scores else None
+        if self.winner is None:
+            self.winner = (
+                self.methods[0] if len(self.methods) == 1 else self.choice.name if self.choice else None
+            )
 
-    def _winner(self) -> str | None:
-        if self.summary and self.summary.winner in self.scores:
-            return self.summary.winner
-        if len(self.methods) == 1:
-            return self.methods[0]
-        most = max(map(len, self._validation.values()), default=0)
-        return best_method(self._validation, self.metric.name, repeats=most)
+    def _choice(self, asked: str) -> WinnerRecord | None:
+        """Return the choice of the study, or, of a study that stored none, what its runs say."""
+        if self.summary and self.summary.choice:
+            return self.summary.choice
+        if len(self.methods) < 2 or not self.runs or (self.summary and self.summary.winner in self.scores):
+            return None
+        most = max(sum(run.record.method == method for run in self.runs) for method in self.methods)
+        found = winner_of(self.runs, asked, repeats=most)
+        return None if found is None else WinnerRecord.model_validate(found.to_dict())
 
     def score(self, method: str, classes: str, metric: str) -> MeanInterval:
         """Return a mean score; its mean is None where there is none."""
@@ -75,14 +82,6 @@ class Comparison:
         means = [self.score(method, classes, metric).mean for method in self.methods]
         known = [mean for mean in means if mean is not None]
         return max(known, key=METRICS[metric].gain) if len(known) > 1 else None
-
-    def validation_score(self, method: str) -> MeanInterval:
-        """Return the mean score by which the winner was chosen."""
-        given = self.summaries[method].validation.get(self.metric.name)
-        if given is not None and given.mean is not None:
-            return MeanInterval(given.mean, given.low, given.high, given.n)
-        values = list(self._validation.get(method, {}).values())
-        return MeanInterval(sum(values) / len(values), None, None, len(values)) if values else MISSING
 
 
 def read_any(paths: Sequence[Path]) -> Comparison:
@@ -144,10 +143,10 @@ def read_comparison(folder: Path) -> Comparison:
     path = folder / "results.csv"
     table = read_results(path) if path.is_file() else pd.DataFrame()
     if len(table):
-        scores = {method: mean_scores(table, method) for method in dict.fromkeys(table["method"])}
         # Runs may lie there from an earlier call with other methods or more repeats.
         counted = {*zip(table["method"], table["draw"], strict=True)}
         runs = [run for run in runs if (run.record.method, run.record.draw) in counted]
+        scores = {method: mean_scores(table, method, runs) for method in dict.fromkeys(table["method"])}
     elif runs:
         warnings.append("results.csv holds no scores; shown are those of the runs themselves.")
         scores = _scores_of_runs(runs)
@@ -159,6 +158,7 @@ def read_comparison(folder: Path) -> Comparison:
         warnings.append("summary.json is missing, so the winner is worked out here and there are no tests.")
     else:
         _take_intervals(scores, summary, warnings)
+        warnings += [f"{note[:1].upper()}{note[1:]}." for note in summary.grouping.notes]
     order = list(scores)
     runs.sort(key=lambda run: (order.index(run.record.method), run.record.draw))
     return Comparison(folder, runs, scores, summary, warnings)
@@ -197,7 +197,8 @@ def _check_same_classes(runs: Sequence[RunFolder]) -> None:
 
 def _scores_of_runs(runs: Sequence[RunFolder]) -> dict[str, MeanScores]:
     table = results_table(runs, None)
-    return {method: mean_scores(table, method) for method in dict.fromkeys(run.record.method for run in runs)}
+    methods = dict.fromkeys(run.record.method for run in runs)
+    return {method: mean_scores(table, method, runs, None) for method in methods}
 
 
 def _take_intervals(scores: dict[str, MeanScores], summary: ComparisonSummary, warnings: list[str]) -> None:
@@ -211,7 +212,8 @@ def _take_intervals(scores: dict[str, MeanScores], summary: ComparisonSummary, w
                     continue
                 same = given.mean is not None and abs(given.mean - own.mean) <= 1e-6
                 low, high = (given.low, given.high) if same else (None, None)
-                scores[entry.method][group][metric] = own._replace(low=low, high=high)
+                images = given.images or own.images
+                scores[entry.method][group][metric] = own._replace(low=low, high=high, images=images)
                 if not same:
                     differing.append(
                         f"{entry.method}, {metric}, {group}: {given.mean} in summary.json, {own.mean} in results.csv"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from counterpoise.evaluation import BASELINE, page_groups, page_metrics
+from counterpoise.evaluation import BASELINE, ChoiceDict, page_groups, page_metrics
 from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.report import figures, tables
+from counterpoise.report.candidates import candidates_table
 from counterpoise.report.comparison import Comparison, read_any
 from counterpoise.report.headline import headline, warnings_of
-from counterpoise.report.kit.html import json_for_script, resource, script_hash, write_page
+from counterpoise.report.kit.html import Table, json_for_script, resource, script_hash, write_page
 from counterpoise.report.kit.wording import count
 from counterpoise.runs import RunFolder
 
@@ -34,16 +35,17 @@ def build_report(
     template: str = "report/comparison.html.j2",
     sections: Sequence[tuple[str, str]] = (),
     more_warnings: Sequence[str] = (),
+    charts: Mapping[str, object] | None = None,
     **more: object,
 ) -> Path:
     """Write one self-contained HTML file about a comparison or about single runs, and return its path.
 
     `paths` has one study folder, or one or more run folders. In a folder `output` the file is named ``report.html``.
     By default, `title` names the dataset. A `template` that extends that of this page finds `more` beside its content;
-    its own `sections` (id, name) come after the result, and
-    `more_warnings` before the page's own. A missing or damaged folder raises RunFolderError.
+    its own `sections` (id, name) come after the result, `more_warnings` before the page's own, and `charts` are drawn
+    in the elements with their ids. A missing or damaged folder raises RunFolderError.
     """
-    content = _content(read_any([Path(path) for path in paths]), title)
+    content = _content(read_any([Path(path) for path in paths]), title, charts or {})
     content["sections"][1:1] = sections
     content["warnings"][:0] = more_warnings
     output = Path(output)
@@ -53,7 +55,7 @@ def build_report(
     return output
 
 
-def _content(study: Comparison, title: str | None) -> dict[str, Any]:
+def _content(study: Comparison, title: str | None, charts: Mapping[str, object]) -> dict[str, Any]:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
@@ -79,6 +81,7 @@ def _content(study: Comparison, title: str | None) -> dict[str, Any]:
         "metrics": page_metrics(),
         "groups": [g for g in page_groups() if any(g.name in own for own in study.scores.values())],
         "baseline": BASELINE,
+        "candidates": _candidates(study),
         "tests": tables.tests_table(study),
         "datasets": known,
         "differ": len({dataset.minority for dataset in known}) > 1,
@@ -89,9 +92,15 @@ def _content(study: Comparison, title: str | None) -> dict[str, Any]:
         "skipped": shown[0].record.dataset.skipped if shown else (),
         "plotly": Markup(plotly),
         "script": Markup(script),
-        "data": Markup(json_for_script(page_data(study, shown))),
+        "data": Markup(json_for_script(page_data(study, shown) | {"charts": charts})),
         "script_sources": Markup(" ".join((script_hash(plotly), script_hash(script)))),
     }
+
+
+def _candidates(study: Comparison) -> Table | None:
+    """Return the table of a choice by cross-validation; None where there was none."""
+    found = study.choice.candidates if study.choice else None
+    return None if found is None else candidates_table(cast(ChoiceDict, found), study.titles)
 
 
 def closely(runs: Sequence[RunFolder]) -> list[RunFolder]:

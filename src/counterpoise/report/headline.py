@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from counterpoise.evaluation import BASELINE, GROUPS, METRICS, MeanInterval, judge
+from counterpoise.evaluation import BASELINE, GROUPS, METRICS, MeanInterval, absent_classes, judge
 from counterpoise.report.comparison import Comparison
-from counterpoise.report.kit.wording import count, decimals, interval_text, p_equals, percent, shorten
+from counterpoise.report.kit.wording import (
+    count,
+    decimals,
+    interval_text,
+    percent,
+    rests_on,
+    shorten,
+    signed,
+)
 from counterpoise.runs import RunFolder
 
 FEW_IMAGES = 10
@@ -22,6 +30,7 @@ class Tile(NamedTuple):
     exact: str
     interval: str
     against: str
+    rests_on: str = ""
 
 
 class Headline(NamedTuple):
@@ -38,22 +47,21 @@ def headline(study: Comparison) -> Headline:
     if winner is None:
         return Headline("No method could be chosen", ("No run has scores on validation images.",), ())
     title, several = study.titles[winner], len(study.methods) > 1
-    heading = f"{title} did best on the validation images" if several else f"{title} on {study.dataset}"
+    heading = f"{title} was chosen" if several else f"{title} on {study.dataset}"
     alone = f"One method was trained: {title}. Train others on the same images to compare with it."
-    sentences = [_choice(study, winner, title) if several else alone, *_test_sentences(study, winner)]
+    sentences = [_choice(study, title) if several else alone, *_test_sentences(study, winner)]
     if winner == BASELINE and several:
         sentences.append("This is the baseline: none of the counter-measures helped more on these images.")
     sentences += _certainty(study, winner)
     return Headline(heading, tuple(sentences), _tiles(study, winner))
 
 
-def _choice(study: Comparison, winner: str, title: str) -> str:
-    score = study.validation_score(winner)
-    mean = "" if score.mean is None else f" ({decimals(score.mean)}"
-    over = f", mean of {score.n} repeats" if mean and score.n > 1 else ""
+def _choice(study: Comparison, title: str) -> str:
+    reason = f"has the best {study.metric.title} on the validation images"
+    if study.choice is not None:
+        reason = f"was chosen: {study.choice.reason}"
     return (
-        f"Of {len(study.methods)} methods, {title} has the best {study.metric.title} on the validation images"
-        f"{mean}{over}{')' if mean else ''}. The test images were not used for this choice."
+        f"Of {len(study.methods)} methods, {title} {reason}. The test images were not used for this choice."
     )
 
 
@@ -67,28 +75,33 @@ def _test_sentences(study: Comparison, winner: str) -> list[str]:
     ]
     rare, base = (study.score(method, "minority", "recall").mean for method in (winner, BASELINE))
     if rare is not None:
-        beside = "" if winner == BASELINE or base is None else f" (baseline: {percent(1 - base)})"
+        images = study.score(winner, "minority", "recall").images
+        on = [f"{count(images, study.split + ' image')}"] if images else []
+        on += [] if winner == BASELINE or base is None else [f"baseline: {percent(1 - base)}"]
+        beside = f" ({'; '.join(on)})" if on else ""
         sentences.append(f"It misses {percent(1 - rare)} of the images of a rare class, on average{beside}.")
     return sentences
 
 
 def _certainty(study: Comparison, winner: str) -> list[str]:
-    """Say whether the winner's lead over the baseline could be chance."""
+    """Say whether the winner's distance from the baseline on the test images could be chance."""
+    gain = study.summaries[winner].gain
+    if gain is not None and gain.mean is not None and gain.low is not None and gain.high is not None:
+        judged = judge(MeanInterval(gain.mean, gain.low, gain.high, gain.n))
+        between = f"{signed(gain.mean)} {study.metric.short_title} (95 %: {signed(gain.low)} to {signed(gain.high)})"
+        text = f"On the same {study.split} images its distance from the baseline is {between}"
+        if not judged.certain:
+            return [f"{text}, which could still be chance."]
+        if judged.holds:
+            return [f"{text}, which is unlikely to be chance."]
+        return [
+            f"{text}: there the baseline scores higher, against the validation images. Keep more images for "
+            "validation, or add repeats, before one of the two is used."
+        ]
     if study.repeats < 2:
         return [
-            "All numbers come from a single repeat, so there are no intervals; another split of the images can differ "
-            "by several points."
+            "All numbers come from a single repeat; another split of the images can differ by several points."
         ]
-    for test in study.summary.tests if study.summary else ():
-        wanted = {test.a, test.b} == {winner, BASELINE} and test.metric == study.metric.name
-        if wanted and test.classes == "all" and test.p_adjusted is not None:
-            lead = MeanInterval(test.difference, None, None, study.repeats)
-            certain = judge(lead, p_value=test.p_adjusted).certain
-            return [
-                f"Over {study.repeats} repeats its distance from the baseline "
-                f"{'is unlikely to be chance' if certain else 'could still be chance'} "
-                f"(adjusted {p_equals(test.p_adjusted)})."
-            ]
     return []
 
 
@@ -101,7 +114,16 @@ def _tiles(study: Comparison, winner: str) -> tuple[Tile, ...]:
         title, interval = METRICS[metric].title, interval_text(score.low, score.high, between=" to ")
         label = title if metric == "accuracy" else f"{title}, {GROUPS[group].title}"
         against = "" if winner == BASELINE or base.mean is None else f"baseline {decimals(base.mean)}"
-        tiles.append(Tile(label, decimals(score.mean), repr(score.mean), interval, against))
+        tiles.append(
+            Tile(
+                label,
+                decimals(score.mean),
+                repr(score.mean),
+                interval,
+                against,
+                rests_on(score.images, score.n),
+            )
+        )
     return tuple(tiles)
 
 
@@ -110,6 +132,7 @@ def warnings_of(study: Comparison) -> list[str]:
     failed = study.summary.failed if study.summary else ()
     return [
         *(f"{study.titles.get(f.method, f.method)}, repeat {f.draw}, failed: {f.error}" for f in failed),
+        *(f"{note[0].upper()}{note[1:]}." for note in _absent(study)),
         *_losers(study),
         *study.warnings,
         *_flags(study.runs),
@@ -117,19 +140,20 @@ def warnings_of(study: Comparison) -> list[str]:
     ]
 
 
+def _absent(study: Comparison) -> list[str]:
+    """Return the classes without validation or test images."""
+    counts = study.runs[0].record.dataset.counts if study.runs else {}
+    return absent_classes(counts, study.runs[0].record.dataset.classes if study.runs else ())
+
+
 def _losers(study: Comparison) -> list[str]:
-    """Name the methods that do not reach the baseline."""
-    metric, base = study.metric, study.score(BASELINE, "all", study.metric.name).mean
-    texts = []
-    for method in (method for method in study.methods if method != BASELINE):
-        own = study.score(method, "all", metric.name).mean
-        if own is not None and base is not None and metric.gain(own, over=base) < 0:
-            texts.append(
-                f"{study.titles[method]} does worse than the baseline: "
-                f"{metric.title} {decimals(own)} against {decimals(base)} on the {study.split} images."
-            )
-        elif study.summaries[method].beats_baseline is False:
-            texts.append(f"{study.titles[method]} is no better than the baseline.")
+    """Name the methods that are certainly worse than the baseline; of the winner the headline speaks."""
+    base = study.score(BASELINE, "all", study.metric.name).mean
+    texts = [
+        f"{study.titles[method]} is {entry.note}."
+        for method, entry in study.summaries.items()
+        if entry.beats_baseline is False and entry.gain is not None and method != study.winner
+    ]
     if base is None and len(study.methods) > 1:
         texts.append("The baseline (bl) is not among the methods, so nothing shows what they gain.")
     return texts
@@ -163,7 +187,7 @@ def _data_warnings(runs: Sequence[RunFolder]) -> list[str]:
     counts = dataset.counts.get(split) or ()
     # A split without any image is left out on purpose.
     sizes = zip(dataset.classes, counts, strict=False) if sum(counts) else ()
-    few = [f"{shorten(name, length=40)} ({images})" for name, images in sizes if images < FEW_IMAGES]
+    few = [f"{shorten(name, length=40)} ({images})" for name, images in sizes if 0 < images < FEW_IMAGES]
     if few:
         texts.append(f"Few {split} images, so the scores of these classes are rough: {_first(few, 6)}.")
     return texts

@@ -89,6 +89,7 @@ for (const table of document.querySelectorAll("table.sortable")) makeSortable(ta
 makeTabs();
 makeDistribution();
 if (data.overview) draw("chart-overview", data.overview, inkMarkers);
+for (const [id, figure] of Object.entries(data.charts)) draw(id, figure);
 if (data.runs.length) {
   makeThreshold();
   makeChooser();

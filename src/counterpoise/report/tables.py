@@ -64,7 +64,8 @@ def provenance(study: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:
     if summary is not None:
         seconds = summary.wall_seconds
         facts = {"command": summary.command} | facts | {"repeats": summary.draws or study.repeats}
-        facts["chosen by"] = f"{study.metric.title} on validation images"
+        by_default = f"{study.metric.title} on validation images"
+        facts["chosen by"] = f"{study.choice.rule}: {study.choice.reason}" if study.choice else by_default
         facts["wall time of its last call"] = None if seconds is None else duration(seconds)
     blocks = [("This comparison" if summary else "This report", pairs(facts))]
     if study.runs:

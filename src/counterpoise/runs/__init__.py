@@ -1,5 +1,13 @@
 """Typed records of finished runs and studies on disk: the one reader and writer. Imports no torch."""
 
+from counterpoise.runs.calibration import CALIBRATION as CALIBRATION
+from counterpoise.runs.calibration import UNLIKE as UNLIKE
+from counterpoise.runs.calibration import Calibration as Calibration
+from counterpoise.runs.conclusions import PairedTestRow as PairedTestRow
+from counterpoise.runs.conclusions import compare_methods as compare_methods
+from counterpoise.runs.conclusions import gain_over_baseline as gain_over_baseline
+from counterpoise.runs.conclusions import verdict as verdict
+from counterpoise.runs.conclusions import winner_of as winner_of
 from counterpoise.runs.folder import ARCHIVE as ARCHIVE
 from counterpoise.runs.folder import FORMAT as FORMAT
 from counterpoise.runs.folder import RESUMED as RESUMED
@@ -26,16 +34,16 @@ from counterpoise.runs.results import ComparisonSummary as ComparisonSummary
 from counterpoise.runs.results import MeanScores as MeanScores
 from counterpoise.runs.results import MethodSummary as MethodSummary
 from counterpoise.runs.results import PairedTestRecord as PairedTestRecord
-from counterpoise.runs.results import PairedTestRow as PairedTestRow
 from counterpoise.runs.results import ResultRow as ResultRow
-from counterpoise.runs.results import best_method as best_method
+from counterpoise.runs.results import WinnerRecord as WinnerRecord
 from counterpoise.runs.results import by_draw as by_draw
-from counterpoise.runs.results import compare_methods as compare_methods
 from counterpoise.runs.results import mean_scores as mean_scores
 from counterpoise.runs.results import method_scores as method_scores
 from counterpoise.runs.results import read_results as read_results
 from counterpoise.runs.results import read_summary as read_summary
 from counterpoise.runs.results import result_rows as result_rows
 from counterpoise.runs.results import results_table as results_table
-from counterpoise.runs.results import verdict as verdict
 from counterpoise.runs.results import write_results as write_results
+from counterpoise.runs.seen import ROLES as ROLES
+from counterpoise.runs.seen import UNKNOWN as UNKNOWN
+from counterpoise.runs.seen import SeenImages as SeenImages

@@ -6,6 +6,7 @@ Archived runs are enough to render the page of a table and to resume it on anoth
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,14 +17,17 @@ from safetensors import SafetensorError
 
 from counterpoise.exceptions import RunFolderError
 from counterpoise.files import (
+    check_file,
     is_locked,
     locked_folder,
     read_json,
     read_object,
     refuse_unexpected,
+    remove_leftovers,
     write_json,
     write_text,
 )
+from counterpoise.runs.calibration import CALIBRATION, Calibration
 from counterpoise.runs.predictions import Predictions, read_predictions
 from counterpoise.runs.records import (
     FINISHED,
@@ -37,6 +41,7 @@ from counterpoise.runs.records import (
     Scores,
     parse,
 )
+from counterpoise.runs.seen import SeenImages
 
 T = TypeVar("T")
 FORMAT = 1
@@ -105,6 +110,12 @@ class RunFolder:
         return read_predictions(self.path / "predictions.csv", self.record.dataset.classes)
 
     @cached_property
+    def calibration(self) -> Calibration | None:
+        """Content of ``calibration.safetensors``; None where there is none: older runs, or no image was held out."""
+        path = self.path / CALIBRATION
+        return Calibration.load(path, len(self.record.dataset.classes)) if path.is_file() else None
+
+    @cached_property
     def history(self) -> Sequence[HistoryEntry]:
         """Epochs of ``history.json``; empty where there is none."""
         return self._read(list[HistoryEntry], "history.json") or ()
@@ -124,6 +135,11 @@ class RunFolder:
         self._check_indices([i for m in found for i in (m.true, m.predicted)], "mistakes.json")
         return found
 
+    @cached_property
+    def seen(self) -> SeenImages | None:
+        """Content of ``seen.safetensors``; None where there is none."""
+        return SeenImages.load(self.path)
+
     def _read(self, kind: type[T], name: str) -> T | None:
         path = self.path / name
         return parse(kind, read_json(path), path) if path.is_file() else None
@@ -134,12 +150,20 @@ class RunFolder:
         if wrong is not None:
             raise RunFolderError(f"{self.path / name} holds a class index {wrong} that the run does not have")
 
-    def is_complete(self, config_hash: str | None = None) -> bool:
-        """Return whether the run is finished (and, if given, is the one of `config_hash`)."""
+    def is_complete(self, config_hash: str | None = None, contents: str | None = None) -> bool:
+        """Return whether the run is finished (and, if given, is the one of `config_hash` on images of `contents`)."""
         if not self.record_path.exists():
             return False
         record = read_object(self.record_path)
+        if contents not in (None, (record.get("dataset") or {}).get("contents") or contents):
+            return False
         return record.get("status") == FINISHED and config_hash in (None, record.get("config_hash"))
+
+    def clean(self) -> None:
+        """Remove what a killed process left: unfinished files, and the checkpoints of a finished run."""
+        remove_leftovers(self.path)
+        if self.checkpoints.is_dir() and self.is_complete() and not is_locked(self.path):
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     @property
     def status(self) -> Literal["done", "running", "interrupted"]:
@@ -207,7 +231,7 @@ def write_archive(path: Path, runs: Iterable[RunFolder]) -> None:
 def read_archive(path: Path) -> dict[str, ArchivedRun]:
     """Return the runs of a file that `write_archive` wrote, by ``config_hash``; damage raises RunFolderError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = check_file(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RunFolderError(
@@ -218,7 +242,7 @@ def read_archive(path: Path) -> dict[str, ArchivedRun]:
         where = f"line {number} of {path}"
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunFolderError(f"{where} is damaged: it is not JSON; `publish` the table again") from error
         run = parse(_Line, value, where, remedy="`publish` the table again")
         metrics = parse(RunMetrics, {"test": value["test"]}, where)

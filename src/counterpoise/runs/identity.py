@@ -68,6 +68,7 @@ class SplitPayload(TypedDict):
     test_fraction: float
     minority_ratio: float
     manifest_hash: str | None
+    groups: NotRequired[str]
 
 
 class VariantPayload(TypedDict):
@@ -154,8 +155,10 @@ def transfer_identity(
     images_per_class: int | None,
     training: Payload,
     fit: str = "crop",
+    groups: str | None = None,
 ) -> str:
     """Return the hash of what all trainings of a transfer study share; layers and repeats may be added later."""
     settings: dict[str, Any] = {"fingerprint": fingerprint, "image_size": list(image_size), "split": split}
     settings |= {"network": network, "test_fraction": test_fraction, **fit_payload(fit)}
+    settings |= {} if groups is None else {"groups": groups}
     return content_hash([settings, [source_images_per_class, images_per_class], dict(training)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,24 @@ def write_predictions(
     classes: tuple[str, ...],
     labels: np.ndarray | None,
     probabilities: np.ndarray,
+    *,
+    predicted: Sequence[str] | None = None,
+    more: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Write one row per image: path, true class (unless `labels` is None), predicted class, probability per class."""
-    predicted = probabilities.argmax(axis=1)
+    """Write one row per image: path, true class (unless `labels` is None), predicted class, probability per class.
+
+    `predicted` are words in place of the likeliest classes. `more` are further columns; one without values is empty.
+    """
+    if predicted is None:
+        predicted = [classes[index] for index in probabilities.argmax(axis=1)]
+    added = more or {}
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", *(["true"] if labels is not None else []), "predicted", *classes])
+        writer.writerow(["path", *(["true"] if labels is not None else []), "predicted", *classes, *added])
         for i, name in enumerate(names):
             true = [classes[labels[i]]] if labels is not None else []
-            writer.writerow([name, *true, classes[predicted[i]], *(f"{p:.6g}" for p in probabilities[i])])
+            last = (values[i] if len(values) else "" for values in added.values())
+            writer.writerow([name, *true, predicted[i], *(f"{p:.6g}" for p in probabilities[i]), *last])
 
 
 def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:

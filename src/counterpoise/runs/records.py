@@ -65,7 +65,7 @@ class SkippedRecord(Record):
 
 
 class DatasetRecord(Record):
-    """Dataset of a run; images were cropped before there was a choice."""
+    """Dataset of a run; images were cropped before there was a choice, and `contents` was added later."""
 
     classes: Annotated[tuple[str, ...], Strict(False), Field(min_length=2)]
     fingerprint: str
@@ -75,6 +75,8 @@ class DatasetRecord(Record):
     channels: int = 3
     image_size: Pair | None = None
     fit: Fit = "crop"
+    contents: str | None = None
+    value_range: Pair | None = None
     counts: dict[str, Items[Count] | None] = {}
     skipped: Items[SkippedRecord] = ()
 
@@ -193,7 +195,10 @@ class ClassScores(Record):
 
 
 class Scores(Record):
-    """Scores of one split, as `counterpoise.evaluation.evaluate` returns them."""
+    """Scores of one split, as `counterpoise.evaluation.evaluate` returns them.
+
+    `independent` is the number of independent images of each class where images come in groups.
+    """
 
     all: ScoreTable
     majority: ScoreTable | None = None
@@ -201,6 +206,7 @@ class Scores(Record):
     per_class: Items[ClassScores]
     confusion_matrix: Items[Items[Count]]
     flags: Items[str] = ()
+    independent: Items[float] = ()
 
     def score(self, metric: str, classes: str = "all") -> float | None:
         """Return a score of a group of classes; None where it is undefined or the file does not have it."""

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from counterpoise.evaluation import (
-    BASELINE,
     GROUPS,
     METRICS,
     MeanEntry,
     MeanInterval,
     ScoreRow,
     ScoresDict,
-    judge,
     mean_interval,
-    paired_tests,
+    score_interval,
     scores_to_rows,
 )
 from counterpoise.exceptions import RunFolderError
@@ -43,19 +41,6 @@ class ResultRow(ScoreRow):
     draw: int
     seed: int
     method: str
-
-
-class PairedTestRow(TypedDict):
-    """Entry ``tests`` of ``summary.json``."""
-
-    metric: str
-    classes: str
-    a: str
-    b: str
-    n: int
-    difference: float | None
-    p_value: float | None
-    p_adjusted: float | None
 
 
 def result_rows(run: RunFolder, split: str = "test") -> list[ResultRow]:
@@ -123,22 +108,74 @@ def read_results(path: Path) -> pd.DataFrame:
     return table.drop_duplicates(["method", "draw", "classes", "metric"])
 
 
-def mean_scores(table: pd.DataFrame, method: str) -> MeanScores:
-    """Return mean and 95 % interval over repeats of each score of one method."""
+def mean_scores(
+    table: pd.DataFrame, method: str, runs: Sequence[RunFolder] = (), split: str | None = "test"
+) -> MeanScores:
+    """Return mean and 95 % interval of each score of one method.
+
+    The interval covers the images where `runs` have the confusion matrices of all repeats on `split` (None: the one
+    that each is scored on), else only the repeats.
+    """
     rows = table[table["method"] == method]
-    found = {key: group["value"].tolist() for key, group in rows.groupby(["classes", "metric"], sort=False)}
-    return {
-        group: own
+    grouped = rows.groupby(["classes", "metric"], sort=False)
+    found = {cast(tuple[str, str], key): group["value"].tolist() for key, group in grouped}
+    own = [run for run in runs if run.record.method == method]
+    scored = [(run, scores) for run in own if (scores := getattr(run.metrics, split or run.scored_split))]
+    rare = {len(run.record.dataset.minority) for run, _ in scored}
+    sizes = {len(scores.per_class) for _, scores in scored}
+    if len(scored) != rows["draw"].nunique() or len(rare) != 1 or len(sizes) != 1:
+        return _by_group(found, lambda group, metric, values: mean_interval(values))
+    matrices, images = [], []
+    for run, scores in scored:
+        # Classes are ordered by group, since the rare ones may differ from repeat to repeat.
+        order = sorted(range(*sizes), key=lambda c: c not in run.record.dataset.minority)
+        matrices.append(np.array(scores.confusion_matrix)[np.ix_(order, order)])
+        support = scores.independent or [entry.support or 0 for entry in scores.per_class]
+        images.append(np.array(support, dtype=np.float64)[order])
+    independent = np.sum(images, axis=0) * distinct_share([run for run, _ in scored], split)
+    members = {"all": range(*sizes), "minority": range(*rare), "majority": range(*rare, *sizes)}
+
+    def interval(group: str, metric: str, values: list[float]) -> MeanInterval:
+        return score_interval(metric, matrices, classes=members[group], values=values, images=independent)
+
+    return _by_group(found, interval)
+
+
+def _by_group(
+    found: Mapping[tuple[str, str], list[float]], interval: Callable[[str, str, list[float]], MeanInterval]
+) -> MeanScores:
+    means = {
+        group: {m: interval(group, m, found[group, m]) for m in METRICS.names if (group, m) in found}
         for group in GROUPS.names
-        if (own := {m: mean_interval(found[group, m]) for m in METRICS.names if (group, m) in found})
     }
+    return {group: own for group, own in means.items() if own}
 
 
-def method_scores(table: pd.DataFrame, method: str) -> dict[str, dict[str, MeanEntry]]:
+def distinct_share(runs: Sequence[RunFolder], split: str | None = "test") -> float:
+    """Return how many different images, as a share of all, the repeats are scored on together.
+
+    An image that is in several repeats gives less new evidence each time: the share is (sum k)^2 / sum k^2 / sum k for
+    images that are in k repeats. Where splits are not known, all repeats are taken to have the same images.
+    """
+    paths = [run.path / "manifest.json" for run in runs]
+    if len(runs) < 2 or not all(path.is_file() for path in paths):
+        return 1 / max(1, len(runs))
+    found = [
+        read_object(path).get(split or run.scored_split, []) for path, run in zip(paths, runs, strict=True)
+    ]
+    times = np.unique(
+        np.concatenate([np.asarray(indices, dtype=np.int64) for indices in found]), return_counts=True
+    )[1]
+    return float(times.sum() / (times.astype(np.float64) ** 2).sum()) if len(times) else 1 / len(runs)
+
+
+def method_scores(
+    table: pd.DataFrame, method: str, runs: Sequence[RunFolder] = (), split: str = "test"
+) -> dict[str, dict[str, MeanEntry]]:
     """Return `mean_scores` ready for ``summary.json``."""
     return {
         group: {metric: mean.entry() for metric, mean in own.items()}
-        for group, own in mean_scores(table, method).items()
+        for group, own in mean_scores(table, method, runs, split).items()
     }
 
 
@@ -151,40 +188,6 @@ def by_draw(table: pd.DataFrame, metric: str, classes: str = "all") -> dict[str,
     return found
 
 
-def best_method(values: Mapping[str, Mapping[int, float]], metric: str, *, repeats: int) -> str | None:
-    """Return the method with the best mean, None without any; methods that lack repeats count only if all do.
-
-    `values` are those on validation images (method -> repeat -> value): test images are never used for selection.
-    """
-    complete = {m: v for m, v in values.items() if len(v) == repeats} or values
-    means = {method: METRICS[metric].gain(sum(v.values()) / len(v)) for method, v in complete.items() if v}
-    return max(means, key=lambda method: means[method]) if means else None
-
-
-def compare_methods(table: pd.DataFrame, metric: str) -> list[PairedTestRow]:
-    """Return the paired tests between all methods on the same repeats, Holm-corrected."""
-    tests = paired_tests(by_draw(table, metric))
-    return [cast(PairedTestRow, {"metric": metric, "classes": "all"} | test._asdict()) for test in tests]
-
-
-def verdict(table: pd.DataFrame, method: str, metric: str) -> tuple[bool | None, str]:
-    """Return whether a method beats the baseline on the test images (None where that is no question), and a note."""
-    values = by_draw(table, metric)
-    if method == BASELINE:
-        return None, "baseline: the other methods are compared with it"
-    shared = sorted(set(values.get(BASELINE, {})) & set(values.get(method, {})))
-    if not shared:
-        return None, "not compared with the baseline: add bl to `methods`"
-    gains = [METRICS[metric].gain(values[method][d], over=values[BASELINE][d]) for d in shared]
-    gain = sum(gains) / len(shared)
-    repeats = "1 repeat" if len(shared) == 1 else f"{len(shared)} repeats"
-    if judge(MeanInterval(gain, None, None, len(shared))).holds:
-        return True, f"better than the baseline by {gain:.3f} {metric} (mean of {repeats})"
-    if gain == 0:
-        return False, f"no better than the baseline ({repeats})"
-    return False, f"worse than the baseline by {-gain:.3f} {metric} (mean of {repeats}): do not use it here"
-
-
 class MeanRecord(Record):
     """Mean over repeats with its 95 % interval."""
 
@@ -192,6 +195,7 @@ class MeanRecord(Record):
     low: float | None = None
     high: float | None = None
     n: Count = 0
+    images: Count = 0
 
 
 class MethodSummary(Record):
@@ -202,6 +206,7 @@ class MethodSummary(Record):
     n: Count = 0
     best: bool = False
     beats_baseline: bool | None = None
+    gain: MeanRecord | None = None
     note: str = ""
     scores: dict[str, dict[str, MeanRecord]] = Field(default_factory=dict)
     validation: dict[str, MeanRecord] = Field(default_factory=dict)
@@ -227,8 +232,28 @@ class FailedRun(Record):
     error: str
 
 
+class GroupingRecord(Record):
+    """Images that stay together in every split, treatment of copies, and notes in words."""
+
+    group: str | None = None
+    duplicates: str = "keep"
+    notes: Items[str] = ()
+
+
+class WinnerRecord(Record):
+    """Rule by which the winner was chosen, the metric that decided, the reason, and the scores of all methods."""
+
+    name: str
+    rule: str
+    metric: str
+    reason: str
+    scores: dict[str, float] = Field(default_factory=dict)
+    images: Count = 0
+    candidates: dict[str, Any] | None = None
+
+
 class ComparisonSummary(Record):
-    """``summary.json``. `metric` chose `winner` on validation images."""
+    """``summary.json``. `choice` says how `winner` was chosen on validation images; `metric` was asked for."""
 
     metric: str = "gmean"
     dataset: str = ""
@@ -236,7 +261,10 @@ class ComparisonSummary(Record):
     methods: Items[MethodSummary] = ()
     tests: Items[PairedTestRecord] = ()
     winner: str | None = None
+    choice: WinnerRecord | None = None
+    notes: Items[str] = ()
     failed: Items[FailedRun] = ()
+    grouping: GroupingRecord = GroupingRecord()
     command: str | None = None
     wall_seconds: float | None = None
 

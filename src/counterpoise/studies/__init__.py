@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 from counterpoise.catalogs import Catalog, Entry, lazy_exports
 
 if TYPE_CHECKING:
+    from counterpoise.studies.audit.labels import SuspectLabel as SuspectLabel
+    from counterpoise.studies.audit.labels import find_label_errors as find_label_errors
+    from counterpoise.studies.audit.labels import plan_deep_audit as plan_deep_audit
+    from counterpoise.studies.audit.labels import write_audit_page as write_audit_page
     from counterpoise.studies.compare.study import ComparisonStudy as ComparisonStudy
     from counterpoise.studies.engine.backends import BACKENDS as BACKENDS
     from counterpoise.studies.engine.planned_runs import RunGrid as RunGrid
@@ -80,6 +84,7 @@ STUDIES: Catalog[Entry] = Catalog(
 )
 
 _MODULES = {
+    "audit.labels": ("SuspectLabel", "find_label_errors", "plan_deep_audit", "write_audit_page"),
     "compare.study": ("ComparisonStudy",),
     "engine.backends": ("BACKENDS",),
     "engine.planned_runs": ("RunGrid", "make_grid"),

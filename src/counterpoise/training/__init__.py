@@ -9,11 +9,14 @@ from counterpoise.training.batches import (
     ordered_batches,
 )
 from counterpoise.training.budget import Budget
+from counterpoise.training.calibration import MOST_COMPARED, MOST_EMBEDDED, TrustDict, trust_record
 from counterpoise.training.cross_validation import log_probabilities, out_of_fold
 from counterpoise.training.fit import Fitted, fine_tune, fit_method
 from counterpoise.training.initialization import initial_network, make_network, pixel_statistics
+from counterpoise.training.learning_curve import hits_of_growing_parts
 from counterpoise.training.loop import train_stage
 from counterpoise.training.machine import (
+    JOBS,
     cpu_count,
     cpu_threads,
     find_device,
@@ -23,6 +26,7 @@ from counterpoise.training.machine import (
     timestamp,
     versions,
 )
+from counterpoise.training.memory import fit_memory
 from counterpoise.training.method_stages import NETWORK_SLOTS, LogitLoss, ResampledSet
 from counterpoise.training.optimizer import make_optimizer
 from counterpoise.training.plan import RunPlan, SplitPlan
@@ -31,10 +35,20 @@ from counterpoise.training.predict import (
     ValidationScores,
     embed_images,
     embedded_splits,
+    predict_embedded,
     predict_logits,
     softmax,
 )
 from counterpoise.training.preparation import Preparation, prepare_run, read_minority, resolve_split
-from counterpoise.training.randomness import generator_for, seed_for, torch_seed
-from counterpoise.training.run import embedded_sample, execute_run, held_out_logits, write_run, write_scores
+from counterpoise.training.randomness import generator_for, seed_for
+from counterpoise.training.run import (
+    embedded_sample,
+    execute_run,
+    held_out_logits,
+    png_data_uri,
+    write_run,
+    write_scores,
+)
+from counterpoise.training.seen import find_seen, image_roles, own_split
 from counterpoise.training.stage import HistoryEntryDict, ProgressCallback, RenamedStage, Stage, Step
+from counterpoise.training.transfer import FitJob

@@ -85,6 +85,8 @@ class LoaderBatches:
     batch_size: int
     device: torch.device
     workers: int = 0
+    generator: torch.Generator | None = None
+    weights: Tensor | None = None
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch."""
@@ -96,10 +98,13 @@ class LoaderBatches:
             collate_fn=_unchanged,
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
+            generator=self.generator,
         )
         for indices, (images, targets) in zip(parts, loader, strict=True):
             inputs = _as_float(images.to(self.device, non_blocking=True))
-            yield Batch(inputs, targets.to(self.device), indices.to(self.device))
+            rows = indices.to(self.device)
+            weights = None if self.weights is None else self.weights[rows]
+            yield Batch(inputs, targets.to(self.device), rows, weights)
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,7 @@ def _unchanged(batch: Any) -> Any:
 
 def image_batches(
     split: ImageSplit, order: Order, *, batch_size: int, device: torch.device, workers: int = 0
-) -> Batches:
+) -> TensorBatches | LoaderBatches:
     """Return batches of a split: from memory where its images are there, else through a DataLoader."""
     if split.in_memory:
         with warnings.catch_warnings():
@@ -160,6 +165,9 @@ def ordered_batches(
     """Return batches of all images of a split, each once, in their order."""
     order = np.arange(len(split))
     batches = image_batches(split, lambda epoch: order, batch_size=batch_size, device=device, workers=workers)
+    if isinstance(batches, LoaderBatches):
+        # A loader draws a seed for its workers, from the global generator if it has none.
+        batches.generator = torch.Generator()
     return batches.epoch(0)
 
 

@@ -1,11 +1,10 @@
-"""Time budget of a command: what remains, shares of it, and what can still finish."""
+"""Time budget of a command: what remains, and what can still finish."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from counterpoise.exceptions import InputError
 
@@ -32,13 +31,12 @@ class Budget:
     --------
     >>> now = [0.0]
     >>> budget = Budget(100, clock=lambda: now[0])
-    >>> with budget.measure("embed", 20):  # 20 images
-    ...     now[0] = 2.0
+    >>> now[0] = 2.0
+    >>> budget.record("embed", 20, 2.0)  # 20 images
     >>> budget.estimate("embed", 500), budget.remaining
     (50.0, 88.0)
-    >>> heads = budget.share(0.5)
-    >>> heads.remaining, heads.can(heads.estimate("embed", 500))
-    (44.0, False)
+    >>> budget.can(budget.estimate("embed", 1000))
+    False
     """
 
     def __init__(
@@ -57,7 +55,6 @@ class Budget:
         self.reserve = 0.0 if seconds is None else min(max(reserve * seconds, 5.0), seconds / 2)
         self._clock = clock
         self._start = clock() - used
-        self._parent: Budget | None = None
         self._measured: dict[str, tuple[float, float]] = {}
 
     @property
@@ -68,28 +65,11 @@ class Budget:
     @property
     def remaining(self) -> float:
         """Seconds of work left, the reserve aside: 0 once they are used up, ``inf`` without a limit."""
-        own = max(0.0, self.seconds - self.reserve - self.elapsed)
-        return own if self._parent is None else min(own, self._parent.remaining)
+        return max(0.0, self.seconds - self.reserve - self.elapsed)
 
     def can(self, seconds: float | None) -> bool:
         """Return whether work of this duration would finish in time; None (not measured) counts as 0 s."""
         return 0 < self.remaining >= (seconds or 0.0)
-
-    def share(self, fraction: float) -> Budget:
-        """Return a budget for one stage: a share of what remains now; time that it leaves unused stays here."""
-        if not 0 < fraction <= 1:
-            raise InputError(f"`fraction` is {fraction!r}; expected a share above 0, at most 1")
-        stage = Budget(clock=self._clock)
-        stage.seconds = self.remaining * fraction
-        stage._parent, stage._measured = self, self._measured
-        return stage
-
-    @contextmanager
-    def measure(self, name: str, count: float) -> Iterator[None]:
-        """Measure the block as `count` units of the work `name`; budgets and their shares know the same costs."""
-        start = self._clock()
-        yield
-        self.record(name, count, self._clock() - start)
 
     def record(self, name: str, count: float, seconds: float) -> None:
         """Record that `count` units of the work `name` took `seconds`."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+from torch import nn
 
 from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.methods import Method
 from counterpoise.networks import Network
+from counterpoise.seeding import torch_seed
 from counterpoise.training.fit import Fitted, fit_method
 from counterpoise.training.predict import EmbeddedSplit
+from counterpoise.training.randomness import seed_for
 
 
 def out_of_fold(
@@ -37,7 +40,7 @@ def out_of_fold(
             outside = np.flatnonzero(row == fold)
             if len(outside):
                 part = train.subset(np.flatnonzero(row != fold))
-                fitted = fit_method(method, _with_own_head(network), part, config=config)
+                fitted = fit_method(method, with_own_head(network, config.seed), part, config=config)
                 result[repeat, outside] = log_probabilities(fitted, train.subset(outside))
     return result
 
@@ -49,9 +52,13 @@ def log_probabilities(fitted: Fitted, split: ImageSplit) -> np.ndarray:
     return np.asarray(log_softmax(fitted.logits(split).astype(np.float64), axis=1), dtype=np.float32)
 
 
-def _with_own_head(network: Network) -> Network:
-    """Return a network that shares all layers but the head."""
+def with_own_head(network: Network, seed: int) -> Network:
+    """Return a network that shares all layers but the head, which forgets what it has learned."""
     shallow = copy.copy(network)
     shallow._modules = dict(network._modules)
     shallow.classifier = copy.deepcopy(network.classifier)
+    with torch_seed(seed_for(seed, "fold head")):
+        for layer in shallow.classifier.modules():
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
     return shallow

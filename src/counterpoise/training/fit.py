@@ -36,8 +36,9 @@ class Fitted:
 
     `network` is in evaluation mode, on the training device; `adjustment` applies to its logits. `history` has one entry
     per epoch of every stage; `seconds` is the wall time of each stage, and `penalties` is the L2 penalty of each stage
-    that trains a head to convergence. `resampled` is the training set of the head of
-    a feature-space method.
+    that trains a head to convergence. `resampled` is the training set of the head of a feature-space method.
+    `evidence` has log-probabilities (repeats, N, C) of the training images under models that did not learn from them,
+    NaN for images that always trained.
     """
 
     network: Network
@@ -46,6 +47,7 @@ class Fitted:
     seconds: dict[str, float] = field(default_factory=dict)
     resampled: ResampledSet | None = None
     penalties: dict[str, float] = field(default_factory=dict)
+    evidence: np.ndarray | None = None
 
     def logits(self, split: ImageSplit, *, workers: int = 0) -> np.ndarray:
         """Return the adjusted logits of a split, float32 of shape (N, C)."""
@@ -65,6 +67,7 @@ def fit_method(
     shared: Path | None = None,
     identity: str = "",
     classes: Sequence[str] | None = None,
+    sample_weight: np.ndarray | None = None,
     progress: ProgressCallback | None = None,
 ) -> Fitted:
     """Train `network` in place by `method`.
@@ -84,15 +87,19 @@ def fit_method(
         Hash of the images and of the network; a checkpoint with another identity is not resumed.
     classes : sequence of str, optional
         Class names, by which a named cost matrix is ordered.
+    sample_weight : ndarray of float, shape (N,), optional
+        Factors, best of mean 1, of the training images' losses. With checkpoints, `identity` must depend on them.
 
     Raises
     ------
     TrainingError
         If the loss is no longer finite.
     InputError
-        If a setting of the method is refused.
+        If a setting of the method is refused, or it cannot weight images.
     """
     check_epochs_compare(config, validation)
+    if sample_weight is not None:
+        _refuse_weights(method, network)
     with cpu_threads(config.threads):
         fabric = make_fabric(config)
         context = FitContext(
@@ -106,6 +113,7 @@ def fit_method(
             shared=shared or checkpoints,
             identity=identity,
             classes=classes,
+            weights=None if sample_weight is None else torch.tensor(sample_weight).float().to(fabric.device),
             progress=progress or ProgressCallback(),
         )
         return _fit(context)
@@ -210,6 +218,20 @@ def check_epochs_compare(config: TrainConfig, validation: ImageSplit | None) -> 
         raise InputError(
             f"{asked} compares epochs on validation images, and there are none; set `validation_fraction` above 0"
         )
+
+
+def _refuse_weights(method: Method, network: Network) -> None:
+    sampler, head = (None if part is None else part.load() for part in (method.sampler, method.head))
+    changes: list[Any] = [part.load() for part in (method.augment, method.perturb) if part is not None]
+    reasons = {
+        "makes synthetic samples": method.features is not None or getattr(sampler, "makes_images", False),
+        "mixes images": any(change.mixes_classes for change in changes),
+        "compares embeddings of all images": method.objective is not None,
+        "computes its head from all embeddings": getattr(head, "replaces", False),
+        "chooses the penalty of its head by images of equal weight": network.standardize,
+    }
+    for reason in (text for text, holds in reasons.items() if holds):
+        raise InputError(f"{method.label} {reason} and takes no `sample_weight`; leave it out or use bl-cw")
 
 
 def refuse_pixel_methods(method: Method) -> None:

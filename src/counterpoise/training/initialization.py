@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from counterpoise.config import ModelConfig
-from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest, decode_batch
+from counterpoise.datasets import ImageDataset, ImageSplit, decode_batch
 from counterpoise.exceptions import InputError
 from counterpoise.methods import Method
 from counterpoise.networks import (
+    EnsembleNetwork,
     Network,
     Pretrained,
     create_network,
@@ -29,6 +30,9 @@ from counterpoise.runs import RunFolder
 from counterpoise.training.fit import refuse_pixel_methods
 from counterpoise.training.plan import RunPlan
 from counterpoise.training.randomness import seed_for
+
+#: Most pixel values that are held as floats at once.
+_FEW_VALUES = 1 << 24
 
 
 def find_weights(model: ModelConfig, dataset: ImageDataset) -> tuple[Pretrained, RunFolder | None]:
@@ -48,6 +52,10 @@ def find_weights(model: ModelConfig, dataset: ImageDataset) -> tuple[Pretrained,
         return Pretrained(backbone=named or default_network_name(dataset.channels, size), file=path), None
     run = RunFolder.open(path)
     network = run.record.network.name
+    if network == EnsembleNetwork.NAME:
+        raise InputError(
+            f"{path} is an average of two networks, which are not trained together; give the run of one of them"
+        )
     if named not in (None, network):
         raise InputError(f"`backbone` {named}: the weights are of a run of {network}; leave `backbone` out")
     return Pretrained(backbone=network, file=path / "model.safetensors"), run
@@ -149,20 +157,16 @@ def resolve_features(
     return asked or ("multi" if has_stages(network) else "last")
 
 
-def check_unseen(run: RunFolder, dataset: ImageDataset, manifests: Iterable[SplitManifest]) -> None:
-    """Raise `InputError` if another run learned from images held out in any repeat: their scores would be too good."""
-    if run.record.dataset.fingerprint != dataset.fingerprint:
-        return
-    file = run.path / "manifest.json"
-    seen = SplitManifest.load(file)
-    for repeat, manifest in enumerate(manifests):
-        for name in ("test", "validation"):
-            shared = np.intersect1d(getattr(manifest, name), seen.train).size
-            if shared and manifest.sources[name] == seen.sources["train"]:
-                raise InputError(
-                    f"{run.path} learned from {shared:,} of the {name} images of repeat {repeat}, and scores on "
-                    f"them would be too good; use its split (`split_file` {file}) or other images"
-                )
+def loaded_parts(run: RunFolder, plan: RunPlan) -> str:
+    """Return what a plan takes over from another run, in words."""
+    if plan.new_head:
+        return "the other run's classes are not these: the head is new"
+    levels = " of several levels" if plan.features == "multi" else ""
+    if plan.freeze == "all":
+        return f"weights of {run.path}: the network; a head is fitted to its features{levels}"
+    features = "" if plan.features is None else f", its standardized features{levels}"
+    same = run.record.network.raw.get("head", {}).get("layer") == plan.record.head_layer
+    return f"weights of {run.path}: the network{features}{' and its head' if same else ''}"
 
 
 def _check_freeze(frozen: int | str | None, plan: RunPlan, network: Network) -> None:
@@ -252,6 +256,16 @@ def initial_network(
 def pixel_statistics(split: ImageSplit, *, sample: int = 5000) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation per channel, in units of [0, 1], of at most `sample` evenly spread images."""
     indices = np.unique(np.linspace(0, len(split) - 1, min(sample, len(split))).round().astype(int))
-    values = decode_batch(split.images, indices).astype(np.float64) / 255
-    mean, std = values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3))
+    first = decode_batch(split.images, indices[:1])
+    if first.size * len(indices) <= _FEW_VALUES:
+        values = decode_batch(split.images, indices).astype(np.float64) / 255
+        mean, std = values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3))
+    else:
+        counts = np.zeros((first.shape[1], 256))
+        for part in np.array_split(indices, len(indices) // 64 + 1):
+            channels = decode_batch(split.images, part).swapaxes(0, 1)
+            counts += [np.bincount(values.ravel(), minlength=256) for values in channels]
+        shares, levels = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
+        mean = shares @ levels
+        std = np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1))
     return mean.tolist(), np.maximum(std, 1 / 255).tolist()

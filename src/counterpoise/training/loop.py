@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from counterpoise.config import TrainConfig, rate_factor, steps_of
 from counterpoise.exceptions import TrainingError
+from counterpoise.seeding import torch_seed
 from counterpoise.training.batches import Batch
 from counterpoise.training.optimizer import stage_optimizer
-from counterpoise.training.randomness import seed_for, torch_seed
+from counterpoise.training.randomness import seed_for
 from counterpoise.training.stage import (
     AVERAGE,
     BEST,
@@ -73,6 +74,10 @@ class _StageRun:
 
     def run(self) -> list[HistoryEntryDict]:
         history = list(self.start.history)
+        if not self._is_finite():
+            raise TrainingError(
+                f"the weights are not finite before the first step of stage {self.stage.name!r}; start from other ones"
+            )
         for epoch in range(self.start.epoch, self.stage.epochs):
             if self._is_over() or self._lost_patience(history):
                 break
@@ -224,7 +229,7 @@ class _StageRun:
         return sum(value * size for value, size in zip(values, sizes, strict=True))
 
     def _is_finite(self) -> bool:
-        return all(bool(torch.isfinite(p).all()) for p in self.stage.module.parameters())
+        return all(bool(torch.isfinite(t).all()) for t in self.stage.module.state_dict().values())
 
     def _cause(self, value: float, epoch: int, step: int) -> str:
         where = f"the {self.stage.name} loss became {value} at step {step} (epoch {epoch + 1})"

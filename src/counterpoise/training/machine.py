@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from threadpoolctl import threadpool_limits
 
 from counterpoise._version import __version__
 from counterpoise.config import TrainConfig
@@ -20,6 +21,7 @@ from counterpoise.exceptions import InputError
 
 # Parameters of glibc's mallopt.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+MEMORY = Path("/proc/meminfo")
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "imbalanced-learn", "lightning-fabric")
 
 
@@ -41,13 +43,17 @@ def make_fabric(config: TrainConfig) -> Fabric:
 
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """Let torch use `count` CPU threads inside the block."""
+    """Let torch, BLAS and OpenMP use `count` CPU threads inside the block.
+
+    The last bits of sums depend on the number of threads, so a run is inside such a block from its start to its scores.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with threadpool_limits(count):
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 @contextmanager
@@ -72,9 +78,21 @@ def reused_memory() -> Iterator[None]:
             libc.malloc_trim(0)
 
 
+JOBS = "COUNTERPOISE_JOBS"
+"""Variable of a worker process: number of processes that work on a study at the same time."""
+
+
 def cpu_count() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_bytes(device: torch.device) -> float:
+    """Return the bytes that a device could still give; infinity where the system does not state it."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    lines = MEMORY.read_text().splitlines() if MEMORY.exists() else []
+    return 1024 * next((float(n.split()[1]) for n in lines if n.startswith("MemAvailable")), float("inf"))
 
 
 def versions() -> dict[str, str]:

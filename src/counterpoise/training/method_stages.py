@@ -178,8 +178,9 @@ def _trained_part(
     if isinstance(train, EmbeddedSplit):
         rows, labels = torch.from_numpy(train.rows).to(device), torch.from_numpy(train.labels).to(device)
         head = network.classifier
-        return head, TensorBatches(rows, labels, order, size), context.validate(head)
+        return head, TensorBatches(rows, labels, order, size, context.weights), context.validate(head)
     batches = image_batches(train, order, batch_size=size, device=device, workers=context.config.workers)
+    batches.weights = context.weights
     return network, batches, context.validate()
 
 
@@ -259,7 +260,8 @@ def resample_embeddings(context: FitContext) -> ResampledSet:
     with context.timed("embed"):
         embeddings = context.embed(train).cpu().numpy()
     if context.method.features is None:
-        weights = np.ones(len(embeddings), dtype=np.float32)
+        given = context.weights
+        weights = np.ones(len(embeddings), dtype=np.float32) if given is None else given.cpu().numpy()
         return ResampledSet(embeddings, train.labels.astype(np.int64), weights, len(embeddings))
     with context.timed("oversample"):
         return _oversampled(context, embeddings, train.labels)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from counterpoise.config import TrainConfig
@@ -18,7 +19,7 @@ from counterpoise.datasets import (
     make_splits,
 )
 from counterpoise.methods import Method, get_method
-from counterpoise.runs import SplitPayload, run_identity, training_payload
+from counterpoise.runs import RunFolder, SplitPayload, run_identity, training_payload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class SplitPlan:
     `profile` is an imbalance profile's ``to_dict()``. The fractions, in [0, 1), are held out; `test_fraction` only if
     the dataset has no test split. A class is a minority class if it has at most ``n_max / minority_ratio`` images
     (thesis Def. 1.3). `manifest` is the file of a saved split that is used as it is, for every repeat.
+    `groups` is a digest of the groups of images, where there are any.
     """
 
     profile: ProfileDict = field(default_factory=lambda: NaturalImbalance().to_dict())
@@ -36,21 +38,26 @@ class SplitPlan:
     minority_ratio: float = 2.0
     manifest: str | None = None
     manifest_hash: str | None = None
+    groups: str | None = None
 
     def identity(self) -> SplitPayload:
         """Return the part of an identity that says how a dataset is split."""
-        return SplitPayload(
+        payload = SplitPayload(
             profile=dict(self.profile),
             validation_fraction=self.validation_fraction,
             test_fraction=self.test_fraction,
             minority_ratio=self.minority_ratio,
             manifest_hash=self.manifest_hash,
         )
+        return payload if self.groups is None else payload | {"groups": self.groups}
 
     def splits(self, dataset: ImageDataset, seed: int) -> SplitManifest:
         """Return the split of one repeat."""
         if self.manifest is not None:
-            return SplitManifest.load(self.manifest)
+            manifest, run = SplitManifest.load(self.manifest), RunFolder(Path(self.manifest).parent)
+            if run.seen is None or dataset.fingerprint == manifest.fingerprint:
+                return manifest
+            return manifest.moved(dataset, run.seen.keys) or manifest
         profile: dict[str, Any] = {**self.profile}
         return make_splits(
             dataset,
@@ -85,7 +92,8 @@ class RunPlan:
         nothing, as the validation images decide.
     features : str or None
         Features ``"last"`` or ``"multi"``, standardized, on which heads are trained to convergence: of a network that
-        is frozen whole, or is so until its head is fitted. None: plain embeddings, on which heads are trained for the
+        is frozen whole, or is so until its head is fitted, or has been in the run that `weights` are of. None: plain
+        embeddings, on which heads are trained for the
         epochs of `config`.
     cache : str or None
         Folder for the embeddings of a network whose head is fitted to them.
@@ -95,6 +103,8 @@ class RunPlan:
         Where published weights are from, and their license, for the record.
     asked : dict or None
         The settings as the user gave them, for the record; no number depends on them.
+    contents : str or None
+        `ImageDataset.contents`: a finished run on other contents of the same files is not reused.
     """
 
     source: str
@@ -116,6 +126,7 @@ class RunPlan:
     origin: str | None = None
     license: str | None = None
     asked: dict[str, Any] | None = None
+    contents: str | None = None
 
     @cached_property
     def record(self) -> Method:
@@ -136,7 +147,12 @@ class RunPlan:
     @property
     def head_first(self) -> bool:
         """Whether the head is fitted to frozen features before the whole network is trained."""
-        return self.features is not None and self.freeze not in ("all", "auto")
+        return self.features is not None and self.freeze not in ("all", "auto") and self.origin is not None
+
+    @property
+    def embeds(self) -> bool:
+        """Whether a head is fitted to embeddings of the network before its training."""
+        return self.features is not None and (self.freeze in ("all", "auto") or self.head_first)
 
     def shared_identity(self) -> dict[str, Any]:
         """Return the part of the identity that all runs of a comparison share, as keyword arguments."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,15 +24,17 @@ from counterpoise.files import content_hash
 from counterpoise.networks import Network
 from counterpoise.training.batches import memory_format, ordered_batches
 from counterpoise.training.embedding_cache import EmbeddingCache
-from counterpoise.training.machine import cpu_count, cpu_threads
+from counterpoise.training.machine import JOBS, cpu_count, cpu_threads
+from counterpoise.training.prediction_batches import (
+    BATCH_SIZE,
+    DEVICE_BATCH,
+    LARGE_IMAGE,
+    SMALL_BATCH,
+    prediction_batch,
+    prediction_workers,
+    within_memory,
+)
 
-BATCH_SIZE = 512
-"""Most images or embeddings of one prediction."""
-SMALL_BATCH = 8
-"""Photographs of a batch on one core; larger ones leave its cache."""
-DEVICE_BATCH = 128
-LARGE_IMAGE = 48 * 48
-"""Pixels from which images are predicted in small batches, one on each core."""
 _NOT_EMBEDDED = ("classifier.", "features_mean", "features_scale")
 
 
@@ -59,13 +62,42 @@ def embed_images(
 
 
 def predict_logits(
-    network: Network, split: ImageSplit, *, device: torch.device, workers: int = 0
+    network: Network,
+    split: ImageSplit,
+    *,
+    device: torch.device,
+    workers: int = 0,
+    batch_size: int | None = None,
 ) -> np.ndarray:
-    """Return the logits of a split, float32 of shape (N, C), with the network in evaluation mode."""
+    """Return the logits of a split, float32 of shape (N, C), with the network in evaluation mode.
+
+    `batch_size` is the most images of a batch, on which the last bits depend. Where the memory is too small for one,
+    its halves are computed.
+    """
     if isinstance(split, EmbeddedSplit):
         rows = torch.from_numpy(split.rows).to(device)
         return _outputs(network, network.head, rows.split(BATCH_SIZE), device)
-    return _image_outputs(network, network, split, device, workers)
+    return _image_outputs(network, network, split, device, workers, batch_size)
+
+
+def predict_embedded(
+    network: Network,
+    split: ImageSplit,
+    *,
+    device: torch.device,
+    workers: int = 0,
+    batch_size: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logits of `predict_logits` and the embeddings of a split, in one pass."""
+    if isinstance(split, EmbeddedSplit):
+        return predict_logits(network, split, device=device), split.rows
+
+    def both(images: Tensor) -> Tensor:
+        embeddings = network.embed(images)
+        return torch.cat([network.head(embeddings), embeddings], dim=1)
+
+    joined = _image_outputs(network, both, split, device, workers, batch_size)
+    return joined[:, : network.num_classes], joined[:, network.num_classes :]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -87,12 +119,14 @@ def _image_outputs(
     split: ImageSplit,
     device: torch.device,
     workers: int,
+    most: int | None = None,
 ) -> np.ndarray:
     device, (height, width) = torch.device(device), network.image_size
     if device.type == "cpu" and height * width >= LARGE_IMAGE and len(split):
-        outputs = parallel_outputs(network, function, split, np.arange(len(split)), device)
+        outputs = parallel_outputs(network, function, split, np.arange(len(split)), device, batch_size=most)
         return np.concatenate([part for _, part in outputs])
-    batches = ordered_batches(split, batch_size=BATCH_SIZE, device=device, workers=workers)
+    size = prediction_batch((height, width), BATCH_SIZE, most)
+    batches = ordered_batches(split, batch_size=size, device=device, workers=workers)
     return _outputs(network, function, (batch.inputs for batch in batches), device)
 
 
@@ -101,7 +135,7 @@ def _outputs(
 ) -> np.ndarray:
     network.to(device)
     with evaluation_mode(network), torch.inference_mode():
-        parts = [function(batch).float().cpu() for batch in inputs]
+        parts = [within_memory(function, batch).float().cpu() for batch in inputs]
     return torch.cat(parts).numpy() if parts else np.empty((0, network.num_classes), dtype=np.float32)
 
 
@@ -183,6 +217,7 @@ def embedded_splits(
     with (done, total). `RunFolderError` if the cache cannot be written.
     """
     key = [list(splits.image_size), splits.channels, splits.fit, device.type, body_hash(network)]
+    key += [] if splits.value_range is None else [list(splits.value_range)]
     path = cache / f"embeddings-{content_hash(key)[:16]}.rows"
     with EmbeddingCache(path, network.embedding_dim) as stored:
         embed_missing(network, list(splits.splits.values()), stored, device=device, progress=progress)
@@ -208,19 +243,15 @@ def embed_missing(
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Embed the images of `splits` that the open `cache` lacks, batch by batch."""
-
-    def embed(images: Tensor) -> Tensor:
-        # The last bits of an embedding depend on the size of its batch, so all have the same.
-        filled = functional.pad(images, (0,) * 7 + (-len(images) % SMALL_BATCH,))
-        return network.raw_embed(filled)[: len(images)]
-
     keys_of = [split.content_keys() for split in splits]
     missing = cache.missing(np.concatenate(keys_of))
     done, first = 0, 0
     for split, keys in zip(splits, keys_of, strict=True):
         inside = missing[(missing >= first) & (missing < first + len(split))] - first
         first += len(split)
-        for rows, embedded in parallel_outputs(network, embed, split, inside, device):
+        for rows, embedded in parallel_outputs(
+            network, network.raw_embed, split, inside, device, filled=True
+        ):
             cache.append(keys[rows], embedded)
             done += len(rows)
             if progress is not None:
@@ -233,19 +264,28 @@ def parallel_outputs(
     split: ImageSplit,
     rows: np.ndarray,
     device: torch.device,
+    *,
+    batch_size: int | None = None,
+    filled: bool = False,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield, for small batches of the images at `rows`, their rows and the outputs of a part of the network.
 
+    `batch_size` is as for `predict_logits`; under `filled`, black images fill up the last batch to its size.
+
     On a CPU each core decodes and computes batches of its own with one thread of torch: threads that share a batch
-    would wait for each other, and the outputs would depend on their number.
+    would wait for each other, and the outputs would depend on their number. The workers of a study share the cores.
     """
-    workers, size = (cpu_count(), SMALL_BATCH) if device.type == "cpu" else (1, DEVICE_BATCH)
+    largest, cores = (SMALL_BATCH, cpu_count()) if device.type == "cpu" else (DEVICE_BATCH, 1)
+    size = prediction_batch(network.image_size, largest, batch_size)
+    workers = max(1, prediction_workers(network.image_size, size, cores) // int(os.environ.get(JOBS, 1)))
 
     def compute(chunk: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             pixels = torch.from_numpy(decode_batch(split.images, chunk, threads=workers == 1)).to(device)
             inputs = pixels.float().div_(255).contiguous(memory_format=memory_format(network.in_channels))
-            return function(inputs).float().cpu().numpy()
+            if filled:
+                inputs = functional.pad(inputs, (0,) * 7 + (-len(inputs) % min(SMALL_BATCH, size),))
+            return within_memory(function, inputs)[: len(chunk)].float().cpu().numpy()
 
     # torch counts threads for each thread of Python, but new ones take the number that was set last.
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))

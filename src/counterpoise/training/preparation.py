@@ -11,20 +11,30 @@ import numpy as np
 
 from counterpoise.balance.samplers import epoch_indices
 from counterpoise.config import RunSettings, SplitConfig, TrainConfig, steps_of
-from counterpoise.datasets import ImageDataset, SplitManifest, create_profile
+from counterpoise.datasets import (
+    Grouping,
+    ImageDataset,
+    SplitManifest,
+    create_profile,
+    describe_grouping,
+    tiny_classes,
+)
+from counterpoise.evaluation import absent_classes
 from counterpoise.exceptions import CounterpoiseError, InputError, UnknownNameError
+from counterpoise.files import content_hash
 from counterpoise.methods import Method
 from counterpoise.training.fit import check_epochs_compare, refuse_pixel_methods
 from counterpoise.training.initialization import (
-    check_unseen,
     default_freeze,
     find_weights,
+    loaded_parts,
     make_network,
     resolve_features,
     resolve_freeze,
 )
 from counterpoise.training.machine import make_fabric
 from counterpoise.training.plan import RunPlan, SplitPlan
+from counterpoise.training.seen import check_unseen, run_of_weights
 
 #: A run of fewer optimizer steps is said to be too short.
 TOO_FEW_STEPS = 20
@@ -37,13 +47,14 @@ class Preparation:
     """A run that can start.
 
     `plan` is that of the first of `methods` on the first repeat, whose split is `manifest`. `notes` are decisions made
-    for the user, in words.
+    for the user, in words; `grouping` tells which images stay together.
     """
 
     plan: RunPlan
     methods: tuple[Method, ...]
     manifest: SplitManifest
     notes: tuple[str, ...]
+    grouping: Grouping
 
 
 def prepare_run(
@@ -82,6 +93,7 @@ def prepare_run(
     plan = RunPlan(
         source=settings.data.source or dataset.name,
         fingerprint=dataset.fingerprint,
+        contents=dataset.contents,
         image_size=dataset.image_size,
         fit=dataset.fit,
         split=split,
@@ -98,9 +110,9 @@ def prepare_run(
         adapter=None if settings.model.adapter == "none" else settings.model.adapter,
         asked=settings.model_dump(mode="json"),
     )
-    if run is not None:
-        manifests = (split.splits(dataset, config.seed + repeat) for repeat in range(repeats))
-        check_unseen(run, dataset, manifests)
+    trained = run or run_of_weights(plan.weights)
+    manifests = (split.splits(dataset, config.seed + repeat) for repeat in range(repeats))
+    leak = None if trained is None else check_unseen(trained, dataset, manifests)
     asked, default = default_freeze(settings.model.freeze, plan, (*chosen, *also))
     frozen = resolve_freeze(asked, plan, dataset)
     # The head first: gradients through a random head would spoil published weights. Under adapters they are frozen.
@@ -112,11 +124,17 @@ def prepare_run(
         fine_tuned=head_first or frozen == "auto",
         validated=len(manifest.validation) > 0,
     )
-    if plan.cache is not None and features is None:
+    options = {} if run is None else run.record.network.raw.get("options", {})
+    if options.get("standardize"):
+        features = features or options.get("features", "last")
+    if plan.cache is not None and not replace(plan, freeze=frozen, features=features).embeds:
         raise InputError("`cache` keeps the embeddings of a network frozen whole; give `freeze` all with it")
     plan = replace(plan, freeze=frozen, features=features, config=config)
     make_fabric(config)
+    for part in dataset.splits.values():
+        part.content_keys()  # once for all runs
     splits = manifest.apply(dataset)
+    grouping = describe_grouping(dataset, splits)
     check_epochs_compare(config, splits.validation)
     if frozen == "all" and config.layer_decay not in (None, 1):
         raise InputError("`layer_decay` has no effect on a network frozen whole; leave it out")
@@ -125,12 +143,15 @@ def prepare_run(
     make_network(plan, splits)
     for method in (*chosen, *also):
         _check_method(method, splits, config.epochs)
-    head = "the other run's classes are not these: the head is new" if plan.new_head else None
+    head = None if run is None else loaded_parts(run, plan)
     short = None if frozen == "all" else _short_training(len(manifest.train), config)
     if frozen == "auto" and not splits.validation:
         default = "frozen: there are no validation images by which `freeze` auto could choose"
-    notes = tuple(n for n in (pretrained.note, head, short, default) if n is not None)
-    return Preparation(plan=plan, methods=chosen, manifest=manifest, notes=notes)
+    absent = absent_classes(manifest.counts, dataset.classes)
+    tiny = tiny_classes(dataset.classes, dataset.train.class_counts(dataset.num_classes).tolist())
+    said = (tiny, pretrained.note, head, short, default, leak)
+    notes = (*absent, *grouping.notes, *(note for note in said if note is not None))
+    return Preparation(plan=plan, methods=chosen, manifest=manifest, notes=notes, grouping=grouping)
 
 
 def _short_training(images: int, config: TrainConfig) -> str | None:
@@ -145,6 +166,7 @@ def resolve_split(split: SplitConfig, dataset: ImageDataset) -> SplitPlan:
     """Return how `dataset` is to be split; `InputError` if a setting does not fit it or the other settings."""
     own = ("validation_fraction", "test_fraction", "minority_ratio")
     given: dict[str, Any] = {name: value for name in own if (value := getattr(split, name)) is not None}
+    groups = None if dataset.train.groups is None else content_hash(dataset.train.groups.tolist())
     if split.split_file is not None:
         if split != SplitConfig(split_file=split.split_file):
             raise InputError(
@@ -152,7 +174,7 @@ def resolve_split(split: SplitConfig, dataset: ImageDataset) -> SplitPlan:
                 "`validation_fraction` and `test_fraction`"
             )
         saved = SplitManifest.load(split.split_file)
-        return SplitPlan(manifest=str(split.split_file), manifest_hash=saved.hash)
+        return SplitPlan(manifest=str(split.split_file), manifest_hash=saved.hash, groups=groups)
     for name in ("validation", "test"):
         if f"{name}_fraction" in given and getattr(dataset, name) is not None:
             raise InputError(
@@ -162,7 +184,7 @@ def resolve_split(split: SplitConfig, dataset: ImageDataset) -> SplitPlan:
     profile = create_profile(split.imbalance, ratio=split.ratio, minority=classes)
     if split.minority is not None and split.minority_ratio is not None:
         raise InputError("`minority` says which classes are rare; leave `minority_ratio` out")
-    return SplitPlan(profile=profile.to_dict(), **given)
+    return SplitPlan(profile=profile.to_dict(), groups=groups, **given)
 
 
 def read_minority(text: str, classes: Sequence[str]) -> int | float | list[int]:

@@ -6,11 +6,8 @@ Epoch 7 does not depend on whether epochs 0-6 ran in this process, so an interru
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
-import torch
 
 
 def generator_for(seed: int, *names: str | int) -> np.random.Generator:
@@ -29,12 +26,3 @@ def generator_for(seed: int, *names: str | int) -> np.random.Generator:
 def seed_for(seed: int, *names: str | int) -> int:
     """Return a seed (0 to 2**31 - 1) for one named purpose of a run."""
     return int(generator_for(seed, *names).integers(2**31))
-
-
-@contextmanager
-def torch_seed(seed: int) -> Iterator[None]:
-    """Seed torch's global generators (dropout, initial weights) inside the block and restore them afterwards."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield

@@ -21,14 +21,23 @@ from counterpoise.datasets import ImageDataset, ImageSplit, SplitManifest
 from counterpoise.evaluation import ScoresDict, evaluate
 from counterpoise.files import content_hash, write_json
 from counterpoise.networks import Network, save_network
-from counterpoise.runs import FORMAT, EmbeddingMap, Mistake, RunFolder, write_predictions
+from counterpoise.runs import CALIBRATION, FORMAT, EmbeddingMap, Mistake, RunFolder, write_predictions
+from counterpoise.training.calibration import TrustDict, calibrate, trust_record
 from counterpoise.training.fit import Fitted
 from counterpoise.training.initialization import make_network
-from counterpoise.training.machine import find_device, hardware, reused_memory, timestamp, versions
+from counterpoise.training.machine import (
+    cpu_threads,
+    find_device,
+    hardware,
+    reused_memory,
+    timestamp,
+    versions,
+)
 from counterpoise.training.method_stages import ResampledSet
 from counterpoise.training.plan import RunPlan
 from counterpoise.training.predict import embed_images, embedded_splits, predict_logits, softmax
 from counterpoise.training.randomness import generator_for
+from counterpoise.training.seen import seen_images
 from counterpoise.training.stage import ProgressCallback, Step
 from counterpoise.training.transfer import FitJob, fit_by_validation
 
@@ -48,24 +57,28 @@ def execute_run(
     shared: Path | None = None,
     progress: ProgressCallback | None = None,
     on_fitted: Callable[[Fitted, ImageDataset], None] | None = None,
+    penalty: float | None = None,
+    changes: Mapping[str, object] | None = None,
 ) -> RunFolder:
     """Train and evaluate a network by `plan` and write the run folder `path`.
 
     A finished run is returned unchanged, an interrupted one resumes from its last checkpoint. ``run.json`` has status
     ``complete`` only once everything else is written. Runs with the same `shared` folder share equal networks.
     `on_fitted` is called with the trained network and the splits before they are scored; it may change the network.
+    `penalty` replaces that of the plan, and `changes` are entries of ``run.json`` that differ from it.
     `RunFolderError` if the folder holds another run or cannot be written; `TrainingError` if the loss is not finite.
     """
-    folder = RunFolder(path)
-    if folder.is_complete(plan.hash):
+    folder, plan = RunFolder(path), replace(plan, contents=plan.contents or dataset.contents)
+    if folder.is_complete(plan.hash, plan.contents):
+        folder.clean()
         return folder
-    with folder.claimed(plan.hash), reused_memory():
+    with folder.claimed(plan.hash), reused_memory(), cpu_threads(plan.config.threads):
         started = time.perf_counter()
         manifest = plan.split.splits(dataset, plan.config.seed)
         splits = manifest.apply(dataset)
         network = make_network(plan, splits)
         embedded, seconds = splits, 0.0
-        if plan.features is not None:
+        if plan.embeds:
             cache = Path(plan.cache) if plan.cache else (shared or folder.checkpoints).parent / "cache"
             on_image = embedding_progress(progress)
             device = find_device(plan.config.device)
@@ -74,16 +87,18 @@ def execute_run(
             seconds = time.perf_counter() - embedding
         start = [plan.network, plan.weights_hash, plan.new_head, plan.freeze]
         start += [value for value in (plan.features, plan.adapter) if value is not None]
+        # The hash of the manifest does not see the whole of a large file.
+        start += [plan.contents] if splits.train.facts else []
         job = FitJob(
             method=plan.record,
-            config=plan.config,
+            config=plan.config.model_copy(update={"penalty": penalty or plan.config.penalty}),
             checkpoints=folder.checkpoints,
             shared=shared,
             identity=content_hash([manifest.hash, plan.image_size, *start]),
             classes=splits.classes,
             progress=progress or ProgressCallback(),
         )
-        changes: dict[str, object] = {}
+        changes = dict(changes or {})
         if plan.head_first:
             fitted = job.fine_tune(network, splits, embedded)
         elif plan.freeze == "auto":
@@ -119,16 +134,22 @@ def write_run(
     network, scored = fitted.network, time.perf_counter()
     device = next(network.parameters()).device
     manifest.save(folder.path / "manifest.json")
+    seen_images(splits, plan.weights).save(folder.path)
     logits = held_out_logits(network, splits, device=device, workers=plan.config.workers)
     write_scores(folder, splits, manifest.minority, logits, fitted.adjustment)
     points = fitted.resampled or embedded_sample(network, splits.train, plan.config)
     points_map = embedding_map(points, generator_for(plan.config.seed, "map"))
     write_json(folder.path / "embedding.json", points_map.raw)
     write_json(folder.path / "history.json", fitted.history)
+    calibration = calibrate(fitted, splits, logits, plan.config)
+    trust: dict[str, TrustDict] = {}
+    if calibration is not None:
+        calibration.save(folder.path / CALIBRATION)
+        trust["trust"] = trust_record(calibration, fitted.adjustment, splits.classes)
     save_network(network, folder.path / "model.safetensors")
     finished = time.perf_counter()
     timings = fitted.seconds | {"evaluate": finished - scored, "total": finished - started}
-    write_json(folder.record_path, _record(plan, splits, manifest, fitted, timings) | changes)
+    write_json(folder.record_path, _record(plan, splits, manifest, fitted, timings) | trust | changes)
     # Three times the size of the model, and a finished run never resumes.
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
 
@@ -164,7 +185,9 @@ def _record(
             "channels": splits.channels,
             "image_size": list(splits.image_size),
             "fit": splits.fit,
+            **({} if splits.value_range is None else {"value_range": list(splits.value_range)}),
             "fingerprint": plan.fingerprint,
+            "contents": plan.contents,
             "counts": counts,
             "minority": list(manifest.minority),
             "skipped": [{"path": s.path, "reason": s.reason} for s in splits.skipped],
@@ -199,11 +222,16 @@ def _start(plan: RunPlan) -> dict[str, object]:
 
 
 def held_out_logits(
-    network: Network, splits: ImageDataset, *, device: torch.device, workers: int = 0
+    network: Network,
+    splits: ImageDataset,
+    *,
+    device: torch.device,
+    workers: int = 0,
+    batch_size: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the network's own logits of the test and validation images, where there are any."""
     return {
-        name: predict_logits(network, split, device=device, workers=workers)
+        name: predict_logits(network, split, device=device, workers=workers, batch_size=batch_size)
         for name, split in splits.splits.items()
         if name in SCORED and len(split)
     }
@@ -230,7 +258,9 @@ def write_scores(
         elif adjustment is not None:
             adjusted = adjustment.transform(adjusted)
         probabilities = softmax(adjusted)
-        metrics[name] = evaluate(split.labels, probabilities, classes=splits.classes, minority=minority)
+        metrics[name] = evaluate(
+            split.labels, probabilities, classes=splits.classes, minority=minority, groups=split.groups
+        )
         if name == "test":
             predictions = folder.path / "predictions.csv"
             write_predictions(predictions, split.paths, splits.classes, split.labels, probabilities)
@@ -297,13 +327,13 @@ def worst_mistakes(split: ImageSplit, probabilities: np.ndarray) -> list[Mistake
             true=int(split.labels[i]),
             predicted=int(predicted[i]),
             probability=round(float(confidence[i]), 6),
-            image=_png_data_uri(np.asarray(split.images[int(i)])),
+            image=png_data_uri(np.asarray(split.images[int(i)])),
         )
         for i in worst
     ]
 
 
-def _png_data_uri(image: np.ndarray) -> str:
+def png_data_uri(image: np.ndarray) -> str:
     """Return an image (C, H, W), uint8, as a PNG data URI, at most 112 pixels wide or high."""
     from PIL import Image
 

@@ -211,6 +211,7 @@ class FitContext:
     identity: str
     classes: Sequence[str] | None
     progress: ProgressCallback
+    weights: Tensor | None = None  # of the training images' losses, on the training device
     seconds: dict[str, float] = field(default_factory=dict)
     penalties: dict[str, float] = field(default_factory=dict)
 

@@ -49,16 +49,18 @@ class FitJob:
             progress=self.progress,
         )
 
+    def fit_head(self, network: Network, embedded: ImageDataset) -> Fitted:
+        """Fit the head to frozen features without weights, whatever the method, which acts afterwards."""
+        start = replace(get_method("bl"), head_layer=self.method.head_layer)
+        progress = RenamedStage(self.progress, HEAD_FIRST)
+        return replace(self, method=start, progress=progress).fit(network, embedded)
+
     def fine_tune(self, network: Network, splits: ImageDataset, embedded: ImageDataset) -> Fitted:
         """Fit the head to the frozen features of all images, and train the whole network from there.
 
-        The head is fitted without weights, whatever the method, which acts afterwards. It converges within seconds and
-        so has no checkpoint: an interrupted run fits it once more, to the same head.
+        The head converges within seconds and so has no checkpoint: an interrupted run fits it once more, to the same.
         """
-        start = replace(get_method("bl"), head_layer=self.method.head_layer)
-        head = replace(self, method=start, progress=RenamedStage(self.progress, HEAD_FIRST)).fit(
-            network, embedded
-        )
+        head = self.fit_head(network, embedded)
         tuned = fine_tune(
             head.network,
             splits.train,

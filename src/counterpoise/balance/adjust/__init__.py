@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from counterpoise.balance.adjust.class_thresholds import ClassThresholds
     from counterpoise.balance.adjust.expected_cost import ExpectedCost
     from counterpoise.balance.adjust.logit_adjustment import LogitAdjustment
+    from counterpoise.balance.adjust.required_rates import RequiredRates
     from counterpoise.balance.adjust.sigmoid_scores import SigmoidScores
     from counterpoise.balance.adjust.temperature_scaling import TemperatureScaling
 
@@ -35,6 +36,12 @@ ADJUSTMENTS, __getattr__, __dir__, __all__ = open_slot(
             target="counterpoise.balance.adjust.logit_adjustment:LogitAdjustment",
             summary="Subtracts the scaled logarithms of the class shares.",
             source="Menon et al. 2021, Eq. 9",
+        ),
+        Entry(
+            name="required-rates",
+            target="counterpoise.balance.adjust.required_rates:RequiredRates",
+            summary="Thresholds that keep a promise on the recall or precision of a class.",
+            source="Angelopoulos et al. 2021, section 3; Clopper and Pearson 1934",
         ),
         Entry(
             name="sigmoid-scores",

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from counterpoise.balance.class_weights import counts_as_array
-from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, Randomness, of_class
+from counterpoise.balance.perturb.base import (
+    Loss,
+    Normalization,
+    Perturbation,
+    PerturbedBatch,
+    Randomness,
+    of_class,
+)
 from counterpoise.exceptions import InputError
 
 # AOS poster: Table 2 for MNIST, Table 1 for photographs.
@@ -37,6 +44,8 @@ class AOS(Perturbation):
     eps : float in [0, 1], optional
         Adversarial intensity: change of a pixel, in units of [0, 1]. Default: 0.1 for small grayscale images (one
         channel, at most 32 pixels wide and high), 0.007 for all others.
+    mean, std : float or sequence of float, optional
+        Normalization of the images, one value or one per channel, where they are not in [0, 1].
 
     Notes
     -----
@@ -62,7 +71,15 @@ class AOS(Perturbation):
     [0.0, 0.0, 0.0, 0.1]
     """
 
-    def __init__(self, *, class_counts: ArrayLike, p: float = 0.5, eps: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        class_counts: ArrayLike,
+        p: float = 0.5,
+        eps: float | None = None,
+        mean: Normalization = None,
+        std: Normalization = None,
+    ) -> None:
         if not 0 <= p <= 1:
             raise InputError(f"p is {p}; expected a probability in [0, 1]")
         if eps is not None and not 0 <= eps <= 1:
@@ -70,6 +87,7 @@ class AOS(Perturbation):
         counts = counts_as_array(class_counts)
         self.p = p
         self.eps = eps
+        self.mean, self.std = mean, std
         #: Whether a class is a minority class: bool of shape (C,).
         self.minority = torch.from_numpy(counts < counts.max())
 
@@ -86,12 +104,13 @@ class AOS(Perturbation):
             self.minority = self.minority.to(targets.device)
         decision = torch.rand(len(targets), generator=generator, device=targets.device) < self.p
         chosen = decision.logical_and_(of_class(self.minority, targets)).nonzero().squeeze(1)
+        pixels = self._pixels(images)
         if not len(chosen):
             return PerturbedBatch(images, targets)
-        x = images[chosen]
-        mask = input_gradient(network, loss, x, targets[chosen]).sign_()
+        # A positive factor for each channel does not change the gradient's signs.
+        mask = input_gradient(network, loss, images[chosen], targets[chosen]).sign_()
         eps = _default_eps(images) if self.eps is None else self.eps
-        adversarial = torch.add(x, mask, alpha=eps).clamp_(0, 1)
+        adversarial = self._normalized(torch.add(pixels[chosen], mask, alpha=eps).clamp_(0, 1))
         return PerturbedBatch(images.clone().index_copy_(0, chosen, adversarial), targets)
 
 

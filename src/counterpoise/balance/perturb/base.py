@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -48,6 +48,11 @@ class PerturbedBatch:
         return first + loss(logits, self.other_targets, weight * (1 - self.share))
 
 
+#: Mean or standard deviation of normalized images: for all channels, or one for each.
+Normalization = float | Sequence[float] | None
+_TOLERANCE = 1e-3
+
+
 class Perturbation(ABC):
     """Base of changes of a batch's images, and perhaps of their classes.
 
@@ -57,6 +62,11 @@ class Perturbation(ABC):
 
     #: Whether its images have two classes, so that `images` and `targets` alone are not enough.
     mixes_classes: ClassVar[bool] = False
+
+    #: Mean and standard deviation by which the images are normalized; None, as in a run: they are in [0, 1].
+    mean: Normalization = None
+    std: Normalization = None
+    _in_range = False
 
     @abstractmethod
     def _perturb(
@@ -72,7 +82,7 @@ class Perturbation(ABC):
         Parameters
         ----------
         images : Tensor of shape (N, C, H, W)
-            Floats in [0, 1]; they are not changed.
+            Floats in [0, 1], or normalized by the method's `mean` and `std`; they are not changed.
         targets : Tensor of shape (N,), int64
             Their classes.
         network : torch.nn.Module
@@ -91,6 +101,35 @@ class Perturbation(ABC):
                 f"make it with torch.Generator({images.device.type!r})"
             )
         return self._perturb(images, targets, network, loss, generator)
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Return the images in [0, 1]; InputError if they are not, once `mean` and `std` are undone."""
+        if (self.mean is None) != (self.std is None):
+            raise InputError("found one of `mean` and `std`; give both, or neither for images in [0, 1]")
+        pixels = images
+        if self.mean is not None:
+            pixels = images * self._of_channel(self.std, images) + self._of_channel(self.mean, images)
+        # On a GPU, reading the extremes of every batch would synchronize the device.
+        if images.numel() and not (self._in_range and images.is_cuda):
+            low, high = (float(value) for value in pixels.detach().aminmax())
+            if not -_TOLERANCE <= low <= high <= 1 + _TOLERANCE:
+                undone = "" if self.mean is None else " after `mean` and `std` are undone"
+                raise InputError(
+                    f"{type(self).__name__} found images from {low:.3g} to {high:.3g}{undone}; expected [0, 1]: divide "
+                    "by 255, or give the `mean` and `std` by which they are normalized"
+                )
+            self._in_range = True
+        return pixels
+
+    def _normalized(self, pixels: Tensor) -> Tensor:
+        """Return pixels in [0, 1] as the images that were given are."""
+        if self.mean is None:
+            return pixels
+        return (pixels - self._of_channel(self.mean, pixels)) / self._of_channel(self.std, pixels)
+
+    @staticmethod
+    def _of_channel(values: Normalization, images: Tensor) -> Tensor:
+        return torch.as_tensor(values, dtype=images.dtype, device=images.device).reshape(-1, 1, 1)
 
     def bind(self, images: TrainingImages, labels: Tensor) -> None:  # noqa: B027 - few need it
         """Set the training images, whose classes are `labels`, int64 (N,); no-op for changes within a batch."""

@@ -40,11 +40,12 @@ class CMO(Perturbation):
 
     Notes
     -----
-    ``x = M * x_b + (1 - M) * x_f`` and ``y = lambda * y_b + (1 - lambda) * y_f``: x_b is an image of the batch, x_f one
-    of all training images, drawn by `power`, and M is 0 in a rectangle of the share 1 - lambda of the pixels, with a
-    random center, cut off at the border; lambda is then the share of the pixels that remain. As in the authors' code a
-    batch shares its rectangle. Pasted images are those on disk, without `augment`. The authors' code weights images by
-    1 / n_c, as the default here; the distribution over classes that the paper prints is `power` = 2.
+    ``x = M * x_b + (1 - M) * x_f`` and ``y = lambda * y_b + (1 - lambda) * y_f``: x_b is an image of the batch, x_f
+    one of all training images, drawn by `power`, and M is 0 in a rectangle of the share 1 - lambda of the pixels,
+    with a random center, cut off at the border; lambda is then the share of the pixels that remain. As in the
+    authors' code a batch shares its rectangle. Pasted images are those on disk, without `augment`, normalized or
+    not as the batch is. The authors' code weights images by 1 / n_c, as the default here; the distribution over
+    classes that the paper prints is `power` = 2.
 
     Helps: the few objects of a rare class are seen in front of many backgrounds, over long training.
 

@@ -8,12 +8,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from counterpoise.balance.perturb.base import Loss, Perturbation, PerturbedBatch, Randomness
+from counterpoise.balance.perturb.base import (
+    Loss,
+    Normalization,
+    Perturbation,
+    PerturbedBatch,
+    Randomness,
+)
 from counterpoise.exceptions import InputError
+from counterpoise.seeding import torch_seed
 
 
 class AugmentationPolicy(Perturbation):
     """Base of policies that draw each image's transforms at random; a policy fills ``_transform``."""
+
+    def __init__(self, *, mean: Normalization = None, std: Normalization = None) -> None:
+        self.mean, self.std = mean, std
 
     @abstractmethod
     def _transform(self) -> Callable[[Tensor], Tensor]:
@@ -27,18 +37,22 @@ class AugmentationPolicy(Perturbation):
         device = "cpu" if generator is None else generator.device
         seed = int(torch.randint(2**31, (1,), generator=generator, device=device))
         transform = self._transform()
-        pixels = (images * 255).round_().clamp_(0, 255).to(torch.uint8)
+        pixels = (self._pixels(images) * 255).round_().clamp_(0, 255).to(torch.uint8)
         # torchvision has no argument for a generator: it draws from torch's own.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with torch_seed(seed):
             changed = torch.stack([transform(image) for image in pixels])
         # In the memory format of the batch.
         result = torch.empty_like(images).copy_(changed).div_(255)
-        return PerturbedBatch(result, targets)
+        return PerturbedBatch(self._normalized(result), targets)
 
 
 class TrivialAugment(AugmentationPolicy):
     """One random transform of random strength for each image (TrivialAugment; Müller and Hutter 2021).
+
+    Parameters
+    ----------
+    mean, std : float or sequence of float, optional
+        Normalization of the images, one value or one per channel, where they are not in [0, 1].
 
     Notes
     -----
@@ -74,6 +88,8 @@ class RandAugment(AugmentationPolicy):
         Transforms of an image, at least 1.
     magnitude : int in [0, 30], default=9
         Their strength.
+    mean, std : float or sequence of float, optional
+        Normalization of the images, one value or one per channel, where they are not in [0, 1].
 
     Notes
     -----
@@ -91,7 +107,10 @@ class RandAugment(AugmentationPolicy):
     torch.Size([2, 3, 8, 8])
     """
 
-    def __init__(self, *, num_ops: int = 2, magnitude: int = 9) -> None:
+    def __init__(
+        self, *, num_ops: int = 2, magnitude: int = 9, mean: Normalization = None, std: Normalization = None
+    ) -> None:
+        super().__init__(mean=mean, std=std)
         if int(num_ops) != num_ops or num_ops < 1:
             raise InputError(f"num_ops is {num_ops}; expected a whole number of at least 1")
         if int(magnitude) != magnitude or not 0 <= magnitude <= 30:

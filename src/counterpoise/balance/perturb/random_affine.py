@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from counterpoise.balance.perturb.base import (
     Loss,
+    Normalization,
     Perturbation,
     PerturbedBatch,
     Randomness,
@@ -38,6 +39,8 @@ class RandomAffine(Perturbation):
     p : float in [0, 1], default=1.0
         Probability that an image is rotated, zoomed and shifted; mirroring has its own. Below 1 the network also sees
         unchanged images.
+    mean, std : float or sequence of float, optional
+        Normalization of the images, one value or one per channel, where they are not in [0, 1].
 
     Notes
     -----
@@ -66,6 +69,8 @@ class RandomAffine(Perturbation):
         scale: float = 0.1,
         flip: str = "auto",
         p: float = 1.0,
+        mean: Normalization = None,
+        std: Normalization = None,
     ) -> None:
         if not 0 <= degrees <= 180:
             raise InputError(f"degrees is {degrees}; expected an angle in [0, 180]")
@@ -81,6 +86,7 @@ class RandomAffine(Perturbation):
         self.scale = scale
         self.flip = flip
         self.p = p
+        self.mean, self.std = mean, std
 
     def __call__(self, images: Tensor, *, generator: Randomness = None) -> Tensor:
         """Return the changed images, without classes, network or loss."""
@@ -122,11 +128,11 @@ class RandomAffine(Perturbation):
         grid = _sampling_grid(
             images, across, down, math.radians(self.degrees) * angle, 1 + self.scale * zoom, mirrored
         )
-        working = images if images.dtype in (torch.float32, torch.float64) else images.float()
+        working = self._pixels(images if images.dtype in (torch.float32, torch.float64) else images.float())
         grid = grid.to(working.dtype)
         moved = F.grid_sample(working, grid, mode="bilinear", padding_mode="border", align_corners=False)
         # The weights of the four neighbors sum to 1 up to rounding, and devices round differently.
-        return moved.clamp_(0, 1).to(images.dtype)
+        return self._normalized(moved.clamp_(0, 1)).to(images.dtype)
 
 
 def _sampling_grid(

@@ -1,12 +1,13 @@
 """Score a trained model on labeled images that it was not trained on.
 
-Where DATA is the dataset of the run, these are the run's own test images; else the test split of DATA, or all of it
-if it has none. The classes of DATA must be classes that the model knows.
+Where DATA holds the images of the run, under whatever names, these are the run's own test images; else the test split
+of DATA, or all of it if it has none. Images that the model learned from are left out: they are recognized by their
+contents. The classes of DATA must be classes that the model knows.
 """
 
 from counterpoise.cli.options import Call, Command
-from counterpoise.cli.printing import print_json, show_scores
-from counterpoise.cli.running import load_for
+from counterpoise.cli.printing import complain, print_json, show_scores
+from counterpoise.cli.running import load_for, show_seen
 from counterpoise.config import EvaluateConfig
 
 PANEL = "Use a model"
@@ -20,9 +21,20 @@ def command(config: EvaluateConfig, call: Call) -> None:
 
     folder = RunFolder.open(config.run)
     dataset = load_for(folder, config.source, data_dir=config.data_dir, strict=config.strict)
-    found = evaluate_run(folder, dataset, device=config.device)
+    found = evaluate_run(
+        folder,
+        dataset,
+        device=config.device,
+        batch_size=config.batch_size,
+        include_seen=config.include_seen,
+    )
     if call.as_json:
         words = {"run": str(config.run), "data": config.source or folder.record.dataset.source}
-        print_json({**words, "images": found.images, "scores": found.scores})
+        seen = {"seen": found.seen, "include_seen": config.include_seen}
+        print_json({**words, "images": found.images, **seen, "scores": found.scores})
     else:
-        show_scores(found.scores, f"{folder.record.method} on {found.images} of {dataset.name}")
+        title = f"{folder.record.method} on {found.images} of {dataset.name}"
+        show_scores(found.scores, title, folder.record.dataset.minority)
+        show_seen(found.seen, "scored, too" if config.include_seen else "left out")
+    if found.seen is None:
+        complain(f"{config.run} does not tell which images it learned from: these may be among them")

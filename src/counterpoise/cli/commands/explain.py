@@ -38,6 +38,7 @@ def command(config: ExplainConfig, call: Call) -> None:
                 with_feature_maps=config.feature_maps,
                 same_from=SAME_FROM if config.same_from is None else config.same_from,
                 device=config.device,
+                batch_size=config.batch_size,
                 strict=config.strict,
                 progress=update,
             )

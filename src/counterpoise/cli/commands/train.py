@@ -26,7 +26,7 @@ def command(config: TrainRunConfig, call: Call) -> None:
         progress = ThrottledProgress(plan.folder_name, f"{plan.draw}: {plan.method}", on_event)
         folder = execute_run(plan, dataset, out, progress=progress)
     if call.as_json:
-        print_json({"run": str(folder.path), "metrics": folder.metrics.raw})
+        print_json({"run": str(folder.path), "metrics": folder.metrics.raw, "notes": list(prepared.notes)})
         return
     start = folder.record.start
     if (losses := start.evidence) is not None and None not in (losses.frozen, losses.fine_tuned):
@@ -43,6 +43,7 @@ def command(config: TrainRunConfig, call: Call) -> None:
     if scores is None:
         say(f"{dataset.name} has too few images to keep any for testing: there are no scores")
     else:
-        show_scores(scores, f"{config.method} on the {scores['n']:,} test images of {dataset.name}")
+        title = f"{config.method} on the {scores['n']:,} test images of {dataset.name}"
+        show_scores(scores, title, folder.record.dataset.minority)
     say(f"run: {folder.path}")
     show_next(folder.path, "report", folder.path)

@@ -31,6 +31,11 @@ def interval_text(low: float | None, high: float | None, *, between: str) -> str
     return "" if low is None or high is None else f"{max(0.0, low):.3f}{between}{min(1.0, high):.3f}"
 
 
+def rests_on(images: int, repeats: int) -> str:
+    """Return what a score rests on: ``25 images in 3 repeats``; empty where it is not known."""
+    return f"{count(images, 'image')} in {count(repeats, 'repeat')}" if images else ""
+
+
 def p_text(value: float | None) -> str:
     """Return a p-value; a small one is not written as zero."""
     return NONE if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,37 +1,41 @@
-"""Back ends: where the tasks of a study run at the same time, and the messages that workers send.
+"""Back ends: where the tasks of a study run at the same time.
 
-A worker ends with its parent: the workers of a killed study must not hold its run folders, nor wait for work that
-never comes.
+A worker of this machine ends with its parent: the workers of a killed study must not hold its run folders, nor wait for
+work that never comes.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import importlib.util
 import os
 import pkgutil
-import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener, wait
-from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from itertools import islice
+from threading import Thread
+from typing import Any, ClassVar, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from counterpoise.catalogs import Catalog
 from counterpoise.exceptions import InputError
-from counterpoise.training import cpu_count
-
-if TYPE_CHECKING:
-    from joblib import Parallel
+from counterpoise.studies.engine.worker_events import (
+    SECONDS_TO_CONNECT,
+    Address,
+    Send,
+    listening,
+    own_address,
+)
+from counterpoise.training import JOBS, cpu_count
 
 Item = TypeVar("Item")
+Common = TypeVar("Common")
 Returned = TypeVar("Returned")
-#: Sends a message to the process that started the study.
-Send = Callable[[Any], None]
 SECONDS_BETWEEN_CHECKS = 0.5
 
 
@@ -39,22 +43,38 @@ class LostWorkerError(RuntimeError):
     """A worker process ended before its work did."""
 
 
-class Backend:
-    """Workers that joblib manages."""
+class Backend(ABC):
+    """Workers that execute tasks."""
 
     name: ClassVar[str]
     package: ClassVar[str]
     #: Errors that mean a lost worker.
     lost: ClassVar[tuple[str, ...]]
-    #: Whether workers are children of this process.
-    own: ClassVar[bool] = False
 
-    def check(self) -> None:
-        """Raise `InputError` if the back end is not installed."""
+    def check(self, address: str | None = None) -> None:
+        """Raise `InputError` if the back end is not installed, or has no `address`."""
         if importlib.util.find_spec(self.package) is None:
             raise InputError(
                 f"`backend` {self.name}: {self.package} is not installed; pip install "
                 f"'counterpoise[{self.name}]', or use loky"
+            )
+
+    def opened(self, address: str | None, workers: int) -> AbstractContextManager[object]:
+        """Return a context in which tasks run at `address`; without one perhaps on so many new `workers`."""
+        return nullcontext()
+
+
+class Loky(Backend):
+    """Worker processes of this machine."""
+
+    name, package = "loky", "joblib"
+    lost = ("joblib.externals.loky.process_executor:BrokenProcessPool",)
+
+    def check(self, address: str | None = None) -> None:
+        """Raise `InputError` if there is an `address`."""
+        if address is not None:
+            raise InputError(
+                f"`address` {address}: it is that of a cluster; give `backend` ray or dask with it"
             )
 
     def run(
@@ -71,80 +91,212 @@ class Backend:
         `work` and what it returns are pickled, and arrays in items are mapped into workers' memory. `threads` limits
         BLAS and OpenMP in each worker, where idle threads spin. Raises `LostWorkerError`.
         """
-        from joblib import delayed
+        from joblib import Parallel, delayed
 
-        parallel = self._parallel(jobs, threads)
-        try:
-            with listening(on_message, anywhere=not self.own) as address:
-                yield from parallel(delayed(_in_worker)(work, item, address) for item in items)
-        except tuple(map(pkgutil.resolve_name, self.lost)) as error:
-            raise LostWorkerError(str(error)) from error
-
-    def _parallel(self, jobs: int, threads: int) -> Parallel:
-        from joblib import Parallel, parallel_config
-
-        # joblib finds other back ends by their names only here. Tasks take too long to be handed out by several.
-        with parallel_config(backend=self.name):
-            return Parallel(n_jobs=jobs, batch_size=1)
-
-
-class Loky(Backend):
-    """Worker processes of this machine."""
-
-    name, package, own = "loky", "joblib", True
-    lost = ("joblib.externals.loky.process_executor:BrokenProcessPool",)
-
-    def _parallel(self, jobs: int, threads: int) -> Parallel:
-        from joblib import Parallel
-
-        return Parallel(
+        parallel = Parallel(
             n_jobs=max(2, jobs),  # joblib would run a single job in this process
             backend=self.name,
             return_as="generator_unordered",
             inner_max_num_threads=threads,
             mmap_mode="r",
             initializer=end_with_parent,
-            initargs=(os.getpid(),),
-            batch_size=1,
+            initargs=(os.getpid(), jobs),
+            batch_size=1,  # tasks take too long to be handed out by several
         )
+        try:
+            with listening(on_message) as address:
+                yield from parallel(delayed(_in_worker)(address, work, item) for item in items)
+        except tuple(map(pkgutil.resolve_name, self.lost)) as error:
+            raise LostWorkerError(str(error)) from error
 
 
-class Ray(Backend):
-    """A Ray cluster."""
+class Executor(Protocol):
+    """Part of `concurrent.futures.Executor` that a cluster has."""
+
+    def submit(self, function: Callable[..., Returned], /, *args: Any) -> concurrent.futures.Future[Returned]:
+        """Start ``function(*args)``."""
+
+
+class Cluster(Backend):
+    """Workers that may see no file of this machine, and work in other folders."""
+
+    def run(
+        self,
+        work: Callable[[Item, Common, Send], Returned],
+        items: Iterable[tuple[Item, Common]],
+        *,
+        jobs: int,
+        threads: int,
+        gpus: int,
+        on_message: Send,
+    ) -> Iterator[Returned]:
+        """Yield ``work(item, common, send)`` for every pair, in any order, as `Loky.run` does.
+
+        An object that is common to many items is sent once. A lost worker costs its own item alone: `LostWorkerError`
+        is raised after all others. `threads` and `gpus` are those that an item needs.
+        """
+        lost = tuple(map(pkgutil.resolve_name, self.lost))
+        pairs, running, error = iter(items), set[concurrent.futures.Future[Returned]](), None
+        sent: dict[int, tuple[Common, object]] = {}  # with the object itself, whose id must stay its own
+        with listening(on_message, host=self._host()) as address:
+            start = partial(self._executor(threads, gpus).submit, _in_worker, address, work)
+            try:
+                while True:
+                    for item, common in islice(pairs, jobs - len(running)):
+                        if id(common) not in sent:
+                            sent[id(common)] = common, self._send(common)
+                        running.add(start(item, sent[id(common)][1]))
+                    if not running:
+                        break
+                    done, running = concurrent.futures.wait(running, return_when="FIRST_COMPLETED")
+                    for future in done:
+                        try:
+                            returned = future.result()
+                        except lost as found:
+                            error = found
+                        else:
+                            yield returned
+            finally:
+                for future in running:
+                    future.cancel()
+        if error is not None:
+            raise LostWorkerError(str(error)) from error
+
+    @abstractmethod
+    def _executor(self, threads: int, gpus: int) -> Executor:
+        """Return an executor of functions that need `threads` and `gpus`."""
+
+    @abstractmethod
+    def _send(self, value: object) -> object:
+        """Send a value to the cluster, and return what stands for it among the arguments of a function."""
+
+    @abstractmethod
+    def _host(self) -> str:
+        """Return the address at which workers reach this machine."""
+
+
+class Ray(Cluster):
+    """A Ray cluster: that of this process, of `address` or of RAY_ADDRESS, or a new one on this machine."""
 
     name = package = "ray"
-    lost = ("ray.exceptions:RayActorError", "ray.exceptions:WorkerCrashedError")
+    lost = (
+        "ray.exceptions:WorkerCrashedError",
+        "ray.exceptions:NodeDiedError",
+        "ray.exceptions:OutOfMemoryError",
+        "ray.exceptions:ObjectLostError",
+    )
 
-    def _parallel(self, jobs: int, threads: int) -> Parallel:
-        from ray.util.joblib import register_ray
+    @contextmanager
+    def opened(self, address: str | None, workers: int) -> Iterator[None]:
+        """Connect to the cluster; InputError is raised if that fails."""
+        import ray
 
-        register_ray()
-        return super()._parallel(jobs, threads)
+        if ray.is_initialized():
+            yield
+            return
+        with _connecting(address):
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+    def _executor(self, threads: int, gpus: int) -> Executor:
+        import ray
+
+        # More than the largest node has would wait forever.
+        most = {
+            kind: max(node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"])
+            for kind in ("CPU", "GPU")
+        }
+        needs = {"num_cpus": min(threads, most["CPU"]), "num_gpus": min(gpus, most["GPU"])}
+        return _RayExecutor(needs)
+
+    def _send(self, value: object) -> object:
+        import ray
+
+        return ray.put(value)
+
+    def _host(self) -> str:
+        import ray
+
+        return str(ray.util.get_node_ip_address())
 
 
-class Dask(Backend):
-    """A Dask cluster: that of the current client, else one of this machine."""
+class _RayExecutor:
+    def __init__(self, needs: dict[str, float]) -> None:
+        self.needs = needs
+
+    def submit(self, function: Callable[..., Returned], /, *args: Any) -> concurrent.futures.Future[Returned]:
+        import ray
+
+        remote = ray.remote(max_retries=0, **self.needs)(function)
+        return remote.remote(*args).future()
+
+
+class Dask(Cluster):
+    """A Dask cluster: that of `address`, of the current client or of DASK_SCHEDULER_ADDRESS, or a new one here."""
 
     name, package = "dask", "distributed"
-    lost = ("distributed.scheduler:KilledWorker",)
+    lost = (
+        "distributed.scheduler:KilledWorker",
+        "concurrent.futures:CancelledError",  # the worker alone held the images
+    )
 
-    def _parallel(self, jobs: int, threads: int) -> Parallel:
+    @contextmanager
+    def opened(self, address: str | None, workers: int) -> Iterator[None]:
+        """Connect to the cluster; InputError is raised if that fails."""
+        import dask
         import distributed
 
-        try:
-            distributed.get_client()
-        except ValueError:
-            distributed.Client(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
-        return super()._parallel(jobs, threads)
+        current = None
+        with contextlib.suppress(ValueError):
+            current = distributed.get_client()
+        if address is None and current is not None:
+            yield
+            return
+        address = address or dask.config.get("scheduler-address", None)
+        local = {} if address else {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+        with _connecting(address), dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+            client = distributed.Client(address, **local)
+        with client:
+            yield
+
+    def _executor(self, threads: int, gpus: int) -> Executor:
+        import distributed
+
+        return distributed.get_client().get_executor(pure=False)
+
+    def _send(self, value: object) -> object:
+        import distributed
+
+        return distributed.get_client().scatter([value], broadcast=True, hash=False)[0]
+
+    def _host(self) -> str:
+        import distributed
+
+        return own_address(urlsplit(distributed.get_client().scheduler.address).hostname)
+
+
+@contextmanager
+def _connecting(address: str | None) -> Iterator[None]:
+    try:
+        url = urlsplit(address if address and "//" in address else f"//{address or ''}")
+        if url.hostname and url.port:  # Ray tries for many minutes
+            socket.create_connection((url.hostname, url.port), SECONDS_TO_CONNECT).close()
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise InputError(f"`address` {address}: {reason}; give the address of a cluster that runs") from error
 
 
 LOKY = Loky.name
-BACKENDS: Catalog[Backend] = Catalog("backend", [Loky(), Ray(), Dask()])
+BACKENDS: Catalog[Loky | Cluster] = Catalog("backend", [Loky(), Ray(), Dask()])
 
 
-def _in_worker(work: Callable[[Item, Send], Returned], item: Item, address: Address) -> Returned:
+def _in_worker(address: Address, work: Callable[..., Returned], *items: Any) -> Returned:
     with address.connected() as send:
-        return work(item, send)
+        return work(*items, send)
 
 
 def default_jobs(device: str, threads: int, runs: int) -> int:
@@ -156,11 +308,12 @@ def default_jobs(device: str, threads: int, runs: int) -> int:
     return max(1, min(runs, cpu_count() // threads))
 
 
-def end_with_parent(parent: int) -> None:
-    """End this process when process `parent`, which started it, ends; checked twice a second.
+def end_with_parent(parent: int, jobs: int = 1) -> None:
+    """End this process when process `parent`, which started it and `jobs` in all, ends; checked twice a second.
 
     The parent passes its own id: it may be gone before a slow worker could ask for it.
     """
+    os.environ[JOBS] = str(jobs)
     Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
@@ -168,94 +321,3 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(SECONDS_BETWEEN_CHECKS)
     os._exit(1)
-
-
-@dataclass(frozen=True)
-class Address:
-    """Address and shared key of the process that started a worker.
-
-    A worker that is its `own` child ends where nobody listens; the worker of a cluster continues without messages.
-    """
-
-    address: Any
-    key: bytes
-    own: bool = True
-
-    @contextmanager
-    def connected(self) -> Iterator[Send]:
-        """Yield a function that sends a picklable object to the listening process."""
-        try:
-            client = Client(self.address, authkey=self.key)
-        except (OSError, EOFError):
-            if self.own:
-                raise
-            yield lambda message: None
-            return
-        with client as connection:
-
-            def send(message: Any) -> None:
-                try:
-                    connection.send(message)
-                except OSError:
-                    if self.own:
-                        os._exit(1)
-
-            yield send
-
-
-@contextmanager
-def listening(on_message: Send, *, anywhere: bool = False) -> Iterator[Address]:
-    """Yield the address for workers' messages; every message that was sent has been received when the block ends.
-
-    `on_message` runs in a thread of this process. Workers may be `anywhere`, but only connections with the key, which
-    goes with the work, are accepted.
-    """
-    key = secrets.token_bytes(32)
-    with Listener((_own_address(), 0) if anywhere else None, authkey=key) as listener:
-        thread = Thread(target=_serve, args=(listener, on_message), daemon=True)
-        thread.start()
-        try:
-            yield Address(listener.address, key, own=not anywhere)
-        finally:
-            with Client(listener.address, authkey=key) as last:
-                last.send(_End())
-            thread.join()
-
-
-def _own_address() -> str:
-    """Return the address at which other machines reach this one; the local one if there is no network."""
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses a route
-        return str(probe.getsockname()[0])
-    return "127.0.0.1"
-
-
-class _End:
-    """Sentinel that stops the listener."""
-
-
-def _serve(listener: Listener, on_message: Send) -> None:
-    # A thread accepts connections, so that messages arrive while no worker is connecting.
-    connections: list[Connection] = []
-    ended = Event()
-    Thread(target=_accept, args=(listener, connections, ended), daemon=True).start()
-    # One message of each connection is read at a time: earlier ones may still wait when the sentinel arrives.
-    while (readable := wait(list(connections), timeout=0 if ended.is_set() else 0.1)) or not ended.is_set():
-        for ready in readable:
-            assert isinstance(ready, Connection)
-            try:
-                message = ready.recv()
-            except (EOFError, OSError):
-                connections.remove(ready)
-                continue
-            if isinstance(message, _End):
-                ended.set()
-            else:
-                on_message(message)
-
-
-def _accept(listener: Listener, connections: list[Connection], ended: Event) -> None:
-    while not ended.is_set():
-        # A worker that is killed while it connects must not keep the others from connecting.
-        with contextlib.suppress(OSError, EOFError, AuthenticationError):
-            connections.append(listener.accept())

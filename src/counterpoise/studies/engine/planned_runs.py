@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from counterpoise.config import CompareConfig, TrainConfig
-from counterpoise.datasets import ImageDataset
-from counterpoise.evaluation import choosing_metric
+from counterpoise.datasets import Grouping, ImageDataset
+from counterpoise.evaluation import (
+    FEWEST_OF_FROZEN,
+    FEWEST_TO_CHOOSE,
+    Metric,
+    choosing_metric,
+    few_classes,
+    weighs_classes,
+)
 from counterpoise.methods import Method, parse_methods
 from counterpoise.runs import RunFolder, comparison_identity, method_scores, results_table
 from counterpoise.studies.engine.study import Conclusion, Study, Summary
 from counterpoise.studies.engine.summaries import MethodEntry
 from counterpoise.studies.engine.tasks import Outcome, Task
-from counterpoise.training import Preparation, ProgressCallback, RunPlan, execute_run, prepare_run
+from counterpoise.training import Fitted, Preparation, ProgressCallback, RunPlan, execute_run, prepare_run
 
 RunTask = Task[RunPlan, RunFolder]
 RunOutcome = Outcome[RunPlan, RunFolder]
@@ -29,7 +36,8 @@ class RunGrid:
 
     All runs share the `template`, the plan of the first method on repeat 0; repeat r has the seed
     ``template.config.seed + r`` for its split and its training. `metric` chooses the winner on the validation set;
-    `notes` are the decisions made for the user, in words, and `command` is the command line, for the record.
+    `notes` are the decisions made for the user, in words, `grouping` tells which images stay together, and `command` is
+    the command line, for the record.
     """
 
     template: RunPlan
@@ -37,6 +45,7 @@ class RunGrid:
     repeats: tuple[int, ...]
     metric: str = "gmean"
     notes: tuple[str, ...] = ()
+    grouping: Grouping = field(default_factory=Grouping)
     command: str = ""
 
     @classmethod
@@ -48,6 +57,7 @@ class RunGrid:
             repeats=tuple(range(repeats)),
             metric=metric,
             notes=prepared.notes,
+            grouping=prepared.grouping,
             command=command,
         )
 
@@ -77,9 +87,34 @@ class RunGrid:
 
 def make_grid(dataset: ImageDataset, config: CompareConfig, *, command: str = "") -> RunGrid:
     """Resolve the settings of a comparison; InputError refuses what cannot work before anything is written."""
-    choosing_metric(config.metric)
+    metric = choosing_metric(config.metric)
     prepared = prepare_run(dataset, config, parse_methods(config.methods), repeats=config.repeats)
-    return RunGrid.of(prepared, repeats=config.repeats, metric=config.metric, command=command)
+    grid = RunGrid.of(prepared, repeats=config.repeats, metric=config.metric, command=command)
+    counts = prepared.manifest.counts["validation"]
+    rule = rule_note(
+        counts,
+        dataset.classes,
+        metric,
+        frozen=grid.template.freeze == "all" and grid.template.features is not None,
+    )
+    return replace(grid, notes=(*rule, *grid.notes)) if len(grid.methods) > 1 else grid
+
+
+def rule_note(
+    counts: Sequence[int], classes: Sequence[str], metric: Metric, *, frozen: bool
+) -> tuple[str, ...]:
+    """Return, before training, by what the winner is chosen where a class has too few validation images, else nothing.
+
+    `counts` are the validation images of each class in a repeat, `frozen` says whether only heads are trained.
+    """
+    if not sum(counts):
+        return ()
+    if frozen and (few := few_classes(counts, classes, fewer_than=FEWEST_OF_FROZEN)):
+        how = "cross-validated log loss and mean recall over training and validation images"
+        return (f"{few}: too few to choose a winner by, so {how} choose it",)
+    few = few_classes(counts, classes, fewer_than=FEWEST_TO_CHOOSE) if weighs_classes(metric) else ""
+    how = "the mean recall on the validation images of all repeats, pooled, chooses it"
+    return (f"{few}: too few to choose a winner by {metric.short_title}, so {how}",) if few else ()
 
 
 def run_task(
@@ -95,7 +130,7 @@ def run_task(
         dataset=dataset,
         path=run.path,
         needs=needs,
-        done=run if run.is_complete(plan.hash) else None,
+        done=run if run.is_complete(plan.hash, plan.contents) else None,
     )
 
 
@@ -104,8 +139,22 @@ class RunStudy(Study[RunPlan, RunFolder, Summary]):
 
     def execute(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:
         """Train and evaluate; runs that train the same network share it in ``networks`` beside ``runs``."""
-        shared = task.path.parents[1] / "networks"
-        return execute_run(task.plan, task.dataset, task.path, shared=shared, progress=on_progress)
+        return execute_run(
+            task.plan,
+            task.dataset,
+            task.path,
+            shared=task.path.parents[1] / "networks",
+            progress=on_progress,
+            on_fitted=lambda fitted, splits: self.on_fitted(task, folder, fitted, splits),
+        )
+
+    def on_fitted(self, task: RunTask, folder: Path, fitted: Fitted, splits: ImageDataset) -> None:
+        """Use a trained network before it is scored; does nothing by default."""
+
+    def with_paths(self, plan: RunPlan, place: Callable[[str], str]) -> RunPlan:
+        """Return the plan with the `place` of its initial weights, its cache and its split."""
+        weights, cache, manifest = (p and place(p) for p in (plan.weights, plan.cache, plan.split.manifest))
+        return replace(plan, weights=weights, cache=cache, split=replace(plan.split, manifest=manifest))
 
 
 def method_summary(label: str, title: str, folders: Sequence[RunFolder], table: pd.DataFrame) -> MethodEntry:
@@ -118,6 +167,8 @@ def method_summary(label: str, title: str, folders: Sequence[RunFolder], table: 
         "best": False,
         "beats_baseline": None,
         "note": "",
-        "scores": method_scores(table, label),
-        "validation": method_scores(results_table(own, "validation"), label).get("all", {}),
+        "scores": method_scores(table, label, own),
+        "validation": method_scores(results_table(own, "validation"), label, own, "validation").get(
+            "all", {}
+        ),
     }

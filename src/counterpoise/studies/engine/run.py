@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from safetensors import SafetensorError
 
 from counterpoise.exceptions import CounterpoiseError, NotApplicable
-from counterpoise.studies.engine.backends import BACKENDS, LOKY, LostWorkerError, Send
+from counterpoise.studies.engine.backends import Cluster, Loky, LostWorkerError
+from counterpoise.studies.engine.parcels import Common, Delivery, Parcel, Sendable, Sender, execute_parcel
 from counterpoise.studies.engine.tasks import (
     LOST,
     Event,
@@ -24,9 +27,9 @@ from counterpoise.studies.engine.tasks import (
     Task,
     ThrottledProgress,
 )
+from counterpoise.studies.engine.worker_events import Send
 from counterpoise.training import ProgressCallback
 
-Execute = Callable[[Task[Plan, Result], Path, ProgressCallback], Result]
 Ending = tuple[Result | None, Failure | None, str | None]
 """Result, failure, or reason why the task does not apply."""
 #: Errors that work can end with; any other one is a bug and ends the study.
@@ -36,14 +39,21 @@ LOST_TEXT = (
 )
 
 
+@dataclass(frozen=True)
+class Workers:
+    """Back end, how many tasks it runs at the same time, and what each of them needs."""
+
+    backend: Loky | Cluster
+    jobs: int
+    threads: int
+    gpus: int = 0
+
+
 def run_tasks(
     tasks: Sequence[Task[Plan, Result]],
-    execute: Execute[Plan, Result],
+    study: Sendable[Plan, Result],
     folder: Path,
-    *,
-    jobs: int,
-    backend: str,
-    threads: int,
+    workers: Workers,
     on_event: OnEvent,
 ) -> list[Outcome[Plan, Result]]:
     """Execute tasks in `folder` and return what became of each, in their order.
@@ -54,6 +64,7 @@ def run_tasks(
     for task in tasks:
         if task.done is not None and task.wanted:
             on_event(Event(task.key, task.title, None))
+    sender = Sender(study, folder, {task.key: task for task in tasks})
     order = TopologicalSorter({task.key: task.needs for task in tasks})
     order.prepare()
     while order.is_active():
@@ -61,11 +72,9 @@ def run_tasks(
         waiting = [task for task in tasks if task.key in ready and task.key not in outcomes]
         for blocked in filter(None, [_blocked(task, outcomes) for task in waiting]):
             outcomes[blocked.task.key] = blocked
-            on_event(Event(blocked.task.key, blocked.task.title, None))
+            on_event(Event(blocked.task.key, blocked.task.title, None, blocked.reason))
         stage = [task for task in waiting if task.key not in outcomes]
-        for outcome in _run_stage(
-            stage, partial(_attempt, execute, folder), jobs, backend, threads, on_event
-        ):
+        for outcome in _run_stage(stage, sender, workers, on_event):
             if outcome.failure is not None:
                 outcome.failure.save(outcome.task.path)
             outcomes[outcome.task.key] = outcome
@@ -87,34 +96,30 @@ def _blocked(
 
 
 def _run_stage(
-    tasks: Sequence[Task[Plan, Result]],
-    work: Callable[[Task[Plan, Result], Send], tuple[str, Ending[Result]]],
-    jobs: int,
-    backend: str,
-    threads: int,
-    on_event: OnEvent,
+    tasks: Sequence[Task[Plan, Result]], sender: Sender[Plan, Result], workers: Workers, on_event: OnEvent
 ) -> Iterator[Outcome[Plan, Result]]:
     """Execute tasks that need nothing of each other."""
     remaining = {task.key: task for task in tasks}
     lost = [Failure.forget(task.path) == LOST for task in tasks]
-    jobs, started = min(jobs, len(tasks)), set[str]()
+    jobs, started, in_turn = min(workers.jobs, len(tasks)), set[str](), Lock()
     # A task that once ended its worker must not end this process.
-    in_process = backend == LOKY and jobs == 1 and not any(lost)
+    in_process = isinstance(workers.backend, Loky) and jobs == 1 and not any(lost)
 
     def on_message(message: Any) -> None:
-        if isinstance(message, Event):
-            on_event(message)
-        else:
+        if not isinstance(message, Event):
             started.add(message)
+            return
+        with in_turn:
+            if message.key in remaining:  # a late message must not follow the end
+                on_event(message)
 
     def run(chosen: Sequence[Task[Plan, Result]], jobs: int) -> Iterator[Outcome[Plan, Result]]:
-        endings = (
-            (work(task, on_message) for task in chosen)
-            if in_process
-            else BACKENDS[backend].run(work, chosen, jobs=jobs, threads=threads, on_message=on_message)
-        )
-        for key, ending in endings:
-            yield Outcome(remaining.pop(key), *ending)
+        pool = None if in_process else replace(workers, jobs=jobs)
+        for key, ending in _endings(chosen, sender, pool, on_message):
+            with in_turn:
+                outcome = Outcome(remaining.pop(key), *ending)
+                on_event(Event(key, outcome.task.title, None, outcome.reason))
+            yield outcome
 
     while remaining:
         try:
@@ -133,18 +138,65 @@ def _run_stage(
                     yield Outcome(remaining.pop(task.key), failure=failure)
 
 
+def _endings(
+    tasks: Sequence[Task[Plan, Result]],
+    sender: Sender[Plan, Result],
+    workers: Workers | None,
+    on_message: Send,
+) -> Iterator[tuple[str, Ending[Result]]]:
+    """Execute tasks on workers, or else in this process."""
+    study = sender.study
+    work = partial(_attempt, study.execute, sender.folder)
+    if workers is None:
+        yield from (work(task, on_message) for task in tasks)
+        return
+    backend, jobs, threads = workers.backend, workers.jobs, workers.threads
+    if isinstance(backend, Loky):
+        yield from backend.run(work, tasks, jobs=jobs, threads=threads, on_message=on_message)
+        return
+    for task in tasks:
+        on_message(task.key)  # what is left after a lost worker was under way
+    for key, ending in backend.run(
+        partial(_attempt_away, study),
+        map(sender.pack, tasks),
+        jobs=jobs,
+        threads=threads,
+        gpus=workers.gpus,
+        on_message=on_message,
+    ):
+        delivery, failure, reason = ending
+        result: Result | None = None
+        start = time.monotonic()
+        try:
+            if delivery is not None:
+                result = sender.receive(delivery, sender.tasks[key])
+        except WORK_ERRORS as error:
+            failure = Failure.from_error(error, time.monotonic() - start)
+        yield key, (result, failure, reason)
+
+
+def _attempt_away(
+    study: Sendable[Plan, Result], parcel: Parcel[Plan, Result], common: Common, send: Send
+) -> tuple[str, Ending[Delivery[Result]]]:
+    def execute(_: object, folder: Path, on_progress: ProgressCallback) -> Delivery[Result]:
+        return execute_parcel(study, parcel, common, on_progress)
+
+    return _attempt(execute, parcel.folder, parcel.task, send)
+
+
 def _attempt(
-    execute: Execute[Plan, Result], folder: Path, task: Task[Plan, Result], send: Send
+    execute: Callable[[Task[Plan, Any], Path, ProgressCallback], Result],
+    folder: Path,
+    task: Task[Plan, Any],
+    send: Send,
 ) -> tuple[str, Ending[Result]]:
     """Execute a task; a failure, too, is an ending."""
     send(task.key)
     start = time.monotonic()
-    ending: Ending[Result]
     try:
-        ending = execute(task, folder, ThrottledProgress(task.key, task.title, send)), None, None
+        result = execute(task, folder, ThrottledProgress(task.key, task.title, send))
     except NotApplicable as error:
-        ending = None, None, str(error)
+        return task.key, (None, None, str(error))
     except WORK_ERRORS as error:
-        ending = None, Failure.from_error(error, time.monotonic() - start), None
-    send(Event(task.key, task.title, None))
-    return task.key, ending
+        return task.key, (None, Failure.from_error(error, time.monotonic() - start), None)
+    return task.key, (result, None, None)

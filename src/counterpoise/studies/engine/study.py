@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ import pandas as pd
 from counterpoise.config import TrainConfig
 from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.files import locked_folder, read_object, refuse_unexpected, write_json
-from counterpoise.runs import write_results
-from counterpoise.studies.engine.backends import BACKENDS, LOKY, default_jobs
-from counterpoise.studies.engine.run import run_tasks
+from counterpoise.runs import RunFolder, write_results
+from counterpoise.studies.engine.backends import BACKENDS, LOKY, Loky, default_jobs
+from counterpoise.studies.engine.run import Workers, run_tasks
 from counterpoise.studies.engine.summaries import StudySummary
 from counterpoise.studies.engine.tasks import OnEvent, Outcome, Plan, Result, Task, results_of
-from counterpoise.training import ProgressCallback
+from counterpoise.training import ProgressCallback, cpu_count
 
 Summary = TypeVar("Summary", bound=StudySummary)
 
@@ -76,6 +76,14 @@ class Study(ABC, Generic[Plan, Result, Summary]):
     def execute(self, task: Task[Plan, Result], folder: Path, on_progress: ProgressCallback) -> Result:
         """Execute one task; pickled to workers, with what it is bound to."""
 
+    def files(self, task: Task[Plan, Result], folder: Path) -> Sequence[Path]:
+        """Return the files and folders that hold the result of a task; they come back from the worker of a cluster."""
+        return [task.path]
+
+    def with_paths(self, plan: Plan, place: Callable[[str], str]) -> Plan:
+        """Return `plan` with the `place` of each path outside of the study's folder that its execution needs."""
+        return plan
+
     @abstractmethod
     def conclude(
         self, outcomes: Sequence[Outcome[Plan, Result]], folder: Path, seconds: float
@@ -105,6 +113,7 @@ def run_study(
     *,
     jobs: int | None = 1,
     backend: str = LOKY,
+    address: str | None = None,
     on_event: OnEvent | None = None,
 ) -> Conclusion[Plan, Result, Summary]:
     """Run the unfinished tasks of a study and write its results to the folder `out`.
@@ -119,27 +128,25 @@ def run_study(
         is in use, or cannot be written.
     jobs : int, optional
         Tasks at the same time; 1 runs them in this process, unless another back end is asked for. None: one for each
-        core.
+        core, or as many as the cluster has room for.
     backend : {"loky", "ray", "dask"}
-        Where tasks run; InputError is raised if it is not installed.
+        Where tasks run; InputError is raised if it is not installed. The workers of a cluster need no file of this
+        machine: they receive the images (beyond 1 GB of image files they must see these under the same path) and send
+        back the files of their results.
+    address : str, optional
+        Address of the cluster, see `Ray` and `Dask`; InputError is raised if it does not answer.
     """
     start = time.perf_counter()
     if jobs is not None and jobs < 1:
         raise InputError(f"`jobs` {jobs}: at least 1 is needed; leave it out for one per core")
-    BACKENDS.get(backend).check()
-    out = Path(out)
-    with _owned_folder(study, out):
+    pool, config, out = BACKENDS.get(backend), study.plan.config, Path(out)
+    pool.check(address)
+    with pool.opened(address, jobs or max(1, cpu_count() // config.threads)), _owned_folder(study, out):
         tasks = study.tasks(out)
-        threads, waiting = study.plan.config.threads, sum(task.waits for task in tasks)
-        outcomes = run_tasks(
-            tasks,
-            study.execute,
-            out,
-            jobs=jobs or study.default_jobs(waiting),
-            backend=backend,
-            threads=threads,
-            on_event=on_event or (lambda event: None),
-        )
+        waiting = sum(task.waits for task in tasks)
+        most = study.default_jobs(waiting) if isinstance(pool, Loky) else waiting
+        workers = Workers(pool, jobs or most, config.threads, gpus=int(config.device != "cpu"))
+        outcomes = run_tasks(tasks, study, out, workers, on_event or (lambda event: None))
         concluded = study.conclude(outcomes, out, time.perf_counter() - start)
         write_results(out / "results.csv", concluded.table)
         write_json(out / "summary.json", concluded.summary)
@@ -160,6 +167,8 @@ def _owned_folder(study: Study[Plan, Result, Summary], out: Path) -> Iterator[No
         marker = study.mark(known, out)
         if marker != known:
             write_json(out / study.marker, marker)
+        for inside in list(out.rglob("*/")):
+            RunFolder(inside).clean()
         yield
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from counterpoise.datasets import ProfileDict
-from counterpoise.evaluation import MeanEntry
+from counterpoise.datasets import Grouping, ProfileDict
+from counterpoise.evaluation import MeanEntry, WinnerDict
 from counterpoise.runs import PairedTestRow
 
 GroupMeans = dict[str, dict[str, MeanEntry]]
@@ -36,12 +36,29 @@ class StudySummary(NotApplicable):
     failed: list[MissingRun]
 
 
+class GroupingEntry(TypedDict):
+    """Images that stay together in every split, treatment of copies, and notes in words."""
+
+    group: str | None
+    duplicates: str
+    notes: list[str]
+
+
+def grouping_entry(grouping: Grouping) -> GroupingEntry:
+    """Return the entry of a grouping in ``summary.json``."""
+    return {"group": grouping.group, "duplicates": grouping.duplicates, "notes": list(grouping.notes)}
+
+
 class _Described(TypedDict, total=False):
     what: str
+    gain: MeanEntry | None
 
 
 class MethodEntry(_Described):
-    """One method: its scores on test images, and by metric on validation images; `what` describes a variant."""
+    """One method: its scores on test images, and by metric on validation images; `what` describes a variant.
+
+    `gain` is over the baseline, by the metric that decided.
+    """
 
     method: str
     title: str
@@ -53,8 +70,13 @@ class MethodEntry(_Described):
     validation: dict[str, MeanEntry]
 
 
-class GridSummary(StudySummary):
-    """Summary of methods on the same repeats."""
+class _Chosen(TypedDict, total=False):
+    choice: WinnerDict | None
+    notes: list[str]
+
+
+class GridSummary(StudySummary, _Chosen):
+    """Summary of methods on the same repeats; `notes` were said before training, `choice` is that of the winner."""
 
     dataset: str
     imbalance: ProfileDict
@@ -62,5 +84,6 @@ class GridSummary(StudySummary):
     methods: list[MethodEntry]
     tests: list[PairedTestRow]
     winner: str | None
+    grouping: GroupingEntry
     command: str
     wall_seconds: float

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from counterpoise.datasets import ImageDataset
-from counterpoise.exceptions import CounterpoiseError, RunFolderError
+from counterpoise.exceptions import OUT_OF_MEMORY, CounterpoiseError, RunFolderError, is_out_of_memory
 from counterpoise.files import read_object, write_json
 from counterpoise.runs import FailureRecord
 from counterpoise.studies.engine.summaries import MissingRun, NotApplicable
@@ -58,11 +58,15 @@ class Task(Generic[Plan, Result]):
 
 @dataclass(frozen=True)
 class Event:
-    """Progress of a task, wherever it runs: a step of its training, or None once it has ended."""
+    """Progress of a task, wherever it runs: a step of its training, or None once it has ended.
+
+    A task that does not apply ends with the `reason`.
+    """
 
     key: str
     title: str
     step: Step | None
+    reason: str | None = None
 
 
 OnEvent = Callable[[Event], None]
@@ -98,7 +102,9 @@ class Failure(FailureRecord):
         'too few images'
         """
         text = str(error)
-        if not isinstance(error, CounterpoiseError):
+        if is_out_of_memory(error):
+            text = OUT_OF_MEMORY
+        elif not isinstance(error, CounterpoiseError):
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
         return cls(

@@ -28,7 +28,7 @@ from counterpoise.runs import (
     result_rows,
 )
 from counterpoise.studies.engine.planned_runs import RunOutcome, method_summary
-from counterpoise.studies.engine.summaries import GridSummary, GroupMeans
+from counterpoise.studies.engine.summaries import GridSummary, GroupMeans, grouping_entry
 from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
 from counterpoise.studies.enhance.figures import ShownImage
 from counterpoise.studies.enhance.page import COLUMNS
@@ -98,6 +98,7 @@ def summarize(
         "rare": minority,
         "draws": len(base.repeats),
         "metric": metric,
+        "grouping": grouping_entry(base.grouping),
         "network": base.template.network,
         "classifier": study.classifier.label,
         "method": study.method.label,

@@ -20,16 +20,19 @@ from counterpoise.files import content_hash
 from counterpoise.inference import load_network
 from counterpoise.networks import EnhancedNetwork, Enhancer, Network, UNet, freeze
 from counterpoise.runs import RunFolder, network_payload
+from counterpoise.seeding import torch_seed
 from counterpoise.studies.enhance.plan import ENHANCED, FRESH, TRAINED_ON, VariantPlan
 from counterpoise.training import (
     Batch,
+    FitJob,
     HistoryEntryDict,
     ProgressCallback,
     RenamedStage,
     Stage,
     ValidationScores,
     cpu_threads,
-    fit_method,
+    embedded_splits,
+    find_device,
     image_batches,
     make_fabric,
     make_network,
@@ -37,7 +40,6 @@ from counterpoise.training import (
     ordered_batches,
     predict_logits,
     seed_for,
-    torch_seed,
     train_stage,
     write_run,
 )
@@ -153,9 +155,9 @@ def execute_variant(
     the second step; variants share the U-Net of the first step in the folder `shared`.
     """
     folder = RunFolder(path)
-    if folder.is_complete(plan.hash):
+    if folder.is_complete(plan.hash, plan.contents):
         return folder
-    with folder.claimed(plan.hash):
+    with folder.claimed(plan.hash), cpu_threads(plan.config.threads):
         run, on_progress = RunFolder.open(classifier), on_progress or ProgressCallback()
         _execute(plan, dataset, folder, run, shared, on_progress)
     return RunFolder(path)
@@ -185,11 +187,23 @@ def _execute(
             epochs=plan.copy_epochs,
             config=plan.config,
             folder=shared,
-            identity=content_hash([manifest.hash, plan.image_size]),
+            identity=content_hash([manifest.hash, plan.image_size, plan.contents]),
             progress=on_progress,
         )
+    job = FitJob(
+        method=plan.record,
+        config=config,
+        checkpoints=folder.checkpoints,
+        shared=None,
+        identity=content_hash([plan.hash, manifest.hash, plan.contents]),
+        classes=splits.classes,
+        progress=RenamedStage(on_progress, plan.variant),
+    )
     if plan.variant == FRESH:
         network = make_network(replace(plan, freeze=frozen_layers), splits)
+        if plan.embeds:  # as for the classifier: a random head would spoil the features
+            cache, device = Path(plan.cache or shared.parent / "cache"), find_device(config.device)
+            job.fit_head(network, embedded_splits(network, splits, cache, device=device))
     else:
         network = load_network(classifier)
         if frozen_layers is not None:
@@ -198,17 +212,7 @@ def _execute(
         frozen = plan.frozen and plan.variant == ENHANCED
         network = EnhancedNetwork(Enhancer(copier.unet), network, frozen=frozen)
     trained = time.perf_counter()
-    fitted = fit_method(
-        plan.record,
-        network,
-        splits.train,
-        config=config,
-        validation=splits.validation,
-        checkpoints=folder.checkpoints,
-        identity=content_hash([plan.hash, manifest.hash]),
-        classes=splits.classes,
-        progress=RenamedStage(on_progress, plan.variant),
-    )
+    fitted = job.fit(network, splits)
     fitted.seconds |= {"start": trained - start}
     confusion = None
     if plan.variant == ENHANCED:

@@ -1,8 +1,9 @@
-"""Execution of the candidates: heads on frozen features, the fine-tuned network, and their average."""
+"""Execution of the candidates: heads on frozen features, trained networks, a refitted head, and an average."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +16,25 @@ from counterpoise.inference import load_network
 from counterpoise.networks import EnsembleNetwork, Network
 from counterpoise.runs import RunFolder
 from counterpoise.studies.fit.evidence import save_evidence
+from counterpoise.studies.fit.plan import AVERAGE, SCRATCH
 from counterpoise.training import (
     EmbeddedSplit,
     Fitted,
     ProgressCallback,
     RunPlan,
+    cpu_threads,
     embedded_sample,
     execute_run,
     find_device,
     fine_tune,
+    fit_memory,
+    fit_method,
     log_probabilities,
+    make_network,
     out_of_fold,
     reused_memory,
     write_run,
 )
-
-AVERAGE = "average"
-"""Name of the candidate that `run_average` makes."""
 
 #: Images of each class in the maps of networks that are not frozen, whose embeddings take time.
 MAPPED = 20
@@ -48,10 +51,13 @@ def run_head(
     folds: np.ndarray,
     shared: Path,
     progress: ProgressCallback | None = None,
+    penalty: float | None = None,
+    changes: Mapping[str, object] | None = None,
 ) -> RunFolder:
     """Train a head on the frozen features of all training images, and store its out-of-fold predictions.
 
-    The features are cached beside the folder `shared`, where the other heads find them.
+    The features are cached beside the folder `shared`, where the other heads find them. `penalty` and `changes` are
+    those of `execute_run`.
     """
 
     def on_fitted(fitted: Fitted, splits: ImageDataset) -> None:
@@ -62,45 +68,68 @@ def run_head(
         held_out = out_of_fold(plan.record, fitted.network, splits.train, folds, config=config)
         save_evidence(evidence, held_out)
         fold_adjustment(fitted)
+        fitted.evidence = held_out
 
-    return execute_run(plan, dataset, run, shared=shared, progress=progress, on_fitted=on_fitted)
+    return execute_run(
+        plan,
+        dataset,
+        run,
+        shared=shared,
+        progress=progress,
+        on_fitted=on_fitted,
+        penalty=penalty,
+        changes=changes,
+    )
 
 
-def run_tuning(
+def run_network(
     plan: RunPlan,
     dataset: ImageDataset,
     run: Path,
     evidence: Path,
     *,
-    start: RunFolder,
+    start: RunFolder | None,
     folds: np.ndarray,
     seconds: float,
     progress: ProgressCallback | None = None,
 ) -> RunFolder:
-    """Fine-tune the network of the best head, `start`, for `seconds` on all training images but those of one fold."""
+    """Train a network for `seconds` on all training images but those of one fold.
+
+    It is fine-tuned from the head `start`; without one, it is trained from scratch.
+    """
     folder, started = RunFolder(run), time.perf_counter()
-    with folder.claimed(plan.hash), reused_memory():
+    with folder.claimed(plan.hash), reused_memory(), cpu_threads(plan.config.threads):
         manifest = plan.split.splits(dataset, plan.config.seed)
         splits = manifest.apply(dataset)
-        network = load_network(start)
-        network.requires_grad_(True)
         outside = np.flatnonzero(folds[0] == HELD_OUT)
         train = splits.train.subset(np.flatnonzero(folds[0] != HELD_OUT))
-        to_training_shares(network, train)
-        fitted = fine_tune(
-            network,
-            train,
+        changes = {"max_time": seconds if seconds < np.inf else None}
+        config = plan.config.model_copy(update=changes)
+        if start is None:
+            network = make_network(plan, splits)
+        else:
+            network = load_network(start)
+            network.requires_grad_(True)
+            to_training_shares(network, train)
+            config = fit_memory(config, network.to(find_device(config.device)))
+        fitted = (fit_method if start is None else fine_tune)(
             method=plan.record,
-            config=plan.config.model_copy(update={"max_time": seconds}),
+            network=network,
+            train=train,
+            config=config,
             checkpoints=folder.checkpoints,
-            identity=f"{start.record.config_hash} {manifest.hash}",
+            identity=f"{'' if start is None else start.record.config_hash} {manifest.hash} {plan.contents}",
             classes=splits.classes,
             progress=progress,
         )
-        save_evidence(evidence, _held_out(fitted, splits.train, outside))
+        held_out = _held_out(fitted, splits.train, outside)
+        save_evidence(evidence, held_out)
         fold_adjustment(fitted)
+        fitted.evidence = held_out
         fitted.resampled = embedded_sample(fitted.network, splits.train, plan.config, most=MAPPED)
-        write_run(folder, plan, splits, manifest, fitted, started=started)
+        named = {"method": SCRATCH, "method_title": "Small network from scratch"} if start is None else {}
+        used = config.model_copy(update={"max_time": plan.config.max_time}).model_dump()
+        write_run(folder, plan, splits, manifest, fitted, started=started, training=used, **named)
     return RunFolder(run)
 
 
@@ -115,14 +144,15 @@ def run_average(
 ) -> RunFolder:
     """Average the log-probabilities of two finished candidates, whose evidence is `predictions`."""
     folder, started = RunFolder(run), time.perf_counter()
-    with folder.claimed(plan.hash):
+    with folder.claimed(plan.hash), cpu_threads(plan.config.threads):
         manifest = plan.split.splits(dataset, plan.config.seed)
         splits = manifest.apply(dataset)
         network = EnsembleNetwork([load_network(member) for member in members])
         device = find_device(plan.config.device)
         fitted = Fitted(network.to(device).eval(), None, [])
+        fitted.evidence = np.mean([p[:1] for p in predictions], axis=0)
+        save_evidence(evidence, fitted.evidence)
         fitted.resampled = embedded_sample(fitted.network, splits.train, plan.config, most=MAPPED)
-        save_evidence(evidence, np.mean([p[:1] for p in predictions], axis=0))
         title = "Average of frozen features and fine-tuning"
         changes = {"method": AVERAGE, "method_title": title}
         write_run(folder, plan, splits, manifest, fitted, started=started, **changes)

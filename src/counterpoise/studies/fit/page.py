@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from counterpoise.evaluation import ChoiceDict, Estimate, page_metrics
+from counterpoise.evaluation import ChoiceDict, page_metrics
 from counterpoise.exceptions import RunFolderError
 from counterpoise.files import read_object
+from counterpoise.inference import promise_words
 from counterpoise.report import (
     NONE,
     Cell,
-    Line,
     Table,
     build_report,
+    candidates_table,
     count,
     decimals,
     duration,
@@ -22,19 +23,13 @@ from counterpoise.report import (
     write_page,
 )
 from counterpoise.runs import RunFolder
+from counterpoise.studies.fit import learning_curve
 
 if TYPE_CHECKING:
     from counterpoise.studies.fit.study import FitSummary
 
 FEW_IMAGES = 5
 """With fewer held-out images, a class has scores that one image changes by 20 points and more."""
-COLUMNS = {
-    "score": "Score",
-    "gmean": "G-mean",
-    "f1": "Macro F1",
-    "log_loss": "Log loss",
-    "behind": "Behind the best",
-}
 FROZEN = (
     "A pretrained network, which stays as it is, turns each picture into numbers, and a small classifier learned "
     "from those of your pictures"
@@ -43,7 +38,12 @@ TUNED = "The pretrained network itself continued training on your pictures"
 AVERAGED = (
     "The probabilities of two models are averaged: one of an unchanged pretrained network, and one fine-tuned"
 )
-KINDS = {"fine-tuned": TUNED, "average": AVERAGED}
+REFITTED = (
+    "The pretrained network itself continued training on your pictures, and then a small classifier learned from its "
+    "features"
+)
+SCRATCH = "A small network learned from your pictures alone, at their own size, without pretrained weights"
+KINDS = {"fine-tuned": TUNED, "average": AVERAGED, "refitted-head": REFITTED, "from-scratch": SCRATCH}
 
 
 def few_images(classes: Sequence[str], held_out: Mapping[str, Sequence[int]]) -> list[str]:
@@ -84,12 +84,18 @@ def write_pages(summary: FitSummary, folder: Path) -> None:
 
 def _write_report(summary: FitSummary, folder: Path, output: Path) -> Path:
     best = RunFolder.open(folder / "best")
+    found = summary.get("forecasts", "this version of the fit has none")
+    rows = [] if isinstance(found, str) else learning_curve.ordered(found, best.record.dataset)
     return build_report(
         [best.path],
         output,
         title=_title(summary),
         template="studies/fit/fit.html.j2",
-        sections=[("candidates", "Choice"), ("time", "Time")],
+        sections=[("candidates", "Choice"), ("more-images", "More images"), ("time", "Time")],
+        charts={"chart-more-images": learning_curve.figure(rows)} if rows else None,
+        forecasts=learning_curve.table(rows) if rows else None,
+        forecast_words=[learning_curve.sentence(*row) for row in rows[: learning_curve.NAMED]]
+        or [f"Not done: {found}."],
         more_warnings=summary["warnings"],
         facts=_facts(summary, best),
         times=Table(
@@ -159,9 +165,10 @@ def _words(summary: FitSummary, best: RunFolder) -> dict[str, Any]:
         )
     tried = sum(entry["n"] for entry in summary["methods"])
     rests = {name: sum(counts) for name, counts in summary["held_out"].items()}
-    of_tuned = f", {rests['networks']:,} of them for the fine-tuned network" if "networks" in rests else ""
+    most = max(rests.values(), default=0)
+    of_tuned = f", {rests['networks']:,} of them for trained networks" if len(rests) > 1 else ""
     sentences.append(
-        f"It was chosen among {count(tried, 'candidate')} by {count(rests.get('heads', 0), 'training image')} that "
+        f"It was chosen among {count(tried, 'candidate')} by {count(most, 'training image')} that "
         f"they had not learned from{of_tuned}: {summary['reason']}."
     )
     if summary["temperature"] > 1:
@@ -183,34 +190,23 @@ def _choices(summary: FitSummary) -> list[tuple[str, str, Table, str]]:
         text = f"Cross-validation with {folds} folds over {count(heads['images'], 'training image')}."
         found.append(("Classifiers on the frozen network", text, _table(summary, heads), heads["reason"]))
     if networks is not None:
+        beside = "Trained networks" if heads is None else "The best of them beside trained networks"
         text = (
-            f"The best of them beside the fine-tuned network, on {count(networks['images'], 'training image')} "
-            f"(one of {folds} folds), from which the fine-tuned one did not learn."
+            f"{beside}, on {count(networks['images'], 'training image')} (one of {folds} folds), from which those did "
+            "not learn."
         )
-        found.append(("Frozen, fine-tuned, or both", text, _table(summary, networks), networks["reason"]))
+        found.append(("Frozen, trained, or both", text, _table(summary, networks), networks["reason"]))
     return found
 
 
 def _table(summary: FitSummary, choice: ChoiceDict) -> Table:
-    rows: list[list[Cell]] = []
-    for row in choice["candidates"]:
-        name: list[Line] = [Line(_named(summary, row["name"])), Line(row["name"], "quiet")]
-        if row["chosen"]:
-            name.append(Line("chosen", "best"))
-        rows.append([name, *(_estimate(row[key]) for key in COLUMNS)])  # type: ignore[literal-required]
-    stressed = [i for i, row in enumerate(choice["candidates"]) if row["chosen"]]
-    return Table("Candidates", ["Candidate", *COLUMNS.values()], rows, stressed=stressed, wide=True)
-
-
-def _estimate(estimate: Estimate) -> str:
-    error = estimate["standard_error"]
-    # A log loss of zero may have rounding errors below it.
-    return decimals(max(0.0, estimate["value"])) + ("" if error is None else f" ± {decimals(error)}")
+    return candidates_table(
+        choice, {row["name"]: _named(summary, row["name"]) for row in choice["candidates"]}
+    )
 
 
 def _facts(summary: FitSummary, best: RunFolder) -> list[tuple[str, str]]:
-    side = summary["image_size"]
-    start = best.record.start
+    side, start = best.record.network.image_size[0], best.record.start
     facts = [
         ("pretrained weights", f"{start.origin} (license: {start.license})" if start.origin else "none"),
         ("image size", f"{side} x {side} pixels ({summary['fit']})"),
@@ -276,6 +272,13 @@ def _scores(best: RunFolder) -> Table:
     return Table("Scores", ["class", "images", *(metric.title for metric in metrics)], rows)
 
 
+def _promise(best: RunFolder) -> list[str]:
+    trust = best.record.raw.get("trust")
+    return (
+        [f"The column `sure` of predictions names possible classes: {promise_words(trust)}."] if trust else []
+    )
+
+
 def _limits(summary: FitSummary, best: RunFolder) -> list[str]:
     scores = best.metrics.test
     few = [
@@ -288,6 +291,7 @@ def _limits(summary: FitSummary, best: RunFolder) -> list[str]:
         *([f"Few test images, so the scores of these classes are rough: {', '.join(few)}."] if few else []),
         "Scores are those of one split of one set of pictures; on pictures from another camera, place or time they may "
         "be lower.",
+        *_promise(best),
         "Probabilities are as if all classes were equally common: for a rare class they are higher than its share of "
         "your pictures.",
         "The candidate was chosen on the same held-out images that its estimates come from, which favors it slightly.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+import time
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,14 +16,15 @@ from counterpoise.config import (
     TrainConfig,
     TrainOptions,
     fine_tuning_config,
+    steps_of,
 )
-from counterpoise.datasets import ImageDataset, load_dataset, resize_dataset
+from counterpoise.datasets import Grouping, ImageDataset, group_images, load_dataset, resize_dataset
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
-from counterpoise.methods import Method, parse_methods
-from counterpoise.networks import EnsembleNetwork
+from counterpoise.methods import Method, get_method, parse_methods
+from counterpoise.networks import EnsembleNetwork, find_pretrained
+from counterpoise.report import duration
 from counterpoise.runs import comparison_identity
-from counterpoise.studies.fit.copies import group_copies
 from counterpoise.training import (
     Budget,
     RunPlan,
@@ -46,11 +48,18 @@ TRAINING_FACTOR = 6.0
 #: Images are not enlarged by more than this factor: beyond it, pixels are only repeated.
 ENLARGEMENT = 4.0
 FOLDS = 5
-FINE_TUNED = "fine-tuned"
+FINE_TUNED, SCRATCH, AVERAGE, REFITTED = "fine-tuned", "from-scratch", "average", "refitted-head"
+"""Names of the candidates beside the heads: networks, and a head on the features of the fine-tuned one."""
+
 #: Fine-tuning ends after so many epochs even if time is left.
 MOST_EPOCHS = 8
 #: Fine-tuning for less than this share of an epoch changes too little to be worth the time.
 FEWEST_EPOCHS = 1.0
+#: Method of the network from scratch, and the least epochs and steps of its stages, the first if the time allows them.
+FROM_SCRATCH = "counterpoise"
+SCRATCH_EPOCHS, SCRATCH_STEPS, SCRATCH_HEAD_EPOCHS, SCRATCH_HEAD_STEPS = 20, 3000, 5, 2500
+#: Head that is fitted to the features of the fine-tuned network: the simplest one.
+SIMPLEST = "logit-adjusted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +67,9 @@ class FitPlan:
     """Candidates on one split of a dataset.
 
     `template` is the plan of the first head on frozen features; `heads` are the methods whose heads are compared, and
-    `tune` tells whether the network is fine-tuned, too. `images_per_second` is the measured speed of embedding, and
-    `notes` are the decisions made for the user, in words.
+    `tune` tells whether networks are trained, too. `images_per_second` is the measured speed of embedding, and
+    `notes` are the decisions made for the user, in words. `scratch` is the plan of a small network from scratch on the
+    images `small`, which are not enlarged; None for photographs.
     """
 
     template: RunPlan
@@ -68,7 +78,17 @@ class FitPlan:
     budget_seconds: float
     images_per_second: float
     notes: tuple[str, ...] = ()
+    grouping: Grouping = field(default_factory=Grouping)
     command: str = ""
+    scratch: RunPlan | None = None
+    small: ImageDataset | None = field(default=None, repr=False)
+
+    @property
+    def networks(self) -> dict[str, RunPlan]:
+        """Plans of the candidates beside the heads, by name."""
+        scratch = {} if self.scratch is None else {SCRATCH: self.scratch}
+        tuned = {FINE_TUNED: self.tuned_plan, AVERAGE: self.averaged_plan, REFITTED: self.refitted_plan}
+        return scratch | tuned if self.tune else {}
 
     @property
     def config(self) -> TrainConfig:
@@ -102,6 +122,11 @@ class FitPlan:
         """Plan of the average of the best head on frozen features and the fine-tuned network."""
         return replace(self.tuned_plan, network=EnsembleNetwork.NAME)
 
+    @property
+    def refitted_plan(self) -> RunPlan:
+        """Plan of the head on the features of the fine-tuned network, whose settings make it another one."""
+        return replace(self.tuned_plan, method=SIMPLEST, freeze="all")
+
 
 def load_for_fit(config: FitConfig) -> ImageDataset:
     """Load a dataset without decoding its files, since the size of the images is chosen later."""
@@ -110,21 +135,11 @@ def load_for_fit(config: FitConfig) -> ImageDataset:
     data = config.data
     if data.source is None:
         raise InputError("`source` is missing; give a dataset: a name, a folder, a zip or a CSV")
-    dataset = load_dataset(
+    return load_dataset(
         data.source,
-        data_dir=data.data_dir,
-        image_size=data.image_size,
-        fit=data.fit,
-        strict=data.strict,
         in_memory="auto" if data.source in DATASETS else False,
+        **data.model_dump(exclude={"source", "duplicates"}),
     )
-    if dataset.train.groups is not None:
-        return dataset
-    # Copies of one image stay together: a model must not be judged on what it learned.
-    contents, groups = np.unique(dataset.train.content_keys(), return_inverse=True)
-    if len(contents) == len(groups):
-        return dataset
-    return replace(dataset, train=replace(dataset.train, groups=groups.astype(np.int64)))
 
 
 def make_fit_plan(
@@ -140,11 +155,14 @@ def make_fit_plan(
             "out, or train one network from scratch"
         )
     heads = tuple(parse_methods(config.methods))
-    dataset, copies = group_copies(dataset)
+    # A model must not be judged on copies of what it learned.
+    wanted = config.data.duplicates or "group"
+    if wanted != dataset.grouping.duplicates:
+        dataset = group_images(dataset, duplicates=wanted)
     total = sum(len(split) for split in dataset.splits.values())
     sizes = [config.data.image_size] if config.data.image_size else _sizes(dataset)
     smallest = resize_dataset(_few(dataset), (sizes[-1], sizes[-1]))
-    template = _template(smallest, config, heads)
+    template = prepare_run(smallest, _settings(smallest, config), list(heads), threads=cpu_count()).plan
     speed = _images_per_second(template, smallest)
     size, rate = sizes[-1], speed
     for candidate in sizes:
@@ -154,14 +172,18 @@ def make_fit_plan(
             break
     resized = resize_dataset(dataset, (size, size))
     prepared = prepare_run(resized, _settings(resized, config), list(heads), threads=cpu_count())
+    scratch = _scratch_plan(dataset, config)
     plan = FitPlan(
         template=replace(prepared.plan, asked=config.model_dump(mode="json")),
         heads=heads,
         tune=config.tune,
         budget_seconds=config.budget,
         images_per_second=rate,
-        notes=(*prepared.notes, *copies, *_forecast(resized, len(heads), config, rate)),
+        notes=(*prepared.notes, *_forecast(resized, len(heads), config, rate)),
+        grouping=prepared.grouping,
         command=command,
+        scratch=scratch,
+        small=None if scratch is None else dataset,
     )
     return resized, plan
 
@@ -192,8 +214,23 @@ def _settings(dataset: ImageDataset, config: FitConfig) -> RunSettings:
     return RunSettings(data=config.data, split=split, model=model, train=train)
 
 
-def _template(dataset: ImageDataset, config: FitConfig, heads: Sequence[Method]) -> RunPlan:
-    return prepare_run(dataset, _settings(dataset, config), list(heads), threads=cpu_count()).plan
+def _scratch_plan(dataset: ImageDataset, config: FitConfig) -> RunPlan | None:
+    """Return the plan of a small network from scratch; None for photographs, and where only heads are wanted."""
+    pretrained = find_pretrained("auto", None, channels=dataset.channels, image_size=dataset.image_size)
+    if not config.tune or pretrained.file is not None:
+        return None
+    settings = _settings(dataset, config)
+    steps = steps_of(len(dataset.train), settings.train)
+    changes = {
+        "epochs": max(SCRATCH_EPOCHS, math.ceil(SCRATCH_STEPS / steps)),
+        "head_epochs": max(SCRATCH_HEAD_EPOCHS, math.ceil(SCRATCH_HEAD_STEPS / steps)),
+        "max_time": config.budget,
+        # A network for grayscale thumbnails has short products: threads would wait for each other.
+        "threads": config.threads or (1 if dataset.channels == 1 else None),
+    }
+    own = {"model": ModelConfig(pretrained="none"), "train": settings.train.model_copy(update=changes)}
+    methods, settings = [get_method(FROM_SCRATCH)], settings.model_copy(update=own)
+    return prepare_run(dataset, settings, methods, threads=cpu_count()).plan
 
 
 def _images_per_second(plan: RunPlan, dataset: ImageDataset) -> float:
@@ -201,13 +238,12 @@ def _images_per_second(plan: RunPlan, dataset: ImageDataset) -> float:
     device = find_device(plan.config.device)
     network = make_network(plan, dataset).to(device)
     part = dataset.train.subset(np.linspace(0, len(dataset.train) - 1, TIMED).astype(int))
-    timing = Budget()
     with cpu_threads(cpu_count()), reused_memory():
         # Twice, since the first time includes starting up.
-        embed_images(network, part, device=device)
-        with timing.measure("embed", len(part)):
+        for _ in range(2):
+            started = time.perf_counter()
             embed_images(network, part, device=device)
-    return 1 / max(timing.estimate("embed", 1) or 0.0, 1e-6)
+    return len(part) / max(time.perf_counter() - started, 1e-6)
 
 
 def _forecast(dataset: ImageDataset, heads: int, config: FitConfig, rate: float) -> list[str]:
@@ -215,22 +251,11 @@ def _forecast(dataset: ImageDataset, heads: int, config: FitConfig, rate: float)
     total = sum(len(split) for split in dataset.splits.values())
     side = dataset.image_size[0]
     lines = [
-        f"{total:,} images at {side}x{side} pixels: embedding them takes about {_minutes(total / rate)} "
+        f"{total:,} images at {side}x{side} pixels: embedding them takes about {duration(total / rate)} "
         f"({rate:,.0f} images a second, measured); then {heads} heads are compared by cross-validation"
     ]
     if config.tune:
         lines.append(
-            f"what remains of {_minutes(config.budget)} goes into fine-tuning, which is kept if it helps"
+            f"what remains of {duration(config.budget)} goes into fine-tuning, which is kept if it helps"
         )
     return lines
-
-
-def _minutes(seconds: float) -> str:
-    """Return a duration for people.
-
-    Examples
-    --------
-    >>> _minutes(42.4), _minutes(300), _minutes(330)
-    ('42 s', '5 min', '6 min')
-    """
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60 + 0.01:.0f} min"

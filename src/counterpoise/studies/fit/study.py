@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from counterpoise.balance.adjust import Adjustment, TemperatureScaling
 from counterpoise.datasets import ImageDataset, make_folds
-from counterpoise.evaluation import Candidate, Choice, ChoiceDict, choose
-from counterpoise.exceptions import NotApplicable
+from counterpoise.evaluation import Candidate, Choice, ChoiceDict, RecallForecast, choose
 from counterpoise.files import copy_folder, write_json
 from counterpoise.inference import load_network
 from counterpoise.runs import RunFolder, results_table
@@ -24,33 +23,44 @@ from counterpoise.studies.engine.planned_runs import (
     run_task,
 )
 from counterpoise.studies.engine.study import Study
-from counterpoise.studies.engine.summaries import MethodEntry, StudySummary
+from counterpoise.studies.engine.summaries import GroupingEntry, MethodEntry, StudySummary, grouping_entry
 from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
-from counterpoise.studies.fit.candidates import AVERAGE, HELD_OUT, MAPPED, run_average, run_head, run_tuning
+from counterpoise.studies.fit.candidates import (
+    HELD_OUT,
+    run_average,
+    run_head,
+    run_network,
+)
 from counterpoise.studies.fit.evidence import evidence_path, load_evidence
+from counterpoise.studies.fit.learning_curve import forecast
 from counterpoise.studies.fit.page import few_images, write_pages
-from counterpoise.studies.fit.plan import FEWEST_EPOCHS, FOLDS, TRAINING_FACTOR, FitPlan
+from counterpoise.studies.fit.plan import AVERAGE, FINE_TUNED, FOLDS, REFITTED, SCRATCH, SIMPLEST, FitPlan
+from counterpoise.studies.fit.timing import Timing
 from counterpoise.training import (
     Budget,
     ProgressCallback,
     RunPlan,
+    cpu_threads,
     embedded_splits,
     find_device,
     held_out_logits,
     seed_for,
+    trust_record,
     write_scores,
 )
 
 #: Simplicity of a candidate, the lower the simpler; among candidates that cannot be told apart the simplest is kept.
 #: An average with the frozen features hedges, so a fine-tuned network alone must be better than it by a standard error.
-ROBUST, LINEAR, SYNTHETIC, AVERAGED, TUNED = range(5)
-SIMPLEST = "logit-adjusted"
+ROBUST, LINEAR, SYNTHETIC = range(3)
+#: The networks beside the heads, in the same order.
+NETWORKS = {SCRATCH: 3, AVERAGE: 4, FINE_TUNED: 5, REFITTED: 6}
 
 
 class FitSummary(StudySummary):
     """Summary of a fit: `heads` is the choice among heads on frozen features, `networks` that with the tuned ones.
 
-    `held_out` are the images of each class that either choice rests on, and `seconds` those of each candidate.
+    `forecasts` are the recalls to expect of more images, or the reason why they are missing; `held_out` are the images
+    of each class that either choice rests on, and `seconds` those of each candidate.
     """
 
     dataset: str
@@ -64,10 +74,12 @@ class FitSummary(StudySummary):
     fit: str
     images_per_second: float
     folds: int
+    forecasts: list[RecallForecast] | str
     held_out: dict[str, list[int]]
     warnings: list[str]
     seconds: dict[str, float]
     budget_seconds: float
+    grouping: GroupingEntry
     command: str
     wall_seconds: float
 
@@ -100,56 +112,68 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
     budget: Budget = field(default_factory=Budget)
 
     def tasks(self, folder: Path) -> list[RunTask]:
-        """Return every candidate: heads, then the fine-tuned network, then the average."""
+        """Return every candidate: for thumbnails one from scratch; heads; the fine-tuned network, and two of it."""
         heads = [self._task(self.plan.head_plan(method), folder) for method in self.plan.heads]
-        if not self.plan.tune:
-            return heads
         # After all heads, but a head for which there was no time is no obstacle.
-        tuned = self._task(self.plan.tuned_plan, folder, needs=(heads[0].key,))
-        average = self._task(self.plan.averaged_plan, folder, name=AVERAGE, needs=(tuned.key,))
-        return [*heads, tuned, average]
+        needs = {FINE_TUNED: (heads[0].key,)}
+        first: list[RunTask] = []
+        for name, plan in self.plan.networks.items():
+            task = self._task(plan, folder, name=name, needs=needs.get(name, ()))
+            needs |= {AVERAGE: (task.key,), REFITTED: (task.key,)} if name == FINE_TUNED else {}
+            (first if name == SCRATCH else heads).append(task)
+        return [*first, *heads]
 
     def _task(self, plan: RunPlan, folder: Path, *, name: str = "", needs: tuple[str, ...] = ()) -> RunTask:
-        task = run_task(plan, self.dataset, folder, name=name, needs=needs)
+        dataset = self.plan.small if name == SCRATCH and self.plan.small else self.dataset
+        task = run_task(plan, dataset, folder, name=name, needs=needs)
         if task.done is None or load_evidence(evidence_path(folder, task.path)) is not None:
             return task
         shutil.rmtree(task.path)
-        return run_task(plan, self.dataset, folder, name=name, needs=needs)
+        return run_task(plan, dataset, folder, name=name, needs=needs)
 
     def execute(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:
         """Execute a candidate, and keep the best model so far in ``best``."""
-        evidence = evidence_path(folder, task.path)
-        if task.plan.freeze == "all":
-            run = self._run_head(task, folder, on_progress)
-        elif task.plan.network != self.plan.template.network:
-            frozen, tuned = self._frozen(folder), self._candidate(self.plan.tuned_plan, folder)
-            assert tuned is not None
-            run = run_average(
-                task.plan,
-                task.dataset,
-                task.path,
-                evidence,
-                members=(frozen.run, tuned.run),
-                predictions=(frozen.log_probabilities, tuned.log_probabilities),
+        timing, folds = self._timing(), self._folds()
+        where = (task.plan, task.dataset, task.path, evidence_path(folder, task.path))
+        if task.name == SCRATCH:
+            seconds = timing.for_scratch()
+            run = run_network(*where, start=None, folds=folds, seconds=seconds, progress=on_progress)
+        elif task.name == FINE_TUNED:
+            seconds, start = timing.for_tuning(), self._start(folder)
+            run = run_network(*where, start=start, folds=folds, seconds=seconds, progress=on_progress)
+        elif task.name == AVERAGE:
+            frozen, tuned = self._frozen(folder), self._tuned(folder)
+            evidence = (frozen.log_probabilities, tuned.log_probabilities)
+            run = run_average(*where, members=(frozen.run, tuned.run), predictions=evidence)
+        elif task.name == REFITTED:
+            timing.check("it", timing.refitting)
+            run = run_head(
+                replace(task.plan, weights=str(self._tuned(folder).run.path / "model.safetensors")),
+                *where[1:],
+                # Of the fold that fine-tuning held out, neither network nor head has seen an image.
+                folds=np.where(folds[:1] == HELD_OUT, 0, -1),
+                shared=folder / "networks",
+                progress=on_progress,
+                # Cross-validation on images that the network learned from would choose a smaller one.
+                penalty=_penalty(self._start(folder)),
+                changes={"method": REFITTED, "method_title": "Head refitted on fine-tuned features"},
             )
         else:
-            run = run_tuning(
-                task.plan,
-                task.dataset,
-                task.path,
-                evidence,
-                start=self._start(folder),
-                folds=self._folds(),
-                seconds=self._seconds_for_tuning(task),
-                progress=on_progress,
-            )
+            run = self._run_head(task, folder, timing, on_progress)
         self._keep_best(folder)
+        forecast(
+            self.plan, self.dataset, folder, self.budget, on_progress
+        )  # before fine-tuning takes the time left
         return run
 
-    def _run_head(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:
-        first = self._candidate(self.plan.head_plan(self.plan.heads[0]), folder) is None
-        if not first and not self.budget.can(self.budget.estimate("head", 1)):
-            raise NotApplicable("the time is used up; give a longer `budget`")
+    def _run_head(
+        self, task: RunTask, folder: Path, timing: Timing, on_progress: ProgressCallback
+    ) -> RunFolder:
+        first = not self._heads(folder)
+        if not first:
+            timing.check_head(task.plan.record)
+        elif self._networks(folder):  # without any candidate, the first head is trained whatever it takes
+            timing.check("embedding the images", timing.embedding)
         started = self.budget.elapsed
         run = run_head(
             task.plan,
@@ -160,32 +184,23 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
             shared=folder / "networks",
             progress=on_progress,
         )
-        if not first:  # the first one embeds the images, too
-            self.budget.record("head", 1, self.budget.elapsed - started)
+        seconds = self.budget.elapsed - started - run.record.timings.get("embed", 0.0)
+        # The first one chooses the penalty for all.
+        name = "first head" if first else "head"
+        self.budget.record(name, timing.rows(task.plan.record), max(0.0, seconds))
         return run
 
-    def _seconds_for_tuning(self, task: RunTask) -> float:
-        """Return the seconds for fine-tuning; NotApplicable if they are too few."""
-        rate = self.plan.images_per_second
-        splits = task.plan.split.splits(task.dataset, task.plan.config.seed)
-        # Afterwards the network predicts the held-out fold, and then test images and a map are computed, also for the
-        # average of two networks, whose test images may be predicted once more to soften them.
-        mapped = np.minimum(np.bincount(self._labels()[0]), MAPPED).sum()
-        predicted = len(splits.train) / FOLDS + 5 * (len(splits.test) + len(splits.validation)) + 3 * mapped
-        left = self.budget.remaining - predicted / rate
-        needed = FEWEST_EPOCHS * len(splits.train) * (FOLDS - 1) / FOLDS * TRAINING_FACTOR / rate
-        if left < needed:
-            raise NotApplicable(
-                f"fine-tuning needs about {needed:.0f} s, and {max(left, 0):.0f} s are left; give a longer `budget`"
-            )
-        return left if left < np.inf else needed * self.plan.tuned_plan.config.epochs
+    def _timing(self) -> Timing:
+        plan = self.plan.template
+        splits = plan.split.splits(self.dataset, plan.config.seed)
+        counts = np.bincount(self._labels()[0], minlength=self.dataset.num_classes)
+        return Timing(self.plan, self.budget, counts, len(splits.test) + len(splits.validation))
 
     def _folds(self) -> np.ndarray:
         """Return the folds of the training images, the same for all candidates."""
-        plan = self.plan.template
-        train = plan.split.splits(self.dataset, plan.config.seed).apply(self.dataset).train
-        seed = seed_for(plan.config.seed, "folds")
-        return make_folds(train.labels, train.groups, folds=FOLDS, random_state=seed)
+        labels, groups = self._labels()
+        seed = seed_for(self.plan.config.seed, "folds")
+        return make_folds(labels, groups, folds=FOLDS, random_state=seed)
 
     def _labels(self) -> tuple[np.ndarray, np.ndarray | None]:
         plan = self.plan.template
@@ -197,7 +212,8 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
     ) -> Evidence | None:
         """Return a finished candidate, or None."""
         run = RunFolder(folder / "runs" / plan.folder_name)
-        predictions = load_evidence(evidence_path(folder, run.path)) if run.is_complete(plan.hash) else None
+        done = run.is_complete(plan.hash, plan.contents)
+        predictions = load_evidence(evidence_path(folder, run.path)) if done else None
         if predictions is None:
             return None
         return Evidence(run, name or plan.method, complexity, predictions)
@@ -234,30 +250,33 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
         predictions[0, self._folds()[0] != HELD_OUT] = np.nan
         return Evidence(best.run, best.name, best.complexity, predictions)
 
-    def _decide(self, folder: Path) -> tuple[Evidence, Choice, Choice | None] | None:
-        """Return the candidate to keep, the choice among heads, and, if there are more networks, that among them."""
-        heads = self._heads(folder)
-        if not heads:
-            return None
-        best, choice = self._choose(heads)
-        others = [
-            self._candidate(self.plan.tuned_plan, folder, complexity=TUNED),
-            self._candidate(self.plan.averaged_plan, folder, name=AVERAGE, complexity=AVERAGED),
-        ]
-        more = [candidate for candidate in others if candidate is not None]
-        if not self.plan.tune or not more:
-            return best, choice, None
-        frozen = self._frozen(folder)
-        best, networks = self._choose([frozen, *more], reference=frozen.name)
-        return best, choice, networks
+    def _tuned(self, folder: Path) -> Evidence:
+        return next(candidate for candidate in self._networks(folder) if candidate.name == FINE_TUNED)
+
+    def _networks(self, folder: Path) -> list[Evidence]:
+        plans = self.plan.networks.items()
+        found = (self._candidate(p, folder, name=name, complexity=NETWORKS[name]) for name, p in plans)
+        return [candidate for candidate in found if candidate is not None]
+
+    def _decide(self, folder: Path) -> tuple[Evidence, dict[str, Choice]] | None:
+        """Return the candidate to keep and the choices, by name, of which the last one decided; None without any."""
+        heads, networks = self._heads(folder), self._networks(folder)
+        choices: dict[str, Choice] = {}
+        if heads:
+            best, choices["heads"] = self._choose(heads)
+        if networks:
+            frozen = [self._frozen(folder)] if heads else []
+            reference = frozen[0].name if frozen else None
+            best, choices["networks"] = self._choose([*frozen, *networks], reference=reference)
+        return (best, choices) if choices else None
 
     def _keep_best(self, folder: Path) -> None:
         """Put the best model so far into ``best``, with its probabilities softened where they were too certain."""
         decided = self._decide(folder)
         if decided is None:
             return
-        best, heads, networks = decided
-        temperature = _temperature(best, networks or heads)
+        best, choices = decided
+        temperature = _temperature(best, choices)
         record = best.run.record.raw | {"fit": {"candidate": best.name, "temperature": temperature}}
         kept = RunFolder(folder / "best")
         if kept.is_complete() and kept.record.raw == record:
@@ -275,20 +294,26 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
             )
             record["adjust"] = scaling.get_state()
             self._soften(RunFolder(staged), scaling, folder / "cache")
+            calibration = best.run.calibration
+            if calibration is not None:
+                record["trust"] = trust_record(calibration, scaling, self.dataset.classes)
         write_json(staged / "run.json", record)
         copy_folder(staged, folder / "best")
         shutil.rmtree(staged, ignore_errors=True)
 
     def _soften(self, run: RunFolder, scaling: Adjustment, cache: Path) -> None:
-        plan = self.plan.template
-        manifest = plan.split.splits(self.dataset, plan.config.seed)
-        splits = manifest.apply(self.dataset)
+        plan, dataset = self.plan.template, self.dataset
+        if self.plan.small is not None and run.record.method == SCRATCH:
+            dataset = self.plan.small
+        manifest = plan.split.splits(dataset, plan.config.seed)
+        splits = manifest.apply(dataset)
         device = find_device(plan.config.device)
         network = load_network(run).to(device)
         if run.record.start.freeze == "all":  # its embeddings are there
             splits = embedded_splits(network, splits, cache, device=device)
-        logits = held_out_logits(network, splits, device=device)
-        write_scores(run, splits, manifest.minority, logits, scaling)
+        with cpu_threads(plan.config.threads):
+            logits = held_out_logits(network, splits, device=device)
+            write_scores(run, splits, manifest.minority, logits, scaling)
 
     def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> FitResult:
         """Return the scores of all candidates on test images, and the choice."""
@@ -296,6 +321,7 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
         folders = results_of(outcomes)
         table = results_table(folders)
         decided = self._decide(folder)
+        choices = {} if decided is None else decided[1]
         methods = []
         for task in (outcome.task for outcome in outcomes):
             run = RunFolder(task.path)
@@ -309,34 +335,35 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
             "dataset": self.dataset.name,
             "methods": methods,
             "winner": None if decided is None else decided[0].name,
-            "reason": "" if decided is None else (decided[2] or decided[1]).reason,
-            "heads": None if decided is None else decided[1].to_dict(),
-            "networks": None if decided is None or decided[2] is None else decided[2].to_dict(),
-            "temperature": 1.0 if decided is None else _temperature(decided[0], decided[2] or decided[1]),
+            "reason": "" if decided is None else list(choices.values())[-1].reason,
+            "heads": choices["heads"].to_dict() if "heads" in choices else None,
+            "networks": choices["networks"].to_dict() if "networks" in choices else None,
+            "temperature": 1.0 if decided is None else _temperature(*decided),
             "image_size": self.plan.template.image_size[0],
             "fit": self.dataset.fit,
             "images_per_second": round(self.plan.images_per_second, 1),
             "folds": FOLDS,
-            "held_out": (held_out := self._held_out(decided)),
-            "warnings": few_images(self.dataset.classes, held_out),
+            "held_out": (held_out := self._held_out(choices)),
+            "warnings": [
+                *few_images(self.dataset.classes, held_out),
+                *(f"{note[:1].upper()}{note[1:]}." for note in self.plan.grouping.notes),
+            ],
+            "forecasts": forecast(self.plan, self.dataset, folder, self.budget, ProgressCallback()),
             "seconds": {run.record.method: run.record.timings["total"] for run in folders},
             "budget_seconds": self.plan.budget_seconds,
             "failed": failed_runs(outcomes),
             **not_applicable(outcomes),
+            "grouping": grouping_entry(self.plan.grouping),
             "command": self.plan.command,
             "wall_seconds": round(seconds, 3),
         }
         return FitResult(table, summary, outcomes)
 
-    def _held_out(self, decided: tuple[Evidence, Choice, Choice | None] | None) -> dict[str, list[int]]:
+    def _held_out(self, choices: Mapping[str, Choice]) -> dict[str, list[int]]:
         """Return the number of images of each class that the choices rest on."""
-        if decided is None:
-            return {}
         labels, folds, number = self._labels()[0], self._folds()[0], len(self.dataset.classes)
-        found = {"heads": labels[folds >= 0]}
-        if decided[2] is not None:
-            found["networks"] = labels[folds == HELD_OUT]
-        return {name: np.bincount(rows, minlength=number).tolist() for name, rows in found.items()}
+        rows = {"heads": labels[folds >= 0], "networks": labels[folds == HELD_OUT]}
+        return {name: np.bincount(rows[name], minlength=number).tolist() for name in choices}
 
     def write_page(self, concluded: FitResult, folder: Path) -> None:
         """Write ``report.html`` and ``model-card.md`` about the model in ``best``."""
@@ -348,5 +375,12 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
         return [folder / "networks"]
 
 
-def _temperature(best: Evidence, choice: Choice) -> float:
-    return next(row["temperature"] for row in choice.candidates if row["name"] == best.name)
+def _temperature(best: Evidence, choices: Mapping[str, Choice]) -> float:
+    deciding = list(choices.values())[-1].candidates
+    return next(row["temperature"] for row in deciding if row["name"] == best.name)
+
+
+def _penalty(head: RunFolder) -> float | None:
+    """Return the L2 penalty of a head; None, chosen by cross-validation, where it has none."""
+    penalties: Mapping[str, float] = head.record.raw.get("penalties", {})
+    return [0.0, *penalties.values()][-1] or None

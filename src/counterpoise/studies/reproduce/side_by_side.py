@@ -121,7 +121,8 @@ def side_by_side(table: Table, results: pd.DataFrame) -> list[Side]:
         for method in dict.fromkeys([*ours, *theirs]):
             for classes, metric in keys:
                 key = (setting.name, method, classes, metric)
-                sides.append(Side(*key, published.get(key), *mean_interval(measured.get(key, {}).values())))
+                found = mean_interval(measured.get(key, {}).values())
+                sides.append(Side(*key, published.get(key), *found[:4]))
     return sides
 
 

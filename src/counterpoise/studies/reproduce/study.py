@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.exceptions import InputError
-from counterpoise.files import read_object
+from counterpoise.files import copy_file, read_object
 from counterpoise.runs import ARCHIVE, RESUMED, ArchivedRun, archived_runs, read_archive, write_archive
 from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
@@ -148,7 +147,7 @@ def publish(out: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in PUBLISHED_FILES:
         if (out / name).exists():
-            shutil.copyfile(out / name, target / name)
+            copy_file(out / name, target / name)
         else:
             (target / name).unlink(missing_ok=True)
 

@@ -72,7 +72,7 @@ class TransferPlan:
     `split` defines the two tasks, see `draw_tasks`. Repeat r has the seed ``config.seed + r`` for the tasks, their
     images and the trainings. `images_per_class` are the training images of each class of the target B,
     `source_images_per_class` those of the source A; None: all. `test_fraction` is held out where the dataset has no
-    test split.
+    test split, and `groups` is a digest of the groups of images.
     """
 
     source: str
@@ -87,6 +87,8 @@ class TransferPlan:
     config: TrainConfig
     test_fraction: float = 0.2
     fit: str = "crop"
+    contents: str | None = None
+    groups: str | None = None
     command: str = ""
 
     @property
@@ -132,6 +134,7 @@ class TransferPlan:
             images_per_class=self.images_per_class,
             training=training_payload(self.config),
             fit=self.fit,
+            groups=self.groups,
         )
 
 
@@ -140,11 +143,12 @@ def make_transfer_plan(dataset: ImageDataset, config: TransferConfig, *, command
     for name in ("images_per_class", "source_images_per_class"):
         if getattr(config, name) == 1:
             raise InputError(f"`{name}` 1: at least 2 images of each class are needed")
-    test_fraction = resolve_split(SplitConfig(test_fraction=config.test_fraction), dataset).test_fraction
+    drawn = resolve_split(SplitConfig(test_fraction=config.test_fraction), dataset)
     split = config.task_split
     plan = TransferPlan(
         source=config.data.source or dataset.name,
         fingerprint=dataset.fingerprint,
+        contents=dataset.contents,
         image_size=dataset.image_size,
         fit=dataset.fit,
         split="".join(split.split()) if split.strip() in ("random", "natural") else split,
@@ -155,7 +159,8 @@ def make_transfer_plan(dataset: ImageDataset, config: TransferConfig, *, command
         source_images_per_class=config.source_images_per_class or None,
         config=config.train.resolved(),
         command=command,
-        test_fraction=test_fraction,
+        test_fraction=drawn.test_fraction,
+        groups=drawn.groups,
     )
     make_fabric(plan.config)
     # Both tasks and the network of the first repeat can be made.

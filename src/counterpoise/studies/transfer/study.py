@@ -73,7 +73,8 @@ def finished_training(plan: TransferPlan, cell: Training, out: Path) -> Training
     record = read_object(path)
     if record.get("identity") != plan.identity:
         raise RunFolderError(f"{path} is of another study; choose another `out`")
-    return record
+    # The identity does not see the whole of a large file.
+    return record if plan.contents in (None, record.get("contents", plan.contents)) else None
 
 
 def run_training(
@@ -106,7 +107,7 @@ def run_training(
             batches=batches,
             epochs=config.epochs,
             checkpoint=checkpoint,
-            identity=content_hash([plan.identity, [cell.repeat, cell.treatment, cell.layers]]),
+            identity=content_hash([plan.identity, plan.contents, [cell.repeat, cell.treatment, cell.layers]]),
         )
         history = train_stage(stage, config, fabric, on_progress or ProgressCallback())
         logits = predict_logits(network, images.test, device=device, workers=config.workers)
@@ -116,6 +117,7 @@ def run_training(
     record = {
         "format": 1,
         "identity": plan.identity,
+        "contents": plan.contents,
         "draw": cell.repeat,
         "seed": config.seed,
         "treatment": cell.treatment,
@@ -225,6 +227,11 @@ class TransferStudy(Study[Training, TrainingRecord, TransferSummary]):
     ) -> TrainingRecord:
         """Execute one training."""
         return run_training(self.plan, task.plan, task.dataset, folder, on_progress=on_progress)
+
+    def files(self, task: Task[Training, TrainingRecord], folder: Path) -> list[Path]:
+        """Return the record, and the network of a base."""
+        network = [network_path(folder, task.plan)] if task.plan.is_base else []
+        return [*network, cell_path(folder, task.plan)]
 
     def conclude(
         self, outcomes: Sequence[Outcome[Training, TrainingRecord]], folder: Path, seconds: float
