@@ -13,7 +13,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed
 	$(BIN)/counterpoise demo
 
-# A warm virtual environment runs the fast tests in under five minutes on two cores; threads of two workers would wait for
+# A warm virtual environment runs the fast tests in five to eight minutes on two cores; threads of two workers would wait for
 # each other.
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal

@@ -135,8 +135,12 @@ def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset
     `InputError` if the run does not know one of its classes.
     """
     network, known = folder.record.network, folder.record.dataset
-    asked = (folder.record.raw.get("config") or {}).get("asked") or {}
-    own = {name: value for name in _OF_DATA if (value := (asked.get("data") or {}).get(name))}
+    asked: Any = folder.record.raw
+    for part in ("config", "asked", "data"):  # absent in older records
+        asked = asked.get(part) if isinstance(asked, dict) else None
+    own: dict[str, Any] = {
+        name: asked[name] for name in _OF_DATA if isinstance(asked, dict) and asked.get(name)
+    }
     own |= {"image_size": network.image_size, "fit": known.fit, "value_range": known.value_range}
     try:
         channels: Literal[1, 3] = 1 if network.in_channels == 1 else 3

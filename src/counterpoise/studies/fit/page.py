@@ -95,8 +95,8 @@ def _write_report(summary: FitSummary, folder: Path, output: Path) -> Path:
         charts={"chart-more-images": learning_curve.figure(rows)} if rows else None,
         forecasts=learning_curve.table(rows) if rows else None,
         forecast_words=[learning_curve.sentence(*row) for row in rows[: learning_curve.NAMED]]
-        or [f"Not done: {found}."],
-        more_warnings=summary["warnings"],
+        or [_plain(f"Not done: {found}.")],
+        more_warnings=[_plain(warning) for warning in summary["warnings"]],
         facts=_facts(summary, best),
         times=Table(
             "Time",
@@ -219,7 +219,14 @@ def _facts(summary: FitSummary, best: RunFolder) -> list[tuple[str, str]]:
 
 
 def _not_tried(summary: FitSummary) -> list[str]:
-    return [f"{_named(summary, e['method'])}: {e['reason']}." for e in summary.get("not_applicable", ())]
+    return [
+        f"{_named(summary, e['method'])}: {_plain(e['reason'])}." for e in summary.get("not_applicable", ())
+    ]
+
+
+def _plain(message: str) -> str:
+    """Return a message of the library without the marks around the names of parameters."""
+    return message.replace("`", "")
 
 
 def _model(summary: FitSummary, best: RunFolder) -> Iterable[tuple[str, str]]:
