@@ -155,11 +155,14 @@ def show_scores(scores: Mapping[str, Any], title: str, minority: Sequence[int] =
             name,
             f"{sum(per_class[i]['support'] for i in classes):,}",
             *(score(own.get(metric.name)) for metric in shown),
-            recall_interval(scores, classes),
         ]
         for name, classes, own in named
     ]
-    columns = ["class", "images", *(metric.short_title for metric in shown), "recall, 95 %"]
+    columns = ["class", "images", *(metric.short_title for metric in shown)]
+    beside = 3 + [metric.name for metric in shown].index("recall")
+    columns.insert(beside, "95 %")  # a longer title would break others in 80 columns
+    for row, (_, classes, _) in zip(rows, named, strict=True):
+        row.insert(beside, recall_interval(scores, classes))
     print_table(columns, rows, title=title, best=len(rows) - 1)
     rest = [metric for metric in page_metrics() if metric not in shown]
     say(", ".join(f"{metric.short_title} {score(scores['all'].get(metric.name))}" for metric in rest))
