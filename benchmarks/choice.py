@@ -145,7 +145,7 @@ def report(results: list[Result]) -> bool:
     print(f"{'set':10} seeds  mean regret (95 % interval)   best minus worst")
     for name in [*sorted({r.set for r in results}), "all"]:
         own = [r for r in results if name in (r.set, "all")]
-        mean, low, high, n = mean_interval(r.regret for r in own)
+        mean, low, high, n = mean_interval(r.regret for r in own)[:4]
         spread = mean_interval(r.spread for r in own).mean
         interval = "" if low is None or high is None else f" ({low:.4f} to {high:.4f})"
         print(f"{name:10} {n:5}  {mean:.4f}{interval:22}   {spread:.4f}")

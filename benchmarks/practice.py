@@ -306,7 +306,7 @@ def page(results: list[Result]) -> list[str]:
 
 
 def _cell(found: dict[str, MeanInterval], key: str, means: list[float | None]) -> str:
-    mean, low, high, _ = found[key]
+    mean, low, high = found[key][:3]
     if mean is None:
         return ""
     digits = 0 if key in NO_SCORES else 3
