@@ -8,7 +8,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: demo test test-slow fuzz chaos check format
+.PHONY: demo test test-slow fuzz chaos check format examples
 
 demo: $(VENV)/.installed
 	$(BIN)/counterpoise demo
@@ -21,12 +21,12 @@ test: $(VENV)/.installed
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
 
-# Mutated inputs (under 20 minutes), and commands that are killed in the middle (about an hour).
+# Mutated inputs, and commands that are killed in the middle; each under 20 minutes.
 fuzz: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python tests/helpers/fuzzing.py --cases 3000 --seed 0
+	OMP_NUM_THREADS=1 $(BIN)/python tests/helpers/fuzzing.py --cases 3000 --seed 0 --jobs 2
 
 chaos: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python tests/helpers/chaos.py --cases 300 --seed 0
+	OMP_NUM_THREADS=1 $(BIN)/python tests/helpers/chaos.py --kills 300 --seed 0 --jobs 2
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check src tests benchmarks docs tools
@@ -37,3 +37,7 @@ check: $(VENV)/.installed
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix src tests benchmarks docs tools
 	$(BIN)/ruff format src tests benchmarks docs tools
+
+# The pictures of docs/examples/ and their page, docs/examples.md.
+examples: $(VENV)/.installed
+	$(BIN)/python docs/make_examples.py

@@ -72,7 +72,7 @@ def draw(sources: Sources, name: str, seed: int, *, images: int, size: int) -> t
             held_out, members = held_out + members[:held], members[held:]
         chosen += members[: RARE if label == rarest else (images - RARE) // (len(classes) - 1)]
     arrays = [
-        (np.stack([_decode(e, size) for e in part]), np.array([classes.index(e.label) for e in part]))
+        (np.stack([decode(e, size) for e in part]), np.array([classes.index(e.label) for e in part]))
         for part in (chosen, held_out)
     ]
     (pixels, labels), (test_pixels, test_labels) = arrays
@@ -82,7 +82,8 @@ def draw(sources: Sources, name: str, seed: int, *, images: int, size: int) -> t
     return dataset, rarest
 
 
-def _decode(example: Example, size: int) -> np.ndarray:
+def decode(example: Example, size: int) -> np.ndarray:
+    """Return the pixels (3, size, size) of an example, uint8."""
     with Image.open(io.BytesIO(example.read())) as image:
         return np.asarray(image.convert("RGB").resize((size, size))).transpose(2, 0, 1)
 

@@ -3,7 +3,7 @@
     python benchmarks/poster_pretrained.py --data-dir DATA --out results/poster-1/pretrained.csv
 
 The splits, the thinning and the repeats are those of `counterpoise reproduce poster-1`; the network is not: the
-features are of EfficientNet-Lite0 with ImageNet weights, frozen, and the scenes have 128 pixels instead of 32. So these
+features are of EfficientNet-Lite0 with ImageNet weights, frozen, and the scenes have 128 pixels instead of 64. So these
 rows show what starting from pretrained weights is worth, and say nothing about the poster's method.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 
 from counterpoise.config import CompareConfig
-from counterpoise.datasets import load_dataset
 from counterpoise.evaluation import mean_interval
 from counterpoise.studies import ComparisonStudy, make_grid, run_study
+from counterpoise.studies.reproduce.sources import load_images
 
 RATIO, SHARES, REPEATS = 20, ("0.4", "0.6", "0.8"), 3
 METHODS = "bl,ros,logit-adjusted"
@@ -33,10 +33,16 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/poster-pretrained"))
     parser.add_argument("--image-size", type=int, default=128)
     args = parser.parse_args()
-    dataset = load_dataset("intel.zip", data_dir=args.data_dir, image_size=args.image_size)
+    _, dataset = load_images("intel", data_dir=args.data_dir, image_size=args.image_size)
     tables = []
     for share in SHARES:
-        settings = {"imbalance": "step", "ratio": RATIO, "minority": share, "repeats": REPEATS}
+        settings = {
+            "imbalance": "step",
+            "ratio": RATIO,
+            "minority": share,
+            "balanced": True,
+            "repeats": REPEATS,
+        }
         model = {"pretrained": "auto", "freeze": "all", "cache": args.work / "cache", "threads": 1}
         config = CompareConfig.of(source="intel.zip", methods=METHODS, **settings, **model)
         study = ComparisonStudy(make_grid(dataset, config), dataset)

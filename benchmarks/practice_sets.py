@@ -117,16 +117,8 @@ def write_set(name: str, repeat: int, folder: Path, sources: Sources, most_teste
     if marker.exists():
         return json.loads(marker.read_text())
     shutil.rmtree(folder, ignore_errors=True)
-    recipe = SETS[name]
-    train, test = recipe.read(sources)
-    rng = np.random.default_rng(repeat)
-    if not test:
-        train, test = _hold_out(train, rng)
-    classes = sorted({example.label for example in train})
-    if recipe.profile is not None:
-        labels = np.array([classes.index(example.label) for example in train])
-        train = [train[i] for i in make_imbalance(labels, recipe.profile, random_state=rng)]
-    counts = dict.fromkeys(classes, 0)
+    train, test = draw_examples(SETS[name], sources, np.random.default_rng(repeat), most_tested)
+    counts = dict.fromkeys(sorted({example.label for example in train}), 0)
     for number, example in enumerate(train):
         target = folder / "train" / example.label / f"{number:06d}{example.ending}"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -134,13 +126,27 @@ def write_set(name: str, repeat: int, folder: Path, sources: Sources, most_teste
         counts[example.label] += 1
     (folder / "test").mkdir()
     rows = []
-    for number, example in enumerate(_capped(test, most_tested, rng)):
+    for number, example in enumerate(test):
         (folder / "test" / f"{number:06d}{example.ending}").write_bytes(example.read())
         rows.append([f"{number:06d}{example.ending}", example.label])
     with (folder / "truth.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["path", "class"], *rows])
     marker.write_text(json.dumps(counts))
     return counts
+
+
+def draw_examples(
+    recipe: Recipe, sources: Sources, rng: np.random.Generator, most_tested: int
+) -> tuple[list[Example], list[Example]]:
+    """Return the training and test examples of one repeat, after the imbalance of the recipe."""
+    train, test = recipe.read(sources)
+    if not test:
+        train, test = _hold_out(train, rng)
+    classes = sorted({example.label for example in train})
+    if recipe.profile is not None:
+        labels = np.array([classes.index(example.label) for example in train])
+        train = [train[i] for i in make_imbalance(labels, recipe.profile, random_state=rng)]
+    return train, _capped(test, most_tested, rng)
 
 
 def _hold_out(examples: list[Example], rng: np.random.Generator) -> tuple[list[Example], list[Example]]:

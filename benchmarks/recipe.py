@@ -6,7 +6,8 @@
 `bars` scores the test set on repeats 0, 1, ...; `ablation` scores the validation set on repeats 100, 101, ..., as did
 the trials that chose the recipe: the test set was never used for selection. All methods have the same network, epochs,
 batch size and optimizer; the method's sampler determines the length of an epoch. Runs are stored below `--out`, so an
-interrupted command resumes; the tables in docs/recipe/ show the complete runs.
+interrupted command resumes. `ablation` writes docs/recipe/ablation.md, `bars` a table in `--out`. (docs/recipe/bars.md
+is of the papers' tables in results/, by tools/make_results_page.py.)
 """
 
 from __future__ import annotations
@@ -121,12 +122,11 @@ def write_bars(root: Path, draws: range) -> None:
     ]
     for name, setting in SETTINGS.items():
         found = scores(root / name, setting.metric, "test", draws)
-        if found:
-            published = "" if setting.published is None else f"{setting.published:.3f}"
-            cells = (cell(found[m]) if m in found else "" for m in ("bl", "ros", "aos", RECIPE))
-            lines.append(f"| {name} | {setting.metric} | {published} | {' | '.join(cells)} |")
+        published = "" if setting.published is None else f"{setting.published:.3f}"
+        cells = (cell(found[m]) if m in found else "not run" for m in ("bl", "ros", "aos", RECIPE))
+        lines.append(f"| {name} | {setting.metric} | {published} | {' | '.join(cells)} |")
     _write(
-        DOCS / "bars.md",
+        root / "bars.md",
         lines,
         "Test images; mean ± half the 95 % interval (number of repeats, from repeat 0).",
         "bars",

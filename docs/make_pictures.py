@@ -1,12 +1,13 @@
 """Make the pictures and tables of the documents.
 
     python docs/make_pictures.py --report
-    python docs/make_pictures.py --transfer DIR DIR --enhance DIR DIR --explain DIR
+    python docs/make_pictures.py --transfer DIR --enhance DIR DIR --explain DIR
 
 `--report`: a screenshot of the report of `counterpoise demo`, docs/report.png.
-`--transfer`, `--enhance`, `--explain`: from finished folders of these commands, pictures in docs/studies/ and the
-blocks of docs/studies.md between `<!-- begin NAME -->` and `<!-- end NAME -->`, with NAME the folder's name. The blocks
-are generated from the folders' summaries; the text around them is written by hand. `--enhance-numbers`: as `--enhance`,
+`--enhance`, `--explain`: from finished folders of these commands, pictures in docs/studies/ and the blocks of
+docs/studies.md between `<!-- begin NAME -->` and `<!-- end NAME -->`, with NAME the folder's name. `--transfer`: the
+same from the results of `counterpoise reproduce lecture-transfer`, a block for each line, TABLE-LINE. The blocks are
+generated from the folders' summaries; the text around them is written by hand. `--enhance-numbers`: as `--enhance`,
 without pictures.
 
 Screenshots of pages need Chromium and the test extra.
@@ -51,7 +52,7 @@ def main() -> None:
     if arguments.report:
         make_report(HERE / "report.png")
     blocks = [
-        *(transfer_block(folder, HERE) for folder in arguments.transfer),
+        *(block for folder in arguments.transfer for block in transfer_blocks(folder, HERE)),
         *(enhance_block(folder, HERE) for folder in arguments.enhance),
         *(enhance_block(folder, HERE, pictures=False) for folder in arguments.enhance_numbers),
         *(explain_block(folder, HERE) for folder in arguments.explain),
@@ -87,31 +88,39 @@ def make_report(target: Path) -> None:
         shrink(out / "report.png", target)
 
 
-def transfer_block(folder: Path, docs: Path) -> Block:
-    """Return the name and the content of a transfer study's block; its picture is written below `docs`."""
+def transfer_blocks(folder: Path, docs: Path) -> list[Block]:
+    """Return the name and the content of the block of each line; pictures are written below `docs`."""
     from counterpoise.studies.transfer.page import base_sentences, finding_rows, table_rows
     from counterpoise.studies.transfer.plan import TREATMENTS
 
-    summary = _summary(folder)
-    name = folder.resolve().name
-    shrink(folder / "transfer.png", docs / PICTURES / f"{name}.png")
-    parts = [
-        _command(summary),
-        _picture(name, f"Accuracy on B over the number of copied layers, {summary['split']} split"),
-        _table(["the lecture", "here", "measured"], finding_rows(summary)),
-        _facts(summary, f"accuracy on the test images of B{_repeats(summary['draws'])}"),
-        _table(["n", *TREATMENTS], table_rows(summary)),
-        " ".join(base_sentences(summary)),
-    ]
-    return name, "\n\n".join(parts)
+    table, blocks = _summary(folder), []
+    for line, summary in table["studies"].items():
+        name = f"{table['table']}-{line}"
+        shrink(folder / f"{line}.png", docs / PICTURES / f"{name}.png")
+        parts = [
+            f"```bash\ncounterpoise reproduce {table['table']} --only {line}\n```",
+            f"{summary['done']} of {summary['planned']} repeats done.",
+            _picture(name, f"Accuracy on B over the number of copied layers, {summary['split']} split"),
+            _table(["the lecture", "here", "measured"], finding_rows(summary)),
+            _facts(summary, f"accuracy on the test images of B{_repeats(summary['draws'])}"),
+            _table(["n", *TREATMENTS], table_rows(summary)),
+            f"The same minus baseB of the same repeat{_repeats(summary['draws'])}:",
+            _table(["n", *TREATMENTS], table_rows(summary, difference=True)),
+            " ".join(base_sentences(summary)),
+        ]
+        blocks.append((name, "\n\n".join(parts)))
+    return blocks
 
 
 def enhance_block(folder: Path, docs: Path, *, pictures: bool = True) -> Block:
     """Return the name and the content of an enhancement's block; its pictures, if any, are written below `docs`."""
     from counterpoise.studies.enhance.page import (
+        NOISE_COLUMNS,
         caption,
         findings,
         gain_rows,
+        noise_rows,
+        protocol,
         score_cells,
         shown_columns,
         titles_of,
@@ -132,6 +141,7 @@ def enhance_block(folder: Path, docs: Path, *, pictures: bool = True) -> Block:
     ]
     parts = [
         _command(summary),
+        protocol(summary),
         "\n".join(f"- {finding}" for finding in findings(summary)),
         _facts(summary, f"test set{_repeats(summary['draws'])}"),
         _table(columns, variants),
@@ -139,6 +149,8 @@ def enhance_block(folder: Path, docs: Path, *, pictures: bool = True) -> Block:
         _table(columns, gain_rows(summary)),
         "On training and test images together, which the slides call full (not a measure of new images):",
         _table(columns, full),
+        f"Accuracy on at most 1,000 test images with Gaussian noise{_repeats(summary['draws'])}; pixels are in [0, 1]:",
+        _table(NOISE_COLUMNS, noise_rows(summary)),
         *([_table(["accuracy on", "classifier", "combined"], slides)] if slides else []),
     ]
     for key, shown in figures_shown(summary["images"]) if pictures else ():
@@ -259,8 +271,10 @@ def _summary(folder: Path) -> dict[str, Any]:
 def _command(summary: dict[str, Any]) -> str:
     """Return the command that made a study, with paths shortened to names."""
     words = [Path(word).name if word.startswith("/") else word for word in summary["command"].split()]
-    out = words.index("--out") + 1
-    words[out] = f"out/{Path(words[out]).name}"
+    for flag, folder in (("--out", "out"), ("--export-to", "results")):
+        if flag in words:
+            place = words.index(flag) + 1
+            words[place] = f"{folder}/{Path(words[place]).name}"
     return f"```bash\n{' '.join(words)}\n```"
 
 

@@ -96,7 +96,12 @@ def test_the_generated_blocks_of_the_studies_are_whole_and_filled():
     names = [name for _, name in marks[::2]]
     assert marks == [(kind, name) for name in names for kind in ("begin", "end")]
     assert len(set(names)) == len(names)
-    numbers_only = re.findall(r"--enhance-numbers out/(\S+)", page)
+    listed = re.findall(r"--enhance-numbers((?: out/\S+)+)", page)
+    # That of rare classes is of an earlier protocol, whose folder is no longer made.
+    numbers_only = {
+        "enhance-imbalanced",
+        *(n.removeprefix("out/") for names in listed for n in names.split()),
+    }
     for name, block in zip(names, MARKS.split(page)[3::6], strict=True):
         pictures = re.findall(r"^!\[.+\]\(studies/(.+\.png)\)$", block, flags=re.MULTILINE)
         assert bool(pictures) == (name not in numbers_only), name

@@ -21,7 +21,7 @@ from counterpoise.runs import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLES = sorted((ROOT / "results").glob("*/runs.jsonl"))
+TABLES = sorted((ROOT / "results").glob("*-[0-9]*/runs.jsonl"))
 TRAINING = TrainConfig(epochs=1, batch_size=8, seed=7)
 SPLIT = SplitPayload(
     profile={"profile": "natural"},
@@ -34,7 +34,10 @@ SPLIT = SplitPayload(
 
 def recomputed(record):
     """The identity of a run of the papers' protocol, which holds out no validation images, from its record alone."""
-    training = TrainConfig(**record["training"])
+    training, method = TrainConfig(**record["training"]), record["method"]
+    if method.partition(":")[0] == "aos" and "balanced" not in record["imbalance"]:
+        # Of the time when AOS changed all classes but the largest; today's runs of that name are others.
+        method += ":minority=all-but-largest"
     return run_identity(
         fingerprint=record["dataset"]["fingerprint"],
         image_size=record["dataset"]["image_size"],
@@ -46,7 +49,7 @@ def recomputed(record):
         freeze=record["start"]["freeze"],
         repeat=record["draw"],
         method=record["method"],
-        components=get_method(record["method"]).identity(),
+        components=get_method(method).identity(),
     )
 
 
@@ -59,6 +62,31 @@ def test_every_published_hash_follows_from_its_record(archive):
 
 def test_the_archives_hold_all_published_runs():
     assert sum(len(path.read_text().splitlines()) for path in TABLES) == 535
+
+
+@pytest.mark.skipif(
+    not (ROOT / "results" / "lecture-transfer").is_dir(), reason="the study is not published yet"
+)
+def test_the_hashes_of_the_transfer_study_follow_from_its_settings():
+    """Its images are those of the thesis's table of CIFAR-10, whose runs hold their fingerprint."""
+    folder = ROOT / "results" / "lecture-transfer"
+    images = json.loads((ROOT / "results/thesis-7.3/runs.jsonl").open().readline())["record"]["dataset"]
+    studies = json.loads((folder / "summary.json").read_text())["studies"].values()
+    expected = {
+        transfer_identity(
+            fingerprint=images["fingerprint"],
+            image_size=images["image_size"],
+            split=study["split"],
+            network=study["network"],
+            test_fraction=0.2,
+            source_images_per_class=study["images_per_class"]["A"],
+            images_per_class=study["images_per_class"]["B"],
+            training=training_payload(TrainConfig(**study["training"])),
+        )
+        for study in studies
+    }
+    records = [json.loads(line) for line in (folder / "runs.jsonl").open()]
+    assert {record["identity"] for record in records} == expected
 
 
 PLAIN = {
@@ -146,8 +174,8 @@ def test_every_training_setting_is_part_of_the_identity(field):
 #: Words that seeds are made of (`crc32`): a changed one changes every number that is random.
 SEED_WORDS = {
     "baseA", "baseB", "calibration", "copy order", "curve", "enhance", "fold head", "folds", "head", "head order",
-    "images", "map", "map sample", "network", "new head", "objective", "order", "oversample", "penalty", "perturb",
-    "prototypes", "rest", "tasks", "torch", "unet",
+    "images", "map", "map sample", "network", "new head", "noise", "objective", "order", "oversample", "penalty",
+    "perturb", "prototypes", "rest", "tasks", "torch", "unet",
 }  # fmt: skip
 
 

@@ -166,7 +166,9 @@ def read_json(path: Path) -> Any:
 
 
 def expand_user(path: str | Path) -> Path:
-    """Return a path without a leading ``~``; InputError is raised if there is no such user."""
+    """Return a path without a leading ``~``; InputError is raised if there is no such user, or a null character."""
+    if "\0" in str(path):
+        raise InputError("the name of a file holds a null character; leave it out")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

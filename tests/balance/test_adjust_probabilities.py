@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
@@ -153,6 +154,21 @@ def test_tau_is_the_best_of_the_grid_on_validation_images():
             recalls.append(np.mean([np.mean(decisions[c == LABELS] == c) for c in range(3)]))
         assert fitted.tau_ == np.argmax(np.round(recalls, 12)) / 4
         np.testing.assert_allclose(fitted.offset_, -fitted.tau_ * np.log(np.array(COUNTS) / 100))
+
+
+# --- a temperature of a state with an offset ----------------------------------------------------------------
+
+
+def test_an_offset_of_a_state_is_added_before_the_division():
+    state = TemperatureScaling().fit(LOGITS, LABELS, COUNTS).get_state()
+    assert "offset_" not in state["learned"]
+    state["learned"] |= {"offset_": [0.5, 0.0, -2.0], "temperature_": 3.0}
+    shifted = adjustment_from_state(json.loads(json.dumps(state)))
+    expected = softmax((LOGITS + np.array([0.5, 0.0, -2.0])) / 3, axis=1)
+    np.testing.assert_allclose(softmax(shifted.transform(LOGITS), axis=1), expected)
+    exported = shifted.transform_tensor(torch.from_numpy(LOGITS)).softmax(dim=1)
+    np.testing.assert_allclose(exported, expected)
+    assert shifted.get_state() == state
 
 
 def test_tau_needs_validation_images_only_where_it_is_chosen():

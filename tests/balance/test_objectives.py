@@ -25,6 +25,7 @@ from counterpoise.balance.objectives.dos import (
 from counterpoise.balance.objectives.lmle import cluster_classes, quintuplet_distances, triple_header_hinge
 from counterpoise.balance.samplers import ClassBalancedSampler, epoch_indices
 from counterpoise.exceptions import InputError
+from counterpoise.methods import get_method
 
 COUNTS = [24, 11, 4, 1]
 
@@ -434,6 +435,21 @@ def test_prototypes_are_the_centres_of_the_clusters():
     assert DOS(defer_epochs=0).prototypes(z, labels, np.random.default_rng(5)) is None
 
 
+def test_the_nearest_center_as_it_was_has_the_identity_that_it_had():
+    """Runs of the version without `neighbors` are found again by `neighbors=1`, and never mistaken for others."""
+    before = {
+        "name": "lmle",
+        "margins": (0.1, 0.1, 0.4),
+        "cluster_size": 200,
+        "max_clusters": 5,
+        "recluster_every": 1,
+        "defer_epochs": 0.5,
+    }
+    assert get_method("lmle:neighbors=1").identity()["objective"] == before
+    assert get_method("lmle").identity()["objective"] == before | {"neighbors": LMLE(epochs=2).neighbors}
+    assert LMLE(epochs=2).neighbors > 2  # of two centers, the nearer decides
+
+
 def test_equal_embeddings_make_clusters_without_a_word(recwarn):
     labels = torch.tensor([0] * 6 + [1] * 2)
     found = cluster_classes(
@@ -563,6 +579,7 @@ def test_a_step_needs_an_epoch(name):
         (lambda: LMLE(margins="abc", defer_epochs=0), "margins are 'abc'"),
         (lambda: LMLE(cluster_size=0, defer_epochs=0), "cluster_size is 0"),
         (lambda: LMLE(max_clusters=0, defer_epochs=0), "max_clusters is 0"),
+        (lambda: LMLE(neighbors=0, defer_epochs=0), "neighbors is 0"),
         (lambda: LMLE(recluster_every=0.5, defer_epochs=0), r"recluster_every is 0\.5"),
     ],
 )

@@ -18,7 +18,7 @@ from counterpoise.balance.perturb import AOS, input_gradient
 from counterpoise.balance.perturb.aos import fixed_batch_norms
 from counterpoise.exceptions import InputError
 
-COUNTS = [50, 5, 50, 40]  # the last is below the largest, and above the mean
+COUNTS = [50, 5, 50, 40]  # the last is below the largest, and no minority class
 
 
 def small_network(*, dropout=0.5, dtype=torch.float64, channels=1):
@@ -50,7 +50,7 @@ def batch(n=12, *, dtype=torch.float64, channels=1, seed=1):
 
 
 def minority(targets):
-    return torch.tensor([COUNTS[t] < max(COUNTS) for t in targets])
+    return torch.tensor([COUNTS[t] <= max(COUNTS) / 2 for t in targets])
 
 
 def slow_aos(images, targets, network, loss, chosen, eps):
@@ -276,7 +276,7 @@ def test_the_share_of_chosen_images_is_p():
     changed = (perturbed != images).flatten(1).any(dim=1)
     for label, count in enumerate(COUNTS):
         share = float(changed[targets == label].float().mean())
-        if count == max(COUNTS):
+        if count > max(COUNTS) / 2:
             assert share == 0
         else:
             assert share == pytest.approx(p, abs=5 * math.sqrt(p * (1 - p) / (n / len(COUNTS))))
@@ -295,6 +295,31 @@ def test_p_of_zero_and_of_one():
     assert torch.equal(AOS(class_counts=COUNTS, p=1.0)(images, only_majority, network, loss), images)
     even = AOS(class_counts=[7, 7, 7, 7], p=1.0)
     assert torch.equal(even(images, targets, network, loss), images)
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        ({}, {1}),
+        ({"minority_classes": [0, 3]}, {0, 3}),
+        ({"minority_classes": []}, set()),
+        ({"minority": "all-but-largest"}, {1, 3}),
+        ({"minority": "all-but-largest", "minority_classes": [0]}, {1, 3}),
+    ],
+)
+def test_only_images_of_the_minority_classes_change(options, changed):
+    network, (images, targets) = small_network(), batch(40)
+    perturbed = AOS(class_counts=COUNTS, p=1.0, **options)(images, targets, network, nn.CrossEntropyLoss())
+    different = (perturbed != images).flatten(1).any(dim=1)
+    assert set(targets[different].tolist()) == changed
+    assert bool(different.all()) == (len(changed) == len(COUNTS))
+
+
+def test_a_wrong_minority_is_refused():
+    with pytest.raises(InputError, match="class 4; expected indices from 0 to 3"):
+        AOS(class_counts=COUNTS, minority_classes=[1, 4])
+    with pytest.raises(InputError, match="did you mean 'listed'"):
+        AOS(class_counts=COUNTS, minority="list")
 
 
 def test_pixels_stay_in_their_range():

@@ -13,7 +13,7 @@ import pytest
 
 QUICK = (
     *("--epochs", "1", "--enhance-epochs", "1", "--copy-epochs", "1", "--width", "2"),
-    *("--batch-size", "16", "--jobs", "1"),
+    *("--batch-size", "16", "--jobs", "1", "--augment", "none"),
 )
 
 
@@ -137,3 +137,24 @@ def test_a_killed_command_given_again_ends_with_the_same_table(photos, tmp_path)
     assert start(killed).wait(timeout=300) == 0
     for name in ("results.csv", "results-full.csv"):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_frozen_features_are_exported_with_all_their_variants(cli, photos, tmp_path):
+    """Three classes make no two tasks; the weights of another run give the features."""
+    refused = cli("enhance", photos, *QUICK, "--frozen-features", "--out", "out/refused")
+    assert refused.code == 2
+    assert "--frozen-features: 3 classes cannot be parted" in refused.err
+    assert cli("train", photos, "--epochs", "1", "--out", "base").code == 0
+    options = ("--frozen-features", "--weights", "base", "--images-per-class", "9", "--figures", "1")
+    target = tmp_path / "work" / "results" / "enhance-photos"
+    result = cli("enhance", photos, *QUICK, *options, "--export-to", target, "--json")
+    assert result.code == 0, result.err
+    summary = json.loads(result.out)
+    names = ["results-full.csv", "results-noise.csv", "results.csv", "summary.json"]
+    assert sorted(path.name for path in target.iterdir()) == ["enhance.html", *names]
+    assert [entry["method"] for entry in summary["methods"]] == ["bl", "enhanced", "trained-on", "fine-tuned"]
+    pages = [target / "enhance.html", *(tmp_path / "work/out").glob("*/enhance.html")]
+    assert ["data:image/png" in page.read_text() for page in pages] == [False, True]
+    [manifest] = (tmp_path / "work/out").glob("*/runs/*-enhanced-*/manifest.json")
+    counts = json.loads(manifest.read_text())["counts"]
+    assert [sum(each) for each in zip(counts["train"], counts["validation"], strict=True)] == [9, 9, 8]

@@ -20,6 +20,7 @@ from counterpoise.explain.scores import score_maps
 from counterpoise.files import write_text
 from counterpoise.inference import explain as pictures_module
 from counterpoise.inference import explain_images, load_network
+from counterpoise.networks import create_network, save_network
 from counterpoise.report.kit.pictures import overlay
 from counterpoise.runs import RunFolder
 
@@ -36,7 +37,9 @@ def network_of(run):
 
 def captum_map(network, record, target):
     image = torch.from_numpy(pixels_of(record))[None] / 255
-    found = LayerGradCam(network, network.backbone).attribute(image, target, relu_attributions=True)
+    # The ReLU of the last convolution: its pooling comes after it.
+    before_pooling = network.get_submodule("backbone.1.2")
+    found = LayerGradCam(network, before_pooling).attribute(image, target, relu_attributions=True)
     return LayerAttribution.interpolate(found, image.shape[2:], "bilinear")[0, 0].detach().numpy()
 
 
@@ -100,7 +103,10 @@ def test_the_pictures_are_the_maps_of_captum(explained, trained):
     found = explained()
     network = network_of(trained)
     classes = ["cat", "dog", "owl"]
-    assert found["models"][0]["layer"] == "backbone"
+    assert found["models"][0]["layer"] == "backbone.1.2"
+    assert found["models"][0]["places"] == [4, 4]
+    assert not found["models"][0]["bypassed"]
+    assert "features from other layers" not in Path("out/explain.html").read_text()
     for record in found["images"][::5]:
         map = captum_map(network, record, classes.index(record["views"][0]["target"]))
         painted = np.asarray(Image.open(Path("out", record["views"][0]["overlay"]))).astype(int)
@@ -109,6 +115,52 @@ def test_the_pictures_are_the_maps_of_captum(explained, trained):
         assert record["views"][0]["blank"] == (not map.any())
         shown = np.asarray(Image.open(Path("out", record["input"])))
         assert np.array_equal(shown, np.stack([pixels_of(record)[0]] * 3, axis=2))
+
+
+def test_maps_are_of_the_pixels_that_the_model_receives(cli, photos, tmp_path):
+    """A wide image that is padded, stretched or cropped: the picture shown, predicted and explained is the same."""
+    pixels = np.random.default_rng(4).integers(0, 256, (10, 24)).astype(np.uint8)
+    pixels[:, 16:] //= 4
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    received = []
+    for fit in ("pad", "stretch", "crop"):
+        run = tmp_path / fit
+        options = ("--image-size", "8", "--fit", fit, "--out", run, *QUICK)
+        assert cli("train", photos, *options).code == 0
+        network = network_of(run)
+        result = cli("explain", run, tmp_path / "wide.png", "--out", "out", "--json")
+        (record,) = json.loads(result.out)["images"]
+        (view,) = record["views"]
+        shown = np.asarray(Image.open(Path("out", record["input"])))[..., 0]
+        image = torch.from_numpy(shown)[None, None] / 255
+        with torch.no_grad():
+            probability = network(image).softmax(dim=1).max().item()
+        assert view["probability"] == pytest.approx(probability, abs=1e-5)
+        assert cli("predict", run, tmp_path / "wide.png", "--out", f"{fit}.csv").code == 0
+        with Path(f"{fit}.csv").open(newline="") as file:
+            assert float(next(csv.DictReader(file))["confidence"]) == pytest.approx(probability, abs=1e-5)
+        Image.fromarray(shown).save(tmp_path / "received.png")
+        target = ["cat", "dog", "owl"].index(view["target"])
+        map = captum_map(network, {"path": tmp_path / "received.png"}, target)
+        painted = np.asarray(Image.open(Path("out", view["overlay"]))).astype(int)
+        assert np.abs(painted - overlay(shown[None], map)).max() <= 1
+        received.append(shown)
+    assert all((a != b).any() for a, b in zip(received, [*received[1:], received[0]], strict=True))
+
+
+def test_features_beside_the_layer_are_named_on_the_page(cli, tmp_path, pictures):
+    """A head on features of several stages: its maps are those of the last convolution alone."""
+    data = pictures(tmp_path / "data", {"cat": 12, "dog": 12}, size=40, colour=True)
+    network = create_network(
+        "test_resnet", num_classes=2, in_channels=3, image_size=(40, 40), seed=0, features="multi"
+    )
+    assert cli("train", data, "--backbone", "lenet", "--image-size", "40", *QUICK, "--out", "run").code == 0
+    record = json.loads(Path("run/run.json").read_text())
+    save_network(network, "run/model.safetensors")
+    Path("run/run.json").write_text(json.dumps(record | {"network": network.config}))
+    found = json.loads(cli("explain", "run", data / "cat", "--out", "out", "--json").out)["models"][0]
+    assert (found["layer"], found["bypassed"]) == ("backbone.layer4", True)
+    assert "the prediction also rests on features from other layers" in Path("out/explain.html").read_text()
 
 
 def test_what_is_written_and_where(cli, photos, trained, drawn):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import struct
 import subprocess
 import sys
 import urllib.error
@@ -13,15 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets_helpers import REAL_DATA, encoded, picture
-from PIL import Image
+from datasets_helpers import REAL_DATA, encoded, picture, write_idx
 
 from counterpoise.datasets import (
     DATASETS,
     DatasetRecord,
     load_dataset,
     make_splits,
-    mnist_rb,
     resolve_data_dir,
 )
 from counterpoise.datasets.builtin import open_torchvision
@@ -35,16 +32,6 @@ def no_network(monkeypatch):
         raise urllib.error.URLError("no network here")
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
-
-
-def write_idx(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
-    """Write the first images as training and test set in MNIST's format."""
-    folder.mkdir(parents=True)
-    for prefix in ("train", "t10k"):
-        header = struct.pack(">4B3I", 0, 0, 8, 3, *images.shape)
-        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(header + images.tobytes())
-        content = struct.pack(">4BI", 0, 0, 8, 1, len(labels)) + labels.astype(np.uint8).tobytes()
-        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(content)
 
 
 def test_records_are_those_promised():
@@ -308,73 +295,6 @@ def build(record, data_dir):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert result.stdout == "[0, 1, 0, 1, 0, 1]\n"
-
-
-# -- mnist-rb
-# ----------------------------------------------------------------------------------------------------
-
-
-def test_digit_covers_its_background():
-    """Where the digit is white the picture is white; where it is black, the photograph shows."""
-    rng = np.random.default_rng(0)
-    photograph = rng.integers(0, 200, (50, 60), dtype=np.uint8)
-    black = mnist_rb.compose_images(np.zeros((5, 28, 28), np.uint8), [photograph], rng)
-    windows = np.lib.stride_tricks.sliding_window_view(photograph, (28, 28)).reshape(-1, 28, 28)
-    for picture_ in black:
-        assert (windows == picture_).all(axis=(1, 2)).any()
-    half = np.zeros((1, 28, 28), np.uint8)
-    half[0, 10:18, 10:18] = 255
-    assert (mnist_rb.compose_images(half, [photograph], rng)[0, 12:16, 12:16] == 255).all()
-
-
-def test_angles_cover_the_whole_turn():
-    digit = np.zeros((28, 28), np.uint8)
-    digit[2:6, 12:16] = 255  # one mark, up
-    dim = np.tile(np.array([0, 30], np.uint8), (40, 20))
-    turned = mnist_rb.compose_images(np.repeat(digit[None], 400, axis=0), [dim], np.random.default_rng(1))
-    rows, columns = np.mgrid[:28, :28] - 13.5
-    bright = turned > 128
-    angles = np.arctan2((bright * columns).sum(axis=(1, 2)), -(bright * rows).sum(axis=(1, 2)))
-    counts, _ = np.histogram(angles, bins=8, range=(-np.pi, np.pi))
-    assert counts.min() > 25
-
-
-def test_variants_are_ten_and_keep_the_picture():
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
-    variants = mnist_rb.make_variants(pictures, np.random.default_rng(0)).reshape(3, 10, 28, 28)
-    assert np.array_equal(variants[:, 0], pictures)
-    symmetries = {np.ascontiguousarray(variant).tobytes() for variant in variants[1, :8]}
-    assert len(symmetries) == 8
-    assert all(sorted(v.ravel()) == sorted(pictures[1].ravel()) for v in variants[1, :8])
-    expected = np.asarray(Image.fromarray(pictures[1]).transpose(Image.Transpose.ROTATE_90))
-    assert np.array_equal(variants[1, 2], expected)
-    flat = mnist_rb.make_variants(np.full((1, 28, 28), 99, np.uint8), np.random.default_rng(0))
-    assert (flat == 99).all()  # no black corners
-
-
-def test_mnist_rb_is_always_the_same(tmp_path, monkeypatch):
-    images = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
-    write_idx(tmp_path / "MNIST/raw", images, np.arange(60) % 10)
-    monkeypatch.setattr(mnist_rb, "TRAIN_IMAGES", 30)
-    monkeypatch.setattr(mnist_rb, "TEST_IMAGES", 50)
-    first, second = (load_dataset("mnist-rb", data_dir=tmp_path) for _ in range(2))
-    assert first.fingerprint == second.fingerprint
-    assert first.test is not None
-    assert (len(first.train), len(first.test)) == (300, 50)
-    assert first.train.groups is not None
-    assert np.array_equal(np.bincount(first.train.groups), np.full(30, 10))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not (REAL_DATA / "MNIST/raw").exists(), reason="needs ../shared/data/MNIST/raw")
-def test_mnist_rb_from_the_real_mnist():
-    data = load_dataset("mnist-rb", data_dir=REAL_DATA)
-    record = DATASETS["mnist-rb"]
-    assert data.test is not None
-    assert (len(data.train), len(data.test)) == (record.train_size, record.test_size) == (120000, 50000)
-    # Larochelle's set is balanced as MNIST is, and mostly neither black nor white.
-    assert data.train.class_counts(10).min() > 9000
-    assert 60 < data.test.images.mean() < 180
 
 
 @pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])

@@ -38,6 +38,30 @@ def test_step_keeps_the_floor_of_the_minority(ratio):
     assert minority == (1, 2)
 
 
+@pytest.mark.parametrize("smallest", [5421, 90, 7])
+@pytest.mark.parametrize("ratio", [500, 60, 20, 7])
+def test_balanced_classes_are_cut_to_the_smallest_and_rounded(smallest, ratio):
+    """The poster's protocol: MNIST at ratio 500 keeps 5,421 images of a common class, and 11 of a rare one."""
+    if ratio > smallest:
+        pytest.skip("leaves no image")
+    counts = np.array([6742, smallest, 5958, 6131])
+    kept, minority = StepImbalance(ratio, minority=[0, 2], balanced=True).draw(counts, RNG(0))
+    rare = round(Fraction(smallest, ratio))
+    assert kept.tolist() == [rare, smallest, rare, smallest]
+    assert minority == (0, 2)
+    assert (smallest, ratio) != (5421, 500) or rare == 11
+
+
+def test_balanced_profiles_of_every_kind_have_the_ratio():
+    counts = np.array([900, 700, 800, 1000, 650])
+    for profile in (LinearImbalance(13, balanced=True), LongTailImbalance(13, balanced=True)):
+        kept, _ = profile.draw(counts, RNG(0))
+        assert (kept.max(), kept.min()) == (650, 50)
+    with pytest.raises(InputError, match="takes no balanced"):
+        create_profile("natural", balanced=True)
+    assert create_profile("linear", ratio=3, balanced=True) == LinearImbalance(3, balanced=True)
+
+
 def test_step_draws_other_classes_under_other_seeds():
     draws = {StepImbalance(10, minority=4).draw(np.full(10, 100), RNG(seed))[1] for seed in range(20)}
     assert len(draws) > 10
@@ -184,6 +208,7 @@ def test_create_profile_takes_what_the_profile_needs_and_no_more():
         (StepImbalance(20, minority=0.3), {"profile": "step", "ratio": 20.0, "minority": 0.3}),
         (StepImbalance(20, minority=(1, 2)), {"profile": "step", "ratio": 20.0, "minority": [1, 2]}),
         (LinearImbalance(4), {"profile": "linear", "ratio": 4.0}),
+        (LinearImbalance(4, balanced=True), {"profile": "linear", "ratio": 4.0, "balanced": True}),
     ],
 )
 def test_profiles_as_values(profile, value):

@@ -73,13 +73,37 @@ def test_the_temperature_has_the_lowest_balanced_log_loss():
     assert scores_of(predictions, labels)["temperature"] == pytest.approx(grid[np.argmin(losses)], abs=0.02)
 
 
-def test_overconfidence_costs_nothing_and_underconfidence_is_not_rewarded():
-    labels, predictions = noisy(sharpness=3)
-    row, sharper = scores_of(predictions, labels), scores_of(4 * predictions, labels)
-    assert sharper["score"]["value"] == pytest.approx(row["score"]["value"])
-    assert sharper["temperature"] == pytest.approx(4 * row["temperature"], rel=1e-3)
-    labels, timid = noisy(sharpness=0.2)
-    assert scores_of(timid, labels)["temperature"] == 1
+@pytest.mark.parametrize("sharpness", [0.05, 0.3, 3, 12])
+def test_neither_overconfidence_nor_underconfidence_costs_anything(sharpness):
+    labels, predictions = noisy()
+    row, other = scores_of(predictions, labels), scores_of(sharpness * predictions, labels)
+    # Not quite: only a timid one is held to the smoothed recall.
+    assert other["temperature"] == pytest.approx(sharpness * row["temperature"], rel=0.1)
+    assert other["score"]["value"] == pytest.approx(row["score"]["value"], rel=1e-3)
+
+
+@pytest.mark.parametrize("images", [1, 30])
+def test_without_mistakes_confidence_rises_to_the_smoothed_recall(images):
+    """All right with probability 0.6: sigmoid(logit(0.6) / T) = (n + 1/2) / (n + 1)."""
+    labels = np.repeat([0, 1], images)
+    timid = np.log(np.where(np.eye(2)[labels] == 1, 0.6, 0.4))
+    recall = (images + 0.5) / (images + 1)
+    found = scores_of(timid, labels)
+    assert found["temperature"] == pytest.approx(np.log(0.6 / 0.4) / np.log(recall / (1 - recall)), rel=1e-5)
+    assert found["score"]["value"] == pytest.approx(recall)
+    certain = np.log(np.where(np.eye(2)[labels] == 1, 0.999, 0.001))
+    assert scores_of(certain, labels)["temperature"] == 1
+
+
+def test_a_timid_candidate_that_misses_fewer_images_is_chosen():
+    """As a network from scratch with label smoothing beside a certain head that misses five of a hundred."""
+    labels = np.repeat(np.arange(4), 25)
+    missed = labels.copy()
+    missed[::20] = (missed[::20] + 1) % 4
+    rows = [np.log(np.where(np.eye(4)[d] == 1, p, (1 - p) / 3)) for d, p in ((missed, 0.9), (labels, 0.55))]
+    choice = choose([Candidate("head", 1, rows[0]), Candidate("scratch", 3, rows[1])], labels)
+    assert choice.candidates[1]["log_loss"]["value"] > choice.candidates[0]["log_loss"]["value"]
+    assert choice.chosen == "scratch"
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -166,7 +190,7 @@ def test_the_simpler_of_two_like_candidates_is_chosen_with_a_reason():
     choice = choose(candidates, labels)
     assert (choice.chosen, choice.best) == ("simple", "best")
     assert (
-        choice.reason == "simple is preferred to best, which is better by only 0.005 (standard error 0.009)"
+        choice.reason == "simple is preferred to best, which is better by only 0.005 (standard error 0.011)"
     )
     assert choose(candidates, labels, standard_errors=0).chosen == "best"
     assert choose(candidates[::2], labels).reason == (
@@ -238,9 +262,10 @@ def test_unusable_input_is_refused(changed, message):
 
 
 def test_a_candidate_that_misses_more_than_the_reference_is_not_chosen():
-    labels = np.repeat([0, 1], [40, 4])
+    labels = np.repeat([0, 1], [40, 20])
     sure = np.log(np.where(np.eye(2)[labels] == 1, 0.99, 0.01))
-    unsure = np.log(np.where(np.eye(2)[labels] == 1, 0.55, 0.45))
+    margin = np.where(np.arange(60) % 4 == 0, 0.9, 0.501)[:, None]  # no temperature makes this one certain
+    unsure = np.log(np.where(np.eye(2)[labels] == 1, margin, 1 - margin))
     sharp = sure.copy()
     sharp[-1] = np.log([0.6, 0.4])
     candidates = [Candidate("plain", 0, unsure), Candidate("sharp", 3, sharp)]
@@ -250,3 +275,33 @@ def test_a_candidate_that_misses_more_than_the_reference_is_not_chosen():
     assert choice.reason == "plain has the highest mean recall; sharp would miss more images of a class"
     better = choose([*candidates, Candidate("better", 3, sure)], labels, reference="plain")
     assert better.chosen == "better"
+
+
+@pytest.mark.parametrize("metric", ["f1", "gmean"])
+def test_a_metric_decides_and_the_distance_is_in_it(metric):
+    """One finds the rare images and takes common ones for them; the other is seldom wrong, and misses half."""
+    labels = np.repeat([0, 1], [200, 10])
+    eager, careful = np.zeros(210, int), np.zeros(210, int)
+    eager[[*range(40), *range(200, 209)]], careful[200:205] = 1, 1
+    rows = {
+        n: np.log(np.where(np.eye(2)[d] == 1, 0.8, 0.2)) for n, d in (("eager", eager), ("careful", careful))
+    }
+    candidates = [Candidate(name, 0, found) for name, found in rows.items()]
+    choice = choose(candidates, labels, metric=metric)
+    assert choice.chosen == choice.best == {"f1": "careful", "gmean": "eager"}[metric]
+    assert choice.reason.startswith(
+        f"{choice.chosen} has the best {'macro F1' if metric == 'f1' else 'G-mean'}"
+    )
+    scores = [
+        f1_score(labels, d, average="macro") if metric == "f1" else geometric_mean_score(labels, d)
+        for d in (eager, careful)
+    ]
+    assert [row["behind"]["value"] for row in choice.candidates] == pytest.approx(
+        max(scores) - np.array(scores)
+    )
+    quick = choose(candidates, labels, metric=metric, calibrate=False).candidates
+    assert [row["temperature"] for row in quick] == [1, 1]
+    assert [row["behind"] for row in quick] == [row["behind"] for row in choice.candidates]
+    # The reference is the least of the same metric: it does not exclude the better one, whose mean recall is lower.
+    reference = "eager" if metric == "f1" else "careful"
+    assert choose(candidates, labels, metric=metric, reference=reference).chosen == choice.chosen

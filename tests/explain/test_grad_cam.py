@@ -10,7 +10,7 @@ from torch import nn
 
 from counterpoise.exceptions import InputError, UnknownNameError
 from counterpoise.explain import GradCAM, feature_maps, find_convolutions, find_map_layer, map_layers
-from counterpoise.networks import create_network
+from counterpoise.networks import EnhancedNetwork, Enhancer, EnsembleNetwork, UNet, create_network
 
 
 def randomized(network, seed=0):
@@ -64,12 +64,87 @@ def images_for(shape, count=3, seed=1):
 
 # --- the layer ----------------------------------------------------------------------------------------------
 
+
+def enhanced(name="convnet", **options):
+    network, shape = ours(name, **options)
+    return EnhancedNetwork(Enhancer(UNet(shape[0], width=4)), network).eval(), shape
+
+
+def plain(*layers):
+    width = nn.Sequential(*layers)(torch.zeros(1, 3, 12, 12)).numel()
+    return randomized(nn.Sequential(*layers, nn.Flatten(), nn.Linear(width, 5))), (3, 12, 12)
+
+
+class PooledByAFunction(nn.Module):
+    """Its pooling is no module, and neither is the ReLU after the last convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 6, 3)
+        self.shrunk, self.last = nn.Identity(), nn.Linear(24, 5)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.first(x)), 2)
+        x = self.shrunk(F.max_pool2d(F.relu(self.second(x)), 2, padding=1))
+        return self.last(x.flatten(1))
+
+
+class OwnConvolution(nn.Module):
+    """Convolution of no library, over the maps of one."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.ones(4, 4, 3, 3))
+
+    def forward(self, x):
+        return F.conv2d(x, self.kernel)
+
+
+def lite0(size=64, **options):
+    return ours("tf_efficientnet_lite0", 3, (size, size), **options)
+
+
 LAYERS = {
-    "lenet": (lambda: ours("lenet", 1, (28, 28)), "backbone", 5, 5),
-    "convnet": (lambda: ours("convnet", 3, (32, 40)), "backbone", 5, 7),
+    # The last convolution after its normalization and ReLU, before the pooling: that is 2 x 2 in these.
+    "lenet": (lambda: ours("lenet", 1, (28, 28)), "backbone.1.2", 10, 10),
+    "convnet": (lambda: ours("convnet", 3, (32, 40)), "backbone.1.2", 10, 14),
+    "tinynet": (lambda: ours("tinynet", 1, (8, 8)), "backbone.1.2", 4, 4),
+    "alexnet8": (lambda: ours("alexnet8"), "backbone.4.2", 8, 8),
+    "alexnet8 of large images": (lambda: ours("alexnet8", 3, (64, 96)), "backbone.4.2", 8, 12),
     "resnet32": (lambda: ours("resnet32", 1), "backbone", 8, 8),
+    "vgg16": (lambda: ours("vgg16", 3, (64, 96)), "backbone.29", 4, 6),
     # The last pooling leaves one place, which is no map.
     "vgg16 of small images": (lambda: ours("vgg16"), "backbone.29", 2, 2),
+    "the default for photographs": (lite0, "backbone.bn2", 2, 2),
+    "features of several stages": (lambda: lite0(features="multi", standardize=True), "backbone.bn2", 2, 2),
+    "behind a U-Net": (enhanced, "network.backbone.1.2", 10, 10),
+    "lenet behind a U-Net": (
+        lambda: enhanced("lenet", channels=1, size=(28, 28)),
+        "network.backbone.1.2",
+        10,
+        10,
+    ),
+    "no pooling": (lambda: plain(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Conv2d(4, 4, 3)), "2", 3, 3),
+    "no pooling, with an activation": (lambda: plain(nn.Conv2d(3, 4, 3, stride=2), nn.Tanh()), "1", 5, 5),
+    "two poolings": (
+        lambda: plain(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.AvgPool2d(2)),
+        "1",
+        10,
+        10,
+    ),
+    "pooling to the same size": (
+        lambda: plain(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(3, stride=1, padding=1), nn.Dropout()),
+        "1",
+        10,
+        10,
+    ),
+    "pooling by a function": (lambda: (randomized(PooledByAFunction()), (3, 12, 12)), "second", 3, 3),
+    "own convolution": (
+        lambda: plain(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), OwnConvolution(), nn.MaxPool2d(2, stride=1)),
+        "2",
+        3,
+        3,
+    ),
     "timm's resnet in our contract": (lambda: ours("test_resnet", 3, (64, 64)), "backbone.layer4", 2, 2),
     "timm's ViT in our contract": (lambda: ours("test_vit", 3, (64, 64)), "backbone.blocks.5.norm1", 4, 4),
     # The tokens after the last attention do not reach the class token.
@@ -78,6 +153,18 @@ LAYERS = {
     "ViT with registers": (lambda: vit(reg_tokens=4), "blocks.2.norm1", 4, 6),
     "Swin": (swin, "norm", 8, 8),
     "torchvision's resnet": (lambda: torchvision_model("resnet18"), "layer4", 2, 2),
+    "torchvision's VGG": (lambda: torchvision_model("vgg11_bn"), "features.27", 4, 4),
+    "torchvision's AlexNet": (lambda: torchvision_model("alexnet"), "features.11", 3, 3),
+    "torchvision's squeezenet": (lambda: torchvision_model("squeezenet1_1"), "classifier.2", 3, 3),
+    # Its last ReLU is a function, so the map is that before it.
+    "torchvision's densenet": (lambda: torchvision_model("densenet121"), "features", 2, 2),
+    "torchvision's googlenet": (
+        lambda: torchvision_model("googlenet", aux_logits=False, init_weights=False),
+        "inception5b",
+        2,
+        2,
+    ),
+    "torchvision's convnext": (lambda: torchvision_model("convnext_tiny"), "features", 2, 2),
     "torchvision's mobilenet": (lambda: torchvision_model("mobilenet_v3_small"), "features", 2, 2),
     "torchvision's swin": (torchvision_swin, "permute", 8, 8),
     "adaptive pooling that repeats places": (repeating, "1", 3, 3),
@@ -85,7 +172,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("case", LAYERS)
-def test_the_last_spatial_map_is_found(case):
+def test_the_last_map_before_pooling_is_found(case):
     make, name, height, width = LAYERS[case]
     network, shape = make()
     layer = find_map_layer(network, shape)
@@ -139,6 +226,30 @@ def test_an_unknown_layer_and_a_network_without_a_map():
         GradCAM(dense).explain(torch.rand(1, 3, 2, 2))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vgg16", "torchvision:vgg16"])
+def test_vgg16_has_14_x_14_places_at_224_pixels(name):
+    """As in Selvaraju et al. 2017, whose maps of VGG-16 are those of relu5_3, before the last pooling."""
+    network, shape = ours(name, 3, (224, 224))
+    layer = find_map_layer(network, shape)
+    assert (layer.name.rpartition(".")[2], layer.height, layer.width) == ("29", 14, 14)
+    network, shape = lite0(224)
+    assert find_map_layer(network, shape).height == 7  # no pooling but the mean over all places
+
+
+def test_a_layer_after_the_pooling_is_used_where_it_is_named():
+    network, shape = ours("convnet")
+    images = images_for(shape)
+    coarse = slow_grad_cam(
+        network.features, lambda maps: network.head(network._pool(maps)), images, [0, 3, 1]
+    )
+    expected = F.interpolate(coarse[:, None], size=shape[1:], mode="bilinear")[:, 0]
+    explainer = GradCAM(network, layer="backbone")
+    assert explainer.layer_for(shape).height == 5
+    torch.testing.assert_close(explainer.explain(images, [0, 3, 1]), expected, rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(GradCAM(network).explain(images, [0, 3, 1]), expected, rtol=0.1)
+
+
 # --- the map ------------------------------------------------------------------------------------------------
 
 
@@ -158,21 +269,126 @@ def slow_grad_cam(network, head, images, targets):
 
 
 def test_the_formula():
+    """From the ReLU of the last convolution, and the rest of the network written out."""
     network, shape = ours("convnet")
     images, targets = images_for(shape, 4), [0, 3, 1, 4]
-    coarse = slow_grad_cam(network.features, lambda maps: network.head(network._pool(maps)), images, targets)
+    first, second = network.backbone
+    pool = second[3]
+
+    def before_pooling(image):
+        return second[2](second[1](second[0](first(network._normalize(image)))))
+
+    coarse = slow_grad_cam(
+        before_pooling, lambda maps: network.head(network.top(pool(maps))), images, targets
+    )
+    assert coarse.shape[1:] == (10, 10)
     expected = F.interpolate(coarse[:, None], size=shape[1:], mode="bilinear")[:, 0]
     found = GradCAM(network).explain(images, targets)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
     assert found.max() > 0
 
 
+class Differences(torch.nn.Module):
+    """Network that adds `shift` to the output of one of its layers: gradients by finite differences, no autograd."""
+
+    def __init__(self, network, layer):
+        super().__init__()
+        self.network, self.shift, self.maps = network, None, None
+        network.get_submodule(layer).register_forward_hook(self._hook)
+
+    def _hook(self, module, inputs, output):
+        self.maps = output.detach().clone()
+        return output if self.shift is None else output + self.shift
+
+    def grad_cam(self, image, target, step=1e-5):
+        """Eq. 1 by two-sided differences, and Eq. 2: shifting a map by a constant sums the gradients of its places."""
+        with torch.no_grad():
+            self.shift = None
+            self.network(image[None])
+            maps = self.maps[0]
+            ones = torch.eye(len(maps), dtype=maps.dtype)[:, :, None, None].expand(-1, -1, *maps.shape[1:])
+            logits = []
+            for sign in (1, -1):
+                self.shift = sign * step * ones  # the k-th image of the batch has its k-th map shifted
+                logits.append(self.network(image.expand(len(maps), -1, -1, -1))[:, target])
+            alpha = (logits[0] - logits[1]) / (2 * step) / maps[0].numel()
+            return sum(a * m for a, m in zip(alpha, maps, strict=True)).clamp(min=0)
+
+
+SLOW = {
+    "lenet": lambda: ours("lenet", 1, (28, 28)),
+    "tinynet": lambda: ours("tinynet", 3, (8, 12)),
+    "alexnet8": lambda: ours("alexnet8"),
+    "resnet32": lambda: ours("resnet32", 1, (16, 16)),
+    "unit-length head": lambda: ours("convnet", head_layer="unit-length", standardize=True),
+    "behind a U-Net": enhanced,
+    "several stages": lambda: ours("test_resnet", 3, (64, 64), features="multi", standardize=True),
+}
+
+
+@pytest.mark.parametrize("case", SLOW)
+def test_equals_differences_without_gradients(case):
+    network, shape = SLOW[case]()
+    network = network.double()
+    images, targets = images_for(shape, 2).double(), [3, 1]
+    layer = find_map_layer(network, shape)
+    found = GradCAM(network).explain(images, targets)
+    slow = Differences(network, layer.name)
+    coarse = torch.stack([slow.grad_cam(*each) for each in zip(images, targets, strict=True)])
+    assert coarse.shape[1:] == (layer.height, layer.width)
+    expected = F.interpolate(coarse[:, None], size=shape[1:], mode="bilinear")[:, 0].float()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.max()))
+
+
+@pytest.mark.parametrize("name", ["lenet", "convnet"])
+def test_frozen_layers_and_a_nearest_center_head_have_the_same_maps(name):
+    """What learned the weights does not matter, nor that nothing below the head takes gradients."""
+    network, shape = ours(name, 1, (28, 28))
+    images = images_for(shape)
+    expected = GradCAM(network).explain(images, 1)
+    network.backbone.requires_grad_(False)
+    assert torch.equal(GradCAM(network).explain(images, 1), expected)
+    network.set_prototypes(
+        torch.randn(7, network.embedding_dim, generator=torch.Generator().manual_seed(0)),
+        torch.tensor([0, 1, 2, 3, 4, 0, 1]),
+        neighbors=3,
+    )
+    layer = find_map_layer(network, shape)
+    assert layer.name == "backbone.1.2"
+    found = GradCAM(network.double()).explain(images.double(), 1)
+    slow = Differences(network, layer.name)
+    coarse = torch.stack([slow.grad_cam(image, 1) for image in images.double()])
+    expected = F.interpolate(coarse[:, None], size=shape[1:], mode="bilinear")[:, 0].float()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.max()))
+
+
+BYPASSED = {
+    "convnet": (lambda: ours("convnet"), False),
+    "behind a U-Net": (enhanced, False),
+    "last stage": (lambda: ours("test_resnet", 3, (64, 64)), False),
+    "several stages": (lambda: ours("test_resnet", 3, (64, 64), features="multi"), True),
+    "ensemble": (lambda: (EnsembleNetwork([ours("convnet", seed=s)[0] for s in (0, 1)]), (3, 32, 32)), True),
+}
+
+
+@pytest.mark.parametrize("case", BYPASSED)
+def test_what_reaches_the_logits_beside_the_layer(case):
+    make, bypassed = BYPASSED[case]
+    network, shape = make()
+    assert GradCAM(network).is_bypassed(images_for(shape, 1)) is bypassed
+
+
 CAPTUM = {
     "convnet": lambda: ours("convnet"),
     "experts": lambda: ours("convnet", head_layer="experts"),
     "lenet": lambda: ours("lenet", 1, (28, 28)),
+    "alexnet8": lambda: ours("alexnet8"),
     "resnet32": lambda: ours("resnet32"),
     "vgg16": lambda: ours("vgg16", 3, (64, 64)),
+    "the default for photographs": lite0,
+    "several stages": lambda: lite0(features="multi", standardize=True),
+    "behind a U-Net": enhanced,
+    "torchvision's densenet": lambda: torchvision_model("densenet121"),
     "timm": lambda: ours("test_resnet", 3, (64, 64)),
     "torchvision": lambda: torchvision_model("resnet18"),
     "torchvision's swin": torchvision_swin,

@@ -15,9 +15,9 @@ HELPERS = Path(__file__).parents[1] / "helpers"
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="stops commands by fork and process groups")
 def test_a_stopped_command_is_repaired_by_the_next():
     # In a process of its own: one with threads cannot be forked.
-    words = ["--cases", "4", "--seed", "5", "--commands", "train,predict,adjust,compare"]
+    words = ["--kills", "3", "--seed", "5", "--commands", "train,predict,adjust,compare"]
     done = subprocess.run(
         [sys.executable, str(HELPERS / "chaos.py"), *words], capture_output=True, text=True, check=False
     )
-    assert "4 cases" in done.stdout, done.stderr
+    assert "kill 3" in done.stdout, done.stderr
     assert done.returncode == 0, done.stdout

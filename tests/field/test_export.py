@@ -226,13 +226,13 @@ def test_files_that_are_not_of_an_export_are_not_replaced(color, tmp_path):
         export_run(color[0], tmp_path / "model.json")
 
 
-HEADS = ["linear", "one-vs-rest", "cosine", "experts", "unit-length", "prototype"]
+HEADS = ["linear", "one-vs-rest", "cosine", "experts", "unit-length", "prototype", "cluster-wise k-NN"]
 
 
-def prototypes(network):
-    """Give a network the head of a nearest-mean method."""
-    means = torch.randn(3, network.embedding_dim, generator=torch.Generator().manual_seed(1))
-    network.set_prototypes(means, torch.arange(3))
+def prototypes(network, neighbors=1):
+    """Give a network the head of a nearest-mean method, or of LMLE."""
+    means = torch.randn(3 * neighbors, network.embedding_dim, generator=torch.Generator().manual_seed(1))
+    network.set_prototypes(means, torch.arange(3 * neighbors) % 3, neighbors=neighbors)
     return network
 
 
@@ -240,7 +240,8 @@ def prototypes(network):
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("fit", ["pad", "crop"])
 def test_every_head_is_exported(head, fit, tmp_path):
-    network = prototypes(network_for()) if head == "prototype" else network_for(head_layer=head)
+    neighbors = {"prototype": 1, "cluster-wise k-NN": 4}.get(head)
+    network = prototypes(network_for(), neighbors) if neighbors else network_for(head_layer=head)
     exported = export_run(write_run(tmp_path / "run", network, fit=fit), tmp_path / "model.onnx")
     assert exported.difference <= 1e-5
     assert exported.checked >= 30

@@ -50,6 +50,7 @@ def test_every_usual_format_is_read(tmp_path, ending):
     read = data.train.images[0].transpose(1, 2, 0).astype(int)
     loss = 12 if FORMATS[ending] in ("JPEG", "AVIF") else 0
     assert np.abs(read - expected.reshape(*expected.shape[:2], -1)).mean() <= loss
+    assert audit(load_dataset(tmp_path, in_memory=False)).unreadable == ()
     images, _, skipped = read_images(tmp_path / f"cat/a{ending}", channels=3, image_size=(32, 32))
     assert (len(images), skipped) == (1, ())
 

@@ -7,8 +7,9 @@ import zipfile
 import pytest
 from datasets_helpers import make_folder, picture, two_classes
 
-from counterpoise.datasets import load_dataset
+from counterpoise.datasets import load_dataset, read_images
 from counterpoise.exceptions import DataError
+from counterpoise.inference.trust import sort_images
 
 CLASSES = ("cat", "dog")
 
@@ -103,8 +104,9 @@ def test_zip_names_without_a_flag_are_read_as_utf8(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"Kafer/", "Käfe/".encode()))
     assert load_dataset(path).classes == ("dog", "Käfe")
     path.write_bytes(path.read_bytes().replace("Käfe/".encode(), b"K\x84\x84er/"))
-    with pytest.warns(UserWarning, match="does not say how its names are encoded"):
+    with pytest.warns(UserWarning, match="does not say how its names are encoded") as said:
         assert load_dataset(path).classes == ("dog", "Kääer")
+    assert len({str(warning.message) for warning in said}) == 1
 
 
 def test_two_classes_linked_to_one_folder_are_said(tmp_path):
@@ -123,3 +125,26 @@ def test_what_the_product_wrote_is_never_data(tmp_path, marker):
     data = load_dataset(tmp_path)
     assert data.classes == CLASSES
     assert sizes(data) == {"train": 4}
+
+
+def test_what_the_product_wrote_is_no_data_in_a_zip_either(tmp_path):
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in (*two_classes(2), "cat/maps/1.png", "maps/1.png"):
+            picture(0).save(tmp_path / "1.png")
+            archive.write(tmp_path / "1.png", f"set/{name}")
+        archive.writestr("set/cat/maps/explain.json", "{}")
+        archive.writestr("set/maps/explain.json", "{}")
+    data = load_dataset(path)
+    assert data.classes == CLASSES
+    assert sizes(data) == {"train": 4}
+    images, paths, _ = read_images(path, channels=3, image_size=(4, 4))
+    assert (len(images), any("maps" in name for name in paths)) == (4, False)
+
+
+def test_sorted_copies_are_data_only_where_they_are_asked_for(tmp_path):
+    make_folder(tmp_path / "set", *two_classes(2))
+    images, *_ = read_images(tmp_path / "set", channels=3, image_size=(4, 4))
+    sort_images(images, ["cat", "cat", "dog", "dog"], tmp_path / "set" / "sorted")
+    assert load_dataset(tmp_path / "set").classes == CLASSES
+    assert sizes(load_dataset(tmp_path / "set" / "sorted")) == {"train": 4}

@@ -162,7 +162,7 @@ def test_copies_are_sorted_into_folders(digits_model, tmp_path, capsys):
     assert run([*command, "--sort-into", str(target)]) == 0
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    copies = sorted(path for path in target.rglob("*") if path.is_file())
+    copies = sorted(target.rglob("*.png"))
     assert len(copies) == len(rows) == len(list(rest.iterdir())) + 1
     by_place = {}
     for path in copies:
@@ -178,7 +178,7 @@ def test_copies_are_sorted_into_folders(digits_model, tmp_path, capsys):
     before = {path: path.read_bytes() for path in copies}
     assert run([*command, "--sort-into", str(target)]) == 2
     assert "is not empty; --sort-into needs a new or an empty folder" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in target.rglob("*.png")} == before
 
 
 def test_json_and_record_say_how_each_threshold_was_set(digits_model, tmp_path, capsys):

@@ -1,11 +1,12 @@
 """Kills, full disks and read-only folders in the middle of commands; the next command must repair everything.
 
-    python tests/helpers/chaos.py --cases 300 --seed 0
+    python tests/helpers/chaos.py --kills 300 --seed 0 --jobs 2
 
 Each case runs a command in a process group of its own and stops it at a random file-system event (a file opened for
 writing, a rename, a new or removed folder) or after a random time: by a kill of the whole group, or by an error of the
 operating system. Then the same command runs undisturbed. Its results must be those of an undisturbed run, to the
-bit, and nothing unfinished may be left.
+bit, and nothing unfinished may be left. Kills of commands that had ended before are not counted. The same seed gives
+the same cases, but for what a kill after some time meets.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ QUICK = ("--epochs", "2", "--batch-size", "16", "--threads", "1", "--device", "c
 WRITES = frozenset(
     {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "shutil.copyfile", "shutil.rmtree"}
 )
-LEFT = (".part", ".old")
+LEFT = (".part", ".old", ".staged", "checkpoints")
 #: Results: what else a folder holds has times in it.
 COMPARED = (
     "metrics.json",
@@ -104,8 +107,23 @@ class Commands:
             "train": ("train", photos, "--method", "ados", "--out", out / "run", *QUICK),
             "compare": (*compare, "--methods", "bl,ados", "--repeats", "2", "--jobs", "1"),
             "jobs": (*compare, "--methods", "bl,balanced-softmax", *one, "--jobs", "2"),
-            "transfer": ("transfer", photos, "--layers", "1", *one, "--out", out / "t", *QUICK),
-            "enhance": ("enhance", photos, *one, "--jobs", "1", "--out", out / "e", *QUICK),
+            "transfer": (
+                "transfer",
+                photos,
+                "--layers",
+                "1",
+                *one,
+                "--jobs",
+                "1",
+                "--out",
+                out / "t",
+                *QUICK,
+            ),
+            "enhance": ("enhance", photos, *one, "--jobs", "1", "--figures", "2", "--out", out / "e", *QUICK),
+            "fit": (
+                *("fit", photos, "--budget", "1h", "--no-tune", "--methods", "logit-adjusted,lda"),
+                *("--threads", "1", "--device", "cpu", "--out", out / "f"),
+            ),
             "adjust": ("adjust", base, photos, "--out", out / "adjusted"),
             "predict": ("predict", base, photos / "cat", "--out", out / "p.csv"),
             "explain": ("explain", base, photos / "cat", "--out", out / "explained"),
@@ -115,17 +133,21 @@ class Commands:
         words["transfer"] += ("--task-split", "random")
         return tuple(map(str, words[name]))
 
-    NAMES = (
-        "train",
-        "compare",
-        "jobs",
-        "transfer",
-        "enhance",
-        "adjust",
-        "predict",
-        "explain",
-        "export",
-        "report",
+    #: Order in which the cases take commands: slow ones less often.
+    TURNS = (
+        *("train", "adjust", "compare", "predict", "explain", "jobs", "train", "export", "compare", "report"),
+        *(
+            "adjust",
+            "transfer",
+            "train",
+            "predict",
+            "enhance",
+            "compare",
+            "explain",
+            "adjust",
+            "train",
+            "fit",
+        ),
     )
 
     @staticmethod
@@ -188,8 +210,7 @@ def results(out: Path) -> dict[str, str]:
 
 def leftovers(out: Path) -> list[str]:
     """Return whatever is unfinished below a folder."""
-    found = [path for path in out.rglob("*") if path.name.endswith(LEFT) or path.name == "checkpoints"]
-    return sorted(str(path.relative_to(out)) for path in found)
+    return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.name.endswith(LEFT))
 
 
 @dataclass
@@ -224,26 +245,26 @@ def reference(commands: Commands, name: str, said: Path) -> Reference:
     return Reference(results(out), time.monotonic() - start, int(counted.read_text()))
 
 
-def disturb(commands: Commands, case: Case, expected: Reference, said: Path) -> str | None:
-    """Run a case; return what went wrong."""
+def disturb(commands: Commands, case: Case, expected: Reference, said: Path) -> tuple[bool, str | None]:
+    """Run a case; return whether it was killed, and what went wrong."""
     out = commands.root / "reference"  # the same path, which is in some records
     shutil.rmtree(out, ignore_errors=True)
     arguments = commands.arguments(case.command, out)
     hook = None if case.seconds is not None else lambda: sys.addaudithook(Disturber(out, case))
     code = execute(arguments, said, hook, case.seconds or SECONDS)
-    text = said.read_text(errors="replace")
+    killed, text = code in (None, -signal.SIGKILL), said.read_text(errors="replace")
     if case.ending != "kill" and ("Traceback" in text or "unexpected error" in text or code not in (0, 1, 2)):
-        return f"{case.ending}: exit code {code}: {text[-400:]}"
+        return killed, f"{case.ending}: exit code {code}: {text[-400:]}"
     code = execute(arguments, said, None, SECONDS)
     if code != 0:
-        return f"does not resume: exit code {code}: {said.read_text(errors='replace')[-400:]}"
+        return killed, f"does not resume: exit code {code}: {said.read_text(errors='replace')[-400:]}"
     found = results(out)
     different = sorted(
         path for path in expected.results | found if expected.results.get(path) != found.get(path)
     )
     if different:
-        return f"other results: {', '.join(different[:5])}"
-    return f"left behind: {', '.join(left[:5])}" if (left := leftovers(out)) else None
+        return killed, f"other results: {', '.join(different[:5])}"
+    return killed, f"left behind: {', '.join(left[:5])}" if (left := leftovers(out)) else None
 
 
 def together(commands: Commands, expected: Reference, said: Path) -> str | None:
@@ -260,50 +281,71 @@ def together(commands: Commands, expected: Reference, said: Path) -> str | None:
     return None if results(out) == expected.results else "two at once: other results"
 
 
-def chaos(cases: int, seed: int, *, names: tuple[str, ...] = Commands.NAMES, show: bool = False) -> list[str]:
-    """Run cases and return their faults."""
+def draw(number: int, seed: int, turns: Sequence[str], references: dict[str, Reference]) -> Case:
+    """Return the case of a number."""
+    rng = np.random.default_rng([seed, number])
+    command = turns[number % len(turns)]
+    known, by_time = references[command], rng.random() < 0.25
+    ending = "kill" if by_time else str(rng.choice(ENDINGS))
+    seconds = float(rng.random() * known.seconds) if by_time else None
+    return Case(command, ending, int(rng.integers(1, max(2, known.events + 1))), seconds)
+
+
+def chaos(kills: int, seed: int, *, turns: Sequence[str] = Commands.TURNS, part: str = "0/1") -> int:
+    """Run cases until there were so many kills, print faults and counts, and return the number of faults.
+
+    A `part` such as 1/2 is every second case from case 1 on.
+    """
     import torch
 
     torch.set_num_threads(1)
-    faults, rng = [], np.random.default_rng(seed)
+    number, step = map(int, part.split("/"))
+    faults, done, start = 0, Counter[str](), time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
         os.environ["XDG_CACHE_HOME"] = str(root / "cache")
         commands, said = Commands(root), root / "said.txt"
-        references = {command: reference(commands, command, said) for command in names}
-        if show:
-            print({k: (round(v.seconds, 1), v.events) for k, v in references.items()}, flush=True)
-        for number in range(cases):
-            command = names[number % len(names)]
-            known = references[command]
-            by_time = rng.random() < 0.25
-            ending = "kill" if by_time else str(rng.choice(ENDINGS))
-            seconds = float(rng.random() * known.seconds) if by_time else None
-            case = Case(command, ending, int(rng.integers(1, max(2, known.events + 1))), seconds)
-            fault = disturb(commands, case, known, said)
+        references = {command: reference(commands, command, said) for command in sorted({*turns})}
+        print({k: (round(v.seconds, 1), v.events) for k, v in references.items()}, flush=True)
+        while done["kill"] < kills:
+            case = draw(number, seed, turns, references)
+            killed, fault = disturb(commands, case, references[case.command], said)
+            done["kill" if killed else "ended before" if case.ending == "kill" else case.ending] += 1
             if fault is not None:
-                faults.append(f"case {number}, {case}: {fault}")
-                if show:
-                    print(faults[-1], flush=True)
-            if show and (number + 1) % 25 == 0:
-                print(f"{number + 1} cases, {len(faults)} faults", flush=True)
-        if "compare" in names and (fault := together(commands, references["compare"], said)):
-            faults.append(fault)
+                faults += 1
+                print(f"case {number}, {case}: {fault}", flush=True)
+            if done.total() % 20 == 0:
+                print(
+                    f"part {part}: {time.monotonic() - start:.0f} s, {dict(done)}, {faults} faults",
+                    flush=True,
+                )
+            number += step
+        if "compare" in turns and (fault := together(commands, references["compare"], said)):
+            faults += 1
+            print(fault, flush=True)
+    counts = ", ".join(f"{ending} {count}" for ending, count in sorted(done.items()))
+    print(
+        f"part {part}: {done.total()} cases ({counts}) in {time.monotonic() - start:.0f} s: {faults} faults"
+    )
     return faults
 
 
 def main() -> None:
     """Run the cases that the command line asks for; exit code 1 if there is a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=300)
+    parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--commands", default=",".join(Commands.NAMES))
+    parser.add_argument("--commands", default=",".join(Commands.TURNS))
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--part", default="0/1", help="every M-th case from case N on, as N/M")
     options = parser.parse_args()
-    start = time.monotonic()
-    faults = chaos(options.cases, options.seed, names=tuple(options.commands.split(",")), show=True)
-    print("\n".join(faults))
-    print(f"{options.cases} cases in {time.monotonic() - start:.0f} s: {len(faults)} faults")
-    sys.exit(1 if faults else 0)
+    if options.jobs == 1:
+        faults = chaos(options.kills, options.seed, turns=options.commands.split(","), part=options.part)
+        sys.exit(1 if faults else 0)
+    share = ["--kills", str(-(-options.kills // options.jobs)), "--seed", str(options.seed)]
+    words = [sys.executable, __file__, *share, "--commands", options.commands]
+    parts = [subprocess.Popen([*words, "--part", f"{part}/{options.jobs}"]) for part in range(options.jobs)]
+    sys.exit(max([process.wait() for process in parts]))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from pathlib import Path
 
@@ -73,3 +74,13 @@ def toy_dataset(
     return ImageDataset(
         "toy", classes, 1, (2, 2), train, split("validation", validation, 1), split("test", test, 2)
     )
+
+
+def write_idx(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    """Write the first images as training and test set in MNIST's format."""
+    folder.mkdir(parents=True)
+    for prefix in ("train", "t10k"):
+        header = struct.pack(">4B3I", 0, 0, 8, 3, *images.shape)
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        content = struct.pack(">4BI", 0, 0, 8, 1, len(labels)) + labels.astype(np.uint8).tobytes()
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(content)

@@ -1,6 +1,6 @@
 """Mutated inputs for the command line: each is refused or read in time, with little memory and no traceback.
 
-    python tests/helpers/fuzzing.py --cases 3000 --seed 0
+    python tests/helpers/fuzzing.py --cases 3000 --seed 0 --jobs 2
 
 Every case is a command in a process of its own, forked from this one, with one mutated image, zip, CSV, YAML, run
 folder, weights file or option. It must end within seconds, with exit code 0, 1 or 2, at most a few lines on stderr, and
@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -592,9 +593,18 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=3000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     start = time.monotonic()
-    faults = fuzz(range(options.first, options.first + options.cases), options.seed, show=True)
+    cases = range(options.first, options.first + options.cases)
+    if options.jobs > 1:
+        words, size = [sys.executable, __file__, "--seed", str(options.seed)], -(-len(cases) // options.jobs)
+        shares = [cases[i : i + size] for i in range(0, len(cases), size)]
+        started = [
+            subprocess.Popen([*words, "--first", str(own[0]), "--cases", str(len(own))]) for own in shares
+        ]
+        sys.exit(max([process.wait() for process in started]))
+    faults = fuzz(cases, options.seed, show=True)
     print(f"{options.cases} cases in {time.monotonic() - start:.0f} s: {len(faults)} faults")
     sys.exit(1 if faults else 0)
 

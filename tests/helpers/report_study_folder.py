@@ -94,6 +94,15 @@ def picture(rng: np.random.Generator) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def write_held_out(folder: Path, true: np.ndarray, probabilities: np.ndarray) -> None:
+    """Write the file of a run's predictions for images other than test images."""
+    from counterpoise.runs import CALIBRATION, Calibration
+
+    logits, empty = np.log(probabilities + 1e-9), np.empty(0, dtype=np.float32)
+    held_out = Calibration(true, logits.astype(np.float32), empty, empty, empty, empty, empty)
+    held_out.save(folder / CALIBRATION)
+
+
 def write_run(folder: Path, method: str, draw: int, names: list[str] = CLASSES) -> dict[str, Any]:
     """Write one run folder and return its test scores."""
     rng = np.random.default_rng([draw, *method.encode()])
@@ -101,7 +110,10 @@ def write_run(folder: Path, method: str, draw: int, names: list[str] = CLASSES) 
     minority = [c for c in MINORITY if c < len(names)]
     true, probabilities = make_predictions(rng, SKILL[method], len(names))
     scores = evaluate(true, probabilities, names, minority)
-    validation = evaluate(*make_predictions(rng, SKILL[method], len(names), 20), names, minority)
+    held_out = make_predictions(rng, SKILL[method], len(names), 20)
+    validation = evaluate(*held_out, names, minority)
+    if method != "mixup":
+        write_held_out(folder, *held_out)
     if method == "mixup":
         scores["flags"] = [f"class {names[1]!r} is never predicted"]
     paths = [f"test/{names[label]}/{i}.png" for i, label in enumerate(true)]

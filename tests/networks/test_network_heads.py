@@ -76,6 +76,67 @@ def test_prototype_logits_are_squared_distances_to_the_nearest_of_each_class():
         assert logits[1] == -8  # no prototype: as far as a point of the sphere can be
 
 
+def slow_cluster_wise_knn(z, centers, labels, k):
+    """The class by Huang et al. 2016, one query at a time; D are squared distances on the unit sphere."""
+    unit = z / np.linalg.norm(z)
+    distances = [np.sum((unit - m / np.linalg.norm(m)) ** 2) for m in centers]
+    found = sorted(range(len(centers)), key=lambda j: distances[j])[:k]  # the local clusters
+    classes = {labels[j] for j in found}
+    if len(classes) == 1:
+        return classes.pop()
+    margins = {}
+    for c in classes:
+        other = min(distances[j] for j in found if labels[j] != c)
+        own = max(distances[i] for i in found if labels[i] == c)
+        margins[c] = other - own
+    return max(margins, key=lambda c: margins[c])
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 7, 12, 50])
+def test_cluster_wise_knn_is_the_papers_decision(k):
+    """Over random centers of classes with one to five clusters; class 3 has none."""
+    rng = np.random.default_rng(k)
+    labels = [0, 0, 0, 0, 0, 1, 2, 2, 4, 4, 4, 4]
+    differs = 0
+    for _ in range(20):
+        centers, queries = rng.normal(size=(12, 3)), rng.normal(size=(30, 3))
+        head = PrototypeHead(3, 5, prototypes=12, neighbors=k).double()
+        head.set_prototypes(torch.tensor(centers), torch.tensor(labels))
+        logits = head(torch.tensor(queries))
+        expected = [slow_cluster_wise_knn(z, centers, labels, k) for z in queries]
+        assert logits.argmax(dim=1).tolist() == expected
+        nearest = PrototypeHead(3, 5, prototypes=12).double()
+        nearest.set_prototypes(torch.tensor(centers), torch.tensor(labels))
+        differs += int((nearest(torch.tensor(queries)).argmax(dim=1) != logits.argmax(dim=1)).sum())
+    # Of two centers the nearer one decides, as the rule says; of more, their distances do.
+    assert (differs > 0) is (k > 2)
+
+
+def test_cluster_wise_knn_by_hand():
+    """Distances .4 and 2 to class 0, 1.2 to class 1, 3.2 to class 2, none to class 3."""
+    angles = {cosine: [cosine, (1 - cosine**2) ** 0.5] for cosine in (0.8, 0.0, 0.4, -0.6)}
+    head = PrototypeHead(2, 4, prototypes=4, scale=1.0, neighbors=3)
+    head.set_prototypes(torch.tensor(list(angles.values())), torch.tensor([0, 0, 1, 2]))
+    query = torch.tensor([[5.0, 0.0]])
+    # Class 0: the nearest other, 1.2, minus its farthest of the three, 2. Class 2 has none of the three, so 3.2.
+    expected = torch.tensor([[1.2 - 2.0, 0.4 - 1.2, 0.4 - 3.2, 0.4 - 4.0]])
+    torch.testing.assert_close(head(query), expected)
+    head.neighbors = 2  # 0 and 1: the nearer
+    torch.testing.assert_close(head(query)[:, :2], torch.tensor([[1.2 - 0.4, 0.4 - 1.2]]))
+    head.neighbors = 99
+    torch.testing.assert_close(head(query), expected)
+
+
+def test_neighbors_of_one_class_decide_alone():
+    """The two nearest centers are of class 0, whatever the margins beyond them."""
+    centers = torch.tensor([[1.0, 0.1], [0.2, -1.0], [-0.3, 1.0]])
+    head = PrototypeHead(2, 2, prototypes=3, neighbors=2)
+    head.set_prototypes(centers, torch.tensor([0, 0, 1]))
+    query = torch.tensor([[1.0, -0.2]])
+    assert head(query).argmax() == 0
+    assert head(query)[0, 0] >= 0 >= head(query)[0, 1]
+
+
 @pytest.mark.parametrize("kind", ["linear", "one-vs-rest", "cosine", "experts", "unit-length"])
 def test_every_head_comes_back_from_its_file(kind, tmp_path):
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -86,14 +147,18 @@ def test_every_head_comes_back_from_its_file(kind, tmp_path):
     assert type(loaded.classifier) is type(saved.classifier)
 
 
-def test_prototypes_come_back_from_their_file(tmp_path):
+@pytest.mark.parametrize("neighbors", [1, 3])
+def test_prototypes_come_back_from_their_file(tmp_path, neighbors):
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     saved = network().eval()
     centers = torch.rand(5, saved.embedding_dim, generator=torch.Generator().manual_seed(1))
-    saved.set_prototypes(centers, torch.tensor([0, 1, 2, 2, 1]))
+    saved.set_prototypes(centers, torch.tensor([0, 1, 2, 2, 1]), neighbors=neighbors)
     save_network(saved, tmp_path / "model.safetensors")
+    # Runs from before there were neighbors name none, and the nearest prototype decides.
+    assert saved.config["head"].get("neighbors") == (None if neighbors == 1 else neighbors)
     loaded = load_network(saved.config, tmp_path / "model.safetensors")
     assert torch.equal(loaded(images), saved(images))
+    assert loaded.config == saved.config
 
 
 def test_a_new_head_is_of_the_same_kind_and_follows_its_generator():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import shutil
 from collections import defaultdict
@@ -12,9 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_study_folder import BAD_FILE, CLASSES, METHODS
+from report_study_folder import BAD_FILE, CLASSES, METHODS, make_predictions, write_held_out, write_run
+from safetensors.numpy import load_file
 
+from counterpoise.balance.adjust import LogitAdjustment
 from counterpoise.report.comparison_page import build_report
+from counterpoise.report.tables import tuned_thresholds
+from counterpoise.runs import RunFolder
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the `test` extra)")
 CHROMIUM = shutil.which("chromium")
@@ -166,15 +171,114 @@ def test_the_slider_moves_the_matrix(
     assert marker["y"][0] == pytest.approx(counts["tp"] / 60)
 
 
-def test_the_best_balance_button_finds_youden(page: Any, study_folder: Path) -> None:
-    choose(page, "ados", 1)
-    page.select_option("#threshold-class", "1")
-    page.click("#youden")
-    true, probabilities = probabilities_of(study_folder, "ados", 1)
-    called = probabilities[:, 1, None] >= np.arange(101) / 100
-    balance = called[true == 1].mean(axis=0) - called[true != 1].mean(axis=0)
-    chosen = int(page.input_value("#threshold"))
-    assert balance[chosen] == pytest.approx(balance.max())
+def held_out_of(run: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and probabilities of the images that a run kept for calibration, from its file."""
+    found = load_file(run / "calibration.safetensors")
+    powers = np.exp(found["logits"].astype(float))
+    return found["labels"], powers / powers.sum(axis=1, keepdims=True)
+
+
+def youden(true: np.ndarray, scores: np.ndarray, cls: int) -> np.ndarray:
+    """Youden's J at each step of the slider, slowly."""
+    found = []
+    for step in range(101):
+        called = [score >= step / 100 for score in scores[:, cls]]
+        own = [yes for yes, label in zip(called, true, strict=True) if label == cls]
+        others = [yes for yes, label in zip(called, true, strict=True) if label != cls]
+        found.append(sum(own) / len(own) - sum(others) / len(others))
+    return np.array(found)
+
+
+@pytest.mark.parametrize(("method", "draw"), [("ados", 0), ("ados", 1), ("bl", 0)])
+def test_the_best_balance_is_tuned_on_validation_images_and_never_on_test_images(
+    page: Any, study_folder: Path, method: str, draw: int
+) -> None:
+    choose(page, method, draw)
+    held_out = held_out_of(study_folder / "runs" / f"{method}-{draw}")
+    tested = probabilities_of(study_folder, method, draw)
+    differ = 0
+    for cls in range(4):
+        page.select_option("#threshold-class", str(cls))
+        page.click("#youden")
+        chosen = int(page.input_value("#threshold"))
+        balance = youden(*held_out, cls)
+        assert balance[chosen] == pytest.approx(balance.max())
+        on_test = youden(*tested, cls)
+        differ += on_test[chosen] < on_test.max() - 1e-9
+        # What is shown at it is of the test images.
+        recall = float(page.locator("#thresholds [data-cell='recall']").get_attribute("data-value"))
+        assert recall == pytest.approx(np.mean(tested[1][tested[0] == cls, cls] >= chosen / 100))
+        words = page.locator("#tuned-words").inner_text()
+        assert "tuned on 80 validation images, 20 of them of this class" in words
+    assert differ >= 2  # a button that looks at the test images fails here
+
+
+def test_without_validation_images_there_is_no_button_but_a_reason(page: Any) -> None:
+    choose(page, "mixup", 0)
+    assert not page.locator("#youden").is_visible()
+    assert "no predictions of images other than test images" in page.locator("#tuned-words").inner_text()
+    page.fill("#threshold", "30")  # the slider itself stays
+    choose(page, "ados", 0)
+    assert page.locator("#youden").is_visible()
+
+
+def test_a_class_without_validation_images_has_no_button(browser: Any, tmp_path: Path) -> None:
+    write_run(tmp_path / "run", "bl", 0)
+    true, probabilities = make_predictions(np.random.default_rng(0), 1.0, 4, 5)
+    kept = true != 2
+    write_held_out(tmp_path / "run", true[kept], probabilities[kept])
+    context = browser.new_context(offline=True)
+    watched = Watched(context.new_page())
+    page = watched.open(build_report([tmp_path / "run"], tmp_path / "one.html"))
+    words = page.locator("#tuned-words")
+    # Fewer than the record's validation images: these are training images, predicted by models without them.
+    assert "15 training images, predicted by models that did not learn from them" in words.inner_text()
+    page.select_option("#threshold-class", "2")
+    assert not page.locator("#youden").is_visible()
+    assert "none is of this class" in words.inner_text()
+    assert watched.faults == []
+    context.close()
+
+
+def test_the_threshold_of_an_adjusted_run_is_for_its_adjusted_probabilities(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", "bl", 0)
+    run = tmp_path / "run" / "run.json"
+    before = tuned_thresholds(RunFolder.open(run.parent))["steps"]
+    state = LogitAdjustment(tau=1.0).fit(None, None, [400, 20, 400, 40]).get_state()
+    run.write_text(json.dumps(json.loads(run.read_text()) | {"adjust": state}))
+    adjusted = RunFolder.open(run.parent)
+    true, probabilities = held_out_of(run.parent)
+    weighted = probabilities / np.array([400, 20, 400, 40])
+    weighted /= weighted.sum(axis=1, keepdims=True)
+    steps = tuned_thresholds(adjusted)["steps"]
+    assert steps != before
+    for cls, step in enumerate(steps):
+        balance = youden(true, weighted, cls)
+        assert balance[step] == pytest.approx(balance.max())
+
+
+def test_scores_of_validation_images_are_called_too_high(browser: Any, tmp_path: Path) -> None:
+    """Runs without test images: the images that chose the winner are those that it is scored on."""
+    for method in ("bl", "ados"):
+        folder = tmp_path / method
+        write_run(folder, method, 0)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        (folder / "metrics.json").write_text(json.dumps(metrics | {"test": None}))
+        (folder / "predictions.csv").unlink()
+    path = build_report([tmp_path / "bl", tmp_path / "ados"], tmp_path / "page.html")
+    text = html.unescape(path.read_text(encoding="utf-8"))
+    assert "The test images were not used" not in text
+    assert (
+        "There are no test images: the same validation images chose it, so its scores tend to be too high"
+        in text
+    )
+    alone = html.unescape(build_report([tmp_path / "bl"], tmp_path / "one.html").read_text(encoding="utf-8"))
+    assert "There are no test images: scores are of validation images" in alone
+    record = json.loads((tmp_path / "bl" / "run.json").read_text())
+    record["training"]["select"] = "best"
+    (tmp_path / "bl" / "run.json").write_text(json.dumps(record))
+    alone = html.unescape(build_report([tmp_path / "bl"], tmp_path / "one.html").read_text(encoding="utf-8"))
+    assert "scores are of validation images, which also chose the epoch that was saved" in alone
 
 
 @pytest.mark.parametrize(("method", "draw"), [("ados", 0), ("bl", 0), ("mixup", 1)])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cluster_study import DyingComparison, Elsewhere, Pickled
@@ -17,7 +18,7 @@ from counterpoise.datasets import dataset_from_arrays, load_dataset
 from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.files import read_json
 from counterpoise.studies import ComparisonStudy, EnhancementStudy, TransferStudy, run_study
-from counterpoise.studies.engine import parcels
+from counterpoise.studies.engine import backends, parcels
 from counterpoise.studies.engine.backends import BACKENDS
 from counterpoise.studies.engine.parcels import pack_files, unpack_files
 from counterpoise.studies.engine.planned_runs import make_grid
@@ -68,8 +69,8 @@ def free_port():
 
 
 @contextlib.contextmanager
-def cluster(name, folder):
-    """Yield the address of a cluster of two workers that start in `folder`."""
+def cluster(name, folder, threads=1):
+    """Yield the address of a cluster of two workers that start in `folder`; those of Dask have so many `threads`."""
     port, python = free_port(), [sys.executable, "-m"]
     local = ["--host", "127.0.0.1", "--no-dashboard"]
     if name == "ray":
@@ -78,7 +79,7 @@ def cluster(name, folder):
         commands = [["ray.scripts.scripts", *start, "--num-cpus=2", f"--port={port}"]]
     else:
         address = f"tcp://127.0.0.1:{port}"
-        workers = [address, "--nworkers", "2", "--nthreads", "1", "--local-directory", str(folder)]
+        workers = [address, "--nworkers", "2", "--nthreads", str(threads), "--local-directory", str(folder)]
         commands = [["distributed.cli.dask_scheduler", *local, "--port", port]]
         commands += [["distributed.cli.dask_worker", *workers, *local]]
     helpers = str(Path(__file__).parents[1] / "helpers")
@@ -111,6 +112,17 @@ def test_workers_in_another_folder_give_the_bits_of_this_process(photos):
     assert sorted(ends) == sorted(outcome.task.key for outcome in found.outcomes)
     assert len(events) > len(ends)
     assert {outcome.result.path for outcome in found.outcomes} == {o.task.path for o in found.outcomes}
+
+
+@pytest.mark.slow
+def test_workers_of_this_machine_follow_to_another_folder(photos, tmp_path, monkeypatch):
+    photos = load_dataset(tmp_path / "photos", in_memory=False)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        run_study(ComparisonStudy(grid_of(photos), photos), Path("out"), jobs=2)
+    assert bits(tmp_path / "first/out") == bits(tmp_path / "second/out")
+    assert len(bits("out")) == 2 * len(BITS)
 
 
 @pytest.mark.parametrize(("losses", "failed"), [("x", []), ("x-x", ["bl"])])
@@ -237,6 +249,26 @@ def test_a_cluster_in_another_folder_gives_the_bits_of_this_machine(name, packag
     assert alone.summary["failed"][0]["error"].startswith("its worker process was killed, and again")
     assert alone.outcomes[1].result.is_complete()
     assert int(name == "ray") * 97 <= len(lives.read_text()) <= 97
+
+
+@pytest.mark.slow
+def test_workers_of_dask_with_several_threads_give_the_same_bits_and_are_said(photos, tmp_path_factory):
+    pytest.importorskip("distributed", reason="needs the extra `dask`")
+    grid = grid_of(photos, "bl,ros,bl-cw")
+    run_study(ComparisonStudy(grid, photos), Path("here"), jobs=2)
+    with cluster("dask", tmp_path_factory.mktemp("nodes"), threads=3) as address:
+        options = {"backend": "dask", "address": address}
+        with pytest.warns(UserWarning, match="one task at a time.*--nthreads 1"):
+            run_study(ComparisonStudy(grid, photos), Path("there"), jobs=4, **options)
+    assert bits("there") == bits("here")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("threads", "warned"), [({}, False), ({"a": 1}, False), ({"a": 1, "b": 2}, True)])
+def test_several_threads_of_a_worker_are_said(threads, warned):
+    client = SimpleNamespace(nthreads=lambda: threads)
+    with pytest.warns(UserWarning, match="--nthreads 1") if warned else contextlib.nullcontext():
+        backends._check_threads(client)
 
 
 @pytest.mark.slow

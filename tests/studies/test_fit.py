@@ -1,12 +1,17 @@
 """The study behind `fit`: the choice, held-out evidence, time, interruption; tiny photographs, pretrained network."""
 
 import shutil
+import time
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from imblearn.metrics import geometric_mean_score
 from PIL import Image
+from sklearn.metrics import f1_score
 
 from counterpoise.balance.adjust import LogitAdjustment
 from counterpoise.config import FitConfig
@@ -18,9 +23,10 @@ from counterpoise.networks import create_network
 from counterpoise.report import percent
 from counterpoise.runs import RunFolder
 from counterpoise.studies import FitStudy, load_for_fit, make_fit_plan, run_study
+from counterpoise.studies.fit import plan as fit_plan
 from counterpoise.studies.fit import study as fit_study
 from counterpoise.studies.fit.candidates import HELD_OUT, fold_adjustment, run_head, run_network
-from counterpoise.studies.fit.evidence import load_evidence
+from counterpoise.studies.fit.evidence import TAUS, Evidence, load_evidence
 from counterpoise.studies.fit.learning_curve import sentence
 from counterpoise.studies.fit.page import few_images, write_pages
 from counterpoise.training import (
@@ -128,6 +134,118 @@ def test_best_scores_as_its_record_says(finished):
     assert again.scores["all"]["gmean"] == pytest.approx(best.metrics.test.score("gmean"))
     assert len(best.seen.keys["train"]) == sum(best.record.dataset.counts["train"])
     assert again.scores["all"]["auc"] == pytest.approx(best.metrics.test.score("auc"), abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["f1", "gmean"])
+def test_a_metric_chooses_candidate_and_tau_and_the_kept_model_has_them(
+    metric, finished, dataset_and_plan, tmp_path
+):
+    """The choice is remade from the evidence of a finished fit."""
+    dataset, plan = dataset_and_plan
+    folder = tmp_path / "again"
+    shutil.copytree(finished[0], folder)
+    study = FitStudy(replace(plan, metric=metric), dataset, Budget(600, clock=Clock()))
+    summary = run_study(study, folder).summary
+    train = plan.template.split.splits(dataset, 0).apply(dataset).train
+    shares = np.log(np.bincount(train.labels) / len(train))
+    measure = geometric_mean_score if metric == "gmean" else partial(f1_score, average="macro")
+    measured = {}
+    for name, (found,) in evidence_of(folder).items():
+        held_out = ~np.isnan(found).any(axis=1)
+        for tau in TAUS:
+            decided = (found[held_out] + (1 - tau) * shares).argmax(axis=1)
+            measured[name, tau] = measure(train.labels[held_out], decided)
+    taus = {
+        name: Evidence(RunFolder(folder), name, 0, found).with_tau(metric, train.labels, train.groups).tau
+        for name, found in evidence_of(folder).items()
+    }
+    for row in summary["heads"]["candidates"]:
+        assert row[metric]["value"] == pytest.approx(measured[row["name"], taus[row["name"]]])
+    assert summary["metric"] == metric
+    winner, tau = summary["winner"], summary["tau"]
+    assert tau == taus[winner]
+    # The kept model decides by this tau, in its records and for new images.
+    best = RunFolder.open(folder / "best")
+    (run,) = (r for p in (folder / "runs").iterdir() if (r := RunFolder(p)).record.method == winner)
+    own, kept = (np.log(np.maximum(r.predictions.probabilities, 1e-9)) for r in (run, best))
+    expected = softmax((own + (1 - tau) * shares) / summary["temperature"])
+    np.testing.assert_allclose(np.exp(kept), expected, atol=1e-3)
+    again = evaluate_run(best, load_for_run(best, best.record.dataset.source))
+    assert again.scores["all"][metric] == pytest.approx(best.metrics.test.score(metric))
+
+
+@pytest.mark.parametrize(("metric", "best"), [("f1", 0.25), ("gmean", 0.5)])
+def test_tau_is_the_nearest_to_one_within_a_standard_error_of_the_best(metric, best):
+    """Of two classes, log-probabilities of the rare one are too high by half the difference of the log shares.
+
+    The G-mean is best without this bias, and macro F1 with less of the rare class. Tau 1 is kept where half of the bias
+    is within the error, which a bootstrap within the classes gives.
+    """
+
+    def score(labels, decided):
+        hits, chosen, support = (
+            np.bincount(values, minlength=2) for values in (labels[labels == decided], decided, labels)
+        )
+        return (
+            np.sqrt(np.prod(hits / support)) if metric == "gmean" else np.mean(2 * hits / (chosen + support))
+        )
+
+    for rare, clear in ((640, True), (16, False)):
+        labels = np.repeat([0, 1], [10 * rare, rare])
+        logs = np.log([10 / 11, 1 / 11])
+        logits = np.random.default_rng(0).normal(size=(1, 11 * rare, 2)) + 1.5 * np.eye(2)[labels]
+        found = Evidence(RunFolder(Path("none")), "head", 0, logits - 0.5 * logs)
+        chosen = found.with_tau(metric, labels, None)
+        np.testing.assert_allclose(chosen.offset, (1 - chosen.tau) * logs)
+        decided = [(logits[0] + (0.5 - tau) * logs).argmax(axis=1) for tau in TAUS]
+        values, rng = [score(labels, d) for d in decided], np.random.default_rng(1)
+        top, rows = int(np.argmax(values)), [np.flatnonzero(labels == c) for c in range(2)]
+        samples = [np.concatenate([rng.choice(own, len(own)) for own in rows]) for _ in range(200)]
+        errors = [
+            np.std([score(labels[s], decided[top][s]) - score(labels[s], d[s]) for s in samples])
+            for d in decided
+        ]
+        # Bootstrap and formula agree within a fifth.
+        near = {
+            factor: min(
+                abs(tau - 1)
+                for tau, value, error in zip(TAUS, values, errors, strict=True)
+                if values[top] - value <= factor * error + 1e-12
+            )
+            for factor in (0.8, 1.2)
+        }
+        assert near[1.2] <= abs(chosen.tau - 1) <= near[0.8]
+        if clear:
+            assert chosen.tau == best
+
+
+def test_a_tau_other_than_one_is_told_and_kept(finished, dataset_and_plan, tmp_path, monkeypatch):
+    dataset, plan = dataset_and_plan
+    folder = tmp_path / "again"
+    shutil.copytree(finished[0], folder)
+    monkeypatch.setattr("counterpoise.studies.fit.evidence.TAUS", (0.25,))
+    study = FitStudy(replace(plan, metric="f1"), dataset, Budget(600, clock=Clock()))
+    summary = run_study(study, folder).summary
+    assert summary["tau"] == 0.25
+    best = RunFolder.open(folder / "best")
+    assert best.record.raw["fit"]["tau"] == 0.25
+    assert best.record.raw["adjust"]["learned"]["offset_"] == pytest.approx(
+        0.75
+        * np.log(np.array(best.record.dataset.counts["train"]) / sum(best.record.dataset.counts["train"]))
+    )
+    card = (folder / "model-card.md").read_text(encoding="utf-8")
+    assert "as if each class was as common as its share of your pictures to the power 0.75" in card
+    assert "as if all classes were equally common" not in card
+
+
+def test_the_copy_that_a_killed_fit_left_is_removed(finished, dataset_and_plan, tmp_path, monkeypatch):
+    dataset, plan = dataset_and_plan
+    monkeypatch.setattr(fit_study, "_temperature", lambda *_: 1.0)
+    folder, study = shutil.copytree(finished[0], tmp_path / "out"), FitStudy(plan, dataset, Budget(600))
+    study._keep_best(folder)
+    shutil.copytree(folder / "best", folder / "best.staged")
+    study._keep_best(folder)
+    assert not (folder / "best.staged").exists()
 
 
 def test_the_results_have_each_candidate_once(finished):
@@ -402,3 +520,52 @@ def test_the_page_tells_what_twice_as_many_images_would_give(finished, dataset_a
     assert f"Not done: {short}.".replace("`", "") in (copied / "report.html").read_text(encoding="utf-8")
     longer = run_study(FitStudy(plan, dataset, Budget(600, clock=Clock())), copied)
     assert longer.summary["forecasts"] == result.summary["forecasts"]
+
+
+def test_the_forecast_counts_what_is_done_beside_embedding(photos, monkeypatch):
+    """Slow reading: the search for near-duplicates and the keys of the pixels are measured, and told."""
+
+    def slowly(seconds, function):
+        def slow(*arguments, **options):
+            time.sleep(seconds)
+            return function(*arguments, **options)
+
+        return slow
+
+    config = FitConfig.of(source=str(photos), image_size=48, methods="lda", budget=600, threads=1)
+    dataset = load_for_fit(config)
+    for name, seconds in (("decode_batch", 0.3), ("group_images", 0.6)):
+        monkeypatch.setattr(fit_plan, name, slowly(seconds, getattr(fit_plan, name)))
+    _, plan = make_fit_plan(dataset, config, Budget(600))
+    assert 0.3 / 20 <= plan.key_seconds < 1 / 20
+    (note,) = (note for note in plan.notes if note.startswith("looking for near-duplicates takes about "))
+    # Of 43 images, 20 take 0.6 s and a little more.
+    assert 1.2 <= float(note.split("about ")[1].split()[0]) < 4
+
+    def never(*_, **__):
+        raise AssertionError("nothing is grouped where copies are kept")
+
+    monkeypatch.setattr(fit_plan, "group_images", never)
+    kept = FitConfig.of(source=str(photos), image_size=48, methods="lda", duplicates="keep", threads=1)
+    assert make_fit_plan(load_for_fit(kept), kept, Budget(600))[1].key_seconds > 0
+
+
+def test_the_same_command_on_a_slower_machine_continues(photos, tmp_path, monkeypatch):
+    """The size follows from the measured speed, and is part of the identity: it must not change within a folder."""
+
+    def study(speed, folder):
+        monkeypatch.setattr(fit_plan, "_images_per_second", lambda *_: speed)
+        config = FitConfig.of(
+            source=str(photos), methods="lda", tune=False, budget=600, threads=1, out=tmp_path / "out"
+        )
+        dataset, plan = make_fit_plan(load_for_fit(config), config, Budget(600), folder=folder)
+        return FitStudy(plan, dataset, Budget(600, clock=Clock()))
+
+    fast = study(1.0, tmp_path / "out")
+    run_study(fast, tmp_path / "out")
+    assert fast.plan.template.image_size == (192, 192)
+    slow = study(0.3, tmp_path / "out")
+    assert slow.plan.identity == fast.plan.identity
+    assert run_study(slow, tmp_path / "out").summary["image_size"] == 192
+    # Elsewhere the size follows the speed.
+    assert study(0.3, tmp_path / "other").plan.template.image_size == (96, 96)

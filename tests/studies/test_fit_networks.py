@@ -255,6 +255,14 @@ def test_the_time_of_a_refitted_head_is_kept_from_fine_tuning(timing):
         late.check("it", late.refitting)
 
 
+def test_the_keys_of_the_pixels_take_time_once(timing):
+    """4 ms for each of 10,000 training images, beside 120 s for embedding; a later run finds them in the index."""
+    found = timing(2000)
+    found = replace(found, plan=replace(found.plan, key_seconds=0.004))
+    assert found.embedding == pytest.approx(120 + 40)
+    assert found.refitting == pytest.approx(130)
+
+
 def test_a_network_from_scratch_gets_the_time_that_embedding_could_not_use(timing):
     assert timing(1000).for_scratch() == pytest.approx(0.4 * 900)
     assert timing(100).for_scratch() == pytest.approx(0.85 * 90)

@@ -17,18 +17,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from counterpoise.datasets import load_dataset
+from counterpoise.datasets import fewer_images, load_dataset
 from counterpoise.exceptions import DataError, InputError, RunFolderError, UnknownNameError
 from counterpoise.runs import RunFolder
-from counterpoise.studies import ReproductionStudy, run_study
+from counterpoise.studies import ReproductionStudy, publish, run_study
 from counterpoise.studies.engine import planned_runs
 from counterpoise.studies.reproduce import plan as plan_module
 from counterpoise.studies.reproduce.plan import plan_table, study_commands
-from counterpoise.studies.reproduce.sources import fewer_images, find_source
-from counterpoise.studies.reproduce.study import publish
+from counterpoise.studies.reproduce.sources import find_source, load_images
 from counterpoise.studies.reproduce.tables import Setting, Table, all_tables, get_table
 from counterpoise.training import execute_run
 
+REAL_DATA = Path(__file__).resolve().parents[3] / "shared/data"
 DIGITS = {"data": "mnist", "imbalance": "step", "minority": "4", "network": "tinynet", "epochs": 1}
 TABLE = Table(
     name="thesis-test",
@@ -172,7 +172,7 @@ def test_results_made_elsewhere_count_as_done(plan, tmp_path):
     lines = plan.with_repeats(1)
     cells = [replace(cell, study=of_ada(cell.study)) for cell in lines.cells]
     reproduce_table(replace(lines, cells=tuple(cells)), tmp_path / "elsewhere", jobs=2)
-    publish(tmp_path / "elsewhere", tmp_path / "published")
+    publish(ReproductionStudy, tmp_path / "elsewhere", tmp_path / "published")
     shutil.rmtree(tmp_path / "elsewhere")
     assert "digits.zip" in (tmp_path / "published/runs.jsonl").read_text()
     assert "/home/ada" not in (tmp_path / "published/runs.jsonl").read_text()
@@ -197,7 +197,7 @@ def test_results_made_elsewhere_count_as_done(plan, tmp_path):
 
 def test_runs_that_are_not_of_this_table_are_not_taken_over(plan, tmp_path):
     reproduce_table(plan.with_repeats(1).only(["mnist-ratio2"]), tmp_path / "other")
-    publish(tmp_path / "other", tmp_path / "published")
+    publish(ReproductionStudy, tmp_path / "other", tmp_path / "published")
     rest = plan.only(["mnist-ratio5"])
     with pytest.raises(InputError, match="holds no run of thesis-test with these images and settings"):
         reproduce_table(rest, tmp_path / "out", resume_from=tmp_path / "published")
@@ -252,9 +252,10 @@ def test_lines_alone_and_fewer_draws_leave_the_rest_in_the_page(plan, tmp_path):
 def test_what_is_published_is_the_results_without_the_runs(plan, tmp_path):
     out, target = tmp_path / "out", tmp_path / "results"
     target.mkdir()
-    (target / "ranks.png").write_bytes(b"of an earlier table")
+    for name in ("ranks.png", "runs.jsonl"):
+        (target / name).write_bytes(b"of an earlier table")
     reproduce_table(plan.with_repeats(1), out, only=("mnist-ratio2",))
-    publish(out, target)
+    publish(ReproductionStudy, out, target)
     assert sorted(p.name for p in target.iterdir()) == [
         "lines.png",
         "page.html",
@@ -382,3 +383,40 @@ def test_a_page_shows_all_lines(plan, tmp_path):
     with pytest.raises(InputError, match="leave out `only`"):
         reproduce_table(plan, tmp_path, only=("mnist-ratio2",), render_only=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_images_with_two_labels_are_left_out_of_the_scenes(tmp_path):
+    """Exact copies under two labels are in no split; every other image stays, in its order."""
+    names = {}
+    generator = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label in ("buildings", "street"):
+            folder = tmp_path / "intel" / split / label
+            folder.mkdir(parents=True)
+            for number in (1, 2, 10408, 20805):
+                path = folder / f"{number}.jpg"
+                Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+                names[f"{split}/{label}/{number}.jpg"] = path
+    _, dataset = load_images("intel", data_dir=tmp_path)
+    paths = [path for split in dataset.splits.values() for path in split.paths]
+    gone = {name for name in names if not any(path.endswith(name) for path in paths)}
+    assert gone == {"train/street/10408.jpg", "test/buildings/20805.jpg"}
+    assert len(dataset.train) == len(dataset.test) == 7
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (REAL_DATA / "intel.zip").exists(), reason="needs ../shared/data/intel.zip")
+def test_no_scene_has_an_exact_copy_under_another_label():
+    _, dataset = load_images("intel", data_dir=REAL_DATA)
+    labels = {}
+    for split in dataset.splits.values():
+        for key, label in zip(split.content_keys().tolist(), split.labels.tolist(), strict=True):
+            labels.setdefault(key, set()).add(label)
+    assert {len(found) for found in labels.values()} == {1}
+    assert sum(map(len, dataset.splits.values())) == 8741 + 2158 - 14
+
+
+def test_lines_of_the_poster_are_balanced_first():
+    for name in ("poster-1", "poster-2"):
+        assert all(setting.balanced for setting in get_table(name).settings)
+    assert not any(setting.balanced for setting in get_table("thesis-7.1").settings)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,13 +18,15 @@ from counterpoise.studies.engine.tasks import Failure, Outcome
 from counterpoise.studies.published import Published, published_numbers
 from counterpoise.studies.reproduce.contradictions import find_contradictions
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
-from counterpoise.studies.reproduce.findings import find
+from counterpoise.studies.reproduce.findings import POSTER_CLAIMS, find
 from counterpoise.studies.reproduce.page import (
     claims_table,
     closeness,
     contradictions,
+    easier,
     missing,
     number_tables,
+    ranks_table,
     verdicts,
     write_pages,
 )
@@ -59,7 +63,9 @@ def test_every_published_number_is_of_a_line_and_every_method_is_known(name):
     lines = {setting.name for setting in table.settings}
     numbers = published_numbers(table.name)
     assert numbers
-    assert {number.setting for number in numbers} == lines
+    # The poster defines linear imbalance and gives no number of it.
+    ours_alone = {setting.name for setting in table.settings if setting.imbalance == "linear"}
+    assert {number.setting for number in numbers} == lines - ours_alone
     ours = {record_name(m) for setting in table.settings for m in setting.methods}
     for number in numbers:
         assert 0 <= number.value <= 1
@@ -217,13 +223,19 @@ def test_findings_are_paired_and_say_when_they_are_not_sure():
     frame = claims_frame(table)
     sides = side_by_side(table, frame)
     found = {(f["claim"], f["where"], f["score"]): f for f in find(table, sides, frame)}
-    over = found["ados over fs-smote", "fashion-mnist, ρ 10", "F1"]
+    over = found["ados over fs-smote (equal epochs)", "fashion-mnist, ρ 10", "F1"]
     assert (over["verdict"], over["n"], over["main"]) == ("confirmed", 3, False)
     assert over["difference"] == pytest.approx(0.1)
-    mean = found["ados over fs-smote", "mean of 2 of 4 lines", "F1"]
+    run = "mean of 2 of 4 lines; not run: fashion-mnist, ρ 20; fashion-mnist, ρ 40"
+    mean = found["ados over fs-smote (equal epochs)", run, "F1"]
     assert (mean["verdict"], mean["main"]) == ("confirmed", True)
     assert mean["difference"] == pytest.approx((0.1 + 0.25) / 2)
-    assert found["ados over bl-cw", "fashion-mnist, ρ 10", "F1"]["verdict"] == "not decided"
+    assert found["ados over bl-cw (equal epochs)", "fashion-mnist, ρ 10", "F1"]["verdict"] == "not decided"
+    assert found["ados over fs-smote (equal epochs)", "fashion-mnist, ρ 20", "F1"]["verdict"] == "not run"
+    others = {f["claim"].split()[2] for f in find(table, sides, frame) if f["kind"] == "order"}
+    assert others == {side.method for side in sides} - {"ados", "counterpoise"}
+    step = found["ados declines", "ρ 10 to ρ 20", "F1"]
+    assert (step["verdict"], step["main"]) == ("not run", False)
     between = "ρ 10 to ρ 100"
     assert found["ados declines", between, "G-mean"]["verdict"] == "refuted"
     assert found["fs-smote declines", between, "G-mean"]["difference"] == pytest.approx(0.1)
@@ -246,7 +258,135 @@ def test_the_recipe_is_held_against_the_best_published_and_the_best_measured():
     assert (measured["verdict"], measured["than"]) == ("confirmed", "ados, 0.750")
     assert measured["difference"] == pytest.approx(0.02)
     assert found["counterpoise over best published", "fashion-mnist, ρ 40", "F1"]["verdict"] == "not run"
-    assert not [key for key in found if key[0].startswith("counterpoise over") and key[1].endswith("ρ 20")]
+    lines = {key[1] for key in found if key[0] == "counterpoise over best published"}
+    assert lines == {setting.title for setting in table.settings}
+
+
+def poster_frame(table, **gains):
+    """Three repeats of every line: bl .5, ros .5 and aos as much above it as `gains` says of the share."""
+    values, noise = {}, np.array([0.0, 0.001, -0.001])
+    for setting in table.settings:
+        gain = gains.get(f"mu{setting.minority}".replace(".", "_"), 0.0) if setting.minority else 0.0
+        for method, above in (("bl", 0.0), ("ros", 0.0), ("aos", gain)):
+            values[setting.name, method] = 0.5 + above + noise * (1 + above)
+    return results(table, values)
+
+
+def test_the_recipe_counts_on_every_line_whatever_its_ratio():
+    table = get_table("poster-1")
+    lines = {(s.name, "counterpoise"): [0.6, 0.61, 0.62] for s in table.settings}
+    frame = pd.concat([poster_frame(table), results(table, lines)])
+    found = [f for f in find(table, side_by_side(table, frame), frame) if f["kind"] == "recipe-published"]
+    assert [f["where"] for f in found] == [s.title for s in table.settings]
+    assert {f["verdict"] for f in found if f["where"].startswith("intel")} >= {"refuted"}
+    assert "not run" not in {f["verdict"] for f in found}
+
+
+def test_a_line_on_which_the_baseline_is_above_the_best_published_number_proves_nothing(tmp_path):
+    table = get_table("thesis-7.2")
+    easy, hard = "fashion-mnist-ratio40", "fashion-mnist-ratio100"
+    frame = results(
+        table,
+        {(line, "bl"): [value, value + 0.01] for line, value in ((easy, 0.9), (hard, 0.4))}
+        | {(line, "counterpoise"): [0.95, 0.96] for line in (easy, hard)},
+    )
+    sides = side_by_side(table, frame)
+    found = {
+        (f["where"], f["score"]): f for f in find(table, sides, frame) if f["kind"] == "recipe-published"
+    }
+    assert {f["verdict"] for (where, _), f in found.items() if where.endswith("ρ 40")} == {"not meaningful"}
+    assert found["fashion-mnist, ρ 100", "F1"]["verdict"] == "confirmed"
+    summary = summary_of(table, frame)
+    (reason,) = easier(summary)
+    assert "not meaningful on fashion-mnist, ρ 40: the baseline alone is above it" in reason
+    # Of bl the published numbers by recall, F1 and G-mean of the rare classes and of all: all are below 0.9.
+    assert "6 of 6 numbers of the paper's own methods are above the published ones" in reason
+    write_pages(summary, tmp_path)
+    assert reason in (tmp_path / "page.md").read_text()
+    assert easier(summary_of(table, frame[frame.setting == hard])) == []
+    sentences = "\n".join(verdicts(summary))
+    assert "of 16 comparisons 4 confirmed, 4 not meaningful, 8 not run" in sentences
+
+
+def test_the_recipe_is_held_against_other_methods_also_where_nothing_is_published():
+    table = get_table("poster-1")
+    extra = table.settings[1].model_copy(update={"imbalance": "linear", "minority": None, "ratio": 7.0})
+    table = table.model_copy(update={"settings": (*table.settings, extra)})
+    frame = results(table, {(extra.name, "bl"): [0.5, 0.6], (extra.name, "counterpoise"): [0.6, 0.7]})
+    found = {
+        f["kind"]: f for f in find(table, side_by_side(table, frame), frame) if f["where"] == extra.title
+    }
+    assert found["recipe-measured"]["difference"] == pytest.approx(0.1)
+    assert "recipe-published" not in found
+
+
+def test_methods_that_were_not_run_are_named_by_their_claims():
+    table = get_table("poster-2")
+    frame = poster_frame(table)
+    found = {f["claim"]: f for f in find(table, side_by_side(table, frame), frame)}
+    for claim in (
+        "ros over bl-equal-steps (equal steps)",
+        "aos over bl-equal-steps (equal steps)",
+        "bl over smote-pixels (equal epochs)",
+        "ros over smote-pixels (equal steps)",
+    ):
+        assert (found[claim]["verdict"], found[claim]["where"], found[claim]["n"]) == (
+            "not run",
+            "5 lines",
+            0,
+        )
+    variants = {
+        (s.name, m): [v] * 3
+        for s in table.settings
+        for m, v in (("bl-equal-steps", 0.3), ("smote-pixels", 0.2))
+    }
+    frame = pd.concat([frame, results(table, variants)])
+    found = {(f["claim"], f["where"]): f for f in find(table, side_by_side(table, frame), frame)}
+    whole = "mean of 5 of 5 lines"
+    assert found["ros over bl-equal-steps (equal steps)", whole]["difference"] == pytest.approx(0.2)
+    assert found["ros over smote-pixels (equal steps)", whole]["verdict"] == "confirmed"
+    assert found["bl-equal-steps over smote-pixels (equal steps)", whole]["difference"] == pytest.approx(0.1)
+
+
+def test_whether_the_gain_grows_with_the_share_of_rare_classes_takes_every_line():
+    table = get_table("poster-1")
+    frame = poster_frame(table, mu0_4=0.01, mu0_6=0.05, mu0_8=0.06)
+    found = [f for f in find(table, side_by_side(table, frame), frame) if f["kind"] == "growth"]
+    whole, intel, cifar = found
+    assert whole["where"] == "mean of 2 of 2 datasets"
+    assert intel["where"] == "intel, ρ 20, μ 0.4 to 0.8, 3 of 3 lines"
+    assert cifar["where"] == "cifar10, ρ 60, μ 0.4 to 0.8, 3 of 3 lines"
+    # Slope of .01, .05, .06 over .4, .6, .8, times .4.
+    assert intel["difference"] == pytest.approx(np.polyfit([0.4, 0.6, 0.8], [0.01, 0.05, 0.06], 1)[0] * 0.4)
+    assert {f["verdict"] for f in found} == {"confirmed"}
+    few = frame[frame.setting != "intel-mu0.6-ratio20"]
+    found = [f for f in find(table, side_by_side(table, few), few) if f["kind"] == "growth"]
+    assert found[1]["where"] == "intel, ρ 20, μ 0.4 to 0.8, 2 of 3 lines"
+    none = frame[frame.method != "aos"]
+    found = [f for f in find(table, side_by_side(table, none), none) if f["kind"] == "growth"]
+    assert [f["verdict"] for f in found] == ["not run"]
+
+
+def test_repeats_that_a_line_lacks_are_named_in_the_mean():
+    table = get_table("poster-2")
+    frame = poster_frame(table)
+    frame = frame[(frame.setting != "mnist-mu0.3-ratio500") | (frame.draw < 2)]
+    found = {f["where"] for f in find(table, side_by_side(table, frame), frame) if f["main"]}
+    assert "mean of 5 of 5 lines, in 2 of 3 repeats" in found
+
+
+def test_equal_steps_are_equal_steps_and_equal_epochs_are_not():
+    labels = np.repeat(np.arange(3), [40, 12, 6])
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 1, 4, 4)).astype(np.uint8)
+    lengths = {}
+    for method in ("ros", "aos", "smote-pixels"):
+        sampler = get_method(method).sampler.load()(random_state=0)
+        lengths[method] = len(sampler.fit_resample(images, labels)[1])
+    assert lengths == dict.fromkeys(lengths, 120)
+    assert get_method("bl").sampler is None
+    for better, worse, equal in POSTER_CLAIMS:
+        plain = {better, worse} & {"bl"}
+        assert equal == ("equal epochs" if plain else "equal steps")
 
 
 def test_a_table_makes_no_claim_about_methods_that_it_does_not_have():
@@ -256,7 +396,7 @@ def test_a_table_makes_no_claim_about_methods_that_it_does_not_have():
     ).replace({"classes": {"all": "5"}})
     found = find(table, side_by_side(table, frame), frame)
     assert {f["kind"] for f in found} == {"decline"}
-    (five,) = [f for f in found if f["claim"] == "bl declines on class 5"]
+    (five,) = [f for f in found if f["claim"] == "bl declines on class 5" and f["main"]]
     assert five["score"] == "recall of the rare classes"
     assert five["difference"] == pytest.approx(0.185)
     assert {f["claim"] for f in found} == {
@@ -285,7 +425,7 @@ def summary_of(table, frame, *, subset=None, images=60000, failed=()):
     records = [SimpleNamespace(**record, created=end) for end in ends]
     done = [Outcome(None, SimpleNamespace(record=found)) for found in records]
     errors = [*failed, *[None] * (2 - len(failed))]
-    task = SimpleNamespace(name="bl", repeat=0)
+    task = SimpleNamespace(name="bl", repeat=0, path=Path("fashion-mnist-ratio10/runs/draw000-bl"))
     rest = [
         Outcome(task, failure=error and Failure(type="TrainingError", text=error, traceback="", seconds=1.0))
         for error in errors
@@ -316,6 +456,22 @@ def test_the_page_marks_the_best_and_what_contradicts_itself(tmp_path):
     assert "**0.820 ⚠** / **0.810 ± 0.127** / -0.010" in text
     assert "2 of 4 runs are not done" in page
     assert "2 of 4 runs are not done" in text
+
+
+def test_a_failed_run_is_named_with_its_line_and_methods_that_not_all_lines_have_with_the_ranks(tmp_path):
+    table = get_table("thesis-7.2")
+    frame = results(
+        table,
+        {(s.name, m): [v, v + 0.01] for s in table.settings for m, v in (("bl", 0.5), ("ados", 0.6))}
+        | {("fashion-mnist-ratio100", "counterpoise"): [0.7, 0.7]},
+    )
+    write_pages(summary_of(table, frame, failed=["the loss became nan"]), tmp_path)
+    for name in ("page.html", "page.md"):
+        page = (tmp_path / name).read_text()
+        assert "fashion-mnist-ratio10 bl, repeat 0: the loss became nan" in page
+        assert re.search(r"Left out, since not all lines have them: [\w, -]*counterpoise\.", page)
+    rows = ranks_table(summary_of(table, frame)).rows
+    assert {row[-3] for row in rows} == {"4 of 4"}
 
 
 def test_a_rehearsal_says_so_and_text_is_escaped(tmp_path):
@@ -399,7 +555,9 @@ def test_the_page_says_in_words_what_was_and_was_not_reproduced():
         "Of 180 published numbers 30 have one of ours beside them. Ours are 0."
     )
     sentences = {words.partition(":")[0]: words for words in verdicts(summary)}
-    assert "4 confirmed, 4 refuted" in sentences["Every method declines as the imbalance ratio grows"]
+    declines = sentences["Every method declines from its smallest imbalance ratio to its largest"]
+    assert "4 confirmed, 4 refuted, " in declines
+    assert "not run; refuted: " in declines
     assert missing(summary)[1:3] == ["fashion-mnist, ρ 20: not run.", "fashion-mnist, ρ 40: not run."]
     assert "bl 0 of 2 repeats" in missing(summary)[0]
     assert "ados" not in missing(summary)[0]
@@ -409,7 +567,7 @@ def test_the_page_says_in_words_what_was_and_was_not_reproduced():
     ) in contradictions(summary)
     shown = claims_table(summary, main=False)
     assert shown.head[2:] == ["recall of the rare classes", "ACSA (mean recall)", "F1", "G-mean"]
-    (row,) = [r for r in shown.rows if r[:2] == ["ados over bl-cw", "fashion-mnist, ρ 10"]]
+    (row,) = [r for r in shown.rows if r[:2] == ["ados over bl-cw (equal epochs)", "fashion-mnist, ρ 10"]]
     assert row[4][0] == ("not decided by 3 repeats", "not-decided")
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from counterpoise.datasets import dataset_from_arrays
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
-from counterpoise.studies.transfer.tasks import MAN_MADE, NATURAL, Tasks, draw_tasks, read_layers, task_images
+from counterpoise.studies.transfer.tasks import read_layers, task_images
+from counterpoise.training import MAN_MADE, NATURAL, Tasks, draw_tasks
 
 CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 ANIMALS = ["cat", "dog", "owl", "yak"]

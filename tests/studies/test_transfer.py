@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,15 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from bars import make_dataset
 from safetensors.torch import load_file
 from typed import faults
 
 from counterpoise.config import TransferConfig
-from counterpoise.datasets import dataset_from_arrays
 from counterpoise.evaluation import mean_interval
 from counterpoise.exceptions import InputError, RunFolderError
-from counterpoise.files import write_json
 from counterpoise.networks import cut, learned_layers
 from counterpoise.studies import TransferStudy, run_study
 from counterpoise.studies.transfer import study as cells_module
@@ -37,25 +34,6 @@ from counterpoise.training import cpu_threads
 
 def run_transfer(plan, dataset, out, **options):
     return run_study(TransferStudy(plan, dataset), out, **options)
-
-
-def patterns(counts, seed):
-    """Noise with a bright bar for each class: its row, or its column."""
-    generator = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(len(counts)), counts)
-    images = generator.integers(0, 110, (len(labels), 1, 8, 8)).astype(np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        place = (slice(None), label // 2 * 3) if label % 2 else (label // 2 * 3, slice(None))
-        image[0][place] += 120
-    return images, labels
-
-
-def make_dataset():
-    images, labels = patterns([24] * 6, 0)
-    test_images, test_labels = patterns([10] * 6, 1)
-    return dataset_from_arrays(
-        images, labels, classes=list("abcdef"), name="bars", test_images=test_images, test_labels=test_labels
-    )
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +272,7 @@ def test_findings_are_what_the_numbers_say(finished):
         for r in read_results(out)
         if (r["classes"], r["metric"]) == ("all", "accuracy")
     }
-    first, later, tuned = result.summary["findings"]
+    first, later, tuned, undone = result.summary["findings"]
 
     def mean(function):
         return np.mean([function(draw) for draw in (0, 1)])
@@ -306,7 +284,11 @@ def test_findings_are_what_the_numbers_say(finished):
     assert tuned["mean"] == pytest.approx(
         mean(lambda d: (accuracy["AnB+", 2, d] + accuracy["AnB+", 7, d]) / 2 - accuracy["baseB", 0, d])
     )
-    for finding in (first, later, tuned):
+    assert undone["mean"] == pytest.approx(
+        mean(lambda d: (accuracy["BnB+", 2, d] + accuracy["BnB+", 7, d]) / 2 - accuracy["baseB", 0, d])
+    )
+    assert undone["at_least"] == -0.02
+    for finding in (first, later, tuned, undone):
         assert finding["holds"] is (finding["mean"] >= finding["at_least"])
         assert finding["certain"] is not (finding["low"] < finding["at_least"] <= finding["high"])
 
@@ -549,20 +531,6 @@ def test_the_legend_shows_every_marker_as_it_is_drawn(finished, tmp_path, monkey
     assert "95 % interval" in two[-1]
     markers = [line.get_marker() for line in legends[1].findobj(Line2D)]
     assert [mark for mark in markers if mark not in ("None", "")] == ["o", "o", "o", "+", "D", "D", "+"]
-
-
-def test_the_documents_take_the_numbers_and_the_figure_of_a_finished_study(finished, documents, tmp_path):
-    out, result = finished
-    copy = shutil.copytree(out, tmp_path / "my-study")
-    command = {"command": "counterpoise transfer /my/bars --out out/bars"}
-    write_json(copy / "summary.json", json.loads((out / "summary.json").read_text()) | command)
-    name, block = documents.transfer_block(copy, tmp_path / "docs")
-    assert name == "my-study"
-    assert "counterpoise transfer bars --out out/bars" in block
-    assert all(f"{point['mean']:.3f}" in block for point in result.summary["curves"])
-    assert all(finding["claim"] in block for finding in result.summary["findings"])
-    with Image.open(tmp_path / "docs/studies/my-study.png") as picture:
-        assert picture.width > 1000
 
 
 def test_the_page_holds_its_figure_and_escapes_names(finished, tmp_path):

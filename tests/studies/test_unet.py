@@ -71,6 +71,39 @@ def test_images_of_any_size_come_out_as_the_plain_one_gives_them(size, channels)
     assert 0 <= extreme.min() <= extreme.max() <= 1
 
 
+def residual(channels=3, width=4):
+    unet = UNet(channels, width=width, residual=True)
+    unet.load_state_dict(new_unet(channels, width).state_dict())  # its last layer is no longer zero
+    return unet.eval()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_residual_unet_adds_to_the_image_and_clips(size):
+    unet, x = residual(), images(size)
+    with torch.no_grad():
+        odds = plain_unet(unet, x)
+        change = torch.log(odds / (1 - odds))  # what the other kind puts through the sigmoid
+        torch.testing.assert_close(unet(x), (x + change).clamp(0, 1), atol=1e-5, rtol=1e-4)
+        unet.last.weight.mul_(1e4)
+        extreme = unet(x)
+    assert {0.0, 1.0} >= {float(extreme.min()), float(extreme.max())}
+
+
+def test_an_untrained_residual_unet_returns_its_images_to_the_bit_and_learns_from_the_first_step():
+    unet, x = UNet(3, width=4, residual=True), images((9, 9))
+    x[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
+    assert torch.equal(unet.eval()(x), x)
+    optimizer = torch.optim.SGD(unet.parameters(), lr=0.1)
+    for _ in range(2):  # the layers below the last one move from the second step on
+        before = {name: value.clone() for name, value in unet.named_parameters()}
+        optimizer.zero_grad()
+        unet.train()(x).square().mean().backward()
+        optimizer.step()
+    assert all(not torch.equal(before[name], value) for name, value in unet.named_parameters())
+    with torch.no_grad():
+        assert not torch.equal(unet.eval()(x), x)
+
+
 def test_every_parameter_is_trained_and_the_width_doubles_with_the_scale():
     unet = new_unet(width=6).train()
     unet(images((9, 9))).square().sum().backward()
@@ -173,6 +206,17 @@ def test_an_enhancer_is_saved_alone_and_works_before_any_classifier(tmp_path):
         assert torch.equal(loaded(x), enhancer(x))
     other = nn.Sequential(loaded, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
     assert other(x).shape == (2, 4)
+
+
+def test_the_kind_of_a_unet_is_saved_and_one_that_copies_is_written_as_before(tmp_path):
+    x = images((9, 11))
+    for unet in (new_unet(), residual()):
+        enhancer = Enhancer(unet)
+        enhancer.save(tmp_path / "enhancer.safetensors")
+        with torch.no_grad():
+            assert torch.equal(Enhancer.load(tmp_path / "enhancer.safetensors")(x), enhancer(x))
+    assert Enhancer(new_unet()).config == {"in_channels": 3, "width": 4, "depth": 3}
+    assert Enhancer(residual()).config == {"in_channels": 3, "width": 4, "depth": 3, "residual": True}
 
 
 def test_another_file_is_no_enhancer(tmp_path):

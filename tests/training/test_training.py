@@ -338,6 +338,23 @@ def test_an_objective_embeds_what_it_looks_at(train, monkeypatch, spec, passed):
     assert found == passed
 
 
+@pytest.mark.parametrize("neighbors", [1, 4])
+def test_lmle_decides_by_as_many_centers_as_asked(train, validation, neighbors):
+    network = fit(train, f"lmle:neighbors={neighbors}:cluster_size=6").network
+    head = network.classifier
+    assert (head.neighbors, len(head.labels)) == (neighbors, 11)
+    z = torch.from_numpy(embed_images(network, validation, device=torch.device("cpu")))
+    unit = torch.nn.functional.normalize(z)
+    squared = torch.cdist(unit, head.centres).square()
+    if neighbors == 1:
+        others = head.labels != torch.arange(3)[:, None, None]
+        nearest = squared.expand(3, -1, -1).masked_fill(others, 9).amin(dim=2).T
+        torch.testing.assert_close(head(z), -10 * nearest, atol=1e-3, rtol=0)
+    within = squared.sort(dim=1).indices[:, :neighbors]
+    alone = (head.labels[within] == head.labels[within][:, :1]).all(dim=1)
+    assert torch.equal(head(z).argmax(dim=1)[alone], head.labels[within][alone, 0])
+
+
 @pytest.mark.parametrize(
     "spec",
     [

@@ -40,9 +40,9 @@ def fit(config: FitConfig, call: Call) -> int:
     with counting("reading images", "img"):
         dataset = load_for_fit(config)
     report_skipped(dataset.skipped, dataset.notes)
-    dataset, plan = make_fit_plan(dataset, config, budget, command=call.line)
-    show_notes(plan.notes, as_json=call.as_json)
     folder = config.out or folder_for(dataset, "fit")
+    dataset, plan = make_fit_plan(dataset, config, budget, command=call.line, folder=folder)
+    show_notes(plan.notes, as_json=call.as_json)
     study = FitStudy(plan, dataset, budget)
     try:
         with watching(len(plan.heads) + len(plan.networks), one_repeat=True) as on_event:

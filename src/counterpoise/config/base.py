@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from counterpoise.exceptions import InputError
-from counterpoise.files import check_file
+from counterpoise.files import check_file, expand_user
 
 LARGEST_INTEGER = 2**31 - 1
 
@@ -49,6 +49,13 @@ class Config(BaseModel):
             raise ValueError(f"{value}, expected a finite number")
         if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
             raise ValueError(f"{value:.3g}, expected at most {LARGEST_INTEGER:,}")
+        if isinstance(value, tuple):
+            return tuple(expand_user(item) if isinstance(item, Path) else item for item in value)
+        if isinstance(value, Path):
+            plain = str(value).encode("utf-8", "replace").decode()
+            if plain != str(value):  # neither records nor safetensors can hold it
+                raise ValueError(f"{plain} is not valid UTF-8; rename it")
+            return expand_user(value)
         return value
 
     @model_validator(mode="after")

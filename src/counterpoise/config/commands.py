@@ -1,7 +1,7 @@
 """Settings of the commands."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 
@@ -40,6 +40,7 @@ RUN = option(..., "A run folder, or a comparison's OUT/best.", metavar="RUN", po
 IMAGES = option(..., "Image files, folders or zips.", metavar="IMAGES", positional=True, min_length=1)
 _OWN = "Dataset; the run's own if not given."
 OVERWRITE = option(False, "Replace a file that exists.")
+EXPORT_TO = option(None, "Copy the results, without the runs, to this folder.", renamed=("publish",))
 RUN_SOURCE = option(None, _OWN, metavar="DATA", positional=True, shown="as recorded")
 
 
@@ -90,6 +91,8 @@ class FitConfig(Config):
     """Time for everything, such as 5m or 1h30m."""
     methods: Names = option("logit-adjusted,counterpoise-pretrained,cosine,lda,fs-smote", metavar="A,B,...")
     """Methods whose heads are compared on frozen features."""
+    metric: Literal["f1", "gmean"] | None = option(None, metavar="f1|gmean", shown="recall and probability")
+    """Score on held-out images that chooses the model, and how far rare classes are preferred: macro F1 or G-mean."""
     tune: bool = option(True)
     """Train networks, too, as far as time and validation allow: the pretrained one, for thumbnails also a small one."""
     backbone: str | None = option(None, shown="chosen by `pretrained`")
@@ -143,7 +146,7 @@ class TransferConfig(Config):
 
 
 class EnhanceModel(ModelConfig):
-    """The network of `enhance`, whose study is about networks from scratch."""
+    """The network of `enhance`, from scratch unless weights are given."""
 
     model_config = ConfigDict(title="Network")
 
@@ -157,6 +160,7 @@ class EnhanceTraining(TrainOptions):
     unused = FINE_TUNING
 
     epochs: int = epochs_field(FEWEST_EPOCHS)
+    schedule: Schedule = schedule_field("cosine")
 
 
 class EnhanceConfig(RunSettings):
@@ -167,15 +171,26 @@ class EnhanceConfig(RunSettings):
     method: str = option("bl")
     """Method that trains the U-Net: bl, balanced-softmax, ros or any other that acts on images or by its loss."""
     classifier_method: str = option("bl", "Method that trains the classifier; see `counterpoise methods`.")
+    augment: str = option("random-affine:degrees=0:scale=0", metavar="HOW")
+    """Augmentation of the classifier, the U-Net and all controls, where a method has none of its own; or none."""
+    frozen_features: bool = option(False)
+    """A classifier that may not be changed: a head on frozen features, of `pretrained` or `weights`, else learned from
+    a random half of the classes; the head and the U-Net learn the other half.
+    """
+    unet: Literal["copy", "residual"] = option("copy", metavar="KIND")
+    """U-Net: copy (the slides', first trained to copy images) or residual (adds to the image, at first nothing)."""
+    images_per_class: int | None = option(None, "Training images of each class.", shown="all", ge=2)
     repeats: int = _repeats(1)
     width: int = option(16, "Channels of the U-Net at the full size of the images.", ge=1)
     copy_epochs: int | None = option(None, shown="as many as give 250 steps", ge=1)
     """Epochs in which the U-Net learns to copy images."""
-    enhance_epochs: int = option(3, "Epochs in which the U-Net is trained before the classifier.", ge=1)
+    enhance_epochs: int | None = option(None, shown="as many as `epochs`", ge=1)
+    """Epochs in which the U-Net is trained before the classifier, and of the controls."""
     fresh_epochs: int | None = option(None, shown="as many as the other two had in total", ge=1)
     """Epochs of the control: U-Net and a fresh classifier, trained together."""
     train_classifier: bool = option(False, "Continue training the classifier together with the U-Net.")
     figures: int = option(8, "Number of test images shown in figures; 0 for none.", ge=0)
+    export_to: Path | None = EXPORT_TO
     out: Path | None = _out(None, "out/NAME-enhance")
     jobs: int | None = JOBS
     backend: str = BACKEND
@@ -194,8 +209,7 @@ class ReproduceConfig(Config):
     """Run only these lines of the table, separated by commas."""
     render_only: bool = option(False, renamed=("page-only",))
     """Train nothing: rewrite results and page from the finished runs."""
-    export_to: Path | None = option(None, renamed=("publish",))
-    """Copy the results, without the runs, to this folder."""
+    export_to: Path | None = EXPORT_TO
     resume_from: Path | None = option(None, renamed=("earlier",))
     """Resume from results that `export_to` left there: their runs count as done."""
     jobs: int | None = JOBS
@@ -266,7 +280,7 @@ class ExplainConfig(Config):
     method: str = option("grad-cam", "Explainer: grad-cam, lime or occlusion.")
     target_class: str | None = option(None, metavar="CLASS", renamed=("target",), shown="the predicted one")
     """The class to explain."""
-    layer: str | None = option(None, shown="the last with a spatial map")
+    layer: str | None = option(None, shown="the last map before the last pooling")
     """The layer of grad-cam and of the feature maps."""
     same_from: float | None = option(None, metavar="R", shown="0.5")
     """Rank correlation from which two maps count as the same."""

@@ -83,6 +83,8 @@ class SplitConfig(Config):
     """Imbalance ratio of the thinned training set: largest class over smallest."""
     minority: str | None = option(None, metavar="WHICH")
     """Minority classes of step imbalance: their number (4), their share (0.4), or their names (cat,dog)."""
+    balanced: bool = option(False)
+    """Cut all classes to the size of the smallest before they are thinned, and round sizes to the nearest number."""
     minority_ratio: float | None = MINORITY_RATIO
     validation_fraction: float | None = option(
         None, metavar="SHARE", flag="val-fraction", renamed=("validation",), shown="0.1"

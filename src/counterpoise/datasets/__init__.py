@@ -16,7 +16,14 @@ from counterpoise.datasets.images import (
     hold_files,
 )
 from counterpoise.datasets.layout import tiny_classes
-from counterpoise.datasets.loading import load_dataset, resize_dataset, resolve_data_dir
+from counterpoise.datasets.listing import SORTED
+from counterpoise.datasets.loading import (
+    fewer_images,
+    load_dataset,
+    rename_classes,
+    resize_dataset,
+    resolve_data_dir,
+)
 from counterpoise.datasets.naming import propose_groups
 from counterpoise.datasets.profiles import (
     PROFILES,

@@ -106,7 +106,7 @@ def decode_image(
     if channels not in (1, 3):
         raise InputError(f"channels is {channels!r}; expected 1 (grayscale) or 3 (RGB)")
     check_fit(fit)
-    with _opened(source) as image:
+    with open_image(source) as image:
         if image_size is not None and image.format == "JPEG":
             # Decoding at 1/2, 1/4 or 1/8 size is faster; at least twice the wanted resolution remains.
             image.draft(image.mode, (2 * max(image_size), 2 * max(image_size)))
@@ -144,7 +144,7 @@ def read_header(file: IO[bytes]) -> ImageHeader:
     JPEG and PNG files are complete if they end in their end marker, WebP files if they have their declared length.
     Other files, and doubtful ones, are decoded. Raises UnreadableImageError.
     """
-    with _opened(file) as image:
+    with open_image(file) as image:
         height, width = image.height, image.width
         if image.format == "TIFF":  # newer versions of Pillow have turned the size already
             height, width = _tiff_tag(image, 257), _tiff_tag(image, 256)
@@ -166,7 +166,7 @@ def read_header(file: IO[bytes]) -> ImageHeader:
 
 def read_value_range(source: bytes) -> ValueRange:
     """Return the lowest and the highest value of an image of more than 8 bits; of color, those of the upper bytes."""
-    with _opened(source) as image:
+    with open_image(source) as image:
         image.load()
         values = _wide_values(image) if image.mode.startswith("I") else np.asarray(image)
         return int(values.min()), int(values.max())
@@ -219,8 +219,8 @@ def _formats() -> tuple[str, ...]:
 
 
 @contextmanager
-def _opened(source: bytes | str | Path | IO[bytes]) -> Iterator[Image]:
-    """Yield the open image, and turn any error of the decoder into a reason."""
+def open_image(source: bytes | str | Path | IO[bytes]) -> Iterator[Image]:
+    """Yield the open image, and turn any error of the decoder into an UnreadableImageError with the reason."""
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -22,9 +22,12 @@ from counterpoise.exceptions import DataError
 _HIDDEN = frozenset(
     {"__MACOSX", "@eaDir", "#recycle", "System Volume Information", "Thumbs.db", "ehthumbs.db", "desktop.ini"}
 )
+#: Name of an empty file beside the folders that images were sorted into.
+SORTED = ".counterpoise-sorted"
 #: Files by which a folder is known to hold what this package wrote, which is never read as images of a dataset.
 _OUTPUTS = frozenset(
     {"run.json", "study.json", "fit.json", "transfer.json", "enhance.json", "explain.json", "reproduce.json"}
+    | {"runs.jsonl", SORTED}
 )
 
 
@@ -102,7 +105,7 @@ def list_folder(path: Path) -> Listing:
 def list_zip(path: Path) -> Listing:
     """List the images of a zip of class folders, without unpacking it."""
     store = ZipStore(path)
-    names = store.names()
+    names = without_outputs(store.names())
     files = [name for name in names if not name.endswith("/")]
     folders = [name.rstrip("/") for name in names if name.endswith("/")]
     return _arrange(path.stem, str(path), store, files, folders)
@@ -111,6 +114,19 @@ def list_zip(path: Path) -> Listing:
 def classes_of(entries: Iterable[ListedFile]) -> tuple[str, ...]:
     """Return the classes, in natural order."""
     return tuple(sorted({entry.label for entry in entries}, key=natural_key))
+
+
+def without_outputs(names: Sequence[str]) -> list[str]:
+    """Return the names in a zip without those in folders that this package wrote, but for one that holds them all.
+
+    Examples
+    --------
+    >>> without_outputs(["cat/1.png", "explain/explain.json", "explain/map.png"])
+    ['cat/1.png']
+    """
+    found = {name.rpartition("/")[0] for name in names if name.rpartition("/")[2] in _OUTPUTS}
+    marked = {f"{top}/" for top in found if top and not all(name.startswith(f"{top}/") for name in names)}
+    return [name for name in names if not name.startswith(tuple(marked))]
 
 
 def walk_folder(path: Path) -> tuple[list[str], list[str]]:

@@ -20,7 +20,7 @@ from counterpoise.datasets.scan_index import cache_folder
 from counterpoise.datasets.scanning import build_dataset, load_into_memory
 from counterpoise.datasets.tables import TABLES, list_table
 from counterpoise.exceptions import DataError, InputError, UnknownNameError
-from counterpoise.files import expand_user
+from counterpoise.files import check_file, expand_user
 
 _LARGEST_IMAGE_SIDE = 16384
 _Columns = tuple[str | None, Mapping[str, str | None], bool]
@@ -97,7 +97,7 @@ def load_dataset(
     if str(source) in DATASETS:
         dataset = DATASETS[str(source)].build(folder)
         if exclude or merge:
-            dataset = _rename_classes(dataset, map_classes(dataset.classes, exclude, merge, partial))
+            dataset = rename_classes(dataset, map_classes(dataset.classes, exclude, merge, partial))
         dataset = _convert_channels(dataset, channels or dataset.channels)
         dataset = resize_dataset(dataset, size or dataset.image_size, fit=fit)
         if isinstance(dataset.train.images, ImageFiles):
@@ -145,7 +145,7 @@ def _list(source: str | Path, data_dir: Path | None, columns: _Columns) -> Listi
             raise DataError(f"the name of {readable_name(str(path))} is not valid UTF-8; rename it")
         if path.is_dir():
             return list_folder(path)
-        if path.suffix.lower() in TABLES:
+        if check_file(path).suffix.lower() in TABLES:
             return list_table(path, *columns)
         if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
             return list_zip(path)
@@ -198,8 +198,31 @@ def map_classes(
     return names
 
 
-def _rename_classes(dataset: ImageDataset, names: Mapping[str, str]) -> ImageDataset:
-    """Return a dataset without the classes that `names` lacks, and with its names of the others."""
+def fewer_images(dataset: ImageDataset, per_class: int) -> ImageDataset:
+    """Return a dataset with at most `per_class` training images of each class, always the same ones.
+
+    Examples
+    --------
+    >>> digits = load_dataset("digits")
+    >>> fewer_images(digits, 20).train.class_counts(10).tolist()
+    [20, 20, 20, 20, 20, 20, 20, 20, 20, 20]
+    """
+    generator = np.random.default_rng(0)
+    kept = [
+        generator.permutation(np.flatnonzero(dataset.train.labels == index))[:per_class]
+        for index in range(dataset.num_classes)
+    ]
+    return replace(dataset, train=dataset.train.subset(np.sort(np.concatenate(kept))))
+
+
+def rename_classes(dataset: ImageDataset, names: Mapping[str, str]) -> ImageDataset:
+    """Return a dataset without the classes that `names` lacks, and with its names of the others.
+
+    Examples
+    --------
+    >>> rename_classes(load_dataset("digits"), {"8": "eight", "1": "one"}).classes
+    ('eight', 'one')
+    """
     classes = tuple(dict.fromkeys(names.values()))
     index = np.array([classes.index(names[name]) if name in names else -1 for name in dataset.classes])
     splits = {n: s.subset(np.flatnonzero(index[s.labels] >= 0)) for n, s in dataset.splits.items()}

@@ -10,7 +10,7 @@ import math
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, TypedDict
 
 import numpy as np
@@ -33,6 +33,7 @@ class ProfileDict(_NamedProfile, total=False):
 
     ratio: float
     minority: int | float | list[int]
+    balanced: bool
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,15 @@ class ImbalanceProfile(ABC):
         counts = np.asarray(counts, dtype=np.int64)
         if counts.ndim != 1 or len(counts) < 2:
             raise InputError(f"found {counts.size} class; an imbalance needs at least two")
-        targets, minority = self._targets(int(counts.max()), len(counts), rng)
+        targets, minority = self._targets(self._largest(counts), len(counts), rng)
         return np.minimum(counts, targets), minority
 
     def to_dict(self) -> ProfileDict:
         """Return the profile as JSON-able values."""
         return {"profile": self.name}
+
+    def _largest(self, counts: np.ndarray) -> int:
+        return int(counts.max())
 
     @abstractmethod
     def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets: ...
@@ -72,10 +76,24 @@ class NaturalImbalance(ImbalanceProfile):
 
 @dataclass(frozen=True)
 class _RatioProfile(ImbalanceProfile):
+    """Base class of profiles with a ratio.
+
+    With `balanced`, all classes are first cut to the size of the smallest, and wanted sizes are rounded to the nearest
+    number instead of down, as the authors of the poster do.
+    """
+
     ratio: float
+    balanced: bool = field(default=False, kw_only=True)
 
     def to_dict(self) -> ProfileDict:
-        return {"profile": self.name, "ratio": float(self.ratio)}
+        balanced: ProfileDict = {"profile": self.name, "ratio": float(self.ratio)}
+        return {**balanced, "balanced": True} if self.balanced else balanced
+
+    def _largest(self, counts: np.ndarray) -> int:
+        return int(counts.min() if self.balanced else counts.max())
+
+    def _size(self, size: float) -> int:
+        return max(1, round(size)) if self.balanced else _floor(size)
 
 
 @dataclass(frozen=True)
@@ -90,6 +108,8 @@ class StepImbalance(_RatioProfile):
     --------
     >>> StepImbalance(20, minority=[2]).draw(np.array([100, 100, 100]), np.random.default_rng(0))
     (array([100, 100,   5]), (2,))
+    >>> StepImbalance(20, minority=[2], balanced=True).draw(np.array([100, 90, 99]), np.random.default_rng(0))
+    (array([90, 90,  4]), (2,))
     """
 
     name: ClassVar[str] = "step"
@@ -108,7 +128,7 @@ class StepImbalance(_RatioProfile):
             count = _check_number(self.minority, num_classes)
             minority = tuple(sorted(rng.permutation(num_classes)[:count].tolist()))
         targets = np.full(num_classes, largest)
-        targets[list(minority)] = _floor(largest / self.ratio)
+        targets[list(minority)] = self._size(largest / self.ratio)
         return targets, minority
 
 
@@ -131,7 +151,7 @@ class LinearImbalance(_RatioProfile):
         smallest = largest / self.ratio
         targets = np.empty(num_classes, np.int64)
         for position, index in enumerate(rng.permutation(num_classes)):
-            targets[index] = _floor(largest - (largest - smallest) * position / (num_classes - 1))
+            targets[index] = self._size(largest - (largest - smallest) * position / (num_classes - 1))
         return targets, None
 
 
@@ -152,7 +172,7 @@ class LongTailImbalance(_RatioProfile):
     def _targets(self, largest: int, num_classes: int, rng: np.random.Generator) -> Targets:
         _check_ratio(self.ratio, largest)
         sizes = [largest * self.ratio ** (-index / (num_classes - 1)) for index in range(num_classes)]
-        return np.array([_floor(size) for size in sizes], dtype=np.int64), None
+        return np.array([self._size(size) for size in sizes], dtype=np.int64), None
 
 
 #: Every profile by name.
@@ -162,22 +182,28 @@ PROFILES: dict[str, type[ImbalanceProfile]] = {
 
 
 def create_profile(
-    name: str, *, ratio: float | None = None, minority: int | float | Sequence[int] | None = None
+    name: str,
+    *,
+    ratio: float | None = None,
+    minority: int | float | Sequence[int] | None = None,
+    balanced: bool = False,
 ) -> ImbalanceProfile:
     """Return a profile by name, one of `PROFILES`; InputError is raised if the options are not those that it needs.
 
     Examples
     --------
     >>> create_profile("step", ratio=20, minority=3)
-    StepImbalance(ratio=20, minority=3)
+    StepImbalance(ratio=20, balanced=False, minority=3)
     """
     if name not in PROFILES:
         raise UnknownNameError("imbalance profile", name, PROFILES)
     kind = PROFILES[name]
-    required = [field.name for field in fields(kind)]
-    given = {key: value for key, value in (("ratio", ratio), ("minority", minority)) if value is not None}
+    known = fields(kind)
+    required = [option.name for option in known if option.default is MISSING]
+    options = {"ratio": ratio, "minority": minority, "balanced": balanced or None}
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     for key in given:
-        if key not in required:
+        if key not in [option.name for option in known]:
             advice = f"leave `{key}` out or choose another `imbalance`"
             raise InputError(f"imbalance {name!r} takes no {key}; {advice}")
     for key in required:

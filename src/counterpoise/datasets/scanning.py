@@ -47,6 +47,7 @@ from counterpoise.datasets.listing import (
     natural_key,
     readable_name,
     walk_folder,
+    without_outputs,
 )
 from counterpoise.datasets.scan_index import recall, remember
 from counterpoise.datasets.stores import FolderStore, ZipStore
@@ -347,7 +348,7 @@ def _find(path: Path) -> Iterator[tuple[str, ImageFile]]:
         raise DataError(f"no such file or folder: {str(path)!r}")
     if path.is_dir() or path.suffix.lower() == ".zip":
         store = FolderStore(path) if path.is_dir() else ZipStore(path)
-        names = store.names() if isinstance(store, ZipStore) else walk_folder(path)[0]
+        names = without_outputs(store.names()) if isinstance(store, ZipStore) else walk_folder(path)[0]
         for name in sorted(find_images(store, names)[0], key=natural_key):
             yield str(path / name), ImageFile(store, name)
     elif path.suffix.lower() in EXTENSIONS or find_images(FolderStore(path.parent), [path.name])[0]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
 
-from counterpoise.datasets.decoding import UnreadableImageError
+from counterpoise.datasets.decoding import open_image
 
 # Least balanced accuracy, at the lower end of its interval, of a rule that knows one property. Busy pictures take more
 # bytes than plain ones whatever their source, so that bytes alone must tell a class almost surely.
@@ -16,7 +15,6 @@ _SURE, _SURE_OF_BYTES = 0.75, 0.9
 _ERRORS = 2.6  # standard errors, since many classes and properties are tried
 _BINS = 16  # of a property that has a value for almost each image
 _UNIFORM = 8  # range of the gray values of a border
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 _DEPTHS = {"1": "1 bit", "I": "16 bits", "F": "32 bits"}
 _KINDS = {"1": "black and white", "L": "grayscale", "I": "grayscale", "LA": "grayscale", "P": "palette"}
 BYTES = "bytes per pixel"
@@ -59,17 +57,10 @@ def file_traits(content: bytes) -> dict[str, str | float]:
     >>> file_traits(b"P2 2 1 255  0 255")["file format"]
     'PPM'
     """
-    from PIL import Image
-
-    try:
-        with Image.open(BytesIO(content), formats=_FORMATS) as image:
-            width, height = image.size
-            tables = getattr(image, "quantization", None) or {}
-            mode, kind = image.mode, image.format or ""
-    except MemoryError:
-        raise
-    except Exception as error:  # on damaged files decoders raise anything
-        raise UnreadableImageError(str(error)) from error
+    with open_image(content) as image:
+        width, height = image.size
+        tables = getattr(image, "quantization", None) or {}
+        mode, kind = image.mode, image.format or ""
     strength = f"strength {np.mean([np.mean(table) for table in tables.values()]):.0f}" if tables else "none"
     return {
         "color mode": _KINDS.get(mode.partition(";")[0], "color with alpha" if mode == "RGBA" else "color"),

@@ -130,6 +130,7 @@ class ZipStore(Store):
     def _open(self) -> _OpenZip:
         # A forked child shares the parent's file position, so a handle serves only the process that opened it.
         if self._opened is None or self._opened.process != os.getpid():
+            check_file(self.path)
             try:
                 archive = zipfile.ZipFile(self.path)
             except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
@@ -164,8 +165,9 @@ def _member_name(member: zipfile.ZipInfo) -> str:
         try:
             name = name.encode("cp437").decode("utf-8")
         except UnicodeError:
-            warnings.warn(
-                f"the zip does not say how its names are encoded; {name!r} may read wrongly", stacklevel=6
+            warnings.warn(  # the same words for every name, so that they are said once
+                "the zip does not say how its names are encoded; those beyond ASCII may read wrongly",
+                stacklevel=6,
             )
     return name.replace("\\", "/")
 

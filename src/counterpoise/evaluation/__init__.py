@@ -70,6 +70,7 @@ from counterpoise.evaluation.selection import (
     CandidateRow,
     Choice,
     ChoiceDict,
+    ChoiceMetric,
     Estimate,
     choose,
 )

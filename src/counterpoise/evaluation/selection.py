@@ -5,9 +5,9 @@ geometric mean of the recall and of the typical probability of the true class.
 
 - ``r_c`` is the recall, smoothed as ``(hits + 1/2) / (n_c + 1)``, so that one class without a hit does not make all
   candidates equal, as it does with the G-mean.
-- ``l_c`` is the mean log-probability of the true class, which distinguishes candidates with the same few hits. An
-  overconfident candidate is softened first, by the temperature of at least 1 with the lowest class-balanced log loss.
-  Sharpening is left out: it would favor candidates with arbitrary class priors.
+- ``l_c`` is the mean log-probability of the true class, which distinguishes candidates with the same few hits. The
+  probabilities are calibrated first, by the temperature with the lowest class-balanced log loss. A timid candidate is
+  sharpened until its mean confidence is the mean of ``r_c`` at most: few images without a mistake prove no certainty.
 
 Each class counts the same. Repeats are averaged for each image, since they add no images.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,7 +25,9 @@ from counterpoise.evaluation.checks import check_labels
 from counterpoise.exceptions import InputError
 
 LEAST_LOG_PROBABILITY = -60.0
-LEAST_INVERSE_TEMPERATURE = 0.01
+LEAST_INVERSE_TEMPERATURE, MOST_INVERSE_TEMPERATURE = 0.01, 100.0
+ChoiceMetric = Literal["score", "f1", "gmean"]
+METRIC_WORDS: dict[ChoiceMetric, str] = {"score": "score", "f1": "macro F1", "gmean": "G-mean"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +111,8 @@ def choose(
     *,
     standard_errors: float = 1.0,
     reference: str | None = None,
+    metric: ChoiceMetric = "score",
+    calibrate: bool = True,
 ) -> Choice:
     """Choose the simplest candidate whose score is within one standard error of the best.
 
@@ -126,6 +130,12 @@ def choose(
     standard_errors : float, default=1.0
         Width of the band in which the simpler candidate wins. 0 chooses the best score: for settings of one kind of
         model, none of which is simpler, before its best is compared with other kinds.
+    reference : str, optional
+        Candidate that the chosen one must not miss: its mean recall, or its `metric`, is the least.
+    metric : {"score", "f1", "gmean"}
+        What decides: the score above, macro F1, or the G-mean.
+    calibrate : bool, default=True
+        Whether probabilities are calibrated, which takes most of the time, and on which only the score depends.
 
     Examples
     --------
@@ -137,14 +147,16 @@ def choose(
     >>> choice.chosen, choice.reason
     ('fair', 'fair has the best score, and no simpler candidate is within 1 standard error of it')
     >>> [round(row["score"]["value"], 2) for row in choice.candidates]
-    [0.45, 0.78]
+    [0.45, 0.89]
     """
     values, classes, unscored, clusters = _check(candidates, labels, groups, standard_errors)
-    measured = [_measure(predictions, classes) for predictions in values]
+    measured = [_measure(predictions, classes, calibrate) for predictions in values]
     errors = _Errors(classes, clusters)
-    least = next((m.recall for c, m in zip(candidates, measured, strict=True) if c.name == reference), 0.0)
-    eligible = [index for index, found in enumerate(measured) if found.recall >= least]
-    best = max(eligible, key=lambda index: (*measured[index].order, -index))
+    guard = [m.scores["recall" if metric == "score" else metric][0] for m in measured]
+    least = next((own for c, own in zip(candidates, guard, strict=True) if c.name == reference), 0.0)
+    eligible = [index for index, own in enumerate(guard) if own >= least]
+    orders = [tuple(m.scores[name][0] for name in (metric, "f1", "recall")) for m in measured]
+    best = max(eligible, key=lambda index: (*orders[index], -index))
     rows, near = [], []
     for index, (candidate, found) in enumerate(zip(candidates, measured, strict=True)):
         estimates = {
@@ -153,7 +165,7 @@ def choose(
         }
         if not found.scores["gmean"][0]:
             estimates["gmean"]["standard_error"] = None
-        top, own = measured[best].scores["score"], found.scores["score"]
+        top, own = measured[best].scores[metric], found.scores[metric]
         behind = Estimate(value=top[0] - own[0], standard_error=errors.of(top[1] - own[1]))
         if index in eligible and behind["value"] <= standard_errors * (behind["standard_error"] or 0.0):
             near.append(index)
@@ -167,12 +179,12 @@ def choose(
                 **estimates,  # type: ignore[typeddict-item]
             )
         )
-    chosen = max(near, key=lambda index: (-candidates[index].complexity, *measured[index].order, -index))
+    chosen = max(near, key=lambda index: (-candidates[index].complexity, *orders[index], -index))
     rows[chosen]["chosen"] = True
     return Choice(
         chosen=candidates[chosen].name,
         best=candidates[best].name,
-        reason=_reason(rows, chosen, best, standard_errors, eligible),
+        reason=_reason(rows, chosen, best, standard_errors, eligible, metric),
         images=len(classes),
         repeats=values[0].shape[0],
         unscored_classes=unscored,
@@ -207,31 +219,23 @@ class _Measured:
     scores: dict[str, tuple[float, np.ndarray]]
     temperature: float
 
-    @property
-    def recall(self) -> float:
-        return self.scores["recall"][0]
 
-    @property
-    def order(self) -> tuple[float, float, float]:
-        return self.scores["score"][0], self.scores["f1"][0], self.scores["recall"][0]
-
-
-def _measure(predictions: np.ndarray, labels: np.ndarray) -> _Measured:
+def _measure(predictions: np.ndarray, labels: np.ndarray, calibrate: bool) -> _Measured:
     """Score log-probabilities (repeats, N, C) of images whose classes are `labels`."""
     num_classes = predictions.shape[2]
     counts = np.bincount(labels, minlength=num_classes).astype(float)
     present = np.flatnonzero(counts)
     weights = 1 / (counts[labels] * len(present))  # each class sums to 1 / number of classes
     own = np.arange(len(labels))
-    temperature = _softening(predictions, labels, weights)
     plain = _normalized(predictions)[:, own, labels].mean(axis=0)
-    softened = _normalized(predictions / temperature)[:, own, labels].mean(axis=0)
     predicted = predictions.argmax(axis=2)
     hits = (predicted == labels).mean(axis=0)
 
     recalls = np.bincount(labels, hits, minlength=num_classes)[present] / counts[present]
     smoothed = (counts[present] * recalls + 0.5) / (counts[present] + 1)
-    score = float(np.exp((np.log(smoothed).mean() + weights @ softened) / 2))
+    temperature = _temperature(predictions, labels, weights, smoothed.mean()) if calibrate else 1.0
+    calibrated = _normalized(predictions / temperature)[:, own, labels].mean(axis=0)
+    score = float(np.exp((np.log(smoothed).mean() + weights @ calibrated) / 2))
     slope = np.zeros(num_classes)
     slope[present] = counts[present] / (counts[present] * recalls + 0.5)
     gmean = float(np.prod(recalls) ** (1 / len(present)))
@@ -239,7 +243,7 @@ def _measure(predictions: np.ndarray, labels: np.ndarray) -> _Measured:
     of_recall[present] = np.divide(gmean, recalls, out=np.zeros_like(recalls), where=recalls > 0)
     f1_scores = [_macro_f1(row, labels, present) for row in predicted]
     scores = {
-        "score": (score, score / 2 * weights * (slope[labels] * hits + softened)),
+        "score": (score, score / 2 * weights * (slope[labels] * hits + calibrated)),
         "gmean": (gmean, weights * of_recall[labels] * hits),
         "recall": (float(recalls.mean()), weights * hits),
         "f1": (float(np.mean([f1 for f1, _ in f1_scores])), np.mean([v for _, v in f1_scores], axis=0)),
@@ -261,8 +265,8 @@ def _macro_f1(predicted: np.ndarray, labels: np.ndarray, present: np.ndarray) ->
     return float(np.mean(values)), influence
 
 
-def _softening(predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    """Return the temperature of at least 1 with the lowest class-balanced log loss."""
+def _temperature(predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray, recall: float) -> float:
+    """Return the temperature with the lowest class-balanced log loss; below 1, confidence stays up to `recall`."""
     from scipy.optimize import brentq
 
     of_label = predictions[:, np.arange(len(labels)), labels]
@@ -271,12 +275,20 @@ def _softening(predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray)
         probabilities = np.exp(_normalized(inverse * predictions))
         return float((((probabilities * predictions).sum(axis=2) - of_label) @ weights).mean())
 
+    def excess(inverse: float) -> float:
+        highest = np.exp(_normalized(inverse * predictions)).max(axis=2)
+        return float((highest @ weights).mean()) - recall
+
+    most = 1.0
+    if excess(1.0) < 0:
+        sharp = excess(MOST_INVERSE_TEMPERATURE) >= 0
+        most = float(brentq(excess, 1.0, MOST_INVERSE_TEMPERATURE)) if sharp else MOST_INVERSE_TEMPERATURE
     # The loss is convex in 1 / temperature.
-    if slope(1.0) <= 0:
-        return 1.0
+    if slope(most) <= 0:
+        return 1 / most
     if slope(LEAST_INVERSE_TEMPERATURE) >= 0:
         return 1 / LEAST_INVERSE_TEMPERATURE
-    return 1 / float(brentq(slope, LEAST_INVERSE_TEMPERATURE, 1.0, xtol=1e-6))
+    return 1 / float(brentq(slope, LEAST_INVERSE_TEMPERATURE, most, xtol=1e-6))
 
 
 def _normalized(logits: np.ndarray) -> np.ndarray:
@@ -286,11 +298,16 @@ def _normalized(logits: np.ndarray) -> np.ndarray:
 
 
 def _reason(
-    rows: Sequence[CandidateRow], chosen: int, best: int, width: float, eligible: Sequence[int]
+    rows: Sequence[CandidateRow],
+    chosen: int,
+    best: int,
+    width: float,
+    eligible: Sequence[int],
+    metric: ChoiceMetric,
 ) -> str:
     name, top = rows[chosen]["name"], rows[best]["name"]
     excluded = [row["name"] for index, row in enumerate(rows) if index not in eligible]
-    if excluded and len(eligible) == 1:
+    if excluded and len(eligible) == 1 and metric == "score":
         return (
             f"{name} has the highest mean recall; {' and '.join(excluded)} would miss more images of a class"
         )
@@ -298,7 +315,9 @@ def _reason(
         return f"{name} is the only candidate"
     if chosen == best:
         within = f"{width:g} standard error{'' if width == 1 else 's'}"
-        return f"{name} has the best score, and no simpler candidate is within {within} of it"
+        return (
+            f"{name} has the best {METRIC_WORDS[metric]}, and no simpler candidate is within {within} of it"
+        )
     behind = rows[chosen]["behind"]
     return (
         f"{name} is preferred to {top}, which is better by only {behind['value']:.3f} "

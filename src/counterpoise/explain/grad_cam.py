@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from counterpoise.exceptions import InputError
 from counterpoise.explain.base import Explainer
-from counterpoise.explain.hooks import capture_output
+from counterpoise.explain.hooks import capture_output, network_device, preserve_state
 from counterpoise.explain.layers import MapLayer, find_map_layer
 
 
@@ -19,12 +19,13 @@ class GradCAM(Explainer):
 
     With the maps A_k of a layer and the logit y, alpha_k is the mean of dy/dA_k over the positions, and the saliency
     map is ``max(0, sum_k alpha_k A_k)``, upsampled bilinearly to the image size. It is zero where nothing raises the
-    logit.
+    logit. The maps are the activations of the last convolution, before pooling (section 3 of the paper). Features that
+    a head takes from earlier stages, beside this layer, are no part of them.
 
     Parameters
     ----------
     layer : str, optional
-        Name as in ``network.named_modules()``. Default: the last layer with a spatial map, see `find_map_layer`.
+        Name as in ``network.named_modules()``. Default: the last map before the last pooling, see `find_map_layer`.
 
     Examples
     --------
@@ -52,6 +53,17 @@ class GradCAM(Explainer):
         if image_shape not in self._found:
             self._found[image_shape] = find_map_layer(self.network, image_shape, self.layer)
         return self._found[image_shape]
+
+    def is_bypassed(self, images: Tensor) -> bool:
+        """Return whether logits of images (N, C, H, W) also depend on features beside the layer, which no map shows."""
+        _, channels, height, width = images.shape
+        layer = self.network.get_submodule(self.layer_for((channels, height, width)).name)
+        with preserve_state(self.network), capture_output(layer), torch.enable_grad():
+            pixels = images.detach().clone().requires_grad_()
+            # Squares, because the sum of probabilities is constant.
+            score = self.network(pixels.to(network_device(self.network))).square().sum()
+            (gradient,) = torch.autograd.grad(score, pixels, materialize_grads=True)
+        return bool((gradient != 0).any())
 
     def _explain(self, images: Tensor, targets: Tensor) -> Tensor:
         _, channels, height, width = images.shape

@@ -16,7 +16,8 @@ from counterpoise.explain.hooks import capture_output, network_device, preserve_
 # Class and register tokens that a transformer may have before those of the patches.
 _MOST_PREFIX_TOKENS = 16
 _ADAPTIVE_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-_CHANNELS_FIRST = (nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, nn.MaxPool2d, nn.AvgPool2d, *_ADAPTIVE_POOLS)
+_POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.FractionalMaxPool2d, *_ADAPTIVE_POOLS)
+_CHANNELS_FIRST = (nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, *_POOLS)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,11 @@ def find_map_layer(
     *,
     with_gradient: bool = True,
 ) -> MapLayer:
-    """Return the last of the `map_layers` of a network, or the one called `name`.
+    """Return the last map before the last pooling of a network, or the one of the `map_layers` called `name`.
+
+    The map is that of the last convolution (or linear layer over a map) after its normalization, activation and sum
+    with a shortcut, as far as these are modules: pooling has not yet blurred where a feature lies. VGG-16 has 14x14
+    positions there at 224 pixels, and 7x7 after pooling.
 
     Raises
     ------
@@ -98,7 +103,26 @@ def find_map_layer(
         )
     if name is not None and name not in layers:
         raise UnknownNameError("layer with a spatial map", name, layers)
-    return list(layers.values())[-1] if name is None else layers[name]
+    return _last_before_pooling(network, list(layers.values())) if name is None else layers[name]
+
+
+def _last_before_pooling(network: nn.Module, layers: list[MapLayer]) -> MapLayer:
+    modules = [network.get_submodule(layer.name) for layer in layers]
+    learned = [i for i, module in enumerate(modules) if _has_weights(module)]
+    start = learned[-1] if learned else len(layers) - 1
+    chosen = layers[start]
+    for layer, module in zip(layers[start + 1 :], modules[start + 1 :], strict=True):
+        # Also pooling that is no module changes the size of what follows.
+        if isinstance(module, _POOLS) or (layer.height, layer.width) != (chosen.height, chosen.width):
+            break
+        chosen = layer
+    return chosen
+
+
+def _has_weights(module: nn.Module) -> bool:
+    """Return whether a module itself is a convolution or linear layer, of whatever library."""
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+    return isinstance(module, kinds) or any(p.ndim > 1 for p in module.parameters(recurse=False))
 
 
 def find_convolutions(network: nn.Module, image_shape: tuple[int, int, int]) -> list[str]:
@@ -121,7 +145,7 @@ def feature_maps(network: nn.Module, images: Tensor, layer: str | None = None) -
     Parameters
     ----------
     layer : str, optional
-        Name as in ``network.named_modules()``; see `find_convolutions`. Default: the last layer with a spatial map.
+        Name as in ``network.named_modules()``; see `find_convolutions`. Default: that of `find_map_layer`.
 
     Raises
     ------

@@ -266,9 +266,9 @@ def _record(plan: AdjustmentPlan, adjustment: Adjustment, seconds: float) -> dic
         "run": str(plan.base.path),
         "config_hash": record["config_hash"],
         "method": record["method"],
-        "method_title": record["method_title"],
+        "method_title": plan.base.record.title,
     }
-    options = {k: v for k, v in record["method_options"].items() if k.partition(".")[0] != PLACE}
+    options = {k: v for k, v in plan.base.record.method_options.items() if k.partition(".")[0] != PLACE}
     options[PLACE] = plan.component.name
     options |= {f"{PLACE}.{option}": value for option, value in plan.component.defaults().items()}
     calibration, classes = plan.base.calibration, plan.base.record.dataset.classes

@@ -62,8 +62,9 @@ class ExplainedImage(_Record):
 class ModelFacts(_Record):
     """An explained model.
 
-    `places` is the size of the map of `layer`; both are None where the method uses no layer. If the run adjusts its
-    logits, probabilities are after the adjustment, maps before it. The last two are mean scores of random maps.
+    `places` is the size of the map of `layer`; both are None where the method uses no layer. It is `bypassed` where the
+    logits also depend on features beside that layer. If the run adjusts its logits, probabilities are after the
+    adjustment, maps before it. The last two are mean scores of random maps.
     """
 
     run: str
@@ -72,6 +73,7 @@ class ModelFacts(_Record):
     layer: str | None
     places: tuple[int, int] | None
     image_size: tuple[int, int]
+    bypassed: bool = False
     adjusted: bool = False
     random_deletion: float | None = None
     random_insertion: float | None = None
@@ -153,6 +155,7 @@ class ExplainedModel:
             vars(self.explainer)["batch_size"] = min(versions, model.batch_size)
         shape = (model.channels, *model.image_size)
         self.map_layer = self.explainer.layer_for(shape) if isinstance(self.explainer, GradCAM) else None
+        self.bypassed: bool | None = None
         self.layers: list[str] = []
         if with_feature_maps:
             self.layers = self._first_convolutions(shape) if layer is None else [layer]
@@ -180,6 +183,8 @@ class ExplainedModel:
         chosen = probabilities.argmax(axis=1) if self.target is None else np.full(len(pixels), self.target)
         targets = torch.from_numpy(chosen).to(device)
         maps = self.explainer.explain(images, targets)
+        if isinstance(self.explainer, GradCAM) and self.bypassed is None:
+            self.bypassed = self.explainer.is_bypassed(images[:1])
         scores = None
         if self.with_scores:
             scores = self._score(images, maps, targets)
@@ -203,6 +208,7 @@ class ExplainedModel:
             layer=None if layer is None else layer.name,
             places=None if layer is None else (layer.height, layer.width),
             image_size=self.model.image_size,
+            bypassed=bool(self.bypassed),
             adjusted=self.model.adjustment is not None,
             random_deletion=None if random is None else float(random[0]),
             random_insertion=None if random is None else float(random[1]),

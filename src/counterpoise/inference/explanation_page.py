@@ -17,6 +17,7 @@ MOST_PICTURES = 500
 
 _THUMBNAIL = 160
 _SMALL = 64
+_BESIDE = ". It is a part of the picture: the prediction also rests on features from other layers"
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _maps(explanation: Explanation) -> list[str]:
     """Return which map is shown, once where it is the same for both models."""
     maps = [
         f"layer {model.layer}: {model.places[0]} x {model.places[1]} places, enlarged to "
-        f"{model.image_size[0]} x {model.image_size[1]} pixels"
+        f"{model.image_size[0]} x {model.image_size[1]} pixels{_BESIDE if model.bypassed else ''}"
         for model in explanation.models
         if model.places is not None
     ]

@@ -13,7 +13,7 @@ import torch
 
 from counterpoise import networks
 from counterpoise.balance.adjust import Adjustment, adjustment_from_state
-from counterpoise.config import Fit
+from counterpoise.config import DataConfig, Fit
 from counterpoise.datasets import (
     ImageDataset,
     ImageFiles,
@@ -141,6 +141,8 @@ def load_for_run(folder: RunFolder, source: str, **options: Any) -> ImageDataset
     own: dict[str, Any] = {
         name: asked[name] for name in _OF_DATA if isinstance(asked, dict) and asked.get(name)
     }
+    checked = DataConfig.of(**own)
+    own = {name: getattr(checked, name) for name in own}
     own |= {"image_size": network.image_size, "fit": known.fit, "value_range": known.value_range}
     try:
         channels: Literal[1, 3] = 1 if network.in_channels == 1 else 3

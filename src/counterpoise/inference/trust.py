@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from counterpoise.balance.adjust import Adjustment
-from counterpoise.datasets import ImageFiles
+from counterpoise.datasets import SORTED, ImageFiles
 from counterpoise.evaluation import ALPHA, prediction_sets
 from counterpoise.exceptions import InputError
 from counterpoise.files import replacing_folder
@@ -150,6 +150,7 @@ def sort_images(files: ImageFiles, predicted: Sequence[str], folder: Path) -> No
             path = target / _unused(file, used)
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(files.read_bytes(index))
+        (target / SORTED).touch()
 
 
 def _unused(name: str, used: set[str]) -> str:

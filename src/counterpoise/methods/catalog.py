@@ -11,10 +11,21 @@ from counterpoise.catalogs import Catalog
 from counterpoise.exceptions import InputError
 from counterpoise.methods.method import Component, Method
 
+_ALL_ALIKE = {"power": 1.0, "length": "oversampled", "replacement": False}
+
 METHODS = Catalog(
     "method",
     [
         Method("bl", "Baseline", "Every image once per epoch, cross entropy.", "thesis, chapter 7 (BL)"),
+        Method(
+            "bl-equal-steps",
+            "Baseline, as many steps as oversampling",
+            "As the baseline, with epochs as long as those of random oversampling: the classes stay as unequal.",
+            "this project; control for claims about samplers",
+            sampler=Component("samplers", "class-balanced-sampler", _ALL_ALIKE),
+            helps="as a control: it tells what balanced classes bring from what more steps bring.",
+            hurts="rare classes stay rare in each batch.",
+        ),
         Method(
             "bl-cw",
             "Class weights",
@@ -102,7 +113,7 @@ METHODS = Catalog(
             "aos",
             "AOS",
             "Random oversampling; in every batch some minority images become adversarial examples.",
-            "poster, Algorithm 1",
+            "Wojciechowski and Lango, PMLR 183:98-111 (2022); poster, Algorithm 1",
             sampler=Component("samplers", "ros"),
             perturb=Component("perturb", "aos"),
         ),
@@ -161,7 +172,7 @@ METHODS = Catalog(
         Method(
             "lmle",
             "LMLE",
-            "Margins between clusters and classes in the embedding; the nearest cluster decides.",
+            "Margins between clusters and classes in the embedding; the nearest clusters decide.",
             "Huang et al. 2016; thesis, section 3.3.1",
             sampler=Component("samplers", "class-balanced-sampler"),
             objective=Component("objectives", "lmle"),
@@ -310,7 +321,8 @@ METHODS = Catalog(
             "counterpoise",
             "Counterpoise",
             "Square-root sampling of shifted, rotated and adversarial images; then the head is tuned for balance.",
-            "this project, docs/recipe.md; of the poster, Kang et al. 2020, Ren et al. 2020, Smith and Topin 2018",
+            "this project, docs/recipe.md; of AOS (PMLR 183:98-111, 2022), Kang et al. 2020, Ren et al. 2020, Smith "
+            "and Topin 2018",
             # Rare images often enough to shape the embedding, common ones often enough not to be forgotten.
             sampler=Component(
                 "samplers",
@@ -319,8 +331,8 @@ METHODS = Catalog(
             ),
             # The same few rare images, rarely twice the same; a quarter of all images stay as they are.
             augment=Component("perturb", "random-affine", {"p": 0.75}),
-            # With a dozen images of a class, the hardest neighbors of each.
-            perturb=Component("perturb", "aos"),
+            # With a dozen images of a class, its hardest neighbors; as published, of all classes but the largest.
+            perturb=Component("perturb", "aos", {"minority": "all-but-largest"}),
             # The head continues from its weights, shrunk, on unchanged images, and learns balanced class shares.
             head=Component("heads", "fine-tuned-head", {"lr_factor": 0.5, "shrink": 0.3}),
             head_loss=Component("losses", "balanced-softmax"),

@@ -15,7 +15,17 @@ from counterpoise.exceptions import InputError, UnknownNameError
 from counterpoise.files import check_file
 
 # Arguments that training passes to a component that asks for them by name; never a user's option.
-CONTEXT = ("class_counts", "class_names", "epochs", "mean", "n_jobs", "random_state", "reduction", "std")
+CONTEXT = (
+    "class_counts",
+    "class_names",
+    "epochs",
+    "mean",
+    "minority_classes",
+    "n_jobs",
+    "random_state",
+    "reduction",
+    "std",
+)
 
 # The slots of a method in the order of the data flow, and the folder of balance/ with the components that fit.
 SLOTS: dict[str, str] = {

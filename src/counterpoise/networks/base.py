@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 class HeadConfig(TypedDict, total=False):
-    """Kind of head, the number of prototypes of a ``"prototype"`` head, and the scale of a cosine head if not 30."""
+    """Kind of head; numbers of prototypes and (if not 1) of deciding ones; the scale of a cosine head if not 30."""
 
     layer: str
     prototypes: int
+    neighbors: int
     scale: float
 
 
@@ -205,12 +206,13 @@ class Network(nn.Module):
             head.set_prior()
         self.classifier = head.to(like)
 
-    def set_prototypes(self, centers: Tensor, labels: Tensor) -> None:
-        """Replace the head by one that predicts the class of the nearest prototype.
+    def set_prototypes(self, centers: Tensor, labels: Tensor, *, neighbors: int = 1) -> None:
+        """Replace the head by one that predicts by the nearest prototypes, see `PrototypeHead`.
 
         The prototypes `centers` (K, embedding_dim) are scaled to length 1; `labels` (K,), int64, are their classes.
         """
-        head = PrototypeHead(self.embedding_dim, self.num_classes, prototypes=len(centers))
+        width, count = self.embedding_dim, len(centers)
+        head = PrototypeHead(width, self.num_classes, prototypes=count, neighbors=neighbors)
         self.head_layer, self.classifier = "prototype", head.to(next(self.parameters()).device)
         head.set_prototypes(centers, labels)
 
@@ -246,6 +248,8 @@ class Network(nn.Module):
         head = HeadConfig(layer=self.head_layer)
         if isinstance(self.classifier, PrototypeHead):
             head["prototypes"] = len(self.classifier.labels)
+            if self.classifier.neighbors != 1:
+                head["neighbors"] = self.classifier.neighbors
         if isinstance(self.classifier, CosineHead) and self.classifier.scale != COSINE_SCALE:
             head["scale"] = self.classifier.scale
         return NetworkConfig(

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from counterpoise.exceptions import RunFolderError
+from counterpoise.files import check_file
 from counterpoise.networks.base import Network
 from counterpoise.networks.unet import UNet
 from counterpoise.networks.weights import save_state
@@ -39,19 +40,21 @@ class Enhancer(nn.Module):
         self.unet = unet
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the enhanced images, floats in (0, 1), of images (N, C, H, W), floats in [0, 1]."""
+        """Return the enhanced images, floats in [0, 1], of images (N, C, H, W), floats in [0, 1]."""
         return self.unet(x)
 
     @property
     def config(self) -> dict[str, int]:
         """Configuration from which it can be rebuilt."""
-        return {"in_channels": self.unet.in_channels, "width": self.unet.width, "depth": self.unet.depth}
+        unet = self.unet
+        config = {"in_channels": unet.in_channels, "width": unet.width, "depth": unet.depth}
+        return config | ({"residual": True} if unet.residual else {})
 
     @classmethod
     def from_config(cls, config: Mapping[str, int]) -> Enhancer:
         """Return an enhancer of this configuration, with other weights; the global generator is unchanged."""
         with torch_seed(0):
-            return cls(UNet(config["in_channels"], width=config["width"], depth=config["depth"]))
+            return cls(UNet(**{"residual": False, **config}))  # type: ignore[arg-type]
 
     def save(self, path: str | Path) -> None:
         """Write weights and configuration to a safetensors file, atomically; `RunFolderError` if that fails."""
@@ -61,7 +64,7 @@ class Enhancer(nn.Module):
     def load(cls, path: str | Path) -> Enhancer:
         """Load what `save` wrote, in evaluation mode on the CPU; `RunFolderError` for any other file."""
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(check_file(path), framework="pt") as file:
                 config = json.loads(file.metadata()["enhancer"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             enhancer = cls.from_config(config)
@@ -143,6 +146,6 @@ class EnhancedNetwork(Network):
         self.network.reset_head(num_classes, generator=generator)
         self.num_classes = self.network.num_classes
 
-    def set_prototypes(self, centers: Tensor, labels: Tensor) -> None:
+    def set_prototypes(self, centers: Tensor, labels: Tensor, *, neighbors: int = 1) -> None:
         """Replace the classifier's head, see :meth:`Network.set_prototypes`."""
-        self.network.set_prototypes(centers, labels)
+        self.network.set_prototypes(centers, labels, neighbors=neighbors)

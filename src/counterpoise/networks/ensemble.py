@@ -93,6 +93,6 @@ class EnsembleNetwork(Network):
         """Refuse: its members are trained one by one."""
         raise InputError("an ensemble has no head of its own; train one of its members instead")
 
-    def set_prototypes(self, centers: Tensor, labels: Tensor) -> None:
+    def set_prototypes(self, centers: Tensor, labels: Tensor, *, neighbors: int = 1) -> None:
         """Refuse: its members are trained one by one."""
         raise InputError("an ensemble has no head of its own; train one of its members instead")

@@ -92,11 +92,14 @@ class UnitLengthHead(nn.Module):
 
 
 class PrototypeHead(nn.Module):
-    """Logits from the distance to the nearest prototype of each class, on the unit sphere.
+    """Logits from squared distances D to the prototypes of each class, on the unit sphere.
 
-    The logit of class c is ``-scale * min_j ||z/|z| - m_j||^2`` over its prototypes m_j, so the class of the nearest
-    prototype is predicted. The logit of a class without prototypes is that of the largest distance, ``-4 * scale``.
-    `prototypes` is their number over all classes.
+    With one neighbor, the logit of class c is ``-scale * D`` to its nearest prototype, so the class of the nearest
+    prototype is predicted. With more, it is that of the cluster-wise k-NN of Huang et al. (2016), which
+    predicts the largest local margin: the distance to the nearest prototype of another class, minus that to the
+    farthest prototype of c among the `neighbors` nearest ones, times the scale. If all of these are of one class, it is
+    predicted. A class without any among them has the margin of its nearest prototype, which is never above the others.
+    Without prototypes its distance is the largest, 4. `prototypes` is their number over all classes.
 
     Examples
     --------
@@ -104,6 +107,13 @@ class PrototypeHead(nn.Module):
     >>> head.set_prototypes(torch.eye(2), torch.tensor([0, 1]))
     >>> head(torch.tensor([[3.0, 0.0]])).tolist()
     [[-0.0, -2.0]]
+
+    The nearest prototype is of class 0, which has a far one, too: 0.4 - 4 against 0 - 0.4.
+
+    >>> head = PrototypeHead(2, 2, prototypes=3, scale=1.0, neighbors=3)
+    >>> head.set_prototypes(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.8, 0.6]]), torch.tensor([0, 0, 1]))
+    >>> head(torch.tensor([[3.0, 0.0]]))
+    tensor([[-3.6000, -0.4000]])
     """
 
     # The spelling of saved state dicts.
@@ -111,11 +121,16 @@ class PrototypeHead(nn.Module):
     labels: Tensor
 
     def __init__(
-        self, in_features: int, out_features: int, *, prototypes: int = 0, scale: float = 10.0
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        prototypes: int = 0,
+        scale: float = 10.0,
+        neighbors: int = 1,
     ) -> None:
         super().__init__()
-        self.out_features = out_features
-        self.scale = scale
+        self.out_features, self.scale, self.neighbors = out_features, scale, neighbors
         self.register_buffer("centres", torch.zeros(prototypes, in_features))
         self.register_buffer("labels", torch.zeros(prototypes, dtype=torch.int64))
 
@@ -129,8 +144,18 @@ class PrototypeHead(nn.Module):
         squared = (2 - 2 * F.linear(F.normalize(z, dim=1), self.centres)).clamp(0, 4)
         # Not len(z), which would be a constant in an exported graph.
         logits = squared.new_full((z.shape[0], self.out_features), -4.0)
-        logits = logits.scatter_reduce(1, self.labels.expand_as(squared), -squared, "amax")
-        return self.scale * logits
+        owners = self.labels.expand_as(squared)
+        logits = logits.scatter_reduce(1, owners, -squared, "amax")
+        if self.neighbors == 1:
+            return self.scale * logits
+        nearest = -logits
+        two = nearest.topk(min(2, self.out_features), largest=False).values
+        other = torch.where(nearest <= two[:, :1], two[:, -1:], two[:, :1])
+        within = squared.topk(min(self.neighbors, len(self.labels)), largest=False).values[:, -1:]
+        # No squared distance is below 0, so that -1 marks a class that has none within.
+        inside = torch.where(squared <= within, squared, -1.0)
+        farthest = torch.full_like(nearest, -1.0).scatter_reduce(1, owners, inside, "amax")
+        return self.scale * (other - torch.where(farthest < 0, nearest, farthest))
 
 
 HEADS = {

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from counterpoise.exceptions import RunFolderError
+from counterpoise.files import check_file
 from counterpoise.networks.base import Network, NetworkConfig
 from counterpoise.networks.enhanced import EnhancedNetwork, Enhancer
 from counterpoise.networks.ensemble import EnsembleNetwork
@@ -47,9 +48,14 @@ def load_network(config: NetworkConfig, path: str | Path) -> Network:
     RunFolderError
         If the file is missing, damaged, or holds another network or numbers that are not finite.
     """
-    network = _build(config)
     try:
-        tensors = load_file(path)
+        network = _build(config)
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise RunFolderError(
+            f"the network of {path} is described by damaged settings ({error}); train again"
+        ) from error
+    try:
+        tensors = load_file(check_file(path))
         network.load_state_dict(tensors)
     except (OSError, SafetensorError) as error:
         raise RunFolderError(f"cannot read the weights {path}: {error}; is the run complete?") from error
@@ -85,7 +91,8 @@ def _build(config: NetworkConfig) -> Network:
     )
     if "prototypes" in head:
         centers = torch.zeros(head["prototypes"], network.embedding_dim)
-        network.set_prototypes(centers, torch.zeros(len(centers), dtype=torch.int64))
+        labels = torch.zeros(len(centers), dtype=torch.int64)
+        network.set_prototypes(centers, labels, neighbors=head.get("neighbors", 1))
     if "scale" in head and isinstance(network.classifier, CosineHead):
         network.classifier.scale = head["scale"]
     return network

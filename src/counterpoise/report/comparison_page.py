@@ -164,6 +164,7 @@ def _run_data(run: RunFolder, title: str) -> dict[str, Any]:
         try:
             data["figures"]["roc"] = figures.roc(dataset, tables.drawn_curves(predictions), areas)
             data["thresholds"] = tables.threshold_counts(predictions)
+            data["tuned"] = tables.tuned_thresholds(run)
         except InputError as error:
             raise RunFolderError(f"{run.path / 'predictions.csv'}: {error}") from error
     if run.history:

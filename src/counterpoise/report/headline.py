@@ -60,8 +60,10 @@ def _choice(study: Comparison, title: str) -> str:
     reason = f"has the best {study.metric.title} on the validation images"
     if study.choice is not None:
         reason = f"was chosen: {study.choice.reason}"
-    return (
-        f"Of {len(study.methods)} methods, {title} {reason}. The test images were not used for this choice."
+    return f"Of {len(study.methods)} methods, {title} {reason}. " + (
+        "The test images were not used for this choice."
+        if study.split == "test"
+        else "There are no test images: the same validation images chose it, so its scores tend to be too high."
     )
 
 
@@ -133,6 +135,7 @@ def warnings_of(study: Comparison) -> list[str]:
     return [
         *(f"{study.titles.get(f.method, f.method)}, repeat {f.draw}, failed: {f.error}" for f in failed),
         *(f"{note[0].upper()}{note[1:]}." for note in _absent(study)),
+        *_untested(study),
         *_losers(study),
         *study.warnings,
         *_flags(study.runs),
@@ -144,6 +147,15 @@ def _absent(study: Comparison) -> list[str]:
     """Return the classes without validation or test images."""
     counts = study.runs[0].record.dataset.counts if study.runs else {}
     return absent_classes(counts, study.runs[0].record.dataset.classes if study.runs else ())
+
+
+def _untested(study: Comparison) -> list[str]:
+    """Warn where the scores are of images that the model was selected by; of several methods the headline speaks."""
+    if study.split == "test" or len(study.methods) > 1:
+        return []
+    selected = any(run.record.training.get("select") == "best" for run in study.runs)
+    chosen = ", which also chose the epoch that was saved, so they tend to be too high" if selected else ""
+    return [f"There are no test images: scores are of validation images{chosen}."]
 
 
 def _losers(study: Comparison) -> list[str]:

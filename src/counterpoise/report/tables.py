@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from counterpoise.balance.adjust import adjustment_from_state
 from counterpoise.evaluation import (
     METRICS,
     MeanInterval,
@@ -128,3 +131,33 @@ def threshold_counts(predictions: Predictions) -> dict[str, Any]:
     tables = [threshold_table(own, scores, steps) for own, scores in pairs_of]
     counts = {key: [[int(n) for n in table[key]] for table in tables] for key in ("tp", "fp")}
     return counts | {"yes": [int(own.sum()) for own in members], "n": len(predictions.true)}
+
+
+def tuned_thresholds(run: RunFolder) -> dict[str, Any]:
+    """Return the slider's step of the highest Youden's J (1950) of each class, and the images that it was tuned on.
+
+    These are the run's held-out images, never test images. J is recall plus specificity, minus 1; ``steps`` are None
+    for a class without held-out images, ``held_out`` counts them. All are empty where the run has no such images.
+    """
+    from scipy.special import softmax
+
+    held_out, counts = run.calibration, run.record.dataset.counts
+    if held_out is None or not len(held_out.labels):
+        return {"steps": [], "held_out": [], "images": ""}
+    state = run.record.adjust
+    logits = held_out.logits if state is None else adjustment_from_state(state.raw).transform(held_out.logits)
+    shown = softmax(logits.astype(np.float64), axis=1)
+    classes, labels = run.record.dataset.classes, held_out.labels
+    table = threshold_counts(Predictions(classes, (), labels, shown.argmax(axis=1), shown))
+    n, own = table["n"], table["yes"]
+    steps: list[int | None] = []
+    for tp, fp, yes in zip(table["tp"], table["fp"], own, strict=True):
+        gain = np.array(tp) * (n - yes) - np.array(fp) * yes  # J, times both numbers of images
+        steps.append(int(gain.argmax()) if 0 < yes < n else None)
+    validated = own == list(counts.get("validation") or ())
+    kind = (
+        "validation images"
+        if validated
+        else "training images, predicted by models that did not learn from them"
+    )
+    return {"steps": steps, "held_out": own, "images": f"{n:,} {kind}"}

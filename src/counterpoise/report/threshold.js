@@ -56,18 +56,27 @@ function moveMarker() {
 
 function showCurves() {
   if (!state.run.thresholds) return;
+  showTuned();
   showThreshold();
   draw("chart-roc", state.run.figures.roc, prepareRoc);
 }
 
+function tunedStep() {
+  return state.run.tuned.steps[Number(byId("threshold-class").value)] ?? null;
+}
+
+// The threshold is never tuned on the test images that the table counts: without others, there is no button.
+function showTuned() {
+  const { images, held_out: own } = state.run.tuned, cls = Number(byId("threshold-class").value);
+  byId("youden").hidden = tunedStep() === null;
+  let words = "This run keeps no predictions of images other than test images, so no threshold is suggested: one tuned on the test images would look better than it is.";
+  if (images) words = `No threshold is suggested: of the ${images}, ${own[cls] ? "all are" : "none is"} of this class.`;
+  if (tunedStep() !== null) words = `of recall and specificity (Youden's J), tuned on ${images}, ${count(own[cls])} of them of this class. The counts are those of the test images.`;
+  byId("tuned-words").textContent = words;
+}
+
 function balance() {
-  const cls = Number(byId("threshold-class").value);
-  let best = 0, top = -Infinity;
-  for (let step = 0; step <= 100; step += 1) {
-    const now = countsAt(state.run, cls, step);
-    if (now.recall + now.specificity > top) [best, top] = [step, now.recall + now.specificity];
-  }
-  byId("threshold").value = best;
+  byId("threshold").value = tunedStep();
   moveMarker();
 }
 

@@ -15,7 +15,9 @@ from counterpoise.runs.folder import ArchivedRun as ArchivedRun
 from counterpoise.runs.folder import RunFolder as RunFolder
 from counterpoise.runs.folder import archived_runs as archived_runs
 from counterpoise.runs.folder import read_archive as read_archive
+from counterpoise.runs.folder import read_trainings as read_trainings
 from counterpoise.runs.folder import write_archive as write_archive
+from counterpoise.runs.folder import write_lines as write_lines
 from counterpoise.runs.identity import SplitPayload as SplitPayload
 from counterpoise.runs.identity import VariantPayload as VariantPayload
 from counterpoise.runs.identity import comparison_identity as comparison_identity
@@ -29,6 +31,7 @@ from counterpoise.runs.records import EmbeddingMap as EmbeddingMap
 from counterpoise.runs.records import FailureRecord as FailureRecord
 from counterpoise.runs.records import HistoryEntry as HistoryEntry
 from counterpoise.runs.records import Mistake as Mistake
+from counterpoise.runs.records import TransferRecord as TransferRecord
 from counterpoise.runs.results import RESULT_COLUMNS as RESULT_COLUMNS
 from counterpoise.runs.results import ComparisonSummary as ComparisonSummary
 from counterpoise.runs.results import MeanScores as MeanScores

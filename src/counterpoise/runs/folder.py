@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from safetensors import SafetensorError
 
@@ -39,6 +39,7 @@ from counterpoise.runs.records import (
     RunMetrics,
     RunRecord,
     Scores,
+    TransferRecord,
     parse,
 )
 from counterpoise.runs.seen import SeenImages
@@ -49,6 +50,7 @@ ARCHIVE = "runs.jsonl"
 """Name among the published results of a table."""
 RESUMED = "earlier.jsonl"
 """Name in the folder of a table: runs taken over from earlier results, perhaps of another machine."""
+_REMEDY = "`publish` the table again"
 SECONDS_TO_WAIT = 20
 """The workers of a killed comparison end within seconds; a run that resumes waits for them."""
 
@@ -63,7 +65,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Return the finished run in `path`; raise RunFolderError if there is none."""
+        """Return the finished run in `path`, see `clean`; raise RunFolderError if there is none."""
         run = cls(path)
         if not run.path.is_dir():
             raise RunFolderError(f"{path} is not a folder; give a run folder, e.g. OUT/best")
@@ -72,6 +74,7 @@ class RunFolder:
         if not run.is_complete():
             raise RunFolderError(f"{path} holds an unfinished run; give the same command again to finish it")
         run.record  # noqa: B018  damage is found here, not in the middle of what uses it
+        run.clean()
         return run
 
     @cached_property
@@ -155,7 +158,9 @@ class RunFolder:
         if not self.record_path.exists():
             return False
         record = read_object(self.record_path)
-        if contents not in (None, (record.get("dataset") or {}).get("contents") or contents):
+        dataset = record.get("dataset")
+        known = dataset.get("contents") if isinstance(dataset, dict) else None
+        if contents not in (None, known or contents):
             return False
         return record.get("status") == FINISHED and config_hash in (None, record.get("config_hash"))
 
@@ -224,12 +229,32 @@ def write_archive(path: Path, runs: Iterable[RunFolder]) -> None:
     for run in runs:
         record = {key: value for key, value in run.record.raw.items() if key != "config"}
         record["dataset"] = record["dataset"] | {"source": Path(record["dataset"]["source"]).name}
-        lines.append(json.dumps({"record": record, "test": run.metrics.raw["test"]}) + "\n")
-    write_text(path, "".join(lines))
+        lines.append({"record": record, "test": run.metrics.raw["test"]})
+    write_lines(path, lines)
 
 
 def read_archive(path: Path) -> dict[str, ArchivedRun]:
     """Return the runs of a file that `write_archive` wrote, by ``config_hash``; damage raises RunFolderError."""
+    found = {}
+    for where, value in _read_lines(path):
+        run = parse(_Line, value, where, remedy=_REMEDY)
+        metrics = parse(RunMetrics, {"test": value["test"]}, where)
+        found[run.record.config_hash] = ArchivedRun(path.parent, run.record, metrics)
+    return found
+
+
+def read_trainings(path: Path) -> list[TransferRecord]:
+    """Return the trainings of an archive, one a line; damage raises RunFolderError."""
+    return [parse(TransferRecord, value, where, remedy=_REMEDY) for where, value in _read_lines(path)]
+
+
+def write_lines(path: Path, values: Iterable[Mapping[str, object]]) -> None:
+    """Write one JSON value a line."""
+    write_text(path, "".join(json.dumps(value) + "\n" for value in values))
+
+
+def _read_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield each line of an archive: where it stands, in words, and its value."""
     try:
         lines = check_file(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -237,17 +262,13 @@ def read_archive(path: Path) -> dict[str, ArchivedRun]:
         raise RunFolderError(
             f"cannot read {path}: {reason}; give a folder that `publish` has filled"
         ) from error
-    found = {}
     for number, line in enumerate(lines, start=1):
         where = f"line {number} of {path}"
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise RunFolderError(f"{where} is damaged: it is not JSON; `publish` the table again") from error
-        run = parse(_Line, value, where, remedy="`publish` the table again")
-        metrics = parse(RunMetrics, {"test": value["test"]}, where)
-        found[run.record.config_hash] = ArchivedRun(path.parent, run.record, metrics)
-    return found
+            raise RunFolderError(f"{where} is damaged: it is not JSON; {_REMEDY}") from error
+        yield where, value
 
 
 def archived_runs(out: Path) -> dict[str, ArchivedRun]:

@@ -81,6 +81,7 @@ class VariantPayload(TypedDict):
     enhance_epochs: int
     frozen: bool
     epochs: int
+    unet: NotRequired[str]
 
 
 class SharedSettings(TypedDict):

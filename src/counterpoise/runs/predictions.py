@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from counterpoise.exceptions import RunFolderError
-from counterpoise.files import atomic_path
+from counterpoise.files import atomic_path, check_file
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
 
     kinds: dict[int, Any] = {c: str if c < 3 else np.float64 for c in range(3 + len(classes))}
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
+        with check_file(path).open(encoding="utf-8", newline="") as handle:
             header = next(csv.reader(handle), [])
         if tuple(header) != ("path", "true", "predicted", *classes):
             raise RunFolderError(f"{path} does not have the columns path, true, predicted and one per class")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -100,6 +100,8 @@ class NetworkRecord(Record):
     mean: Items[float]
     std: Items[float]
     parameters: int | None = None
+    head: dict[str, Any] = {}
+    options: dict[str, Any] = {}
 
 
 class ImbalanceRecord(Record):
@@ -138,8 +140,17 @@ class AdjustRecord(Record):
     learned: dict[str, Any]
 
 
+class AdjustedFromRecord(Record):
+    """Trained run that an adjusted one is of."""
+
+    run: str
+    config_hash: str
+    method: str
+    method_title: str
+
+
 class EnhanceRecord(Record):
-    """Part of a variant's record in an enhancement study."""
+    """Part of a variant's record in an enhancement study; `noise`: network -> standard deviation -> accuracy."""
 
     method: str
     classifier: str
@@ -147,6 +158,7 @@ class EnhanceRecord(Record):
     frozen: bool
     history: Items[dict[str, Any]] = Field(default=(), alias="copy")
     train_confusion: dict[str, list[list[Count]]] | None = None
+    noise: dict[str, dict[str, float]] = {}
 
 
 class RunRecord(Record):
@@ -169,6 +181,8 @@ class RunRecord(Record):
     method_options: dict[str, Any] = {}
     start: StartRecord = StartRecord()
     adjust: AdjustRecord | None = None
+    adjusted_from: AdjustedFromRecord | None = None
+    penalties: dict[str, float] = {}
     training: dict[str, Any] = {}
     enhance: EnhanceRecord | None = None
 
@@ -226,6 +240,20 @@ class RunMetrics(Record):
 
     test: Scores | None = None
     validation: Scores | None = None
+
+
+class TransferRecord(Record):
+    """Finished training of a transfer study, on one line of the archive; `identity` is that of the study."""
+
+    identity: str
+    draw: Count
+    treatment: Literal["baseA", "baseB", "BnB", "BnB+", "AnB", "AnB+"]
+    layers: Count
+    images: dict[str, Count]
+    scores: Scores
+    seconds: float
+    versions: dict[str, str]
+    hardware: dict[str, Any]
 
 
 class HistoryEntry(Record):

@@ -22,7 +22,7 @@ from counterpoise.evaluation import (
     scores_to_rows,
 )
 from counterpoise.exceptions import RunFolderError
-from counterpoise.files import atomic_path, read_object
+from counterpoise.files import atomic_path, check_file, read_object
 from counterpoise.runs.folder import RunFolder
 from counterpoise.runs.records import Count, Items, Record, Scores, parse
 
@@ -82,7 +82,7 @@ def read_results(path: Path) -> pd.DataFrame:
     if columns are missing, a value is not a number, or the file holds more than one comparison.
     """
     try:
-        table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8")
+        table = pd.read_csv(check_file(path), dtype=str, na_filter=False, encoding="utf-8")
     except (OSError, ValueError) as error:
         raise RunFolderError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
     missing = sorted(set(RESULT_COLUMNS) - set(table.columns))

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from counterpoise.exceptions import RunFolderError
-from counterpoise.files import atomic_path
+from counterpoise.files import atomic_path, check_file
 
 ROLES = ("train", "validation", "weights")
 UNKNOWN = "unknown"
@@ -57,7 +57,7 @@ class SeenImages:
         path = folder / "seen.safetensors"
         try:
             return (
-                cls({name: rows.view("S16") for name, rows in load_file(path).items()})
+                cls({name: rows.view("S16") for name, rows in load_file(check_file(path)).items()})
                 if path.exists()
                 else None
             )

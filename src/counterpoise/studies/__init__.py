@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from counterpoise.studies.engine.planned_runs import make_grid as make_grid
     from counterpoise.studies.engine.study import Conclusion as Conclusion
     from counterpoise.studies.engine.study import Study as Study
+    from counterpoise.studies.engine.study import publish as publish
     from counterpoise.studies.engine.study import run_study as run_study
     from counterpoise.studies.engine.summaries import GroupMeans as GroupMeans
     from counterpoise.studies.engine.summaries import StudySummary as StudySummary
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
     from counterpoise.studies.fit.study import FitStudy as FitStudy
     from counterpoise.studies.reproduce.plan import plan_table as plan_table
     from counterpoise.studies.reproduce.study import ReproductionStudy as ReproductionStudy
-    from counterpoise.studies.reproduce.study import publish as publish
     from counterpoise.studies.reproduce.tables import all_tables as all_tables
     from counterpoise.studies.reproduce.tables import get_table as get_table
+    from counterpoise.studies.reproduce.transfer import reproduce_transfer as reproduce_transfer
     from counterpoise.studies.transfer.plan import make_transfer_plan as make_transfer_plan
     from counterpoise.studies.transfer.study import TransferStudy as TransferStudy
 
@@ -88,7 +89,7 @@ _MODULES = {
     "compare.study": ("ComparisonStudy",),
     "engine.backends": ("BACKENDS",),
     "engine.planned_runs": ("RunGrid", "make_grid"),
-    "engine.study": ("Conclusion", "Study", "run_study"),
+    "engine.study": ("Conclusion", "Study", "publish", "run_study"),
     "engine.summaries": ("GroupMeans", "StudySummary"),
     "engine.tasks": ("Event", "Failure", "Outcome", "Task", "ThrottledProgress"),
     "enhance.plan": ("make_enhance_plan",),
@@ -97,8 +98,9 @@ _MODULES = {
     "fit.plan": ("FitPlan", "load_for_fit", "make_fit_plan"),
     "fit.study": ("FitResult", "FitStudy"),
     "reproduce.plan": ("plan_table",),
-    "reproduce.study": ("ReproductionStudy", "publish"),
+    "reproduce.study": ("ReproductionStudy",),
     "reproduce.tables": ("all_tables", "get_table"),
+    "reproduce.transfer": ("reproduce_transfer",),
     "transfer.plan": ("make_transfer_plan",),
     "transfer.study": ("TransferStudy",),
 }

@@ -11,7 +11,7 @@ from counterpoise.training.batches import (
 from counterpoise.training.budget import Budget
 from counterpoise.training.calibration import MOST_COMPARED, MOST_EMBEDDED, TrustDict, trust_record
 from counterpoise.training.cross_validation import log_probabilities, out_of_fold
-from counterpoise.training.fit import Fitted, fine_tune, fit_method
+from counterpoise.training.fit import Fitted, fine_tune, fit_method, refuse_pixel_methods
 from counterpoise.training.initialization import initial_network, make_network, pixel_statistics
 from counterpoise.training.learning_curve import hits_of_growing_parts
 from counterpoise.training.loop import train_stage
@@ -51,4 +51,5 @@ from counterpoise.training.run import (
 )
 from counterpoise.training.seen import find_seen, image_roles, own_split
 from counterpoise.training.stage import HistoryEntryDict, ProgressCallback, RenamedStage, Stage, Step
+from counterpoise.training.tasks import MAN_MADE, NATURAL, Tasks, draw_tasks
 from counterpoise.training.transfer import FitJob

@@ -67,6 +67,7 @@ def fit_method(
     shared: Path | None = None,
     identity: str = "",
     classes: Sequence[str] | None = None,
+    minority: Sequence[int] | None = None,
     sample_weight: np.ndarray | None = None,
     progress: ProgressCallback | None = None,
 ) -> Fitted:
@@ -87,6 +88,8 @@ def fit_method(
         Hash of the images and of the network; a checkpoint with another identity is not resumed.
     classes : sequence of str, optional
         Class names, by which a named cost matrix is ordered.
+    minority : sequence of int, optional
+        Minority classes, for components that treat them differently; by default they follow from the class sizes.
     sample_weight : ndarray of float, shape (N,), optional
         Factors, best of mean 1, of the training images' losses. With checkpoints, `identity` must depend on them.
 
@@ -113,6 +116,7 @@ def fit_method(
             shared=shared or checkpoints,
             identity=identity,
             classes=classes,
+            minority=minority,
             weights=None if sample_weight is None else torch.tensor(sample_weight).float().to(fabric.device),
             progress=progress or ProgressCallback(),
         )
@@ -130,6 +134,7 @@ def fine_tune(
     shared: Path | None = None,
     identity: str = "",
     classes: Sequence[str] | None = None,
+    minority: Sequence[int] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Fitted:
     """Train a pretrained network whose head is fitted to its embeddings (LP-FT; Kumar et al. 2022).
@@ -166,6 +171,7 @@ def fine_tune(
         # Methods may share a network only if they start from the same head.
         identity=content_hash([identity, power]),
         classes=classes,
+        minority=minority,
         progress=progress,
     )
 

@@ -165,7 +165,7 @@ def loaded_parts(run: RunFolder, plan: RunPlan) -> str:
     if plan.freeze == "all":
         return f"weights of {run.path}: the network; a head is fitted to its features{levels}"
     features = "" if plan.features is None else f", its standardized features{levels}"
-    same = run.record.network.raw.get("head", {}).get("layer") == plan.record.head_layer
+    same = run.record.network.head.get("layer") == plan.record.head_layer
     return f"weights of {run.path}: the network{features}{' and its head' if same else ''}"
 
 

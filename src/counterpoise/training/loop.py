@@ -225,17 +225,20 @@ class _StageRun:
         values = torch.stack(losses).tolist()
         for index, value in enumerate(values):
             if not math.isfinite(value):
-                raise TrainingError(self._cause(value, epoch, self.step - len(values) + index + 1))
+                step = self.step - len(values) + index + 1
+                # The weights were finite before the first step.
+                given = step == self.start.step + 1
+                raise TrainingError(self._cause(value, epoch, step, given=given))
         return sum(value * size for value, size in zip(values, sizes, strict=True))
 
     def _is_finite(self) -> bool:
         return all(bool(torch.isfinite(t).all()) for t in self.stage.module.state_dict().values())
 
-    def _cause(self, value: float, epoch: int, step: int) -> str:
+    def _cause(self, value: float, epoch: int, step: int, *, given: bool = False) -> str:
         where = f"the {self.stage.name} loss became {value} at step {step} (epoch {epoch + 1})"
         why = (
-            "the inputs or the loss itself are not finite; check the images and sample weights"
-            if self._is_finite()
+            "the inputs or the loss itself are not finite; check the images, sample weights and options of the method"
+            if given or self._is_finite()
             else f"the network's weights are no longer finite: `lr` {self.config.lr:g} is probably too high, "
             f"try `lr` {min(self.config.lr / 10, HIGHEST_SUGGESTED_RATE):g}"
         )

@@ -165,7 +165,7 @@ def train_network(context: FitContext) -> list[HistoryEntryDict]:
         labels = torch.from_numpy(context.train.labels).to(embeddings.device)
         prototypes = objective.prototypes(embeddings, labels, generator_for(config.seed, "prototypes"))
         if prototypes is not None:
-            context.network.set_prototypes(*prototypes)
+            context.network.set_prototypes(*prototypes, neighbors=objective.neighbors)
     # The network may come from the checkpoint of another method, with that method's name of the stage.
     return [{**entry, "stage": name} for entry in history]
 

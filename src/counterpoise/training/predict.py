@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from counterpoise.datasets import ImageDataset, ImageSplit, decode_batch
 from counterpoise.evaluation import accuracy, class_recalls, confusion_matrix, geometric_mean
-from counterpoise.exceptions import InputError
+from counterpoise.exceptions import InputError, TrainingError
 from counterpoise.files import content_hash
 from counterpoise.networks import Network
 from counterpoise.training.batches import memory_format, ordered_batches
@@ -98,6 +98,13 @@ def predict_embedded(
 
     joined = _image_outputs(network, both, split, device, workers, batch_size)
     return joined[:, : network.num_classes], joined[:, network.num_classes :]
+
+
+def check_logits(logits: np.ndarray, lr: float) -> np.ndarray:
+    """Return logits of a network that was trained at a learning rate; TrainingError if one is not finite."""
+    if not np.isfinite(logits).all():
+        raise TrainingError(f"the network's outputs are not finite: `lr` {lr:g} is probably too high")
+    return logits
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -124,7 +124,7 @@ def prepare_run(
         fine_tuned=head_first or frozen == "auto",
         validated=len(manifest.validation) > 0,
     )
-    options = {} if run is None else run.record.network.raw.get("options", {})
+    options = {} if run is None else run.record.network.options
     if options.get("standardize"):
         features = features or options.get("features", "last")
     if plan.cache is not None and not replace(plan, freeze=frozen, features=features).embeds:
@@ -181,7 +181,7 @@ def resolve_split(split: SplitConfig, dataset: ImageDataset) -> SplitPlan:
                 f"`{name}_fraction`: {dataset.name} has {name} images of its own; leave `{name}_fraction` out"
             )
     classes = None if split.minority is None else read_minority(split.minority, dataset.classes)
-    profile = create_profile(split.imbalance, ratio=split.ratio, minority=classes)
+    profile = create_profile(split.imbalance, ratio=split.ratio, minority=classes, balanced=split.balanced)
     if split.minority is not None and split.minority_ratio is not None:
         raise InputError("`minority` says which classes are rare; leave `minority_ratio` out")
     return SplitPlan(profile=profile.to_dict(), groups=groups, **given)

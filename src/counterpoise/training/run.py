@@ -35,7 +35,13 @@ from counterpoise.training.machine import (
 )
 from counterpoise.training.method_stages import ResampledSet
 from counterpoise.training.plan import RunPlan
-from counterpoise.training.predict import embed_images, embedded_splits, predict_logits, softmax
+from counterpoise.training.predict import (
+    check_logits,
+    embed_images,
+    embedded_splits,
+    predict_logits,
+    softmax,
+)
 from counterpoise.training.randomness import generator_for
 from counterpoise.training.seen import seen_images
 from counterpoise.training.stage import ProgressCallback, Step
@@ -96,6 +102,7 @@ def execute_run(
             shared=shared,
             identity=content_hash([manifest.hash, plan.image_size, *start]),
             classes=splits.classes,
+            minority=manifest.minority,
             progress=progress or ProgressCallback(),
         )
         changes = dict(changes or {})
@@ -136,6 +143,8 @@ def write_run(
     manifest.save(folder.path / "manifest.json")
     seen_images(splits, plan.weights).save(folder.path)
     logits = held_out_logits(network, splits, device=device, workers=plan.config.workers)
+    for values in logits.values():
+        check_logits(values, plan.config.lr)
     write_scores(folder, splits, manifest.minority, logits, fitted.adjustment)
     points = fitted.resampled or embedded_sample(network, splits.train, plan.config)
     points_map = embedding_map(points, generator_for(plan.config.seed, "map"))

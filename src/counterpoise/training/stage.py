@@ -28,7 +28,7 @@ from counterpoise.balance.steps import GradientStep
 from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import RunFolderError
-from counterpoise.files import atomic_path
+from counterpoise.files import atomic_path, check_file
 from counterpoise.methods import Component, Method
 from counterpoise.networks import Network
 from counterpoise.training.batches import Batch, Batches
@@ -36,6 +36,7 @@ from counterpoise.training.predict import (
     EmbeddedSplit,
     Validate,
     ValidationScores,
+    check_logits,
     embed_images,
     learning_curve_scores,
     predict_logits,
@@ -171,7 +172,7 @@ def load_checkpoint(stage: Stage, optimizer: Optimizer, others: MutableMapping[s
     if path is None or not path.exists():
         return start
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(check_file(path), framework="pt") as file:
             metadata = json.loads(file.metadata()["counterpoise"])
             if metadata["identity"] != stage.identity:
                 return start
@@ -211,6 +212,7 @@ class FitContext:
     identity: str
     classes: Sequence[str] | None
     progress: ProgressCallback
+    minority: Sequence[int] | None = None  # by the split's manifest
     weights: Tensor | None = None  # of the training images' losses, on the training device
     seconds: dict[str, float] = field(default_factory=dict)
     penalties: dict[str, float] = field(default_factory=dict)
@@ -246,6 +248,7 @@ class FitContext:
         return component.build(
             class_counts=self.class_counts,
             class_names=self.classes,
+            minority_classes=self.minority,
             epochs=epochs or self.config.epochs,
             random_state=seed_for(self.config.seed, "oversample"),
             n_jobs=self.config.threads,
@@ -259,7 +262,8 @@ class FitContext:
 
     def logits(self, split: ImageSplit) -> np.ndarray:
         """Return the logits of a split, float32 of shape (N, C)."""
-        return predict_logits(self.network, split, device=self.device, workers=self.config.workers)
+        logits = predict_logits(self.network, split, device=self.device, workers=self.config.workers)
+        return check_logits(logits, self.config.lr)
 
     def validate(self, head: nn.Module | None = None) -> Validate | None:
         """Return a function that scores the network, or a `head` in training, on the validation images, if any."""

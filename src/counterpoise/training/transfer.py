@@ -33,6 +33,7 @@ class FitJob:
     identity: str
     classes: Sequence[str]
     progress: ProgressCallback
+    minority: Sequence[int] | None = None
 
     def fit(self, network: Network, splits: ImageDataset) -> Fitted:
         """Train a network, or, on embedded splits, its head."""
@@ -46,6 +47,7 @@ class FitJob:
             shared=self.shared,
             identity=self.identity,
             classes=self.classes,
+            minority=self.minority,
             progress=self.progress,
         )
 
@@ -71,6 +73,7 @@ class FitJob:
             shared=self.shared,
             identity=content_hash([self.identity, self.config.penalty]),
             classes=self.classes,
+            minority=self.minority,
             progress=self.progress,
         )
         seconds = {HEAD_FIRST: sum(head.seconds.values())}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy.optimize import brentq
@@ -41,6 +41,9 @@ class TemperatureScaling(Adjustment):
     array([[0.75, 0.25]])
     """
 
+    #: Addend of the logits, (C,), before they are divided; only a state sets it.
+    offset_: ClassVar[np.ndarray | float] = 0.0
+
     def _fit(self, logits: np.ndarray, labels: np.ndarray, class_counts: np.ndarray) -> None:
         shifted = highest_at_zero(logits)
         of_label = shifted[np.arange(len(labels)), labels]
@@ -53,10 +56,10 @@ class TemperatureScaling(Adjustment):
         self.temperature_ = 1.0 / _root_of_rising(slope)
 
     def _transform(self, logits: np.ndarray) -> np.ndarray:
-        return highest_at_zero(logits) / self.temperature_
+        return highest_at_zero(logits + self.offset_) / self.temperature_
 
     def _transform_tensor(self, logits: Tensor) -> Tensor:
-        return tensor_highest_at_zero(logits) / self.temperature_
+        return tensor_highest_at_zero(logits + logits.new_tensor(self.offset_)) / self.temperature_
 
 
 def _root_of_rising(function: Callable[[float], float]) -> float:

@@ -13,6 +13,7 @@ from counterpoise.catalogs import Entry
 
 if TYPE_CHECKING:
     from counterpoise.balance.features.ados import ADOS as ADOS
+    from counterpoise.balance.features.ados import max_neighbors as max_neighbors
     from counterpoise.balance.features.base import FeatureOversampler as FeatureOversampler
     from counterpoise.balance.features.fs_smote import FSSMOTE as FSSMOTE
 
@@ -36,5 +37,6 @@ FEATURES, __getattr__, __dir__, __all__ = open_slot(
     {
         "FEATURES": __name__,
         "FeatureOversampler": "counterpoise.balance.features.base",
+        "max_neighbors": "counterpoise.balance.features.ados",
     },
 )

@@ -38,8 +38,9 @@ class Objective(ABC):
         Number of epochs; needed where `defer_epochs` is a share.
     """
 
-    #: Whether the nearest of `prototypes` decides in place of the network's head.
+    #: Whether the nearest of `prototypes` decide in place of the network's head, and how many of them.
     classifies_by_distance = False
+    neighbors = 1
 
     # Whether the epoch minimizes the classification loss; None before the first.
     _plain: bool | None = None
@@ -102,7 +103,7 @@ class Objective(ABC):
     def prototypes(
         self, embeddings: Tensor, labels: Tensor, generator: np.random.Generator
     ) -> tuple[Tensor, Tensor] | None:
-        """Return prototypes (K, d) and their classes (K,) if the method classifies by the nearest one, else None.
+        """Return prototypes (K, d) and their classes (K,) if the method classifies by the nearest ones, else None.
 
         `embeddings`, (N, d), are those of the training images by the trained network, `labels`, int64 (N,), their
         classes.

@@ -27,7 +27,7 @@ PERTURBATIONS, __getattr__, __dir__, __all__ = open_slot(
             name="aos",
             target="counterpoise.balance.perturb.aos:AOS",
             summary="Adversarial examples (FGSM) in place of some minority images.",
-            source="Wojciechowski & Lango, Algorithm 1; Goodfellow et al. 2015",
+            source="Wojciechowski & Lango, PMLR 183:98-111 (2022), Algorithm 1; Goodfellow et al. 2015",
         ),
         Entry(
             name="cmo",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -22,23 +23,30 @@ from counterpoise.balance.perturb.base import (
     Randomness,
     of_class,
 )
-from counterpoise.exceptions import InputError
+from counterpoise.exceptions import InputError, UnknownNameError
 
 # AOS poster: Table 2 for MNIST, Table 1 for photographs.
 _EPS_SMALL_GRAYSCALE, _EPS = 0.1, 0.007
+LISTED, ALL_BUT_LARGEST = "listed", "all-but-largest"
 _SMALL = 32
+_MINORITY_RATIO = 2.0  # thesis, Definition 1.3
 # Half precision has no numbers below 6e-8: without a factor, as of a gradient scaler, small gradients would be 0.
 _HALF_PRECISION_SCALE = 1024.0
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class AOS(Perturbation):
-    """Adversarial examples of minority images (AOS; Wojciechowski & Lango, Algorithm 1).
+    """Adversarial examples of minority images (AOS; Wojciechowski & Lango, PMLR 183:98-111, 2022, Algorithm 1).
 
     Parameters
     ----------
     class_counts : array-like of int, shape (C,)
-        Training images of each class before oversampling. All classes with fewer than the largest are minority classes.
+        Training images of each class before oversampling.
+    minority_classes : sequence of int, optional
+        Minority classes, such as those of a split manifest. Default: classes with at most half the images of the
+        largest (thesis, Definition 1.3).
+    minority : {"listed", "all-but-largest"}, default="listed"
+        Classes that are changed: the minority classes, or all with fewer images than the largest.
     p : float in [0, 1], default=0.5
         Augmentation intensity: probability that a minority image is replaced.
     eps : float in [0, 1], optional
@@ -51,8 +59,8 @@ class AOS(Perturbation):
     -----
     In every batch each image of a minority class is replaced, with probability p, by ``clip(x + eps * sign(grad_x
     J(Theta, x, y)), 0, 1)``: the fast gradient sign method (FGSM; Goodfellow et al. 2015) under the current weights.
-    Random oversampling precedes the algorithm; that is the task of the sampler
-    (:class:`~counterpoise.balance.samplers.ROS`). All gradients are computed in one pass.
+    The poster's minority classes are those that were made rare. Random oversampling precedes the algorithm; that is the
+    task of the sampler (:class:`~counterpoise.balance.samplers.ROS`). All gradients are computed in one pass.
 
     Helps: the same few images never look the same twice, so they are not memorized; most where rare classes have a
     dozen images.
@@ -71,10 +79,15 @@ class AOS(Perturbation):
     [0.0, 0.0, 0.0, 0.1]
     """
 
+    # Finished runs are of the time when all classes but the largest were changed.
+    added_options: ClassVar[Mapping[str, str]] = {"minority": ALL_BUT_LARGEST}
+
     def __init__(
         self,
         *,
         class_counts: ArrayLike,
+        minority_classes: Sequence[int] | None = None,
+        minority: str = LISTED,
         p: float = 0.5,
         eps: float | None = None,
         mean: Normalization = None,
@@ -89,7 +102,7 @@ class AOS(Perturbation):
         self.eps = eps
         self.mean, self.std = mean, std
         #: Whether a class is a minority class: bool of shape (C,).
-        self.minority = torch.from_numpy(counts < counts.max())
+        self.minority = torch.from_numpy(_minority_mask(counts, minority_classes, minority))
 
     def __call__(
         self, images: Tensor, targets: Tensor, network: nn.Module, loss: Loss, *, generator: Randomness = None
@@ -112,6 +125,23 @@ class AOS(Perturbation):
         eps = _default_eps(images) if self.eps is None else self.eps
         adversarial = self._normalized(torch.add(pixels[chosen], mask, alpha=eps).clamp_(0, 1))
         return PerturbedBatch(images.clone().index_copy_(0, chosen, adversarial), targets)
+
+
+def _minority_mask(counts: np.ndarray, listed: Sequence[int] | None, minority: str) -> np.ndarray:
+    if minority == ALL_BUT_LARGEST:
+        return counts < counts.max()
+    if minority != LISTED:
+        raise UnknownNameError("minority", minority, (LISTED, ALL_BUT_LARGEST))
+    if listed is None:
+        return (counts <= counts.max() / _MINORITY_RATIO) & (counts < counts.max())
+    mask = np.zeros(len(counts), dtype=bool)
+    for index in listed:
+        if not 0 <= index < len(counts):
+            raise InputError(
+                f"minority_classes names class {index}; expected indices from 0 to {len(counts) - 1}"
+            )
+        mask[index] = True
+    return mask
 
 
 def _default_eps(images: Tensor) -> float:

@@ -38,7 +38,7 @@ class PixelSMOTE(ROS):
 
     Helps: where images of a class lie on top of each other, as centered digits do.
 
-    Hurts: the mean of two photographs is no photograph, as the poster says; all images must fit in memory.
+    Hurts: photographs, whose mean is none (the poster blames the Euclidean distance); all images must fit in memory.
 
     Examples
     --------

@@ -70,13 +70,16 @@ def command(config: AdjustConfig, call: Call) -> None:
         _show(plan, adjusted, config)
 
 
+def _kind(plan: "AdjustmentPlan") -> str:
+    return "validation" if sum(plan.manifest.counts["validation"]) else "held-out"
+
+
 def _few_images(plan: "AdjustmentPlan") -> str:
     """Return a warning that names the classes with few held-out images, empty without any."""
     from counterpoise.evaluation import few_classes
 
-    counts = plan.held_out_counts
+    counts, kind = plan.held_out_counts, _kind(plan)
     known = [(name, n) for name, n in zip(plan.manifest.classes, counts, strict=True) if n]
-    kind = "validation" if sum(plan.manifest.counts["validation"]) else "held-out"
     names, numbers = [name for name, _ in known], [n for _, n in known]
     few = few_classes(numbers, names, fewer_than=FEW_IMAGES, unit=f"{kind} image")
     return f"few {kind} images, so the adjustment of these classes may not generalize: {few}" if few else ""
@@ -90,7 +93,9 @@ def _show(plan: "AdjustmentPlan", adjusted: "AdjustedRun", config: AdjustConfig)
     else:
         say(f"{plan.base.record.method} on {name}, adjusted by {plan.spec}")
         before = ("before", adjusted.before, adjusted.cost_before)
-        _show_table(before, ("after", adjusted.after, adjusted.cost_after))
+        learns, images = plan.build().needs_logits, f"{sum(plan.held_out_counts):,} {_kind(plan)} images"
+        tuned_on = f"; tuned on {images}" if learns else ""
+        _show_table(tuned_on, before, ("after", adjusted.after, adjusted.cost_after))
     for key, value in record.adjust.learned.items() if record.adjust else ():
         if isinstance(value, float):
             say(f"{key.rstrip('_')}: {value:.4g}")
@@ -111,7 +116,7 @@ def _promises(adjusted: "AdjustedRun") -> list[str]:
     return adjustment.describe() if isinstance(adjustment, RequiredRates) else []
 
 
-def _show_table(*runs: tuple[str, Mapping[str, Any], float | None]) -> None:
+def _show_table(tuned_on: str, *runs: tuple[str, Mapping[str, Any], float | None]) -> None:
     from counterpoise.evaluation import column_title, compact_columns
 
     shown = [(metric.name, group.name) for metric, group in compact_columns()]
@@ -126,6 +131,6 @@ def _show_table(*runs: tuple[str, Mapping[str, Any], float | None]) -> None:
     ]
     columns = ["", *(column_title(*column) for column in shown), "calibration"]
     _, after, cost = runs[-1]
-    title = f"scores on the run's own {after['n']:,} test images"
+    title = f"scores on the run's own {after['n']:,} test images{tuned_on}"
     print_table([*columns, *(["mean cost"] if cost is not None else [])], rows, title=title, best=1)
     say("calibration: mean gap between confidence and accuracy; lower is better")

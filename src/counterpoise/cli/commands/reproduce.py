@@ -28,8 +28,23 @@ def command(config: ReproduceConfig, call: Call) -> int:
         else:
             print_table(["table", "contents", "from"], [list(row.values()) for row in rows])
         return 0
-    table = get_table(config.table)
-    if table.study != "methods":
+    table, folder = get_table(config.table), config.out or Path("out") / config.table
+    read = partial(_load, quiet=call.as_json)
+    if table.study == "transfer":
+        from counterpoise.studies import ReproductionStudy, publish, reproduce_transfer
+
+        summary = reproduce_transfer(
+            table,
+            config,
+            folder,
+            lambda study, out: run_with_bars(study, out, config, tasks=len(study.plan.cells)),
+            command=call.line,
+            load=read,
+        )
+        if config.export_to is not None:
+            publish(ReproductionStudy, folder, config.export_to)
+        return finish(summary, lambda: say(f"page: {folder / 'page.html'}"), as_json=call.as_json)
+    if table.study == "enhance":
         from counterpoise.studies.reproduce import study_commands
 
         words, absent = study_commands(table, config.data_dir, config.out)
@@ -39,7 +54,6 @@ def command(config: ReproduceConfig, call: Call) -> int:
     from counterpoise.studies import ReproductionStudy, plan_table, publish
     from counterpoise.studies.reproduce import closeness, verdicts
 
-    folder = config.out or Path("out") / config.table
     plan = plan_table(
         table,
         repeats=config.repeats,
@@ -47,14 +61,14 @@ def command(config: ReproduceConfig, call: Call) -> int:
         data_dir=config.data_dir,
         device=config.device,
         command=call.line,
-        load=partial(_load, quiet=call.as_json),
+        load=read,
     )
     lines = tuple(name.strip() for name in config.only.split(",")) if config.only else ()
     study = ReproductionStudy(plan, lines, config.resume_from, config.render_only)
     runs = 0 if config.render_only else len(plan.only(lines).runs())
     result = run_with_bars(study, folder, config, tasks=runs)
     if config.export_to is not None:
-        publish(folder, config.export_to)
+        publish(ReproductionStudy, folder, config.export_to)
 
     def show() -> None:
         summary = result.summary

@@ -13,11 +13,13 @@ import os
 import pkgutil
 import socket
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -105,7 +107,8 @@ class Loky(Backend):
         )
         try:
             with listening(on_message) as address:
-                yield from parallel(delayed(_in_worker)(address, work, item) for item in items)
+                here = Path.cwd()
+                yield from parallel(delayed(_in_folder)(here, address, work, item) for item in items)
         except tuple(map(pkgutil.resolve_name, self.lost)) as error:
             raise LostWorkerError(str(error)) from error
 
@@ -253,6 +256,7 @@ class Dask(Cluster):
         with contextlib.suppress(ValueError):
             current = distributed.get_client()
         if address is None and current is not None:
+            _check_threads(current)
             yield
             return
         address = address or dask.config.get("scheduler-address", None)
@@ -260,6 +264,7 @@ class Dask(Cluster):
         with _connecting(address), dask.config.set({"distributed.scheduler.allowed-failures": 0}):
             client = distributed.Client(address, **local)
         with client:
+            _check_threads(client)
             yield
 
     def _executor(self, threads: int, gpus: int) -> Executor:
@@ -276,6 +281,16 @@ class Dask(Cluster):
         import distributed
 
         return own_address(urlsplit(distributed.get_client().scheduler.address).hostname)
+
+
+def _check_threads(client: Any) -> None:
+    """Warn of workers of Dask with several threads: those of torch are of a process, which runs one task at a time."""
+    if max(client.nthreads().values(), default=1) > 1:
+        warnings.warn(
+            "a Dask worker runs one task at a time, whatever its threads; start workers with "
+            "`dask worker ADDRESS --nworkers N --nthreads 1` to have N at a time",
+            stacklevel=4,
+        )
 
 
 @contextmanager
@@ -297,6 +312,12 @@ BACKENDS: Catalog[Loky | Cluster] = Catalog("backend", [Loky(), Ray(), Dask()])
 def _in_worker(address: Address, work: Callable[..., Returned], *items: Any) -> Returned:
     with address.connected() as send:
         return work(*items, send)
+
+
+def _in_folder(folder: Path, *work: Any) -> Any:
+    """Work in the folder of the parent, which may have moved on since it started this worker."""
+    os.chdir(folder)
+    return _in_worker(*work)
 
 
 def default_jobs(device: str, threads: int, runs: int) -> int:

@@ -58,7 +58,8 @@ def run_tasks(
 ) -> list[Outcome[Plan, Result]]:
     """Execute tasks in `folder` and return what became of each, in their order.
 
-    A task starts once all that it `needs` have ended. A failure does not stop the rest.
+    A task starts once all that it `needs` have ended, those of early repeats first, so that an early stop leaves whole
+    repeats. A failure does not stop the rest.
     """
     outcomes = {task.key: Outcome(task, task.done) for task in tasks if not task.waits}
     for task in tasks:
@@ -67,19 +68,29 @@ def run_tasks(
     sender = Sender(study, folder, {task.key: task for task in tasks})
     order = TopologicalSorter({task.key: task.needs for task in tasks})
     order.prepare()
+    ready, needed = set[str](), {key for task in tasks for key in task.needs}
     while order.is_active():
-        ready = order.get_ready()
+        ready.update(order.get_ready())
         waiting = [task for task in tasks if task.key in ready and task.key not in outcomes]
         for blocked in filter(None, [_blocked(task, outcomes) for task in waiting]):
             outcomes[blocked.task.key] = blocked
             on_event(Event(blocked.task.key, blocked.task.title, None, blocked.reason))
-        stage = [task for task in waiting if task.key not in outcomes]
-        for outcome in _run_stage(stage, sender, workers, on_event):
-            if outcome.failure is not None:
-                outcome.failure.save(outcome.task.path)
-            outcomes[outcome.task.key] = outcome
-        order.done(*ready)
+        if not (ended := ready & outcomes.keys()):
+            for outcome in _run_stage(_early(waiting, needed, workers.jobs), sender, workers, on_event):
+                if outcome.failure is not None:
+                    outcome.failure.save(outcome.task.path)
+                outcomes[outcome.task.key] = outcome
+            ended = ready & outcomes.keys()
+        ready -= ended
+        order.done(*ended)
     return [outcomes[task.key] for task in tasks]
+
+
+def _early(waiting: Sequence[Task[Plan, Result]], needed: set[str], jobs: int) -> list[Task[Plan, Result]]:
+    """Return the tasks to start now: those that others need wait for earlier repeats that occupy all jobs."""
+    early = sorted(waiting, key=lambda task: task.repeat)
+    last = early[: max(1, jobs)][-1].repeat
+    return [task for task in early if task.repeat <= last or task.key not in needed]
 
 
 def _blocked(

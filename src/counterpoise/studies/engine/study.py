@@ -15,7 +15,7 @@ import pandas as pd
 
 from counterpoise.config import TrainConfig
 from counterpoise.exceptions import InputError, RunFolderError
-from counterpoise.files import locked_folder, read_object, refuse_unexpected, write_json
+from counterpoise.files import copy_file, locked_folder, read_object, refuse_unexpected, write_json
 from counterpoise.runs import RunFolder, write_results
 from counterpoise.studies.engine.backends import BACKENDS, LOKY, Loky, default_jobs
 from counterpoise.studies.engine.run import Workers, run_tasks
@@ -56,12 +56,14 @@ class Study(ABC, Generic[Plan, Result, Summary]):
     """Many tasks on images, and the conclusions from them.
 
     A subclass plans tasks, executes one, and concludes; `run_study` does the rest. Messages call it `kind`, and say
-    that two of a kind differ in what it `depends_on`. The file `marker` says what a folder holds.
+    that two of a kind differ in what it `depends_on`. The file `marker` says what a folder holds; the patterns
+    `published` give its results without its runs, and the first of them tells a published study.
     """
 
     kind: ClassVar[str]
     marker: ClassVar[str]
     depends_on: ClassVar[str] = "data or settings"
+    published: ClassVar[tuple[str, ...]] = ("results.csv", "summary.json")
     plan: StudyPlan
 
     def __getstate__(self) -> dict[str, Any]:
@@ -155,6 +157,19 @@ def run_study(
             for path in study.scratch(out):
                 shutil.rmtree(path, ignore_errors=True)
     return concluded
+
+
+def publish(study: type[Study[Any, Any, Any]], out: Path, target: Path) -> None:
+    """Copy the results of a kind of study, without its runs, in place of an earlier copy; another folder is refused."""
+    if not (target / study.published[0]).exists():
+        refuse_unexpected(target, f"published {study.kind}")
+    target.mkdir(parents=True, exist_ok=True)
+    found = {path.name for name in study.published for path in (*target.glob(name), *out.glob(name))}
+    for name in sorted(found):
+        if (out / name).exists():
+            copy_file(out / name, target / name)
+        else:
+            (target / name).unlink(missing_ok=True)
 
 
 @contextmanager

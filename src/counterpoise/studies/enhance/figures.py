@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CONVOLUTIONS = 2
 SMALLEST_PICTURE = 200
-DRAWING = 2
+DRAWING = 3
 """Counts how figures are drawn: those of an earlier number are drawn again."""
 
 WRONG_TO_RIGHT, RIGHT_TO_WRONG, RIGHT = "wrong → right", "right → wrong", "right → right"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from counterpoise.evaluation import METRICS, MeanEntry, MeanInterval, Verdict, c
 from counterpoise.explain import SAME_FROM
 from counterpoise.report import NONE, Cell, Line, Table, count, mean_text, p_equals, p_text, percent, points
 from counterpoise.report import write_page as write_template
-from counterpoise.studies.enhance.plan import CONTROLS, ENHANCED
+from counterpoise.studies.enhance.plan import CONTROLS, ENHANCED, TRAINED_ON
 
 if TYPE_CHECKING:
     from counterpoise.studies.engine.summaries import GroupMeans
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = (("accuracy", "all"), ("gmean", "all"), ("recall", "minority"), ("recall", "majority"))
 """Metrics and class groups in the tables of the study."""
 
+NOISE_COLUMNS = ["standard deviation of the noise", "classifier", "behind the U-Net", "gain"]
 CONVOLUTION = "The feature maps of the original image and of the changed one, and close-ups."
 ATTENTION = f"The classifier attends to {{}}: the rank correlation of the maps is {{}} {SAME_FROM}."
 SECTIONS = (
@@ -43,10 +43,12 @@ def write_page(summary: EnhanceSummary, pictures: Path, path: Path) -> None:
         sections=[
             ("findings", "Findings"),
             ("scores", "Scores"),
+            ("noise", "Noise"),
             ("changes", "Right and wrong"),
             *((key, title) for key, title, _ in sections),
         ],
         s=summary,
+        protocol=protocol(summary),
         findings=findings(summary),
         tables=_tables(summary),
         figures=[(*section, _entries(section[0], summary["images"], pictures)) for section in sections],
@@ -77,6 +79,7 @@ def _tables(summary: EnhanceSummary) -> dict[str, Table]:
         "gains": Table("Gains of the enhanced images", ["over", *names], gain_rows(summary)),
         "full": Table("Scores on training and test images", ["variant", *names], full),
         "slides": Table("The slides", ["accuracy on", "classifier", "combined"], slides),
+        "noise": Table("Accuracy under Gaussian noise", NOISE_COLUMNS, noise_rows(summary)),
         "changes": Table("Changed answers", ["repeat", "against", *answers, "p"], changes, text=(1,)),
     }
 
@@ -103,7 +106,7 @@ def caption(image: Chosen) -> str:
 def findings(summary: EnhanceSummary) -> list[str]:
     """Return the conclusions that the numbers of a summary allow, in one or two sentences each."""
     classifier = summary["methods"][0]["method"]
-    found = _gains(summary, classifier) + _gains_by_rarity(summary, classifier)
+    found = _gains(summary, classifier) + _gains_by_rarity(summary, classifier) + _denoising(summary)
     for change in summary["changes"]:
         if change["before"] == classifier:
             of = f"Repeat {change['draw']}: of" if summary["draws"] > 1 else "Of"
@@ -126,17 +129,41 @@ def _gains(summary: EnhanceSummary, classifier: str) -> list[str]:
         f"In {metric.short_title} the enhanced images are {points(gains[classifier]['mean'])} the classifier on the "
         f"originals{doubt}."
     ]
-    controls = {titles[over]: gain["mean"] or 0.0 for over, gain in gains.items() if over in CONTROLS}
-    if verdict.holds and controls:
-        listed = ", ".join(f"{points(mean)}: {title}" for title, mean in controls.items())
-        equals = [title for title, mean in controls.items() if mean <= 0]
-        more = (
-            f"As much or more comes from: {', '.join(equals)}."
-            if equals
-            else f"The gain is more than {_what_brings_less(summary['epochs'])}."
+    controls = {over: gain["mean"] or 0.0 for over, gain in gains.items() if over in CONTROLS}
+    if controls:
+        listed = ", ".join(f"{points(mean)}: {titles[over]}" for over, mean in controls.items())
+        found.append(f"Compared with the controls they are {listed}.")
+    return [*found, _claim(summary, gains[classifier], gains.get(TRAINED_ON))]
+
+
+def _claim(summary: EnhanceSummary, gain: Gain, over_training: Gain | None) -> str:
+    """Claim a gain only for a classifier that may not be changed, where it is more than the head's training brings."""
+    if not summary["frozen_features"]:
+        return (
+            "No gain is claimed: this classifier may be changed, and what a U-Net adds to such a one depends on how "
+            "far its training was from convergence."
         )
-        found.append(f"Compared with the controls they are {listed}. {more}")
-    return found
+    verdicts = [_verdict(each) for each in (gain, over_training) if each is not None]
+    if not all(verdict.holds for verdict in verdicts):
+        return "No gain for a classifier that may not be changed."
+    if not all(verdict.certain for verdict in verdicts):
+        return "Whether there is a gain for a classifier that may not be changed is not decided."
+    return "Gain for a classifier that may not be changed, also over continued training of its head."
+
+
+def _denoising(summary: EnhanceSummary) -> list[str]:
+    """Conclude whether the U-Net removes noise: whether its gain grows with the noise."""
+    if not summary["noise"]:
+        return []
+    clean, *noisy = summary["noise"]
+    listed = ", ".join(f"{points(n['gain']['mean'])} at {n['strength']:g}" for n in noisy)
+    before = clean["gain"]["mean"] or 0.0
+    verdicts = [_verdict(n["gain"], border=before) for n in noisy]
+    grows = all(verdict.holds and verdict.certain is not False for verdict in verdicts)
+    return [
+        f"Under Gaussian noise on the test images their accuracy is {listed} the classifier's; without noise "
+        f"{points(before)} it. {'It removes' if grows else 'This is no sign that it removes'} noise."
+    ]
 
 
 def _gains_by_rarity(summary: EnhanceSummary, classifier: str) -> list[str]:
@@ -152,20 +179,32 @@ def _gains_by_rarity(summary: EnhanceSummary, classifier: str) -> list[str]:
     ]
 
 
-def _what_brings_less(epochs: Mapping[str, int]) -> str:
-    """Say what the controls were: a larger network that had fewer epochs proves less."""
-    total = epochs["classifier"] + epochs["enhance"]
-    if epochs["fresh"] >= total:
-        return "further training or a larger network brings"
-    return f"further training brings, and than a larger network does in {epochs['fresh']} of those {total} epochs"
+def protocol(summary: EnhanceSummary) -> str:
+    """Return how the classifier came about, in one or two sentences."""
+    if not summary["frozen_features"]:
+        return "The classifier may be changed: it is trained on the same images, with the same augmentation."
+    text = "The classifier may not be changed: a head, fitted to convergence, on frozen features"
+    if not summary["features_classes"]:
+        return f"{text} of given weights."
+    own, others = (", ".join(summary[key]) for key in ("classes", "features_classes"))
+    return f"{text} that were learned from other classes ({others}). Its own classes are {own}."
+
+
+def noise_rows(summary: EnhanceSummary) -> list[list[str]]:
+    """Return the accuracy under noise, one row for each strength, see `NOISE_COLUMNS`."""
+    rows = []
+    for n in summary["noise"]:
+        scores = [_mean_text(n["classifier"]), _mean_text(n["enhanced"]), _mean_text(n["gain"], sign=True)]
+        rows.append([f"{n['strength']:g}", *scores])
+    return rows
 
 
 def _gains_of(summary: EnhanceSummary) -> dict[tuple[str, str, str], Gain]:
     return {(gain["over"], gain["metric"], gain["classes"]): gain for gain in summary["gains"]}
 
 
-def _verdict(gain: Gain) -> Verdict:
-    return judge(MeanInterval(gain["mean"], gain["low"], gain["high"], gain.get("n", 0)))
+def _verdict(gain: MeanEntry, *, border: float = 0.0) -> Verdict:
+    return judge(MeanInterval(gain["mean"], gain["low"], gain["high"], gain.get("n", 0)), border=border)
 
 
 def titles_of(summary: EnhanceSummary) -> dict[str, str]:

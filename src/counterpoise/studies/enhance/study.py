@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from counterpoise.datasets import ImageDataset, SplitManifest
@@ -14,10 +14,10 @@ from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, 
 from counterpoise.studies.engine.tasks import results_of
 from counterpoise.studies.enhance.figures import DRAWING, choose_images, draw_figures
 from counterpoise.studies.enhance.page import write_page
-from counterpoise.studies.enhance.plan import ENHANCED, EnhancePlan, VariantPlan
-from counterpoise.studies.enhance.summary import EnhanceSummary, full_table, summarize
+from counterpoise.studies.enhance.plan import ENHANCED, FEATURES, EnhancePlan, VariantPlan, of_classes
+from counterpoise.studies.enhance.summary import EnhanceSummary, full_table, noise_table, summarize
 from counterpoise.studies.enhance.variants import execute_variant
-from counterpoise.training import ProgressCallback
+from counterpoise.training import ProgressCallback, RunPlan
 
 EnhanceResult = RunConclusion[EnhanceSummary]
 
@@ -26,25 +26,45 @@ EnhanceResult = RunConclusion[EnhanceSummary]
 class EnhancementStudy(RunStudy[EnhanceSummary]):
     """A U-Net before a classifier, and the controls it is measured against.
 
-    Its folder holds ``runs/``, ``results.csv``, ``results-full.csv``, ``summary.json`` and ``enhance.html``.
+    Its folder holds ``runs/``, ``results.csv``, ``results-full.csv``, ``results-noise.csv``, ``summary.json`` and
+    ``enhance.html``, and ``features/`` where it learns the features that a classifier freezes.
     """
 
     kind = "enhancement"
     marker = "enhance.json"
+    published = ("results-noise.csv", "results.csv", "results-full.csv", "summary.json", "enhance.html")
     plan: EnhancePlan
     dataset: ImageDataset
 
+    @property
+    def images(self) -> ImageDataset:
+        """Images of the classifier and its variants."""
+        return self.dataset if self.plan.halves is None else of_classes(self.dataset, self.plan.halves.head)
+
     def tasks(self, folder: Path) -> list[RunTask]:
-        """Return the classifiers of all repeats, then the variants, each of which needs its repeat's classifier."""
-        runs = [run_task(plan, self.dataset, folder) for plan in self.plan.classifiers.plans()]
+        """Return the features, if any, and classifiers of all repeats, then the variants, which need their repeat's."""
+        dataset, features = self.images, dict[int, RunTask]()
+        if self.plan.features is not None and self.plan.halves is not None:
+            others = of_classes(self.dataset, self.plan.halves.features)
+            for plan in self.plan.features.plans():
+                features[plan.draw] = run_task(plan, others, folder / FEATURES, name=FEATURES)
+
+        def needs(plan: RunPlan) -> tuple[str, ...]:
+            return (features[plan.draw].key,) if features else ()
+
+        runs = [run_task(p, dataset, folder, needs=needs(p)) for p in self.plan.classifier_plans()]
         keys = {run.repeat: run.key for run in runs if run.name == self.plan.classifier.label}
-        return runs + [
-            run_task(plan, self.dataset, folder, name=plan.variant, needs=(keys[plan.draw],))
+        variants = [
+            run_task(plan, dataset, folder, name=plan.variant, needs=(keys[plan.draw], *needs(plan)))
             for plan in self.plan.variant_plans()
         ]
+        return [*features.values(), *runs, *variants]
 
     def execute(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:
         """Execute a classifier's run or a variant."""
+        if self.plan.features is not None and task.name != FEATURES:
+            learned = folder / FEATURES / "runs" / Path(task.needs[-1]).name
+            task = replace(task, plan=replace(task.plan, weights=str(learned / "model.safetensors")))
         if not isinstance(task.plan, VariantPlan):
             return super().execute(task, folder, on_progress)
         return execute_variant(
@@ -58,12 +78,17 @@ class EnhancementStudy(RunStudy[EnhanceSummary]):
 
     def conclude(self, outcomes: Sequence[RunOutcome], folder: Path, seconds: float) -> EnhanceResult:
         """Return scores, gains and changes."""
-        table = results_table(results_of(outcomes))
+        table = results_table(results_of(o for o in outcomes if o.task.name != FEATURES))
         return EnhanceResult(table, summarize(self.plan, outcomes, table, seconds=seconds), outcomes)
 
+    def scratch(self, folder: Path) -> Iterable[Path]:
+        """Return the folders of shared networks."""
+        return [folder / "networks", folder / FEATURES / "networks"]
+
     def write_page(self, concluded: EnhanceResult, folder: Path) -> None:
-        """Write the scores on training and test images together, and the page."""
+        """Write the scores on training and test images together, those under noise, and the page."""
         write_results(folder / "results-full.csv", full_table(concluded.results))
+        write_results(folder / "results-noise.csv", noise_table(concluded.results))
         write_page(concluded.summary, folder / "figures", folder / "enhance.html")
 
 

@@ -32,7 +32,15 @@ from counterpoise.studies.engine.summaries import GridSummary, GroupMeans, group
 from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
 from counterpoise.studies.enhance.figures import ShownImage
 from counterpoise.studies.enhance.page import COLUMNS
-from counterpoise.studies.enhance.plan import CONTROLS, ENHANCED, FRESH, TRAINED_ON, EnhancePlan
+from counterpoise.studies.enhance.plan import (
+    CONTROLS,
+    ENHANCED,
+    FEATURES,
+    FINE_TUNED,
+    FRESH,
+    TRAINED_ON,
+    EnhancePlan,
+)
 from counterpoise.studies.enhance.variants import variant_title
 from counterpoise.studies.published import published_numbers
 
@@ -59,10 +67,24 @@ class Gain(MeanEntry):
     classes: str
 
 
+class NoiseEntry(TypedDict):
+    """Accuracy under noise (see `noise_accuracies`) without the U-Net, with it, and the difference."""
+
+    strength: float
+    classifier: MeanEntry
+    enhanced: MeanEntry
+    gain: MeanEntry
+
+
 class EnhanceSummary(GridSummary):
-    """Content of ``summary.json``."""
+    """Content of ``summary.json``; frozen features that the study learned itself are of `features_classes`."""
 
     kind: str
+    frozen_features: bool
+    features_classes: list[str]
+    classes: list[str]
+    unet: str
+    noise: list[NoiseEntry]
     rare: bool
     network: str
     classifier: str
@@ -82,7 +104,7 @@ def summarize(
     study: EnhancePlan, outcomes: Sequence[RunOutcome], table: pd.DataFrame, *, seconds: float
 ) -> EnhanceSummary:
     """Return the conclusions of a study; `table` holds the test scores of its runs in long format."""
-    folders = results_of(outcomes)
+    folders = results_of(outcome for outcome in outcomes if outcome.task.name != FEATURES)
     any_record = folders[0].record if folders else None
     minority = bool(any_record and any_record.dataset.minority)
     metric = "gmean" if minority else "accuracy"
@@ -93,6 +115,11 @@ def summarize(
     return {
         "format": 1,
         "kind": "enhance",
+        "frozen_features": study.frozen_features,
+        "features_classes": [] if study.halves is None else list(study.halves.features),
+        "classes": list(any_record.dataset.classes) if any_record else [],
+        "unet": study.unet,
+        "noise": _noise(study, folders),
         "dataset": dataset,
         "imbalance": imbalance,
         "rare": minority,
@@ -113,7 +140,7 @@ def summarize(
         "copy": [
             {"draw": f.record.draw} | f.record.raw["enhance"]["copy"][-1]
             for f in folders
-            if f.record.method == ENHANCED
+            if f.record.method == ENHANCED and f.record.raw["enhance"]["copy"]
         ],
         "methods": [
             {"method": name, "title": title, "what": what, **method_summary(name, title, folders, table)}
@@ -124,7 +151,7 @@ def summarize(
         "gains": _gains(study, table),
         "tests": compare_methods(table, metric),
         # The slides' classes are all of the same size.
-        "slides": _published(dataset) if imbalance["profile"] == "natural" else [],
+        "slides": _published(dataset) if imbalance["profile"] == "natural" and study.halves is None else [],
         "images": [],
         "winner": None,
         "failed": failed_runs(outcomes),
@@ -156,6 +183,32 @@ def full_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
 
 
+def noise_table(folders: Sequence[RunFolder]) -> pd.DataFrame:
+    """Return the accuracies under noise in long format, with the strength of the noise in a column of its own."""
+    rows = [
+        {**result_rows(folder)[0], "method": method, "noise": float(strength), "classes": "all"}
+        | {"metric": "accuracy", "value": value}
+        for folder in folders
+        if folder.record.enhance is not None
+        for method, accuracies in folder.record.enhance.noise.items()
+        for strength, value in accuracies.items()
+    ]
+    columns = [*RESULT_COLUMNS]
+    columns.insert(columns.index("classes"), "noise")
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _noise(study: EnhancePlan, folders: Sequence[RunFolder]) -> list[NoiseEntry]:
+    found: list[NoiseEntry] = []
+    for strength, rows in noise_table(folders).groupby("noise"):
+        values = rows.pivot(index="draw", columns="method", values="value")
+        pairs = values[[study.classifier.label, ENHANCED]].to_numpy().T
+        before, after, gain = (mean_interval(row.tolist()).entry() for row in (*pairs, pairs[1] - pairs[0]))
+        means = {"classifier": before, "enhanced": after, "gain": gain}
+        found.append(cast(NoiseEntry, {"strength": strength, **means}))
+    return found
+
+
 def _scores_of(matrix: np.ndarray, run: RunFolder) -> ScoresDict:
     """Return all scores that follow from a confusion matrix (rows are true classes)."""
     true, predicted = (axis.repeat(matrix.ravel()) for axis in map(np.ravel, np.indices(matrix.shape)))
@@ -178,18 +231,27 @@ def _variants(study: EnhancePlan) -> dict[str, tuple[str, str]]:
     config, by = study.config, f"with {study.method.label}"
     copy, more = count(study.copy_epochs, "epoch"), count(study.enhance_epochs, "epoch")
     frozen = "frozen with its batch-norm statistics" if study.frozen else "fine-tuned with it"
+    residual = study.unet == "residual"
+    learns = ", which at first adds nothing, is" if residual else f" learns to copy for {copy} and is then"
+    part = "the head, on the frozen features," if study.frozen_features else "the classifier alone"
     texts = {
-        ENHANCED: f"the U-Net learns to copy for {copy} and is then trained {by} for {more} before the same "
-        f"classifier, which is {frozen}",
-        TRAINED_ON: f"training of the classifier alone continues {by} for as many steps: {more}",
+        ENHANCED: f"the U-Net{learns} trained {by} for {more} before the same classifier, which is {frozen}",
+        TRAINED_ON: f"training of {part} continues {by} for as many steps: {more}",
+        FINE_TUNED: f"all of the classifier is trained {by} for as many steps: {more}",
         FRESH: f"the copying U-Net and a classifier from scratch are trained together {by} for "
         f"{count(study.fresh_epochs, 'epoch')}; the classifier and the U-Net had "
         f"{config.epochs + study.enhance_epochs} one after the other",
     }
     label = study.classifier.label
-    text = f"trained on the original images with {label} for {count(config.epochs, 'epoch')}"
+    if study.frozen_features:
+        source = "of given weights" if study.halves is None else "learned from the other classes"
+        text = f"frozen features {source}, and a head trained on them to convergence"
+    else:
+        text = f"trained on the original images with {label} for {count(config.epochs, 'epoch')}"
     found = {label: ("Classifier", text)}
-    found |= {name: (variant_title(name, frozen=study.frozen), text) for name, text in texts.items()}
+    for name in sorted(study.variants, key=(ENHANCED, *CONTROLS).index):
+        title = variant_title(name, frozen=study.frozen, frozen_features=study.frozen_features)
+        found[name] = (title, texts[name])
     for method in study.classifiers.methods[1:]:
         epochs = count(config.head_epochs or config.epochs, "epoch")
         text = f"the classifier's head is retrained under balanced softmax for {epochs}"

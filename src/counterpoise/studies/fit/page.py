@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from counterpoise.evaluation import ChoiceDict, page_metrics
-from counterpoise.exceptions import RunFolderError
+from counterpoise.exceptions import InputError, RunFolderError
 from counterpoise.files import read_object
 from counterpoise.inference import promise_words
 from counterpoise.report import (
@@ -70,10 +70,11 @@ def build_fit_report(folder: Path, output: Path) -> Path:
     """Write the report about a finished fit to the file `output`; RunFolderError if the folder is damaged."""
     try:
         return _write_report(cast("FitSummary", read_object(folder / "summary.json")), folder, output)
-    except (KeyError, TypeError) as error:
-        raise RunFolderError(
-            f"{folder / 'summary.json'} is damaged: it lacks {error}; run it again"
-        ) from error
+    except InputError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        fault = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise RunFolderError(f"{folder / 'summary.json'} is damaged: {fault}; run it again") from error
 
 
 def write_pages(summary: FitSummary, folder: Path) -> None:
@@ -171,9 +172,14 @@ def _words(summary: FitSummary, best: RunFolder) -> dict[str, Any]:
         f"It was chosen among {count(tried, 'candidate')} by {count(most, 'training image')} that "
         f"they had not learned from{of_tuned}: {summary['reason']}."
     )
-    if summary["temperature"] > 1:
+    if summary.get("tau", 1.0) != 1:
         sentences.append(
-            f"Its probabilities were too certain and are softened (temperature {summary['temperature']:.2f})."
+            f"Its probabilities are {_prior(summary)}, which is best by the metric that was asked for."
+        )
+    if (temperature := summary["temperature"]) != 1:
+        change = "too certain and are softened" if temperature > 1 else "not certain enough and are sharpened"
+        sentences.append(
+            f"Its probabilities were {change} (temperature {temperature:.2f}, chosen by the same training images)."
         )
     return {"title": f"{title} was kept", "sentences": sentences}
 
@@ -246,10 +252,15 @@ def _model(summary: FitSummary, best: RunFolder) -> Iterable[tuple[str, str]]:
 
 
 def _calibration(summary: FitSummary) -> str:
-    softened = (
-        f"softened by the temperature {summary['temperature']:.2f}; " if summary["temperature"] > 1 else ""
-    )
-    return f"{softened}probabilities are as if all classes were equally common"
+    temperature = summary["temperature"]
+    change = f"{'softened' if temperature > 1 else 'sharpened'} by the temperature {temperature:.2f}; "
+    return f"{'' if temperature == 1 else change}probabilities are {_prior(summary)}"
+
+
+def _prior(summary: FitSummary) -> str:
+    power = 1 - summary.get("tau", 1.0)
+    common = f"each class was as common as its share of your pictures to the power {power:g}"
+    return f"as if {common}" if power else "as if all classes were equally common"
 
 
 def _classes(summary: FitSummary, best: RunFolder) -> Table:
@@ -299,7 +310,6 @@ def _limits(summary: FitSummary, best: RunFolder) -> list[str]:
         "Scores are those of one split of one set of pictures; on pictures from another camera, place or time they may "
         "be lower.",
         *_promise(best),
-        "Probabilities are as if all classes were equally common: for a rare class they are higher than its share of "
-        "your pictures.",
+        f"Probabilities are {_prior(summary)}: for a rare class they differ from its share of your pictures.",
         "The candidate was chosen on the same held-out images that its estimates come from, which favors it slightly.",
     ]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -18,13 +21,20 @@ from counterpoise.config import (
     fine_tuning_config,
     steps_of,
 )
-from counterpoise.datasets import Grouping, ImageDataset, group_images, load_dataset, resize_dataset
+from counterpoise.datasets import (
+    Grouping,
+    ImageDataset,
+    decode_batch,
+    group_images,
+    load_dataset,
+    resize_dataset,
+)
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import Method, get_method, parse_methods
 from counterpoise.networks import EnsembleNetwork, find_pretrained
 from counterpoise.report import duration
-from counterpoise.runs import comparison_identity
+from counterpoise.runs import RunFolder, comparison_identity
 from counterpoise.training import (
     Budget,
     RunPlan,
@@ -39,8 +49,8 @@ from counterpoise.training import (
 
 #: Heights and widths, in pixels, that the time allows or not, from the best one.
 SIZES = (224, 192, 160, 128, 96)
-#: Images of each class on which settings are tried, and images of a timing: several batches for each core.
-PROBED, TIMED = 20, 64
+#: Images of each class on which settings are tried; images of a timing: several batches for each core, and of reading.
+PROBED, TIMED, TIMED_READING = 20, 64, 20
 #: Share of the budget that embedding all images may take.
 EMBEDDING_SHARE = 0.3
 #: An image of training costs as much time as so many embedded ones.
@@ -69,7 +79,8 @@ class FitPlan:
     `template` is the plan of the first head on frozen features; `heads` are the methods whose heads are compared, and
     `tune` tells whether networks are trained, too. `images_per_second` is the measured speed of embedding, and
     `notes` are the decisions made for the user, in words. `scratch` is the plan of a small network from scratch on the
-    images `small`, which are not enlarged; None for photographs.
+    images `small`, which are not enlarged; None for photographs. `key_seconds` are those of reading a training image
+    once more, for the key of its pixels. `metric` chooses the candidate and its tau, and is no part of the identity.
     """
 
     template: RunPlan
@@ -82,6 +93,8 @@ class FitPlan:
     command: str = ""
     scratch: RunPlan | None = None
     small: ImageDataset | None = field(default=None, repr=False)
+    key_seconds: float = 0.0
+    metric: Literal["f1", "gmean"] | None = None
 
     @property
     def networks(self) -> dict[str, RunPlan]:
@@ -143,11 +156,12 @@ def load_for_fit(config: FitConfig) -> ImageDataset:
 
 
 def make_fit_plan(
-    dataset: ImageDataset, config: FitConfig, budget: Budget, *, command: str = ""
+    dataset: ImageDataset, config: FitConfig, budget: Budget, *, command: str = "", folder: Path | None = None
 ) -> tuple[ImageDataset, FitPlan]:
     """Resolve the settings of a fit, time a few images, and return the dataset at the chosen size with the plan.
 
-    InputError refuses what cannot work before anything is written.
+    Where `folder` holds heads, their size is kept: the machine may be faster or slower now. InputError refuses what
+    cannot work before anything is written.
     """
     if config.pretrained == "none":
         raise InputError(
@@ -156,11 +170,14 @@ def make_fit_plan(
         )
     heads = tuple(parse_methods(config.methods))
     # A model must not be judged on copies of what it learned.
-    wanted = config.data.duplicates or "group"
+    wanted, search_seconds = config.data.duplicates or "group", 0.0
     if wanted != dataset.grouping.duplicates:
+        few = _evenly(dataset, TIMED_READING)
+        search_seconds = _seconds_each(len(few.train), lambda: group_images(few, duplicates="group"))
         dataset = group_images(dataset, duplicates=wanted)
     total = sum(len(split) for split in dataset.splits.values())
-    sizes = [config.data.image_size] if config.data.image_size else _sizes(dataset)
+    fixed = config.data.image_size or _used_size(folder)
+    sizes = [fixed] if fixed else _sizes(dataset)
     smallest = resize_dataset(_few(dataset), (sizes[-1], sizes[-1]))
     template = prepare_run(smallest, _settings(smallest, config), list(heads), threads=cpu_count()).plan
     speed = _images_per_second(template, smallest)
@@ -171,6 +188,12 @@ def make_fit_plan(
             size = candidate
             break
     resized = resize_dataset(dataset, (size, size))
+    read = _evenly(resized, TIMED_READING).train
+    keyed = not read.in_memory  # else the content is the pixels
+    key_seconds = (
+        _seconds_each(len(read), lambda: decode_batch(read.images, range(len(read)))) if keyed else 0.0
+    )
+    reading = (search_seconds * total, key_seconds * len(dataset.train))
     prepared = prepare_run(resized, _settings(resized, config), list(heads), threads=cpu_count())
     scratch = _scratch_plan(dataset, config)
     plan = FitPlan(
@@ -179,13 +202,22 @@ def make_fit_plan(
         tune=config.tune,
         budget_seconds=config.budget,
         images_per_second=rate,
-        notes=(*prepared.notes, *_forecast(resized, len(heads), config, rate)),
+        notes=(*prepared.notes, *_forecast(resized, len(heads), config, rate, reading)),
         grouping=prepared.grouping,
         command=command,
         scratch=scratch,
         small=None if scratch is None else dataset,
+        key_seconds=key_seconds,
+        metric=config.metric,
     )
     return resized, plan
+
+
+def _used_size(folder: Path | None) -> int | None:
+    """Return the size of the images of the heads in the folder of a fit, or None."""
+    runs = [] if folder is None else [RunFolder(path) for path in sorted((folder / "runs").glob("*"))]
+    frozen = [run.record for run in runs if run.is_complete() and run.record.start.freeze == "all"]
+    return frozen[0].network.image_size[0] if frozen else None
 
 
 def _sizes(dataset: ImageDataset) -> list[int]:
@@ -200,6 +232,20 @@ def _few(dataset: ImageDataset) -> ImageDataset:
     return replace(
         dataset, train=dataset.train.subset(np.sort(np.concatenate(rows))), validation=None, test=None
     )
+
+
+def _evenly(dataset: ImageDataset, count: int) -> ImageDataset:
+    """Return a dataset of training images at even distances."""
+    rows = np.linspace(0, len(dataset.train) - 1, min(count, len(dataset.train))).astype(int)
+    return replace(dataset, train=dataset.train.subset(rows), validation=None, test=None)
+
+
+def _seconds_each(images: int, work: Callable[[], object]) -> float:
+    """Return the seconds per image of work on a few images, done twice, since the first time includes starting up."""
+    for _ in range(2):
+        started = time.perf_counter()
+        work()
+    return max(time.perf_counter() - started, 1e-6) / images
 
 
 def _settings(dataset: ImageDataset, config: FitConfig) -> RunSettings:
@@ -237,23 +283,24 @@ def _images_per_second(plan: RunPlan, dataset: ImageDataset) -> float:
     """Return the speed of decoding and embedding a few images."""
     device = find_device(plan.config.device)
     network = make_network(plan, dataset).to(device)
-    part = dataset.train.subset(np.linspace(0, len(dataset.train) - 1, TIMED).astype(int))
+    part = _evenly(dataset, TIMED).train
     with cpu_threads(cpu_count()), reused_memory():
-        # Twice, since the first time includes starting up.
-        for _ in range(2):
-            started = time.perf_counter()
-            embed_images(network, part, device=device)
-    return len(part) / max(time.perf_counter() - started, 1e-6)
+        return 1 / _seconds_each(len(part), lambda: embed_images(network, part, device=device))
 
 
-def _forecast(dataset: ImageDataset, heads: int, config: FitConfig, rate: float) -> list[str]:
-    """Return what will be done, in words."""
+def _forecast(
+    dataset: ImageDataset, heads: int, config: FitConfig, rate: float, reading: tuple[float, float]
+) -> list[str]:
+    """Return what will be done, in words; `reading` are the seconds of comparing images, and of their keys."""
     total = sum(len(split) for split in dataset.splits.values())
     side = dataset.image_size[0]
     lines = [
         f"{total:,} images at {side}x{side} pixels: embedding them takes about {duration(total / rate)} "
         f"({rate:,.0f} images a second, measured); then {heads} heads are compared by cross-validation"
     ]
+    if sum(reading) >= 1:
+        search, keys = (duration(seconds) for seconds in reading)
+        lines.append(f"looking for near-duplicates takes about {search}, keys of the pixels {keys}")
     if config.tune:
         lines.append(
             f"what remains of {duration(config.budget)} goes into fine-tuning, which is kept if it helps"

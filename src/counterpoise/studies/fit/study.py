@@ -31,7 +31,7 @@ from counterpoise.studies.fit.candidates import (
     run_head,
     run_network,
 )
-from counterpoise.studies.fit.evidence import evidence_path, load_evidence
+from counterpoise.studies.fit.evidence import Evidence, evidence_path, load_evidence
 from counterpoise.studies.fit.learning_curve import forecast
 from counterpoise.studies.fit.page import few_images, write_pages
 from counterpoise.studies.fit.plan import AVERAGE, FINE_TUNED, FOLDS, REFITTED, SCRATCH, SIMPLEST, FitPlan
@@ -60,7 +60,7 @@ class FitSummary(StudySummary):
     """Summary of a fit: `heads` is the choice among heads on frozen features, `networks` that with the tuned ones.
 
     `forecasts` are the recalls to expect of more images, or the reason why they are missing; `held_out` are the images
-    of each class that either choice rests on, and `seconds` those of each candidate.
+    of each class that either choice rests on, and `seconds` those of each candidate. `tau` is that of the kept one.
     """
 
     dataset: str
@@ -70,6 +70,8 @@ class FitSummary(StudySummary):
     heads: ChoiceDict | None
     networks: ChoiceDict | None
     temperature: float
+    metric: str | None
+    tau: float
     image_size: int
     fit: str
     images_per_second: float
@@ -85,16 +87,6 @@ class FitSummary(StudySummary):
 
 
 FitResult = RunConclusion[FitSummary]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Finished candidate with its out-of-fold log-probabilities (repeats, N, C)."""
-
-    run: RunFolder
-    name: str
-    complexity: int
-    log_probabilities: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -185,8 +177,8 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
             progress=on_progress,
         )
         seconds = self.budget.elapsed - started - run.record.timings.get("embed", 0.0)
-        # The first one chooses the penalty for all.
-        name = "first head" if first else "head"
+        # The first one chooses the penalty for all, and finds the keys of the images.
+        name, seconds = ("first head", seconds - timing.keys) if first else ("head", seconds)
         self.budget.record(name, timing.rows(task.plan.record), max(0.0, seconds))
         return run
 
@@ -216,7 +208,8 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
         predictions = load_evidence(evidence_path(folder, run.path)) if done else None
         if predictions is None:
             return None
-        return Evidence(run, name or plan.method, complexity, predictions)
+        found, metric = Evidence(run, name or plan.method, complexity, predictions), self.plan.metric
+        return found if metric is None else found.with_tau(metric, *self._labels())
 
     def _heads(self, folder: Path) -> list[Evidence]:
         found = []
@@ -231,10 +224,11 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
     ) -> tuple[Evidence, Choice]:
         labels, groups = self._labels()
         choice = choose(
-            [Candidate(c.name, c.complexity, c.log_probabilities) for c in candidates],
+            [Candidate(c.name, c.complexity, c.log_probabilities + c.offset) for c in candidates],
             labels,
             groups,
             reference=reference,
+            metric=self.plan.metric or "score",
         )
         return next(c for c in candidates if c.name == choice.chosen), choice
 
@@ -248,7 +242,7 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
         best, _ = self._choose(self._heads(folder))
         predictions = best.log_probabilities[:1].copy()
         predictions[0, self._folds()[0] != HELD_OUT] = np.nan
-        return Evidence(best.run, best.name, best.complexity, predictions)
+        return replace(best, log_probabilities=predictions)
 
     def _tuned(self, folder: Path) -> Evidence:
         return next(candidate for candidate in self._networks(folder) if candidate.name == FINE_TUNED)
@@ -278,18 +272,19 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
         best, choices = decided
         temperature = _temperature(best, choices)
         record = best.run.record.raw | {"fit": {"candidate": best.name, "temperature": temperature}}
-        kept = RunFolder(folder / "best")
+        record["fit"] |= {} if best.tau == 1 else {"tau": best.tau}
+        kept, staged = RunFolder(folder / "best"), folder / "best.staged"
+        shutil.rmtree(staged, ignore_errors=True)  # of a killed process
         if kept.is_complete() and kept.record.raw == record:
             return
-        staged = folder / "best.staged"
-        shutil.rmtree(staged, ignore_errors=True)
         copy_folder(best.run.path, staged)
-        if temperature > 1:
+        if temperature != 1 or best.tau != 1:
             scaling = TemperatureScaling.from_state(
                 {
                     "name": "TemperatureScaling",
                     "options": {},
-                    "learned": {"temperature_": temperature, "num_classes_": len(self.dataset.classes)},
+                    "learned": {"temperature_": temperature, "num_classes_": len(self.dataset.classes)}
+                    | ({} if best.tau == 1 else {"offset_": np.asarray(best.offset).tolist()}),
                 }
             )
             record["adjust"] = scaling.get_state()
@@ -339,6 +334,8 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
             "heads": choices["heads"].to_dict() if "heads" in choices else None,
             "networks": choices["networks"].to_dict() if "networks" in choices else None,
             "temperature": 1.0 if decided is None else _temperature(*decided),
+            "metric": self.plan.metric,
+            "tau": 1.0 if decided is None else decided[0].tau,
             "image_size": self.plan.template.image_size[0],
             "fit": self.dataset.fit,
             "images_per_second": round(self.plan.images_per_second, 1),
@@ -382,5 +379,4 @@ def _temperature(best: Evidence, choices: Mapping[str, Choice]) -> float:
 
 def _penalty(head: RunFolder) -> float | None:
     """Return the L2 penalty of a head; None, chosen by cross-validation, where it has none."""
-    penalties: Mapping[str, float] = head.record.raw.get("penalties", {})
-    return [0.0, *penalties.values()][-1] or None
+    return [0.0, *head.record.penalties.values()][-1] or None

@@ -74,13 +74,18 @@ class Timing:
 
     @property
     def embedding(self) -> float:
-        """Seconds for embedding all images."""
-        return float(self.counts.sum() + self.scored) / self.plan.images_per_second
+        """Seconds for embedding all images, and for the keys of the training images."""
+        return float(self.counts.sum() + self.scored) / self.plan.images_per_second + self.keys
+
+    @property
+    def keys(self) -> float:
+        """Seconds for reading the training images once more; later runs find their keys in the index."""
+        return float(self.counts.sum()) * self.plan.key_seconds
 
     @property
     def refitting(self) -> float:
         """Seconds for a head on the features of the fine-tuned network."""
-        return self.embedding + (self.budget.estimate("head", float(self.counts.sum())) or 0.0)
+        return self.embedding - self.keys + (self.budget.estimate("head", float(self.counts.sum())) or 0.0)
 
     @property
     def _epochs(self) -> float:

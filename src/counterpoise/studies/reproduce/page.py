@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from counterpoise.evaluation import METRICS, score_title
 from counterpoise.report import NONE, Cell, Line, Table, count, decimals, mean_text, signed, write_page
@@ -15,23 +17,26 @@ if TYPE_CHECKING:
     from counterpoise.studies.reproduce.summary import CellEntry, TableSummary
 
 PICTURES = ("lines.png", "ranks.png")
-VERDICTS = ("confirmed", "refuted", "not decided", "not run")
+VERDICTS = ("confirmed", "refuted", "not decided", "not meaningful", "not run")
 #: What the findings of a kind claim together.
 KINDS = {
-    "decline": "Every method declines as the imbalance ratio grows",
-    "resilience": "ADOS declines less than the other methods",
-    "order": "",  # the claims name their methods
+    "decline": "Every method declines from its smallest imbalance ratio to its largest",
+    "resilience": "ADOS declines less than each other method of the paper or of ours, the recipe aside",
+    "growth": "The greater the imbalance, the more AOS helps: ",
+    "order": "",
+    "degradation": "SMOTE in pixels degrades: ",
     "recipe-published": "This project's recipe is better than the best published number",
     "recipe-measured": "This project's recipe is better than the best other method, as measured here",
 }
+#: Kinds of which every claim has a sentence of its own.
+EACH_ALONE = ("growth", "order", "degradation")
 
 
 def write_pages(summary: TableSummary, folder: Path) -> None:
     """Write ``page.html``, which holds the pictures in `folder`, and ``page.md``, which names them."""
     content = {
-        "s": summary,
         "missing": missing(summary),
-        "result": closeness(summary) + verdicts(summary),
+        "result": closeness(summary) + verdicts(summary) + easier(summary),
         "agreement": agreement_table(summary),
         "main": claims_table(summary, main=True),
         "details": claims_table(summary, main=False),
@@ -39,10 +44,19 @@ def write_pages(summary: TableSummary, folder: Path) -> None:
         "pictures": [folder / name for name in PICTURES if (folder / name).exists()],
         "tables": number_tables(summary),
         "ranks": ranks_table(summary),
-        "failed": [f"{f['method']}, repeat {f['draw']}: {f['error']}" for f in summary["failed"]],
+        "unranked": [m for m in summary["methods"] if all(m not in r["methods"] for r in summary["ranks"])],
+        "failed": [
+            f"{f.get('name', '')} {f['method']}, repeat {f['draw']}: {f.get('error') or f['reason']}".strip()
+            for f in [*summary["failed"], *summary.get("not_applicable", [])]
+        ],
     }
+    render_pages(summary, content, folder)
+
+
+def render_pages(summary: Mapping[str, Any], content: Mapping[str, Any], folder: Path) -> None:
+    """Write both pages of a summary that have this content."""
     for name in ("page.html", "page.md"):
-        write_page(folder / name, f"studies/reproduce/{name}.j2", **content)
+        write_page(folder / name, f"studies/reproduce/{name}.j2", s=summary, **content)
 
 
 def number_tables(summary: TableSummary) -> list[Table]:
@@ -126,7 +140,7 @@ def ranks_table(summary: TableSummary) -> Table:
         own = dict(zip(ranks["methods"], ranks["mean"], strict=True))
         p, difference = ranks["p_value"], ranks["critical_difference"]
         texts = [f"{own[m]:.2f}" if m in own else "" for m in methods]
-        texts += [str(ranks["blocks"]), "" if p is None else f"{p:.3f}"]
+        texts += [f"{ranks['blocks']} of {len(summary['lines'])}", "" if p is None else f"{p:.3f}"]
         texts += ["" if difference is None else f"{difference:.2f}"]
         rows.append([score_title(ranks["metric"], ranks["classes"]), ranks["of"], *texts])
     return Table("Mean ranks", ["", "", *methods, "lines", "p (Friedman)", "critical difference"], rows)
@@ -150,34 +164,56 @@ def claims_table(summary: TableSummary, *, main: bool) -> Table:
 def _judged(finding: Finding, planned: int) -> list[Line]:
     """Return the verdict on a claim, the measured difference, and the number that it is compared with."""
     verdict, n = finding["verdict"], finding["n"]
-    mark = verdict.replace(" ", "-")
+    undecided, mark = verdict == "not decided", verdict.replace(" ", "-")
+    shown = [Line(verdict + (f" by {count(n, 'repeat')}" if undecided else ""), mark)]
     if finding["difference"] is None:
-        return [Line(verdict, mark)]
-    difference = mean_text(finding["difference"], finding["low"], finding["high"], sign=True)
-    if verdict == "not decided":
-        lines = [Line(f"{verdict} by {count(n, 'repeat')}", mark), Line(difference)]
-    else:
-        lines = [Line(verdict, mark), Line(difference + _few(n, planned))]
-    return lines + ([Line(f"than {finding['than']}", "quiet")] if finding["than"] else [])
+        return shown
+    shown.append(Line(_difference(finding) + ("" if undecided else _few(n, planned))))
+    return shown + ([Line(f"than {finding['than']}", "quiet")] if finding["than"] else [])
+
+
+def _difference(finding: Finding) -> str:
+    return mean_text(finding["difference"], finding["low"], finding["high"], sign=True)
 
 
 def verdicts(summary: TableSummary) -> list[str]:
-    """Return a sentence for each kind of claim, with its verdicts."""
-    sentences = []
-    for kind, title in KINDS.items():
-        chosen = [f for f in summary["findings"] if f["kind"] == kind and f["main"]]
-        found = [f["verdict"] for f in chosen]
-        counts = [f"{found.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in found]
-        text = f"of {len(found)} comparisons {', '.join(counts)}"
-        if set(found) == {"not run"}:
-            text = "not run"
-        elif len(counts) == 1:
-            text = f"{found[0]} in " + (
-                f"all {len(found)} comparisons" if len(found) > 1 else "the one comparison"
-            )
-        if chosen:
-            sentences.append(f"{title or ', '.join(dict.fromkeys(f['claim'] for f in chosen))}: {text}.")
-    return sentences
+    """Return a sentence for each kind of claim, or for each claim, with its verdicts, also those line by line."""
+    groups: dict[str, tuple[list[Finding], list[Finding]]] = {}
+    for f in sorted(summary["findings"], key=lambda f: list(KINDS).index(f["kind"])):
+        title = KINDS[f["kind"]] + (f["claim"] if f["kind"] in EACH_ALONE else "")
+        groups.setdefault(title, ([], []))[not f["main"]].append(f)
+    return [
+        f"{title}: {'; line by line '.join(map(_counted, filter(None, f)))}." for title, f in groups.items()
+    ]
+
+
+def _counted(findings: Sequence[Finding]) -> str:
+    """Return the number of findings by verdict, and the scores of those that are refuted."""
+    found = [f["verdict"] for f in findings]
+    counts = [f"{found.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in found]
+    if set(found) == {"not run"}:
+        return "not run"
+    if len(counts) == 1:
+        one = f" ({findings[0]['where']}, {_difference(findings[0])})"
+        return found[0] + (one if len(found) == 1 else f" in all {len(found)} comparisons")
+    refuted = ", ".join(dict.fromkeys(f["score"] for f in findings if f["verdict"] == "refuted"))
+    by_score = f"; refuted: {refuted}" if refuted and len({f["score"] for f in findings}) > 1 else ""
+    return f"of {len(found)} comparisons {', '.join(counts)}{by_score}"
+
+
+def easier(summary: TableSummary) -> list[str]:
+    """Return a sentence on lines where the baseline, too, is above the best published number; none without any."""
+    where = dict.fromkeys(f["where"] for f in summary["findings"] if f["verdict"] == "not meaningful")
+    names = [line["name"] for line in summary["lines"] if line["title"] in where]
+    found = [d for c in summary["cells"] if c["setting"] in names and (d := c["difference"]) is not None]
+    if not found:
+        return []
+    return [
+        f"To be above the best published number is not meaningful on {'; '.join(where)}: the baseline alone is above "
+        f"it, too, by one score or more. There {sum(d > 0 for d in found)} of {len(found)} numbers of the paper's own "
+        f"methods are above the published ones, by {signed(sum(found) / len(found))} on average, so the images, the "
+        "network or the protocol are easier here than in the paper, whatever the method."
+    ]
 
 
 def closeness(summary: TableSummary) -> list[str]:
@@ -193,29 +229,36 @@ def closeness(summary: TableSummary) -> list[str]:
         "paper leaves open is listed below."
     ]
     if whole["judged"]:
+        single = whole["compared"] - whole["judged"]
         sentences.append(
             f"A published number comes from one repeat: {whole['inside']} of {whole['judged']} are in the range in "
-            f"which one further repeat of ours would fall (95 %), {whole['above']} above it and {whole['below']} below."
+            f"which one further repeat of ours would fall (95 %), {whole['above']} above it and {whole['below']} below"
+            f"{f'; {single} more have but one repeat here' if single else ''}."
         )
     same: dict[str, list[bool]] = {}
     for best in summary["best"]:
         if best["same"] is not None:
             same.setdefault(score_title(best["metric"], best["classes"]), []).append(best["same"])
-    if same:
+    judged, rows = sum(map(len, same.values())), len(summary["best"])
+    if judged:
         by_score = "; ".join(f"{name} {sum(found)} of {len(found)}" for name, found in same.items())
+        few = f"; {rows - judged} further rows have fewer than two such methods" if judged < rows else ""
         sentences.append(
-            f"In {sum(map(sum, same.values()))} of {sum(map(len, same.values()))} rows the best published method is "
-            f"the best here, too, among the methods that have both numbers ({by_score})."
+            f"In {sum(map(sum, same.values()))} of {judged} rows the best published method is "
+            f"the best here, too, among the methods that have both numbers ({by_score}){few}."
         )
+    firsts = Counter(method for best in summary["best"] for method in best["ours"])
+    if len(summary["methods"]) > 1 and firsts:
+        tops = ", ".join(f"{method} in {times}" for method, times in firsts.most_common())
+        run = sum(bool(best["ours"]) for best in summary["best"])
+        sentences.append(f"Of all methods that were run, the best of {run} of {rows} rows: {tops}.")
     return sentences
 
 
 def missing(summary: TableSummary) -> list[str]:
     """Return a sentence for each line whose runs are not all done."""
-    finished: dict[tuple[str, str], int] = {}
-    for cell in summary["cells"]:
-        key = cell["setting"], cell["method"]
-        finished[key] = max(finished.get(key, 0), cell["n"])
+    cells = sorted(summary["cells"], key=lambda cell: cell["n"])
+    finished = {(cell["setting"], cell["method"]): cell["n"] for cell in cells}  # the largest is the last
     sentences = []
     for line in summary["lines"]:
         counts = {method: finished.get((line["name"], method), 0) for method in line["methods"]}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from counterpoise.config import CompareConfig, Fit, TrainConfig
 from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
@@ -17,13 +18,9 @@ from counterpoise.studies.reproduce.tables import Setting, Table
 from counterpoise.training import NETWORK_SLOTS, RunPlan, read_minority
 
 #: Fields of a setting that `compare` has, too.
-_FIELDS = {"methods", "imbalance", "ratio", "minority", "freeze", "epochs", "batch_size", "lr"}
-#: Fields that are options of another study; named as the options are, with two exceptions.
-_OPTIONS = {
-    "transfer": ("split", "layers", "images_per_class", "source_images_per_class"),
-    "enhance": ("enhance_epochs",),
-}
-_RENAMED = {"network": "backbone", "split": "task-split"}
+_FIELDS = {"methods", "imbalance", "ratio", "minority", "balanced", "freeze", "epochs", "batch_size", "lr"}
+#: Fields that are options of `enhance`, named as the options are.
+_OPTIONS = ("epochs", "batch_size", "lr", "image_size", "fit", "enhance_epochs")
 
 
 @dataclass(frozen=True)
@@ -168,7 +165,7 @@ def _find_weights(setting: Setting, data_dir: Path | None) -> Path | None:
 def study_commands(
     table: Table, data_dir: Path | None = None, out: Path | None = None
 ) -> tuple[list[list[str]], list[str]]:
-    """Return the commands that make a table of the kind ``"transfer"`` or ``"enhance"``, and what is absent.
+    """Return the commands that make a table of the kind ``"enhance"``, and what is absent.
 
     Every line has a command, as words, and a folder of its own in `out`; lines whose images are absent have a sentence
     that says what to put where. Built-in sets say that themselves.
@@ -187,9 +184,9 @@ def study_commands(
         except DataError as error:
             absent.append(str(error))
             continue
-        fields = ("network", "epochs", "batch_size", "lr", "image_size", "fit", *_OPTIONS[table.study])
-        values = {_RENAMED.get(name, name.replace("_", "-")): getattr(setting, name) for name in fields}
-        values |= {"repeats": table.repeats, "data-dir": data_dir}
+        values: dict[str, Any] = {"backbone": setting.network}
+        values |= {name.replace("_", "-"): getattr(setting, name) for name in _OPTIONS}
+        values |= {"repeats": setting.repeats or table.repeats, "data-dir": data_dir}
         values["out"] = (out or Path("out") / table.name) / setting.name
         given = [(f"--{name}", str(value)) for name, value in values.items() if value is not None]
         commands.append([table.study, source, *chain.from_iterable(given)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -13,10 +13,8 @@ import numpy as np
 import yaml
 
 from counterpoise.config import Fit
-from counterpoise.datasets import ImageDataset, load_dataset, resolve_data_dir
+from counterpoise.datasets import ImageDataset, fewer_images, load_dataset, resolve_data_dir
 from counterpoise.exceptions import DataError, InputError
-
-_SEED = 0
 
 
 @cache
@@ -55,8 +53,11 @@ def load_images(
 
     `load` is `load_dataset`, or a version that shows its progress. Raises `DataError` if they are absent or damaged.
     """
+    if subset is not None and subset < 2:
+        raise InputError(f"`subset` {subset}: at least 2 training images of each class are needed")
     source = find_source(name, data_dir)
     dataset = load(source, data_dir=data_dir, image_size=image_size, fit=fit)
+    dataset = without_images(dataset, _sources()[name].get("leave_out", ()))
     return source, dataset if subset is None else fewer_images(dataset, subset)
 
 
@@ -79,20 +80,13 @@ def stands_in(name: str, dataset: ImageDataset, *, subset: int | None = None) ->
     )
 
 
-def fewer_images(dataset: ImageDataset, per_class: int) -> ImageDataset:
-    """Return a dataset with at most `per_class` training images of each class, always the same ones.
-
-    Examples
-    --------
-    >>> digits = load_dataset("digits")
-    >>> fewer_images(digits, 20).train.class_counts(10).tolist()
-    [20, 20, 20, 20, 20, 20, 20, 20, 20, 20]
-    """
-    if per_class < 2:
-        raise InputError(f"`subset` {per_class}: at least 2 training images of each class are needed")
-    generator = np.random.default_rng(_SEED)
-    kept = [
-        generator.permutation(np.flatnonzero(dataset.train.labels == index))[:per_class]
-        for index in range(dataset.num_classes)
-    ]
-    return replace(dataset, train=dataset.train.subset(np.sort(np.concatenate(kept))))
+def without_images(dataset: ImageDataset, names: Collection[str]) -> ImageDataset:
+    """Return a dataset without the images whose paths end in one of `names`, ``split/class/file``."""
+    if not names:
+        return dataset
+    changed: dict[str, Any] = {}
+    for name, split in dataset.splits.items():
+        ends = ["/".join(path.replace("\\", "/").split("/")[-3:]) for path in split.paths]
+        kept = np.flatnonzero([end not in names for end in ends])
+        changed[name] = split.subset(kept)
+    return replace(dataset, **changed)

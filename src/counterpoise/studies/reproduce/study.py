@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.exceptions import InputError
-from counterpoise.files import copy_file, read_object
+from counterpoise.files import read_object
 from counterpoise.runs import ARCHIVE, RESUMED, ArchivedRun, archived_runs, read_archive, write_archive
 from counterpoise.studies.engine.planned_runs import RunConclusion, RunOutcome, RunStudy, RunTask, run_task
 from counterpoise.studies.reproduce.figures import draw_lines, draw_ranks
@@ -20,8 +20,6 @@ from counterpoise.studies.reproduce.summary import TableSummary, ranks_of, resul
 
 TableResult = RunConclusion[TableSummary]
 MARKER = "reproduce.json"
-PUBLISHED_FILES = ("results.csv", "summary.json", "page.html", "page.md", ARCHIVE, *PICTURES)
-"""Files that `publish` copies, where they exist."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ class ReproductionStudy(RunStudy[TableSummary]):
     kind = "table"
     marker = MARKER
     depends_on = "data, settings or `subset`"
+    published = (ARCHIVE, "results.csv", "summary.json", "page.html", "page.md", "*.png")
     plan: TablePlan
     only: tuple[str, ...] = ()
     resume_from: Path | None = None
@@ -140,16 +139,6 @@ class ReproductionStudy(RunStudy[TableSummary]):
                 "`resume_from`"
             )
         return taken
-
-
-def publish(out: Path, target: Path) -> None:
-    """Copy a table's results, without its runs, to a folder, in place of an earlier copy."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in PUBLISHED_FILES:
-        if (out / name).exists():
-            copy_file(out / name, target / name)
-        else:
-            (target / name).unlink(missing_ok=True)
 
 
 def _repeats(runs: Mapping[str, ArchivedRun]) -> int:

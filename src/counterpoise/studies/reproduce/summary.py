@@ -9,6 +9,7 @@ from typing import Any, TypedDict, cast
 import numpy as np
 import pandas as pd
 
+from counterpoise.datasets import ImageDataset
 from counterpoise.evaluation import MeanEntry, Ranks, rank_methods
 from counterpoise.methods import get_method
 from counterpoise.runs import RESULT_COLUMNS, ArchivedRun, result_rows
@@ -29,7 +30,7 @@ from counterpoise.studies.reproduce.side_by_side import (
     side_by_side,
 )
 from counterpoise.studies.reproduce.sources import stands_in
-from counterpoise.studies.reproduce.tables import Setting, all_tables
+from counterpoise.studies.reproduce.tables import Setting, Table, all_tables
 
 COLUMNS = ("table", "setting", *RESULT_COLUMNS)
 
@@ -119,7 +120,7 @@ def summarize(
         "notes": list(table.notes),
         "draws": plan.repeats,
         "subset": plan.subset,
-        "rehearsal": rehearsal(plan),
+        "rehearsal": rehearsal(table, plan.subset, {c.setting.data: c.dataset for c in plan.cells}),
         "lines": [
             {
                 "name": c.setting.name,
@@ -147,27 +148,29 @@ def summarize(
             if (ranks := ranks_of(sides, classes, metric, of=of)) is not None
         ],
         "findings": find(table, sides, results),
-        "failed": failed_runs(outcomes),
+        "failed": [
+            failed | {"name": outcome.task.path.parents[1].name}
+            for failed, outcome in zip(failed_runs(outcomes), (o for o in outcomes if o.failure), strict=True)
+        ],
         **not_applicable(outcomes),
         "runs": _counts(plan, outcomes, sides),
         "commands": list(commands),
-        "versions": _found([run.record.versions for run in done]),
-        "hardware": _found([run.record.hardware for run in done]),
+        "versions": found_values([run.record.versions for run in done]),
+        "hardware": found_values([run.record.hardware for run in done]),
     }
 
 
-def rehearsal(plan: TablePlan) -> list[str]:
-    """Return the differences of a plan from the published protocol on the real images; empty if there are none."""
-    reasons = [] if plan.subset is None else [f"{plan.subset} training images of each class at most"]
+def rehearsal(table: Table, subset: int | None, datasets: Mapping[str, ImageDataset]) -> list[str]:
+    """Return the differences from the published protocol on the real images, by data; empty if there are none."""
+    reasons = [] if subset is None else [f"{subset} training images of each class at most"]
     tables = all_tables()
-    if plan.table.name in tables and (known := tables[plan.table.name]) != plan.table:
-        pairs = zip(known.settings, plan.table.settings, strict=False)
+    if table.name in tables and (known := tables[table.name]) != table:
+        pairs = zip(known.settings, table.settings, strict=False)
         names = {
             name for a, b in pairs for name in Setting.model_fields if getattr(a, name) != getattr(b, name)
         }
         reasons.append(f"other settings than the table's own ({', '.join(sorted(names)) or 'other lines'})")
-    cells = {cell.setting.data: cell.dataset for cell in plan.cells}
-    others = (stands_in(name, dataset, subset=plan.subset) for name, dataset in cells.items())
+    others = (stands_in(name, dataset, subset=subset) for name, dataset in datasets.items())
     return reasons + [reason for reason in others if reason is not None]
 
 
@@ -207,7 +210,7 @@ def busy_seconds(runs: Iterable[tuple[float, float]]) -> float:
     return total
 
 
-def _found(values: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def found_values(values: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return each entry of several records, all its values where they differ."""
     names = dict.fromkeys(name for value in values for name in value)
     return {name: " and ".join(dict.fromkeys(str(v[name]) for v in values if name in v)) for name in names}

@@ -17,7 +17,7 @@ class Setting(BaseModel):
     """One line of a table: data (a name of ``sources.yaml``), imbalance and training.
 
     `methods` are compared with the published methods of the same name; `weights` is a file of pretrained weights, below
-    the data folder. What follows belongs to tables that another study makes.
+    the data folder; `repeats` replaces the table's. What follows belongs to tables that another study makes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,6 +28,7 @@ class Setting(BaseModel):
     imbalance: Literal["natural", "step", "linear", "long-tail"] = "natural"
     ratio: float | None = None
     minority: str | None = None
+    balanced: bool = False
     network: str
     weights: str | None = None
     freeze: int | None = None
@@ -39,6 +40,7 @@ class Setting(BaseModel):
     layers: str = "1..7"
     images_per_class: int | None = None
     source_images_per_class: int | None = None
+    repeats: int | None = None
     enhance_epochs: int = 3
 
     @property
@@ -65,7 +67,7 @@ class Setting(BaseModel):
 
     def _differences(self, share: str, ratio: str, split: str) -> list[str]:
         """Return what tells the lines of a table apart; the share of minority classes is mu in the poster."""
-        parts = []
+        parts: list[str] = [] if self.imbalance in ("natural", "step") else [self.imbalance]
         if self.minority is not None and "." in self.minority:
             parts.append(f"{share}{float(self.minority):g}")
         if self.ratio is not None:

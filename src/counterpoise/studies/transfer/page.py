@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,34 +37,57 @@ LOOKS: dict[str, tuple[str, str, str, str | None, float, str]] = {
     "AnB": ("D", "#C1121F", "#C1121F", None, 0.04, "AnB: n layers of A, frozen"),
     "AnB+": ("D", "#F7A6A0", "#C1121F", "#C1121F", 0.12, "AnB+: n layers of A, fine-tuned"),
 }
+TREATMENT_TITLES = {name: look[-1].partition(": ")[-1] for name, look in LOOKS.items()}
 _SIZE = 8.5
 
 
 def write_page(summary: TransferSummary, picture: Path, path: Path) -> None:
     """Write the page of a summary; it holds the `picture` (a PNG) and asks nothing of the network."""
+    done = sum(point["n"] for point in summary["curves"])
+    planned = done + len(summary["failed"])
+    shown = {
+        "title": f"Transfer on {summary['dataset']}",
+        "paper": "Lecture, transfer learning (Yosinski et al. 2014)",
+        "table": f"{summary['network']}, {count(cast(int, summary['training']['epochs']), 'epoch')}",
+        "runs": {"done": done, "planned": planned, "earlier": 0, "seconds": summary["training_seconds"]},
+        "methods": TREATMENT_TITLES,
+        "commands": [summary["command"]] if summary["command"] else [],
+        "draws": summary["draws"],
+        **dict.fromkeys(("rehearsal", "notes", "lines", "versions", "hardware"), ()),
+    }
+    content = page_content({summary["dataset"]: (summary, picture)})
+    write_template(path, "studies/reproduce/page.html.j2", s=shown, missing=(), **content)
+
+
+def page_content(studies: Mapping[str, tuple[TransferSummary, Path]]) -> dict[str, Any]:
+    """Return what a page shows of studies, by name with the picture of each."""
+    every = [(name, summary) for name, (summary, _) in studies.items()]
+    claims = [[row[0], name, *row[1:]] for name, s in every for row in finding_rows(s)]
+    return {
+        "result": [f"{name}: {sentence}" for name, s in every for sentence in base_sentences(s)],
+        "main": Table("Claims", ["claim", "where", "here", "measured"], claims, text=(1, 2, 3)),
+        "pictures": [picture for _, picture in studies.values()],
+        "tables": [replace(t, title=f"{name}: {t.title}") for name, s in every for t in study_tables(s)],
+        "failed": [f"repeat {f['draw']}, {f['name']}: {f['error']}" for _, s in every for f in s["failed"]],
+        "contradictions": (),
+        **dict.fromkeys(("agreement", "details", "ranks"), Table("", [], [])),
+    }
+
+
+def study_tables(summary: TransferSummary) -> list[Table]:
+    """Return the accuracies, the differences to ``baseB``, and the tasks."""
     tasks = [
         [str(task["draw"]), *(", ".join(part) for part in (task["A"], task["B"], trained))]
         for task in summary["tasks"]
         for trained in [[str(images["train"]) for images in task["images"].values()]]
     ]
-    epochs = count(cast(int, summary["training"]["epochs"]), "epoch")
-    write_template(
-        path,
-        "studies/transfer/transfer.html.j2",
-        title=f"Transfer on {summary['dataset']}",
-        subtitle=f"{summary['network']}, {count(summary['draws'], 'repeat')}, {epochs}",
-        sections=[(name.lower(), name) for name in ("Claims", "Accuracy", "Tasks")]
-        + [("reading", "Treatments")],
-        s=summary,
-        file=picture,
-        claims=Table(
-            "Claims of the lecture", ["claim", "here", "measured"], finding_rows(summary), text=(1, 2)
-        ),
-        accuracy=Table("Accuracy on B", ["n", *TREATMENTS], table_rows(summary)),
-        bases=base_sentences(summary),
-        tasks=Table("Tasks", ["repeat", "source A", "target B", "training images A, B"], tasks, text=(1, 2)),
-        failed=[f"repeat {f['draw']}, {f['name']}: {f['error']}" for f in summary["failed"]],
-    )
+    how = "" if summary["draws"] == 1 else ", mean ± half the 95 % interval"
+    gains = table_rows(summary, difference=True)
+    return [
+        Table(f"accuracy on the test images of B{how}", ["n", *TREATMENTS], table_rows(summary)),
+        Table(f"the same minus baseB of the same repeat{how}", ["n", *TREATMENTS], gains),
+        Table("tasks", ["repeat", "source A", "target B", "training images A, B"], tasks, text=(1, 2)),
+    ]
 
 
 def finding_rows(summary: TransferSummary) -> list[list[str]]:
@@ -74,11 +98,15 @@ def finding_rows(summary: TransferSummary) -> list[list[str]]:
     ]
 
 
-def table_rows(summary: TransferSummary) -> list[list[str]]:
-    """Return one row for each number of layers: n, then the accuracies of the treatments."""
-    points = {(point["treatment"], point["layers"]): point for point in summary["curves"]}
+def table_rows(summary: TransferSummary, *, difference: bool = False) -> list[list[str]]:
+    """Return a row for each number of layers: n, then the treatments' accuracies, or `difference` to ``baseB``."""
+    points: dict[tuple[str, int], MeanEntry] = {
+        (point["treatment"], point["layers"]): point["difference"] if difference else point
+        for point in summary["curves"]
+        if point["treatment"] in TREATMENTS
+    }
     return [
-        [str(n), *(mean_of(points.get((treatment, n))) for treatment in TREATMENTS)]
+        [str(n), *(mean_of(points.get((treatment, n)), sign=difference) for treatment in TREATMENTS)]
         for n in summary["layers"]
     ]
 

@@ -11,8 +11,8 @@ from counterpoise.datasets import ImageDataset
 from counterpoise.exceptions import InputError
 from counterpoise.networks import create_network, is_chain, learned_layers
 from counterpoise.runs import training_payload, transfer_identity
-from counterpoise.studies.transfer.tasks import TaskImages, Tasks, draw_tasks, read_layers, task_images
-from counterpoise.training import make_fabric, resolve_split
+from counterpoise.studies.transfer.tasks import TaskImages, read_layers, task_images
+from counterpoise.training import Tasks, draw_tasks, make_fabric, resolve_split
 
 #: The lecture's names, in the order of its text: layers of B or A, frozen or (+) fine-tuned, then trained on B.
 TREATMENTS = ("BnB", "BnB+", "AnB", "AnB+")

@@ -68,8 +68,9 @@ class TransferSummary(StudySummary):
     tasks: list[TaskPair]
     curves: list[Point]
     findings: list[Claim]
+    planned: int
+    done: int
     command: str
-    wall_seconds: float
     training_seconds: float
 
 
@@ -86,15 +87,20 @@ def results_table(plan: TransferPlan, outcomes: Outcomes) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> TransferSummary:
+def summarize(plan: TransferPlan, outcomes: Outcomes) -> TransferSummary:
     """Return the content of ``summary.json``; outcomes stand in the order of ``plan.cells``.
 
     ``curves`` holds, for each treatment and number of layers, the test accuracy of each repeat, their mean and 95 %
     interval, and the same of the difference to ``baseB`` of the same repeat. ``findings`` holds the lecture's claims
-    about such curves, and whether these numbers support them.
+    about such curves, and whether these numbers support them. Of repeats under way only whole ones count, if there are
+    any: ``draws`` of those ``planned``.
     """
     dataset = outcomes[0].task.dataset
-    records = results_of(outcomes)
+    under_way = {o.task.repeat for o in outcomes if o.result is None and o.failure is None}
+    started = {record["draw"] for record in results_of(outcomes)}
+    whole = [repeat for repeat in plan.repeats if repeat not in under_way]
+    shown = whole or [repeat for repeat in plan.repeats if repeat in started]
+    records = [record for record in results_of(outcomes) if record["draw"] in shown]
     values: dict[tuple[str, int], dict[int, float]] = defaultdict(dict)
     for record in records:
         values[record["treatment"], record["layers"]][record["draw"]] = record["scores"]["all"][METRIC]
@@ -106,11 +112,13 @@ def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> Tran
         "split": plan.split,
         "network": plan.network,
         "metric": METRIC,
-        "draws": len(plan.repeats),
+        "draws": len(shown),
+        "planned": len(plan.repeats),
+        "done": len(whole),
         "layers": list(plan.layers),
         "images_per_class": {"A": plan.source_images_per_class, "B": plan.images_per_class},
         "training": plan.config.model_dump(),
-        "tasks": [_describe_tasks(plan, dataset.classes, repeat, records) for repeat in plan.repeats],
+        "tasks": [_describe_tasks(plan, dataset.classes, repeat, records) for repeat in shown],
         "curves": [_point(*point, accuracies) for point in points if point in accuracies],
         "findings": _findings(plan.layers, accuracies),
         "failed": [
@@ -118,7 +126,6 @@ def summarize(plan: TransferPlan, outcomes: Outcomes, *, seconds: float) -> Tran
             for run in failed_runs(outcomes)
         ],
         "command": plan.command,
-        "wall_seconds": round(seconds, 3),
         "training_seconds": round(sum(record["seconds"] for record in records), 3),
     }
 
@@ -162,10 +169,12 @@ def _findings(layers: Sequence[int], accuracies: Accuracies) -> list[Claim]:
     worse = f"Later layers transfer less: A{last}B is worse than A{first}B, by {CLOSE:g} or more"
     lost = (frozen_first - frozen_last).dropna()
     helpful = "Copied layers help when they are fine-tuned: AnB+ is at least baseB, on average over n"
+    undone = f"Fine-tuning undoes the cut: BnB+ is as good as baseB, on average over n, within {CLOSE:g}"
     return [
         _finding(as_good, f"A{first}B - baseB", frozen_first, -CLOSE),
         *([_finding(worse, f"A{first}B - A{last}B", lost, CLOSE)] if last > first else []),
         _finding(helpful, "AnB+ - baseB", _difference(accuracies, "AnB+", layers), 0.0),
+        _finding(undone, "BnB+ - baseB", _difference(accuracies, "BnB+", layers), -CLOSE),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from counterpoise.networks import (
     load_network,
     save_network,
 )
+from counterpoise.runs import TransferRecord
 from counterpoise.studies.engine.study import Conclusion, Study
 from counterpoise.studies.engine.tasks import Outcome, Task
 from counterpoise.studies.transfer.page import draw_figure, write_page
@@ -65,10 +66,12 @@ def network_path(out: Path, cell: Training) -> Path:
     return out / "networks" / f"{cell.file_name}.safetensors"
 
 
-def finished_training(plan: TransferPlan, cell: Training, out: Path) -> TrainingRecord | None:
-    """Return the record of a training, or None if it is not finished."""
+def finished_training(
+    plan: TransferPlan, cell: Training, out: Path, *, to_copy: bool = True
+) -> TrainingRecord | None:
+    """Return the record of a training, or None if it is not finished; a base `to_copy` from needs its network."""
     path = cell_path(out, cell)
-    if not path.exists() or (cell.is_base and not network_path(out, cell).exists()):
+    if not path.exists() or (to_copy and cell.is_base and not network_path(out, cell).exists()):
         return None
     record = read_object(path)
     if record.get("identity") != plan.identity:
@@ -197,6 +200,9 @@ def _trained_part(
 class TransferStudy(Study[Training, TrainingRecord, TransferSummary]):
     """Transfer by layers: the base networks of a repeat are trained once, and everything else starts from them.
 
+    Repeats from `asked` on only count where they are finished, and the records `taken` over from earlier results count
+    as finished. A base among these is retrained where another training starts from it: archives hold no networks.
+
     Its folder holds ``cells/``, ``networks/``, ``results.csv``, ``summary.json``, ``transfer.png`` and
     ``transfer.html``.
     """
@@ -205,10 +211,19 @@ class TransferStudy(Study[Training, TrainingRecord, TransferSummary]):
     marker = "transfer.json"
     plan: TransferPlan
     dataset: ImageDataset
+    asked: int | None = None
+    taken: Sequence[TransferRecord] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"plan": self.plan}
 
     def tasks(self, folder: Path) -> list[Task[Training, TrainingRecord]]:
         """Return every training; all but the bases need the base that their layers come from."""
-        return [
+        for record in self.taken:
+            path = cell_path(folder, Training(record.draw, record.treatment, record.layers))
+            if not path.exists():
+                write_json(path, record.raw)
+        tasks = [
             Task(
                 key=cell.file_name,
                 name=cell.name,
@@ -217,9 +232,15 @@ class TransferStudy(Study[Training, TrainingRecord, TransferSummary]):
                 dataset=self.dataset,
                 path=cell_path(folder, cell).with_suffix(""),
                 needs=() if cell.is_base else (cell.base.file_name,),
-                done=finished_training(self.plan, cell, folder),
+                wanted=self.asked is None or cell.repeat < self.asked,
+                done=finished_training(self.plan, cell, folder, to_copy=False),
             )
             for cell in self.plan.cells
+        ]
+        needed = {key for task in tasks if task.waits for key in task.needs}
+        return [
+            replace(t, done=finished_training(self.plan, t.plan, folder)) if t.key in needed else t
+            for t in tasks
         ]
 
     def execute(
@@ -237,8 +258,7 @@ class TransferStudy(Study[Training, TrainingRecord, TransferSummary]):
         self, outcomes: Sequence[Outcome[Training, TrainingRecord]], folder: Path, seconds: float
     ) -> TransferResult:
         """Return curves and the lecture's findings."""
-        summary = summarize(self.plan, outcomes, seconds=seconds)
-        return TransferResult(results_table(self.plan, outcomes), summary, outcomes)
+        return TransferResult(results_table(self.plan, outcomes), summarize(self.plan, outcomes), outcomes)
 
     def write_page(self, concluded: TransferResult, folder: Path) -> None:
         """Draw the figure and write the page."""
