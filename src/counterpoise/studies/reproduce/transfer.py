@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
@@ -13,12 +13,12 @@ from counterpoise.config import ReproduceConfig, TransferConfig
 from counterpoise.datasets import ImageDataset, load_dataset
 from counterpoise.exceptions import InputError, UnknownNameError
 from counterpoise.files import copy_file, refuse_unexpected, write_json
-from counterpoise.runs import ARCHIVE, read_trainings, write_lines, write_results
+from counterpoise.runs import ARCHIVE, TransferRecord, read_trainings, write_lines, write_results
 from counterpoise.studies.engine.summaries import StudySummary
 from counterpoise.studies.reproduce.page import render_pages
 from counterpoise.studies.reproduce.sources import load_images
 from counterpoise.studies.reproduce.summary import found_values, rehearsal
-from counterpoise.studies.reproduce.tables import Table
+from counterpoise.studies.reproduce.tables import Setting, Table
 from counterpoise.studies.transfer.page import TREATMENT_TITLES, page_content
 from counterpoise.studies.transfer.plan import make_transfer_plan
 from counterpoise.studies.transfer.study import TransferResult, TransferStudy
@@ -41,50 +41,80 @@ def reproduce_transfer(
     anything is trained, InputError or RunFolderError is raised if an option is refused, images are absent or the
     archive of `resume_from` is damaged.
     """
-    names = [setting.name for setting in table.settings]
-    only = [name.strip() for name in config.only.split(",")] if config.only else names
-    for name in set(only).difference(names):
-        raise UnknownNameError(f"line of {table.name}", name, names)
+    asked = _asked_lines(table, config)
     earlier = read_trainings(config.resume_from / ARCHIVE) if config.resume_from else []
     if config.render_only and not earlier and not any(out.glob("*/cells/*.json")):
         raise InputError(f"{out} holds no runs of {table.name} to make a page of; leave out `render_only`")
-    if not any((out / name).exists() for name in names):
+    if not any((out / setting.name).exists() for setting in table.settings):
         refuse_unexpected(out, "table")
     images: dict[str, tuple[str, ImageDataset]] = {}
-    studies = {}
-    for setting in table.settings:
-        if (data := setting.data) not in images:
-            images[data] = load_images(data, data_dir=config.data_dir, subset=config.subset, load=load)
-        source, dataset = images[data]
-        settings = TransferConfig.of(
-            source=source,
-            repeats=max(own := setting.repeats or table.repeats, config.repeats or own),
-            backbone=setting.network,
-            task_split=setting.split,
-            device=config.device,
-            **setting.model_dump(include=_FIELDS, exclude_none=True),
-        )
-        plan = make_transfer_plan(dataset, settings)
-        taken = [record for record in earlier if record.identity == plan.identity]
-        # Finished repeats are shown, also where fewer are asked for.
-        seen = [int(path.name[4:7]) for path in out.glob(f"{setting.name}/cells/draw*.json")]
-        count = max([*(record.draw for record in taken), *seen, len(plan.repeats) - 1]) + 1
-        asked = (config.repeats or own) if setting.name in only and not config.render_only else 0
-        studies[setting.name] = TransferStudy(
-            replace(plan, repeats=tuple(range(count))), dataset, asked, taken
-        )
+    for data in dict.fromkeys(setting.data for setting in table.settings):
+        images[data] = load_images(data, data_dir=config.data_dir, subset=config.subset, load=load)
+    studies = {
+        s.name: _study(table, s, config, images[s.data], out / s.name, earlier, asked=s.name in asked)
+        for s in table.settings
+    }
     if config.resume_from and not any(study.taken for study in studies.values()):
         raise InputError(
             f"{config.resume_from} holds no run of {table.name} with these images and settings; leave out `resume_from`"
         )
     results = {name: run(study, out / name) for name, study in studies.items()}
+    datasets = {name: dataset for name, (_, dataset) in images.items()}
+    summary = _summarize(table, results, rehearsal(table, config.subset, datasets), command)
+    summary["runs"]["earlier"] = sum(len(study.taken) for study in studies.values())
+    _write(table, results, summary, out)
+    return cast(StudySummary, summary)
+
+
+def _asked_lines(table: Table, config: ReproduceConfig) -> list[str]:
+    """Return the names of the lines to run; raises `UnknownNameError` for one that is not of the table."""
+    names = [setting.name for setting in table.settings]
+    only = [name.strip() for name in config.only.split(",")] if config.only else names
+    for name in only:
+        if name not in names:
+            raise UnknownNameError(f"line of {table.name}", name, names)
+    return only
+
+
+def _study(
+    table: Table,
+    setting: Setting,
+    config: ReproduceConfig,
+    images: tuple[str, ImageDataset],
+    folder: Path,
+    earlier: Sequence[TransferRecord],
+    *,
+    asked: bool,
+) -> TransferStudy:
+    """Return the study of one line; finished repeats are shown, also where fewer are asked for."""
+    source, dataset = images
+    own = setting.repeats or table.repeats
+    settings = TransferConfig.of(
+        source=source,
+        repeats=max(own, config.repeats or own),
+        backbone=setting.network,
+        task_split=setting.split,
+        device=config.device,
+        **setting.model_dump(include=_FIELDS, exclude_none=True),
+    )
+    plan = make_transfer_plan(dataset, settings)
+    taken = [record for record in earlier if record.identity == plan.identity]
+    seen = [int(path.name[4:7]) for path in folder.glob("cells/draw*.json")]
+    count = max([*(record.draw for record in taken), *seen, len(plan.repeats) - 1]) + 1
+    wanted = (config.repeats or own) if asked and not config.render_only else 0
+    return TransferStudy(replace(plan, repeats=tuple(range(count))), dataset, wanted, taken)
+
+
+def _summarize(
+    table: Table, results: Mapping[str, TransferResult], differences: Sequence[str], command: str
+) -> dict[str, Any]:
     records = [record for result in results.values() for record in result.results]
-    summary = {
+    return {
         "format": 1,
         "table": table.name,
         **table.model_dump(include={"title", "paper", "notes"}),
         "draws": table.repeats,
-        "rehearsal": rehearsal(table, config.subset, {name: own[1] for name, own in images.items()}),
+        "rehearsal": differences,
         "methods": TREATMENT_TITLES,
         "lines": [setting.model_dump() | {"title": setting.title} for setting in table.settings],
         "studies": {name: result.summary for name, result in results.items()},
@@ -92,23 +122,24 @@ def reproduce_transfer(
         "runs": {
             "planned": sum(len(result.outcomes) for result in results.values()),
             "done": len(records),
-            "earlier": sum(len(study.taken) for study in studies.values()),
             "seconds": round(sum(record["seconds"] for record in records), 1),
         },
         "commands": [command],
         **{key: found_values([record[key] for record in records]) for key in ("versions", "hardware")},
     }
+
+
+def _write(table: Table, results: Mapping[str, TransferResult], summary: dict[str, Any], out: Path) -> None:
+    """Write ``results.csv``, ``summary.json``, the archive, the pictures and the pages."""
     shown = {name: result for name, result in results.items() if result.summary["curves"]}
     rows = {(table.name, name): result.table for name, result in (shown or results).items()}
     write_results(out / "results.csv", pd.concat(rows, names=["table", "setting"]).reset_index([0, 1]))
     write_json(out / "summary.json", summary)
-    write_lines(out / ARCHIVE, records)
+    write_lines(out / ARCHIVE, [record for result in results.values() for record in result.results])
     for name in shown:
         copy_file(out / name / "transfer.png", out / f"{name}.png")
     again = f"counterpoise reproduce {table.name} --resume-from DIR --export-to DIR (DIR is the folder of this page)"
     done = [f"{name}: {r.summary['done']} of {r.summary['planned']} repeats." for name, r in results.items()]
     content = page_content({name: (result.summary, out / f"{name}.png") for name, result in shown.items()})
-    render_pages(
-        summary, {"missing": [*done, f"To resume, also on another machine: {again}."], **content}, out
-    )
-    return cast(StudySummary, summary)
+    missing = [*done, f"To resume, also on another machine: {again}."]
+    render_pages(summary, {"missing": missing, **content}, out)
