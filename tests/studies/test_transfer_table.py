@@ -25,7 +25,7 @@ from counterpoise.runs import read_trainings, write_lines
 from counterpoise.studies import ReproductionStudy, publish, run_study
 from counterpoise.studies.reproduce import transfer as module
 from counterpoise.studies.reproduce.tables import Setting, Table, get_table
-from counterpoise.studies.reproduce.transfer import reproduce_transfer
+from counterpoise.studies.reproduce.transfer import _earlier_commands, reproduce_transfer
 from counterpoise.studies.transfer import study as study_module
 
 LINE = {"split": "random", "network": "alexnet8", "epochs": 2, "batch_size": 16, "layers": "2,7"}
@@ -280,3 +280,11 @@ def test_the_documents_take_numbers_and_figures_of_a_published_table(whole, docu
         with Image.open(tmp_path / f"docs/studies/lecture-test-{name}.png") as picture:
             assert picture.width > 1000
     assert "1 of 1 repeats" in blocks[f"lecture-test-{SHORT}"]
+
+
+def test_the_commands_of_earlier_results_stay_in_the_record(tmp_path):
+    for name, commands in (("one", ["a", "b"]), ("other", ["b", "c"]), ("none", None)):
+        (tmp_path / name).mkdir()
+        if commands is not None:
+            (tmp_path / name / "summary.json").write_text(json.dumps({"commands": commands}))
+    assert _earlier_commands(tmp_path / "one", None, tmp_path / "none", tmp_path / "other") == ["a", "b", "c"]

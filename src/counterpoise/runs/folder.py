@@ -50,7 +50,7 @@ ARCHIVE = "runs.jsonl"
 """Name among the published results of a table."""
 RESUMED = "earlier.jsonl"
 """Name in the folder of a table: runs taken over from earlier results, perhaps of another machine."""
-_REMEDY = "`publish` the table again"
+_REMEDY = "name the results of this table, or `export_to` them again"
 SECONDS_TO_WAIT = 20
 """The workers of a killed comparison end within seconds; a run that resumes waits for them."""
 

@@ -170,8 +170,8 @@ def resolve_split(split: SplitConfig, dataset: ImageDataset) -> SplitPlan:
     if split.split_file is not None:
         if split != SplitConfig(split_file=split.split_file):
             raise InputError(
-                "`split_file` gives the whole split; leave out `imbalance`, `ratio`, `minority`, `minority_ratio`, "
-                "`validation_fraction` and `test_fraction`"
+                "`split_file` gives the whole split; leave out `imbalance`, `ratio`, `minority`, `balanced`, "
+                "`minority_ratio`, `validation_fraction` and `test_fraction`"
             )
         saved = SplitManifest.load(split.split_file)
         return SplitPlan(manifest=str(split.split_file), manifest_hash=saved.hash, groups=groups)

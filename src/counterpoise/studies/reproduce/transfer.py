@@ -12,7 +12,7 @@ import pandas as pd
 from counterpoise.config import ReproduceConfig, TransferConfig
 from counterpoise.datasets import ImageDataset, load_dataset
 from counterpoise.exceptions import InputError, UnknownNameError
-from counterpoise.files import copy_file, refuse_unexpected, write_json
+from counterpoise.files import copy_file, read_object, refuse_unexpected, write_json
 from counterpoise.runs import ARCHIVE, TransferRecord, read_trainings, write_lines, write_results
 from counterpoise.studies.engine.summaries import StudySummary
 from counterpoise.studies.reproduce.page import render_pages
@@ -60,7 +60,9 @@ def reproduce_transfer(
         )
     results = {name: run(study, out / name) for name, study in studies.items()}
     datasets = {name: dataset for name, (_, dataset) in images.items()}
-    summary = _summarize(table, results, rehearsal(table, config.subset, datasets), command)
+    commands = _earlier_commands(config.resume_from, out)
+    commands += [] if command in commands else [command]
+    summary = _summarize(table, results, rehearsal(table, config.subset, datasets), commands)
     summary["runs"]["earlier"] = sum(len(study.taken) for study in studies.values())
     _write(table, results, summary, out)
     return cast(StudySummary, summary)
@@ -74,6 +76,13 @@ def _asked_lines(table: Table, config: ReproduceConfig) -> list[str]:
         if name not in names:
             raise UnknownNameError(f"line of {table.name}", name, names)
     return only
+
+
+def _earlier_commands(*folders: Path | None) -> list[str]:
+    """Return the command lines that have run something for the results in these folders."""
+    paths = [folder / "summary.json" for folder in folders if folder is not None]
+    found = [command for path in paths if path.exists() for command in read_object(path).get("commands", [])]
+    return list(dict.fromkeys(found))
 
 
 def _study(
@@ -106,7 +115,7 @@ def _study(
 
 
 def _summarize(
-    table: Table, results: Mapping[str, TransferResult], differences: Sequence[str], command: str
+    table: Table, results: Mapping[str, TransferResult], differences: Sequence[str], commands: Sequence[str]
 ) -> dict[str, Any]:
     records = [record for result in results.values() for record in result.results]
     return {
@@ -124,7 +133,7 @@ def _summarize(
             "done": len(records),
             "seconds": round(sum(record["seconds"] for record in records), 1),
         },
-        "commands": [command],
+        "commands": list(commands),
         **{key: found_values([record[key] for record in records]) for key in ("versions", "hardware")},
     }
 
