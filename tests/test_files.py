@@ -1,5 +1,6 @@
 """Writing files: whole or not at all, into regular files only, and nothing stays behind of a killed process."""
 
+import errno
 import os
 import signal
 import stat
@@ -140,3 +141,14 @@ def test_folders_are_replaced_where_the_system_cannot_exchange_them(tmp_path, mo
             (folder / "c").write_text(text)
         assert names(tmp_path) == ["map"]
         assert (tmp_path / "map" / "c").read_text() == text
+
+
+def test_a_written_file_is_not_reported_as_failed_afterwards(tmp_path, monkeypatch):
+    def refuse(path, **options):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    write_text(tmp_path / "a.txt", "whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "b.txt"):
+        1 / 0  # noqa: B018

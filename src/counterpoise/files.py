@@ -59,9 +59,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
             if target.exists():
                 shutil.copymode(target, temporary)
             temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            temporary.unlink(missing_ok=True)
+        raise
     finally:
         os.close(handle)
-        temporary.unlink(missing_ok=True)
 
 
 def _kind(path: Path) -> str:

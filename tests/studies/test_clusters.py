@@ -35,6 +35,7 @@ def clusters(monkeypatch):
     monkeypatch.setattr(
         BACKENDS, "_entries", BACKENDS._entries | {"elsewhere": Elsewhere(), "pickled": Pickled()}
     )
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # newer versions want a token on both sides
 
 
 @pytest.fixture
