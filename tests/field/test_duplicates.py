@@ -7,11 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from group_pictures import base_picture, save
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from counterpoise.cli.main import run
 from counterpoise.config import CompareConfig, FitConfig
-from counterpoise.datasets import audit, dataset_from_arrays, group_images, load_dataset, make_splits
+from counterpoise.datasets import (
+    audit,
+    dataset_from_arrays,
+    duplicates,
+    group_images,
+    load_dataset,
+    make_splits,
+)
+from counterpoise.datasets.duplicates import find_copies
+from counterpoise.datasets.looks import Looks
 from counterpoise.exceptions import DataError
 from counterpoise.studies import make_fit_plan, make_grid
 from counterpoise.training import Budget
@@ -154,3 +163,51 @@ def test_unrelated_scenes_are_not_flagged():
     """The 22 groups in the training scenes of Intel are the same pictures, judged by eye, 7 of them byte by byte."""
     data = group_images(load_dataset(INTEL, in_memory=False), duplicates="group")
     assert 15 <= (np.bincount(data.train.groups) > 1).sum() <= 35
+
+
+def cell(rng, size=96):
+    """A photograph of a part: frame and bars are those of all, three spots and a scratch its own."""
+    picture = np.full((size, size), 170.0) + rng.normal(0, 1, (size, size))
+    picture[:, :4] = picture[:4] = 40
+    picture[::24] = 90
+    rows, columns = np.mgrid[:size, :size]
+    for row, column in rng.uniform(8, size - 8, (3, 2)):
+        picture -= 50 * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 18)
+    column = rng.integers(8, size - 8)
+    picture[10:60, column : column + 2] -= 25
+    return picture
+
+
+def exposure(rng, picture):
+    """The same part, photographed again: darker or brighter, out of focus, with other noise."""
+    image = Image.fromarray((picture * rng.uniform(0.95, 1.04)).clip(0, 255).astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(1))) + rng.normal(0, 1, picture.shape)
+
+
+def test_what_all_pictures_share_makes_no_copies():
+    rng = np.random.default_rng(0)
+    parts = [cell(rng) for _ in range(400)]
+    again = [exposure(rng, parts[number]) for number in (*range(20), 0)]
+    pixels = [np.clip(part, 0, 255).astype(np.uint8)[None] for part in [*parts, *again]]
+    found = find_copies(np.arange(len(pixels)), Looks.of(pixels))
+    groups = [np.flatnonzero(found.cluster == number).tolist() for number in np.unique(found.cluster)]
+    expected = [[0, 400, 420], *([number, 400 + number] for number in range(1, 20))]
+    assert ([group for group in groups if len(group) > 1], found.alike) == (expected, False)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_copies_are_pairs_up_to_the_last_clear_step_of_both_images(seed, monkeypatch):
+    monkeypatch.setattr(duplicates, "_NEIGHBORS", 4)
+    rng = np.random.default_rng(seed)
+    pairs = np.array([(a, b) for a in range(9) for b in range(a + 1, 9) if rng.random() < 0.4]).reshape(-1, 2)
+    distance = rng.uniform(0, 2.5, len(pairs)) ** 2
+    said = np.zeros(len(pairs), int)
+    for image in range(9):
+        mine = sorted((distance[row], row) for row, pair in enumerate(pairs) if image in pair)
+        after = 0.0 if len(mine) >= 4 else np.inf
+        values = [value for value, _ in mine] + [after]
+        steps = [k for k, v in enumerate(values[:-1]) if v <= 1 and values[k + 1] >= 1.5 * max(v, 0.1)]
+        for _, row in mine[: max(steps, default=-1) + 1]:
+            said[row] += 1
+    assert duplicates._copies(*pairs.T, distance).tolist() == (said == 2).tolist()
+    assert duplicates._copies(*np.zeros((2, 0), int), np.zeros(0)).tolist() == []

@@ -12,12 +12,16 @@ from counterpoise.datasets.looks import Looks, standardized
 # A pair is at distance 1 where its thumbnails, or their fine details, correlate as little as two copies of a
 # photograph do after strong compression. Pictures of different scenes are beyond 2.
 _COARSE, _FINE = 0.03, 0.15
-_NEIGHBORS = 8
+# What is left without the patterns that many pictures share (the frame of an X-ray, the bars of a solar cell) decides.
+_OWN = 0.2
+_FAR = 2.0  # beyond it, other pairs are not looked at
+_PATTERNS, _PICTURES_PER_PATTERN = 64, 40
+_NEIGHBORS = 16
 _RADIUS = 0.2  # between perceptual hashes; copies are within 0.05, of images of 32 pixels within 0.2
 _FLAT = 4.0  # standard deviation of gray values
 _COLOR = 12.0  # difference of the mean colors of two copies
-_MOST_BEYOND = 0.5  # pairs just beyond a threshold, by those within it
-_FEW = 0.005  # share of images that may have a near-duplicate without a gap
+_LEAD = 1.5  # how much farther the next look-alike is than the last copy (whose distance is 0.1 at least)
+_TYPICAL = 0.7  # distance of copies, as a median; chance brings pairs just below 1, and more beyond
 _BATCH = 4096
 _SAMPLE = 4000  # images
 
@@ -50,24 +54,44 @@ def find_copies(keys: np.ndarray, looks: Looks) -> Copies:
     different = Looks(*(part[first] for part in looks))
     # A sample shows quickly whether near-duplicates stand out at all.
     sample = np.random.default_rng(0).permutation(len(first))[:_SAMPLE]
-    left, right, distance = _pairs(different, sample)
-    limit = _gap(left, distance, len(sample))
-    if limit and len(sample) < len(first):
-        left, right, distance = _pairs(different, np.arange(len(first)))
-        limit = _gap(left, distance, len(first))
-    near = distance <= limit
-    cluster = connect(len(first), left[near], right[near])[exact]
-    return Copies(by_appearance(cluster), not limit)
+    pairs = _pairs(different, sample)
+    copies = _copies(*pairs)
+    alike = _alike(pairs[2], copies)
+    if not alike and len(sample) < len(first):
+        pairs = _pairs(different, np.arange(len(first)))
+        copies = _copies(*pairs)
+    copies &= not alike
+    cluster = connect(len(first), pairs[0][copies], pairs[1][copies])[exact]
+    return Copies(by_appearance(cluster), alike)
 
 
-def _gap(left: np.ndarray, distance: np.ndarray, count: int) -> float:
-    """Return the distance beyond which there are few more pairs of `count` images, or 0."""
-    for threshold in (1.0, 0.5):
-        within, beyond = (int((distance <= factor * threshold).sum()) for factor in (1, 2))
-        shared = len(np.unique(left[distance <= threshold])) / count
-        if beyond - within <= _MOST_BEYOND * within or (threshold == 1.0 and shared <= _FEW):
-            return threshold
-    return 0.0
+def _copies(left: np.ndarray, right: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Return which pairs (P,) are copies: within distance 1, and much nearer than all that merely look alike.
+
+    For each image, its look-alikes by distance are copies up to the last clear step. A pair is one of copies where both
+    of its images say so. Where a list is full, what comes after it is as near as its last.
+    """
+    image = np.concatenate([left, right])
+    order = np.lexsort((np.tile(distance, 2), image))
+    image, pair = image[order], order % max(1, len(left))
+    values = distance[pair]
+    ends = np.append(image[1:] != image[:-1], True)[: len(image)]
+    following = np.where(ends, np.inf, np.append(values[1:], np.inf)[: len(image)])
+    length = np.bincount(image, minlength=1)[image]
+    following[ends & (length >= _NEIGHBORS)] = 0.0
+    steps = (values <= 1) & (following >= _LEAD * np.maximum(values, 0.1))
+    last = np.zeros(image.max(initial=0) + 1)
+    np.maximum.at(last, image[steps], values[steps])
+    agreed = np.bincount(pair[values <= last[image]], minlength=len(left))
+    return (distance <= 1) & (agreed == 2)
+
+
+def _alike(distance: np.ndarray, copies: np.ndarray) -> bool:
+    """Whether most look-alikes are no copies, or pairs are as near as chance would bring them."""
+    within, beyond = (int((distance <= most).sum()) for most in (1.0, _FAR))
+    if within == 0 or 2 * copies.sum() < within:
+        return within > 0
+    return beyond > 2 * within and bool(np.median(distance[copies]) > _TYPICAL)
 
 
 def connect(count: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -113,7 +137,36 @@ def _pairs(looks: Looks, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
         return none, none, np.zeros(0)
     parts = np.array_split(pairs, range(_BATCH, len(pairs), _BATCH))
     distance = np.concatenate([_distances(pictures[a], pictures[b]) for a, b in (part.T for part in parts)])
+    shared = _Shared.of(pictures)
+    near = np.flatnonzero(distance <= _FAR)
+    for part in (near[start : start + _BATCH] for start in range(0, len(near), _BATCH)):
+        one, other = pictures[pairs[part, 0]], pictures[pairs[part, 1]]
+        own = _correlation(shared.without(one), shared.without(_turned(one, other)))
+        distance[part] = np.maximum(distance[part], (1 - own) / _OWN)
     return rows[pairs[:, 0]], rows[pairs[:, 1]], distance
+
+
+class _Shared(NamedTuple):
+    """What pictures have in common: their `mean` (P,) and the `patterns` (K, P) in which they vary most."""
+
+    mean: np.ndarray
+    patterns: np.ndarray
+
+    @classmethod
+    def of(cls, pictures: np.ndarray) -> _Shared:
+        """Return the mean and the first principal components of a sample of pictures (N, 32, 32)."""
+        sample = np.sort(np.random.default_rng(0).permutation(len(pictures))[:_SAMPLE])
+        values = pictures[sample].reshape(len(sample), -1)
+        mean = values.mean(axis=0)
+        count = min(_PATTERNS, len(sample) // _PICTURES_PER_PATTERN)
+        covariance = (values - mean).T @ (values - mean)
+        return cls(mean, np.linalg.eigh(covariance)[1][:, ::-1][:, :count].T)
+
+    def without(self, pictures: np.ndarray) -> np.ndarray:
+        """Return pictures (N, 32, 32) without what they share, standardized."""
+        values = pictures.reshape(len(pictures), -1) - self.mean
+        values -= (values @ self.patterns.T) @ self.patterns
+        return standardized(values.reshape(pictures.shape))
 
 
 def _hashes(pictures: np.ndarray) -> np.ndarray:
@@ -134,21 +187,32 @@ def _symmetries(pictures: np.ndarray) -> Iterator[np.ndarray]:
         yield from (turned, turned[:, :, ::-1])
 
 
-def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the distances of pairs of pictures (n, 32, 32) under the best symmetry."""
+def _turned(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return pictures `other` (n, 32, 32), each under the symmetry that fits `one` best."""
     coarse = [p.reshape(len(p), 8, 4, 8, 4).mean(axis=(2, 4)) for p in (one, other)]
     fits = [np.einsum("nij,nij->n", coarse[0], turned) for turned in _symmetries(coarse[1])]
     best = np.argmax(fits, axis=0)
-    turned = np.empty_like(other)
+    result = np.empty_like(other)
     for index, version in enumerate(_symmetries(other)):
-        turned[best == index] = version[best == index]
-    whole = np.einsum("nij,nij->n", one, turned) / one[0].size
+        result[best == index] = version[best == index]
+    return result
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the distances of pairs of pictures (n, 32, 32) under the best symmetry."""
+    turned = _turned(one, other)
+    whole = _correlation(one, turned)
     result = np.full(len(one), np.inf)
-    near = np.flatnonzero(whole >= 1 - 2 * _COARSE)
+    near = np.flatnonzero(whole >= 1 - _FAR * _COARSE)
     if len(near):
-        fine = np.einsum("nij,nij->n", _details(one[near]), _details(turned[near])) / one[0].size
+        fine = _correlation(_details(one[near]), _details(turned[near]))
         result[near] = np.maximum((1 - whole[near]) / _COARSE, (1 - fine) / _FINE)
     return result
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the correlation of standardized pictures (n, 32, 32), one by one."""
+    return np.asarray(np.einsum("nij,nij->n", one, other) / one[0].size)
 
 
 def _details(pictures: np.ndarray) -> np.ndarray:
