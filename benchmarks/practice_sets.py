@@ -19,7 +19,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from counterpoise.datasets import ImbalanceProfile, load_dataset, make_imbalance
+from counterpoise.datasets import (
+    ImbalanceProfile,
+    dataset_from_arrays,
+    group_images,
+    load_dataset,
+    make_imbalance,
+)
 from counterpoise.datasets import LongTailImbalance as LongTail
 from counterpoise.datasets import StepImbalance as Step
 
@@ -57,7 +63,8 @@ class Sources:
 class Recipe:
     """How a set is made: its splits, its imbalance, and the side in pixels that its images are enlarged to.
 
-    `read` returns training and test examples; without test examples, a quarter of each class is held out.
+    `read` returns training and test examples; without test examples, a quarter of each class is held out, with
+    all copies of a picture on one side.
     """
 
     read: Callable[[Sources], tuple[list[Example], list[Example]]]
@@ -150,11 +157,20 @@ def draw_examples(
 
 
 def _hold_out(examples: list[Example], rng: np.random.Generator) -> tuple[list[Example], list[Example]]:
-    train, test = [], []
-    for members in _by_class(examples, rng):
-        held = round(TEST_SHARE * len(members))
-        test += members[:held]
-        train += members[held:]
+    classes = sorted({example.label for example in examples})
+    labels = np.array([classes.index(example.label) for example in examples])
+    pixels = [
+        np.atleast_3d(np.asarray(Image.open(io.BytesIO(e.read())))).transpose(2, 0, 1) for e in examples
+    ]
+    grouped = group_images(dataset_from_arrays(np.stack(pixels), labels), duplicates="group").train.groups
+    pictures = np.arange(len(examples)) if grouped is None else grouped
+    tested = np.zeros(len(examples), dtype=bool)
+    for label in range(len(classes)):
+        members = np.flatnonzero(labels == label)
+        for member in rng.permutation(members):
+            if tested[members].sum() < round(TEST_SHARE * len(members)):
+                tested |= pictures == pictures[member]
+    train, test = ([examples[i] for i in np.flatnonzero(part)] for part in (~tested, tested))
     return train, test
 
 
