@@ -11,18 +11,18 @@ seed that is in the file is not run again; it takes well under a minute on two c
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import sys
 import tempfile
 import time
 import warnings
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from practice_sets import SETS, Example, Sources
+from result_table import read_results, write_results
 
 from counterpoise.config import FitConfig
 from counterpoise.datasets import ImageDataset, dataset_from_arrays
@@ -118,29 +118,6 @@ def run_one(sources: Sources, name: str, seed: int, *, images: int, size: int, t
     )
 
 
-def read_results(path: Path) -> list[Result]:
-    if not path.exists():
-        return []
-    kinds = {
-        field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Result)
-    }
-    with path.open(newline="") as file:
-        return [Result(**{k: kinds[k](v) for k, v in row.items()}) for row in csv.DictReader(file)]
-
-
-def write_results(results: list[Result], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Result)], lineterminator="\n")
-        writer.writeheader()
-        for result in sorted(results, key=lambda found: (found.set, found.seed)):
-            writer.writerow(
-                {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(result).items()}
-            )
-    part.replace(path)
-
-
 def report(results: list[Result]) -> bool:
     """Print the mean regret of each set and of all, and return whether the bar is met."""
     print(f"{'set':10} seeds  mean regret (95 % interval)   best minus worst")
@@ -176,14 +153,15 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(unknown)}; sets: {', '.join(SOURCES)}")
     # Few images of a class are the point here.
     warnings.simplefilter("ignore")
-    results = {(r.set, r.seed): r for r in read_results(options.out)}
+    results = {(r.set, r.seed): r for r in read_results(options.out, Result)}
     sources = Sources(options.data_dir, options.wheels)
     for name in sets:
         for seed in range(options.seeds):
             if (name, seed) not in results:
                 settings = {"images": options.images, "size": options.size, "threads": options.threads}
                 results[name, seed] = run_one(sources, name, seed, **settings)
-                write_results(list(results.values()), options.out)
+                ordered = sorted(results.values(), key=lambda found: (found.set, found.seed))
+                write_results(ordered, options.out, Result)
             r = results[name, seed]
             print(
                 f"{name} seed {seed}, {RARE} of {r.rarest}: {r.chosen} {r.chosen_gmean:.3f}, best {r.best} "

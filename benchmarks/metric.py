@@ -11,15 +11,15 @@ is in the file is not run again.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from choice import decode
 from practice_sets import SETS, Example, Sources, draw_examples
+from result_table import read_results, write_results
 
 from counterpoise.config import FitConfig
 from counterpoise.datasets import ImageDataset, dataset_from_arrays
@@ -97,28 +97,6 @@ def run_repeat(options: argparse.Namespace, name: str, size: int, repeat: int) -
     return results
 
 
-def read_results(path: Path) -> list[Result]:
-    if not path.exists():
-        return []
-    kinds = {
-        field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Result)
-    }
-    with path.open(newline="") as file:
-        return [Result(**{k: kinds[k](v) for k, v in row.items()}) for row in csv.DictReader(file)]
-
-
-def write_results(results: list[Result], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Result)], lineterminator="\n")
-        writer.writeheader()
-        for result in results:
-            row = asdict(result)
-            writer.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
-    part.replace(path)
-
-
 def report(results: list[Result]) -> None:
     """Print the mean scores of each metric on each set, and the paired change against the default rule."""
     print(f"{'set':14} {'metric':6} repeats  macro F1  G-mean   change of both (95 % interval)")
@@ -162,12 +140,12 @@ def main() -> int:
         parser.error(
             f"unknown: {', '.join(map(''.join, unknown))}; expected SET:SIZE, sets: {', '.join(SETS)}"
         )
-    results = read_results(options.out)
+    results = read_results(options.out, Result)
     for name, _, size in sets:
         for repeat in range(options.repeats):
             if not any((r.set, r.repeat) == (name, repeat) for r in results):
                 results += run_repeat(options, name, int(size), repeat)
-                write_results(results, options.out)
+                write_results(results, options.out, Result)
             for r in (r for r in results if (r.set, r.repeat) == (name, repeat)):
                 print(
                     f"{name} {repeat}, {r.metric}: {r.chosen}, tau {r.tau:g}, F1 {r.f1:.3f}, G-mean {r.gmean:.3f}",

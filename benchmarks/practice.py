@@ -27,11 +27,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from practice_sets import SETS, Sources, write_set
+from result_table import read_results, write_results
 
 from counterpoise.evaluation import (
     MeanInterval,
@@ -245,38 +246,6 @@ def run_one(options: argparse.Namespace, name: str, repeat: int, peer_name: str)
     )
 
 
-def read_results(path: Path) -> list[Result]:
-    if not path.exists():
-        return []
-    text = {"set", "peer", "outcome"}
-    whole = {"repeat", "train_images", "rarest_class", "test_images"}
-
-    def value(name: str, cell: str) -> str | int | float | None:
-        if name in text:
-            return cell
-        if not cell:
-            return None
-        return int(cell) if name in whole else float(cell)
-
-    with path.open(newline="") as file:
-        return [
-            Result(**{name: value(name, cell) for name, cell in row.items()}) for row in csv.DictReader(file)
-        ]
-
-
-def write_results(results: list[Result], out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    part = out / "results.csv.part"
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Result)], lineterminator="\n")
-        writer.writeheader()
-        for result in sorted(results, key=lambda found: found.key):
-            rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(result).items()}
-            writer.writerow(rounded)
-    part.replace(out / "results.csv")
-    (out / "practice.md").write_text("\n".join(page(results)) + "\n")
-
-
 def page(results: list[Result]) -> list[str]:
     """Return a table for each set and budget: mean ± half the 95 % interval, the best mean in bold."""
     lines = [
@@ -343,7 +312,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))[: options.cores]
     os.sched_setaffinity(0, cores)  # the peers inherit it
     options.cores = len(cores)
-    results = {result.key: result for result in read_results(options.out / "results.csv")}
+    results = {result.key: result for result in read_results(options.out / "results.csv", Result)}
     for name, repeat in ((name, repeat) for name in sets for repeat in range(options.repeats)):
         for peer in peers:
             key = (name, repeat, peer, options.budget)
@@ -351,7 +320,9 @@ def main() -> None:
                 continue
             results[key] = run_one(options, name, repeat, peer)
             print(*asdict(results[key]).values(), sep="  ", flush=True)
-            write_results(list(results.values()), options.out)
+            ordered = sorted(results.values(), key=lambda found: found.key)
+            write_results(ordered, options.out / "results.csv", Result)
+            (options.out / "practice.md").write_text("\n".join(page(ordered)) + "\n")
 
 
 if __name__ == "__main__":
