@@ -266,8 +266,15 @@ def test_workers_of_dask_with_several_threads_give_the_same_bits_and_are_said(ph
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("threads", "warned"), [({}, False), ({"a": 1}, False), ({"a": 1, "b": 2}, True)])
-def test_several_threads_of_a_worker_are_said(threads, warned):
-    client = SimpleNamespace(nthreads=lambda: threads)
+def test_several_threads_of_a_worker_are_said_once_there_is_one(threads, warned):
+    registered = {}
+
+    def wait_for_workers(count, timeout):
+        if not threads:
+            raise TimeoutError(f"no worker within {timeout} seconds")
+        registered.update(threads)
+
+    client = SimpleNamespace(nthreads=lambda: registered, wait_for_workers=wait_for_workers)
     with pytest.warns(UserWarning, match="--nthreads 1") if warned else contextlib.nullcontext():
         backends._check_threads(client)
 

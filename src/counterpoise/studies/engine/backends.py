@@ -39,6 +39,7 @@ Item = TypeVar("Item")
 Common = TypeVar("Common")
 Returned = TypeVar("Returned")
 SECONDS_BETWEEN_CHECKS = 0.5
+SECONDS_FOR_A_WORKER = 30
 
 
 class LostWorkerError(RuntimeError):
@@ -284,7 +285,12 @@ class Dask(Cluster):
 
 
 def _check_threads(client: Any) -> None:
-    """Warn of workers of Dask with several threads: those of torch are of a process, which runs one task at a time."""
+    """Warn of workers of Dask with several threads: those of torch are of a process, which runs one task at a time.
+
+    Workers that are just starting are waited for; later ones are not checked.
+    """
+    with contextlib.suppress(TimeoutError):
+        client.wait_for_workers(1, timeout=SECONDS_FOR_A_WORKER)
     if max(client.nthreads().values(), default=1) > 1:
         warnings.warn(
             "a Dask worker runs one task at a time, whatever its threads; start workers with "
