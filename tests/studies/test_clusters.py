@@ -36,6 +36,7 @@ def clusters(monkeypatch):
         BACKENDS, "_entries", BACKENDS._entries | {"elsewhere": Elsewhere(), "pickled": Pickled()}
     )
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # newer versions want a token on both sides
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # beside other work, nice workers hardly run
 
 
 @pytest.fixture
