@@ -25,9 +25,8 @@ def line_of(record):
     return f"{Path(record.dataset.source).stem}{share}-ratio{record.imbalance.ratio:g}"
 
 
-def test_all_six_tables_with_their_490_runs_are_there():
+def test_all_six_tables_are_there():
     assert TABLES == ["poster-1", "poster-2", "thesis-1.1", "thesis-7.1", "thesis-7.2", "thesis-7.3"]
-    assert sum(len(archived_runs(table)) for table in TABLES) == 490
 
 
 @pytest.mark.parametrize("table", TABLES)

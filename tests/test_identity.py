@@ -64,8 +64,10 @@ def test_every_published_hash_follows_from_its_record(archive):
     assert [r["config_hash"] for r in records] == [recomputed(r) for r in records]
 
 
-def test_the_archives_hold_all_published_runs():
-    assert sum(len(path.read_text().splitlines()) for path in TABLES) == 490
+@pytest.mark.parametrize("archive", TABLES, ids=lambda path: path.parent.name)
+def test_the_archives_hold_all_published_runs(archive):
+    summary = json.loads(archive.with_name("summary.json").read_text())
+    assert len(archive.read_text().splitlines()) == summary["runs"]["done"]
 
 
 @pytest.mark.skipif(

@@ -176,4 +176,4 @@ def test_scores_of_archived_runs_are_the_same_floats_and_those_of_scikit_learn()
             assert geometric_mean(own[1]) == stored["all"]["gmean"]
             assert accuracy(matrix) == stored["all"]["accuracy"] == accuracy_score(true, predicted, **weights)
             matrices += 1
-    assert matrices == 490
+    assert matrices >= 490

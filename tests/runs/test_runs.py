@@ -214,4 +214,4 @@ def test_all_archived_runs_are_read_and_written_again(tmp_path):
             assert run.metrics.validation is None
         write_archive(tmp_path / "again.jsonl", runs.values())
         assert (tmp_path / "again.jsonl").read_bytes() == path.read_bytes()
-    assert total == 490
+    assert total >= 490
