@@ -21,8 +21,9 @@ def archived_runs(table):
 def line_of(record):
     """The line of the table that a run belongs to, by the name that ``results.csv`` gives it."""
     imbalance = record.imbalance.raw
-    share = f"-mu{imbalance['minority']:g}" if isinstance(imbalance["minority"], float) else ""
-    return f"{Path(record.dataset.source).stem}{share}-ratio{record.imbalance.ratio:g}"
+    minority = imbalance.get("minority")
+    kind = f"-mu{minority:g}" if isinstance(minority, float) else "" if minority else f"-{imbalance['profile']}"
+    return f"{Path(record.dataset.source).stem}{kind}-ratio{record.imbalance.ratio:g}"
 
 
 def test_all_six_tables_are_there():

@@ -222,11 +222,7 @@ def folder_for(dataset: ImageDataset, *more: str) -> Path:
 
 
 def run_with_bars(
-    study: Study[Plan, Result, Summary],
-    folder: Path,
-    config: StudyConfig,
-    *,
-    tasks: int,
+    study: Study[Plan, Result, Summary], folder: Path, config: StudyConfig, *, tasks: int
 ) -> Conclusion[Plan, Result, Summary]:
     """Run the unfinished tasks of a study, with one bar for all and one for each under way."""
     from counterpoise.studies import run_study

@@ -254,12 +254,7 @@ class TrainOptions(Config):
         return self
 
     def resolved(
-        self,
-        *,
-        threads: int = 1,
-        images: int | None = None,
-        fine_tuned: bool = False,
-        validated: bool = True,
+        self, *, threads: int = 1, images: int | None = None, fine_tuned: bool = False, validated: bool = True
     ) -> "TrainConfig":
         """Return the settings with what the user left open, for so many training `images`.
 

@@ -23,14 +23,7 @@ from counterpoise.inference.explanation import (
     View,
 )
 from counterpoise.inference.model import BATCH_SIZE, TrainedModel, decoded_batches
-from counterpoise.report import (
-    Panel,
-    explanation_figure,
-    feature_map_figure,
-    overlay,
-    picture,
-    save_figure,
-)
+from counterpoise.report import Panel, explanation_figure, feature_map_figure, overlay, picture, save_figure
 from counterpoise.runs import RunFolder
 
 if TYPE_CHECKING:

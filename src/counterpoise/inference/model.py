@@ -26,14 +26,7 @@ from counterpoise.datasets import (
 from counterpoise.evaluation import ALPHA, ScoresDict, evaluate, pixel_statistics
 from counterpoise.exceptions import DataError, InputError
 from counterpoise.files import check_output
-from counterpoise.inference.trust import (
-    COLUMNS,
-    UNSURE,
-    Trust,
-    check_abstaining,
-    judge_images,
-    sort_images,
-)
+from counterpoise.inference.trust import COLUMNS, UNSURE, Trust, check_abstaining, judge_images, sort_images
 from counterpoise.networks import Network
 from counterpoise.runs import ROLES, UNKNOWN, RunFolder, write_predictions
 from counterpoise.training import (

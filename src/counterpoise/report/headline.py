@@ -7,15 +7,7 @@ from typing import NamedTuple
 
 from counterpoise.evaluation import BASELINE, GROUPS, METRICS, MeanInterval, absent_classes, judge
 from counterpoise.report.comparison import Comparison
-from counterpoise.report.kit.wording import (
-    count,
-    decimals,
-    interval_text,
-    percent,
-    rests_on,
-    shorten,
-    signed,
-)
+from counterpoise.report.kit.wording import count, decimals, interval_text, percent, rests_on, shorten, signed
 from counterpoise.runs import RunFolder
 
 FEW_IMAGES = 10

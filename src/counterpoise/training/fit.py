@@ -20,12 +20,7 @@ from counterpoise.methods import Method, get_method
 from counterpoise.networks import Network
 from counterpoise.training.batches import memory_format
 from counterpoise.training.machine import cpu_threads, make_fabric
-from counterpoise.training.method_stages import (
-    ResampledSet,
-    resample_embeddings,
-    train_head,
-    train_network,
-)
+from counterpoise.training.method_stages import ResampledSet, resample_embeddings, train_head, train_network
 from counterpoise.training.predict import EmbeddedSplit, predict_logits
 from counterpoise.training.stage import FitContext, HistoryEntryDict, ProgressCallback
 

@@ -22,14 +22,7 @@ from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import CROSS_ENTROPY, Component
 from counterpoise.runs import network_payload, training_payload
-from counterpoise.training.batches import (
-    Batch,
-    Batches,
-    Order,
-    TensorBatches,
-    image_batches,
-    ordered_batches,
-)
+from counterpoise.training.batches import Batch, Batches, Order, TensorBatches, image_batches, ordered_batches
 from counterpoise.training.convergence import HeadObjective, HeadSamples, choose_penalty, minimize
 from counterpoise.training.loop import train_stage
 from counterpoise.training.machine import cpu_threads

@@ -35,13 +35,7 @@ from counterpoise.training.machine import (
 )
 from counterpoise.training.method_stages import ResampledSet
 from counterpoise.training.plan import RunPlan
-from counterpoise.training.predict import (
-    check_logits,
-    embed_images,
-    embedded_splits,
-    predict_logits,
-    softmax,
-)
+from counterpoise.training.predict import check_logits, embed_images, embedded_splits, predict_logits, softmax
 from counterpoise.training.randomness import generator_for
 from counterpoise.training.seen import seen_images
 from counterpoise.training.stage import ProgressCallback, Step
@@ -171,11 +165,7 @@ def embedding_progress(progress: ProgressCallback | None) -> Callable[[int, int]
 
 
 def _record(
-    plan: RunPlan,
-    splits: ImageDataset,
-    manifest: SplitManifest,
-    fitted: Fitted,
-    timings: Mapping[str, float],
+    plan: RunPlan, splits: ImageDataset, manifest: SplitManifest, fitted: Fitted, timings: Mapping[str, float]
 ) -> dict[str, object]:
     device = next(fitted.network.parameters()).device.type
     counts = {

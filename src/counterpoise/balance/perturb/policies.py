@@ -8,13 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from counterpoise.balance.perturb.base import (
-    Loss,
-    Normalization,
-    Perturbation,
-    PerturbedBatch,
-    Randomness,
-)
+from counterpoise.balance.perturb.base import Loss, Normalization, Perturbation, PerturbedBatch, Randomness
 from counterpoise.exceptions import InputError
 from counterpoise.seeding import torch_seed
 

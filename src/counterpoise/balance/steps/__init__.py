@@ -20,7 +20,7 @@ STEPS, __getattr__, __dir__, __all__ = open_slot(
             target="counterpoise.balance.steps.sam:SAM",
             summary="Sharpness-aware minimization: the gradient where the loss nearby is highest.",
             source="Foret et al. 2021, Algorithm 1; Rangwani et al. 2022",
-        ),
+        )
     ],
     {"STEPS": __name__, "GradientStep": "counterpoise.balance.steps.base"},
 )

@@ -22,11 +22,7 @@ def command(config: EvaluateConfig, call: Call) -> None:
     folder = RunFolder.open(config.run)
     dataset = load_for(folder, config.source, data_dir=config.data_dir, strict=config.strict)
     found = evaluate_run(
-        folder,
-        dataset,
-        device=config.device,
-        batch_size=config.batch_size,
-        include_seen=config.include_seen,
+        folder, dataset, device=config.device, batch_size=config.batch_size, include_seen=config.include_seen
     )
     if call.as_json:
         words = {"run": str(config.run), "data": config.source or folder.record.dataset.source}

@@ -102,11 +102,7 @@ def best_run(folders: Sequence[RunFolder], method: str, metric: str) -> RunFolde
 
 
 def _summary(
-    grid: RunGrid,
-    outcomes: Sequence[RunOutcome],
-    table: pd.DataFrame,
-    winner: Winner | None,
-    seconds: float,
+    grid: RunGrid, outcomes: Sequence[RunOutcome], table: pd.DataFrame, winner: Winner | None, seconds: float
 ) -> GridSummary:
     folders = results_of(outcomes)
     best = None if winner is None else winner.name

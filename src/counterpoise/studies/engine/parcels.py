@@ -105,10 +105,7 @@ _one_at_a_time = Lock()
 
 
 def execute_parcel(
-    study: Sendable[Plan, Result],
-    parcel: Parcel[Plan, Result],
-    common: Common,
-    on_progress: ProgressCallback,
+    study: Sendable[Plan, Result], parcel: Parcel[Plan, Result], common: Common, on_progress: ProgressCallback
 ) -> Delivery[Result]:
     """Execute a task in a new folder of this worker."""
     # A worker of Dask has many threads, but the threads of torch are those of a process.

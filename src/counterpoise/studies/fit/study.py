@@ -25,12 +25,7 @@ from counterpoise.studies.engine.planned_runs import (
 from counterpoise.studies.engine.study import Study
 from counterpoise.studies.engine.summaries import GroupingEntry, MethodEntry, StudySummary, grouping_entry
 from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
-from counterpoise.studies.fit.candidates import (
-    HELD_OUT,
-    run_average,
-    run_head,
-    run_network,
-)
+from counterpoise.studies.fit.candidates import HELD_OUT, run_average, run_head, run_network
 from counterpoise.studies.fit.evidence import Evidence, evidence_path, load_evidence
 from counterpoise.studies.fit.learning_curve import forecast
 from counterpoise.studies.fit.page import few_images, write_pages

@@ -14,6 +14,5 @@ if TYPE_CHECKING:
     from counterpoise.studies.transfer.plan import TREATMENTS as TREATMENTS
 
 __getattr__, __dir__, __all__ = lazy_exports(
-    __name__,
-    {"finding_rows": f"{__name__}.page", "TREATMENTS": f"{__name__}.plan"},
+    __name__, {"finding_rows": f"{__name__}.page", "TREATMENTS": f"{__name__}.plan"}
 )
