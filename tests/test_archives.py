@@ -22,7 +22,9 @@ def line_of(record):
     """The line of the table that a run belongs to, by the name that ``results.csv`` gives it."""
     imbalance = record.imbalance.raw
     minority = imbalance.get("minority")
-    kind = f"-mu{minority:g}" if isinstance(minority, float) else "" if minority else f"-{imbalance['profile']}"
+    kind = (
+        f"-mu{minority:g}" if isinstance(minority, float) else "" if minority else f"-{imbalance['profile']}"
+    )
     return f"{Path(record.dataset.source).stem}{kind}-ratio{record.imbalance.ratio:g}"
 
 
