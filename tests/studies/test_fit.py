@@ -11,6 +11,7 @@ import pytest
 import torch
 from imblearn.metrics import geometric_mean_score
 from PIL import Image
+from scipy.special import log_softmax
 from sklearn.metrics import f1_score
 
 from counterpoise.balance.adjust import LogitAdjustment
@@ -111,8 +112,13 @@ def test_the_choice_is_that_of_the_evidence_files(finished, dataset_and_plan):
     assert result.summary["heads"]["chosen"] == heads.chosen
     outside = ~np.isnan(found["fine-tuned"][0]).any(axis=1)
     frozen = np.where(outside[None, :, None], found[heads.chosen], np.nan)
-    average = (frozen + found["fine-tuned"]) / 2
-    np.testing.assert_allclose(found["average"], average, rtol=1e-6)
+    members = [frozen, found["fine-tuned"]]
+    rows = choose([Candidate(str(n), n, p) for n, p in enumerate(members)], train.labels).candidates
+    softened = [
+        log_softmax(p / max(1, row["temperature"]), axis=2) for p, row in zip(members, rows, strict=True)
+    ]
+    average = np.mean(softened, axis=0)
+    np.testing.assert_allclose(found["average"], average, rtol=1e-5, atol=1e-6)
     refitted = Candidate("refitted-head", 5, found["refitted-head"])
     candidates = [
         Candidate(heads.chosen, 0, frozen),

@@ -17,7 +17,7 @@ from counterpoise.networks import create_network
 from counterpoise.runs import RunFolder
 from counterpoise.studies import FitStudy, make_fit_plan, run_study
 from counterpoise.studies.fit import study as fit_study
-from counterpoise.studies.fit.candidates import HELD_OUT
+from counterpoise.studies.fit.candidates import HELD_OUT, _soften
 from counterpoise.studies.fit.evidence import evidence_path, load_evidence
 from counterpoise.studies.fit.timing import HEAD_SHARE, SAFETY, Timing
 from counterpoise.training import Budget, ProgressCallback, fit_memory
@@ -299,3 +299,16 @@ def test_little_free_memory_makes_smaller_batches(monkeypatch):
         monkeypatch.setattr("counterpoise.training.memory.free_bytes", lambda device, free=free: free)
         found = fit_memory(fine_tuning_config(accumulate=2), network)
         assert (found.batch_size, found.accumulate) == (size, 64 // size)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 40.0])
+def test_a_member_of_the_average_that_is_too_certain_is_softened_with_its_evidence(temperature):
+    network = create_network("tinynet", num_classes=3, in_channels=1, image_size=(8, 8), seed=0).eval()
+    images = torch.rand(5, 1, 8, 8)
+    with torch.no_grad():
+        network.classifier.weight.mul_(100)
+        logits = network(images)
+        evidence = _soften(network, logits.log_softmax(dim=1).numpy()[None], temperature)
+        expected = (logits / max(1.0, temperature)).log_softmax(dim=1).numpy()
+        np.testing.assert_allclose(network(images).log_softmax(dim=1).numpy(), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(evidence[0], expected, rtol=1e-5, atol=1e-5)

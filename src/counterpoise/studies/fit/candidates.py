@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import nn
 
 from counterpoise.balance.adjust import LogitAdjustment
@@ -15,7 +16,7 @@ from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.inference import load_network
 from counterpoise.networks import EnsembleNetwork, Network
 from counterpoise.runs import RunFolder
-from counterpoise.studies.fit.evidence import save_evidence
+from counterpoise.studies.fit.evidence import Evidence, save_evidence
 from counterpoise.studies.fit.plan import AVERAGE, SCRATCH
 from counterpoise.training import (
     EmbeddedSplit,
@@ -139,24 +140,36 @@ def run_average(
     run: Path,
     evidence: Path,
     *,
-    members: tuple[RunFolder, RunFolder],
-    predictions: tuple[np.ndarray, np.ndarray],
+    members: Sequence[Evidence],
+    temperatures: Sequence[float],
 ) -> RunFolder:
-    """Average the log-probabilities of two finished candidates, whose evidence is `predictions`."""
+    """Average the calibrated log-probabilities of finished candidates: one that is too certain would decide alone."""
     folder, started = RunFolder(run), time.perf_counter()
     with folder.claimed(plan.hash), cpu_threads(plan.config.threads):
         manifest = plan.split.splits(dataset, plan.config.seed)
         splits = manifest.apply(dataset)
-        network = EnsembleNetwork([load_network(member) for member in members])
+        network = EnsembleNetwork([load_network(member.run) for member in members])
+        softened = map(_soften, network.members, (m.log_probabilities[:1] for m in members), temperatures)
         device = find_device(plan.config.device)
         fitted = Fitted(network.to(device).eval(), None, [])
-        fitted.evidence = np.mean([p[:1] for p in predictions], axis=0)
+        fitted.evidence = np.mean(list(softened), axis=0)
         save_evidence(evidence, fitted.evidence)
         fitted.resampled = embedded_sample(fitted.network, splits.train, plan.config, most=MAPPED)
         title = "Average of frozen features and fine-tuning"
         changes = {"method": AVERAGE, "method_title": title}
         write_run(folder, plan, splits, manifest, fitted, started=started, **changes)
     return RunFolder(run)
+
+
+def _soften(network: nn.Module, evidence: np.ndarray, temperature: float) -> np.ndarray:
+    """Divide the logits of a linear head by a temperature above 1, and return its evidence, softened likewise."""
+    head = network.classifier
+    if temperature <= 1 or type(head) is not nn.Linear:
+        return evidence
+    with torch.no_grad():
+        head.weight.div_(temperature)
+        head.bias.div_(temperature)
+    return log_softmax(evidence / temperature, axis=2)
 
 
 def to_training_shares(network: Network, train: ImageSplit) -> None:

@@ -129,9 +129,9 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
             seconds, start = timing.for_tuning(), self._start(folder)
             run = run_network(*where, start=start, folds=folds, seconds=seconds, progress=on_progress)
         elif task.name == AVERAGE:
-            frozen, tuned = self._frozen(folder), self._tuned(folder)
-            evidence = (frozen.log_probabilities, tuned.log_probabilities)
-            run = run_average(*where, members=(frozen.run, tuned.run), predictions=evidence)
+            members = self._frozen(folder), self._tuned(folder)
+            temperatures = [row["temperature"] for row in self._choose(members)[1].candidates]
+            run = run_average(*where, members=members, temperatures=temperatures)
         elif task.name == REFITTED:
             timing.check("it", timing.refitting)
             run = run_head(
@@ -148,9 +148,8 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
         else:
             run = self._run_head(task, folder, timing, on_progress)
         self._keep_best(folder)
-        forecast(
-            self.plan, self.dataset, folder, self.budget, on_progress
-        )  # before fine-tuning takes the time left
+        # Before fine-tuning takes the time left.
+        forecast(self.plan, self.dataset, folder, self.budget, on_progress)
         return run
 
     def _run_head(
