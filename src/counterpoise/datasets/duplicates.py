@@ -54,12 +54,12 @@ def find_copies(keys: np.ndarray, looks: Looks) -> Copies:
     different = Looks(*(part[first] for part in looks))
     # A sample shows quickly whether near-duplicates stand out at all.
     sample = np.random.default_rng(0).permutation(len(first))[:_SAMPLE]
-    pairs = _pairs(different, sample)
-    copies = _copies(*pairs)
-    alike = _alike(pairs[2], copies)
-    if not alike and len(sample) < len(first):
-        pairs = _pairs(different, np.arange(len(first)))
+    for queries in (sample, np.arange(len(first))):
+        pairs = _pairs(different, queries)
         copies = _copies(*pairs)
+        alike = _alike(pairs[2], copies)
+        if alike or len(queries) == len(first):
+            break
     copies &= not alike
     cluster = connect(len(first), pairs[0][copies], pairs[1][copies])[exact]
     return Copies(by_appearance(cluster), alike)
@@ -136,13 +136,10 @@ def _pairs(looks: Looks, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     if not len(pairs):
         return none, none, np.zeros(0)
     parts = np.array_split(pairs, range(_BATCH, len(pairs), _BATCH))
-    distance = np.concatenate([_distances(pictures[a], pictures[b]) for a, b in (part.T for part in parts)])
     shared = _Shared.of(pictures)
-    near = np.flatnonzero(distance <= _FAR)
-    for part in (near[start : start + _BATCH] for start in range(0, len(near), _BATCH)):
-        one, other = pictures[pairs[part, 0]], pictures[pairs[part, 1]]
-        own = _correlation(shared.without(one), shared.without(_turned(one, other)))
-        distance[part] = np.maximum(distance[part], (1 - own) / _OWN)
+    distance = np.concatenate(
+        [_distances(pictures[a], pictures[b], shared) for a, b in (part.T for part in parts)]
+    )
     return rows[pairs[:, 0]], rows[pairs[:, 1]], distance
 
 
@@ -187,26 +184,22 @@ def _symmetries(pictures: np.ndarray) -> Iterator[np.ndarray]:
         yield from (turned, turned[:, :, ::-1])
 
 
-def _turned(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return pictures `other` (n, 32, 32), each under the symmetry that fits `one` best."""
+def _distances(one: np.ndarray, other: np.ndarray, shared: _Shared) -> np.ndarray:
+    """Return the distances of pairs of pictures (n, 32, 32) under the best symmetry."""
     coarse = [p.reshape(len(p), 8, 4, 8, 4).mean(axis=(2, 4)) for p in (one, other)]
     fits = [np.einsum("nij,nij->n", coarse[0], turned) for turned in _symmetries(coarse[1])]
     best = np.argmax(fits, axis=0)
-    result = np.empty_like(other)
+    turned = np.empty_like(other)
     for index, version in enumerate(_symmetries(other)):
-        result[best == index] = version[best == index]
-    return result
-
-
-def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the distances of pairs of pictures (n, 32, 32) under the best symmetry."""
-    turned = _turned(one, other)
+        turned[best == index] = version[best == index]
     whole = _correlation(one, turned)
     result = np.full(len(one), np.inf)
     near = np.flatnonzero(whole >= 1 - _FAR * _COARSE)
     if len(near):
         fine = _correlation(_details(one[near]), _details(turned[near]))
-        result[near] = np.maximum((1 - whole[near]) / _COARSE, (1 - fine) / _FINE)
+        own = _correlation(shared.without(one[near]), shared.without(turned[near]))
+        parts = [(1 - whole[near]) / _COARSE, (1 - fine) / _FINE, (1 - own) / _OWN]
+        result[near] = np.max(parts, axis=0)
     return result
 
 
