@@ -211,3 +211,17 @@ def test_copies_are_pairs_up_to_the_last_clear_step_of_both_images(seed, monkeyp
             said[row] += 1
     assert duplicates._copies(*pairs.T, distance).tolist() == (said == 2).tolist()
     assert duplicates._copies(*np.zeros((2, 0), int), np.zeros(0)).tolist() == []
+
+
+@pytest.mark.parametrize(("pictures", "count"), [(20, 0), (400, 10)])
+def test_patterns_are_the_first_principal_components_and_none_of_a_few_pictures(pictures, count):
+    """`fit` measures the search on 20 pictures, whose time must not be that of a large decomposition."""
+    values = np.random.default_rng(0).normal(size=(pictures, 32, 32)).astype(np.float32)
+    values += np.linspace(0, 3, pictures, dtype=np.float32)[:, None, None] * np.sin(
+        np.arange(32, dtype=np.float32)
+    )
+    shared = duplicates._Shared.of(values)
+    assert shared.patterns.shape == (count, 1024)
+    centered = values.reshape(pictures, -1) - values.reshape(pictures, -1).mean(axis=0)
+    first = np.linalg.svd(centered, full_matrices=False)[2][:count]
+    np.testing.assert_allclose(shared.patterns.T @ shared.patterns, first.T @ first, atol=2e-3)

@@ -152,12 +152,16 @@ class _Shared(NamedTuple):
     @classmethod
     def of(cls, pictures: np.ndarray) -> _Shared:
         """Return the mean and the first principal components of a sample of pictures (N, 32, 32)."""
+        from scipy.linalg import eigh
+
         sample = np.sort(np.random.default_rng(0).permutation(len(pictures))[:_SAMPLE])
         values = pictures[sample].reshape(len(sample), -1)
         mean = values.mean(axis=0)
         count = min(_PATTERNS, len(sample) // _PICTURES_PER_PATTERN)
-        covariance = (values - mean).T @ (values - mean)
-        return cls(mean, np.linalg.eigh(covariance)[1][:, ::-1][:, :count].T)
+        if not count:
+            return cls(mean, values[:0])
+        covariance, width = (values - mean).T @ (values - mean), values.shape[1]
+        return cls(mean, eigh(covariance, subset_by_index=[width - count, width - 1])[1].T)
 
     def without(self, pictures: np.ndarray) -> np.ndarray:
         """Return pictures (N, 32, 32) without what they share, standardized."""
