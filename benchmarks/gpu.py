@@ -36,7 +36,6 @@ def fine_tune(options: argparse.Namespace) -> str:
         minority="3",
         device=options.device,
         precision=options.precision,
-        workers=min(8, cpu_count() - 1),
     )
     prepared = prepare_run(dataset, config, [get_method("fine-tuned")], threads=cpu_count())
     started = time.perf_counter()
