@@ -19,7 +19,7 @@ from counterpoise.config import FitConfig
 from counterpoise.datasets import SplitManifest, dataset_from_arrays, group_images
 from counterpoise.evaluation import Candidate, choose
 from counterpoise.exceptions import InputError
-from counterpoise.inference import TrainedModel, evaluate_run, load_for_run
+from counterpoise.inference import TrainedModel, evaluate_run, load_for_run, load_network
 from counterpoise.networks import create_network
 from counterpoise.report import percent
 from counterpoise.runs import RunFolder
@@ -264,16 +264,13 @@ def test_the_results_have_each_candidate_once(finished):
         assert mean == pytest.approx(one.set_index("method")["value"][entry["method"]])
 
 
-def test_labels_of_held_out_images_do_not_reach_the_tuned_network(
-    finished, dataset_and_plan, tmp_path, monkeypatch
-):
-    """With wrong labels for all held-out images, the fine-tuned network predicts the same for them."""
-    folder, _ = finished
+def test_labels_of_held_out_images_do_not_reach_the_tuned_network(dataset_and_plan, tmp_path, monkeypatch):
+    """With wrong labels for all held-out images from the first head on, the fine-tuned network predicts the same."""
     dataset, plan = dataset_and_plan
     folds = FitStudy(plan, dataset)._folds()
     config = plan.tuned_plan.config.model_copy(update={"epochs": 1, "max_time": None})
     tuned = replace(plan.tuned_plan, config=config)
-    start = RunFolder(folder / "runs" / plan.head_plan(plan.heads[0]).folder_name)
+    head = plan.config.model_copy(update={"penalty": 1e-3})
     held_out, apply = folds[0] == HELD_OUT, SplitManifest.apply
 
     def relabeled(manifest, dataset):
@@ -281,15 +278,35 @@ def test_labels_of_held_out_images_do_not_reach_the_tuned_network(
         labels = np.where(held_out, (splits.train.labels + 1) % len(COUNTS), splits.train.labels)
         return replace(splits, train=replace(splits.train, labels=labels))
 
-    found = []
+    found, heads = [], []
     for name in ("right", "wrong"):
-        run_network(
-            tuned, dataset, tmp_path / name, tmp_path / f"{name}.x", start=start, folds=folds, seconds=1e6
+        here = tmp_path / name
+        start = run_head(
+            plan.head_plan(plan.heads[0]),
+            dataset,
+            here / "head",
+            here / "head.x",
+            folds=folds,
+            shared=here / "networks",
+            penalty=1e-3,
         )
-        found.append(load_evidence(tmp_path / f"{name}.x"))
+        run_network(
+            tuned,
+            dataset,
+            here / "tuned",
+            here / "tuned.x",
+            start=start,
+            folds=folds,
+            seconds=1e6,
+            head=head,
+            cache=here / "cache",
+        )
+        found.append(load_evidence(here / "tuned.x"))
+        heads.append(load_network(start).classifier.weight)
         monkeypatch.setattr(SplitManifest, "apply", relabeled)
     assert np.isnan(found[0][0, ~held_out]).all()
     np.testing.assert_array_equal(found[0], found[1])
+    assert (heads[0] - heads[1]).abs().max() > 0.01  # the head of the start did learn from them
 
 
 def test_labels_of_held_out_images_do_not_reach_the_heads(dataset_and_plan, tmp_path):
@@ -575,3 +592,34 @@ def test_the_same_command_on_a_slower_machine_continues(photos, tmp_path, monkey
     assert run_study(slow, tmp_path / "out").summary["image_size"] == 192
     # Elsewhere the size follows the speed.
     assert study(0.3, tmp_path / "other").plan.template.image_size == (96, 96)
+
+
+def test_the_time_of_reading_does_not_grow_with_the_size(photos, monkeypatch):
+    """Images that take long to read, and little to embed: by the smallest size alone, 96 pixels would be chosen."""
+    timed = []
+
+    def speed(dataset, config, heads, size):
+        timed.append(size)
+        return 1 / (0.5 + 0.2 * (size / 224) ** 2)
+
+    monkeypatch.setattr(fit_plan, "_images_per_second", speed)
+
+    def plan(budget):
+        timed.clear()
+        config = FitConfig.of(source=str(photos), methods="lda", budget=budget, threads=1)
+        return make_fit_plan(load_for_fit(config), config, Budget(budget))[1]
+
+    # 192 pixels are the largest that these images may be enlarged to.
+    long = plan(6000)
+    assert long.template.image_size == (192, 192)
+    assert timed == [96, 192]
+    assert long.images_per_second == pytest.approx(1 / (0.5 + 0.2 * (192 / 224) ** 2))
+    # 43 images take 25.7 s of 84 at 160 pixels; timing the largest size must not take more than a twentieth.
+    monkeypatch.setattr(fit_plan, "TIMING_SHARE", 10.0)
+    between = plan(87)
+    assert between.template.image_size == (160, 160)
+    assert between.images_per_second == pytest.approx(1 / (0.5 + 0.2 * (160 / 224) ** 2))
+    monkeypatch.undo()
+    monkeypatch.setattr(fit_plan, "_images_per_second", speed)
+    assert plan(87).template.image_size == (96, 96)
+    assert timed == [96]

@@ -10,7 +10,7 @@ from counterpoise.training.batches import (
 )
 from counterpoise.training.budget import Budget
 from counterpoise.training.calibration import MOST_COMPARED, MOST_EMBEDDED, TrustDict, trust_record
-from counterpoise.training.cross_validation import log_probabilities, out_of_fold
+from counterpoise.training.cross_validation import log_probabilities, out_of_fold, with_own_head
 from counterpoise.training.fit import Fitted, fine_tune, fit_method, refuse_pixel_methods
 from counterpoise.training.initialization import initial_network, make_network, pixel_statistics
 from counterpoise.training.learning_curve import hits_of_growing_parts

@@ -30,11 +30,6 @@ class CostModifiedSoftmax(CostLoss):
     tensor([0.5000, 0.1000])
     """
 
-    @property
-    def log_costs(self) -> Tensor:
-        """Logarithms of xi, float64 of shape (C, C)."""
-        return self._table
-
     def _transformed(self, costs: np.ndarray) -> np.ndarray:
         is_mistake = ~np.eye(len(costs), dtype=bool)
         cheapest = costs[is_mistake & (costs > 0)].min()

@@ -12,8 +12,10 @@ from scipy.special import log_softmax
 from torch import nn
 
 from counterpoise.balance.adjust import LogitAdjustment
+from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.inference import load_network
+from counterpoise.methods import Method, get_method
 from counterpoise.networks import EnsembleNetwork, Network
 from counterpoise.runs import RunFolder
 from counterpoise.studies.fit.evidence import Evidence, save_evidence
@@ -25,6 +27,7 @@ from counterpoise.training import (
     RunPlan,
     cpu_threads,
     embedded_sample,
+    embedded_splits,
     execute_run,
     find_device,
     fine_tune,
@@ -34,6 +37,7 @@ from counterpoise.training import (
     make_network,
     out_of_fold,
     reused_memory,
+    with_own_head,
     write_run,
 )
 
@@ -92,26 +96,33 @@ def run_network(
     start: RunFolder | None,
     folds: np.ndarray,
     seconds: float,
+    head: TrainConfig | None = None,
+    cache: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> RunFolder:
     """Train a network for `seconds` on all training images but those of one fold.
 
-    It is fine-tuned from the head `start`; without one, it is trained from scratch.
+    It is fine-tuned from the head `start`, which is trained by `head` once more, without the fold, on the embeddings in
+    `cache`; without a start, it is trained from scratch.
     """
     folder, started = RunFolder(run), time.perf_counter()
     with folder.claimed(plan.hash), reused_memory(), cpu_threads(plan.config.threads):
         manifest = plan.split.splits(dataset, plan.config.seed)
         splits = manifest.apply(dataset)
         outside = np.flatnonzero(folds[0] == HELD_OUT)
-        train = splits.train.subset(np.flatnonzero(folds[0] != HELD_OUT))
-        changes = {"max_time": seconds if seconds < np.inf else None}
-        config = plan.config.model_copy(update=changes)
-        if start is None:
+        inside = np.flatnonzero(folds[0] != HELD_OUT)
+        train = splits.train.subset(inside)
+        if start is None or head is None or cache is None:
             network = make_network(plan, splits)
         else:
             network = load_network(start)
+            embedded = embedded_splits(network, splits, cache, device=find_device(head.device)).train
+            _train_head_again(network, get_method(start.record.method), embedded.subset(inside), head)
             network.requires_grad_(True)
             to_training_shares(network, train)
+        left = max(1.0, seconds - (time.perf_counter() - started))
+        config = plan.config.model_copy(update={"max_time": left if left < np.inf else None})
+        if start is not None:
             config = fit_memory(config, network.to(find_device(config.device)))
         fitted = (fit_method if start is None else fine_tune)(
             method=plan.record,
@@ -132,6 +143,13 @@ def run_network(
         used = config.model_copy(update={"max_time": plan.config.max_time}).model_dump()
         write_run(folder, plan, splits, manifest, fitted, started=started, training=used, **named)
     return RunFolder(run)
+
+
+def _train_head_again(network: Network, method: Method, train: ImageSplit, config: TrainConfig) -> None:
+    """Train the head anew: the old one would carry what it learned from held-out images into the network."""
+    fitted = fit_method(method, with_own_head(network, config.seed), train, config=config)
+    fold_adjustment(fitted)
+    network.classifier = fitted.network.classifier
 
 
 def run_average(

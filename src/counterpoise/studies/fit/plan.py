@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -51,8 +51,8 @@ from counterpoise.training import (
 SIZES = (224, 192, 160, 128, 96)
 #: Images of each class on which settings are tried; images of a timing: several batches for each core, and of reading.
 PROBED, TIMED, TIMED_READING = 20, 64, 20
-#: Share of the budget that embedding all images may take.
-EMBEDDING_SHARE = 0.3
+#: Shares of the budget that embedding all images, and timing it at the largest size, may take.
+EMBEDDING_SHARE, TIMING_SHARE = 0.3, 0.05
 #: An image of training costs as much time as so many embedded ones.
 TRAINING_FACTOR = 6.0
 #: Images are not enlarged by more than this factor: beyond it, pixels are only repeated.
@@ -175,25 +175,14 @@ def make_fit_plan(
         few = _evenly(dataset, TIMED_READING)
         search_seconds = _seconds_each(len(few.train), lambda: group_images(few, duplicates="group"))
         dataset = group_images(dataset, duplicates=wanted)
-    total = sum(len(split) for split in dataset.splits.values())
     fixed = config.data.image_size or _used_size(folder)
     sizes = [fixed] if fixed else _sizes(dataset)
-    smallest = resize_dataset(_few(dataset), (sizes[-1], sizes[-1]))
-    template = prepare_run(smallest, _settings(smallest, config), list(heads), threads=cpu_count()).plan
-    speed = _images_per_second(template, smallest)
-    size, rate = sizes[-1], speed
-    for candidate in sizes:
-        rate = speed * (sizes[-1] / candidate) ** 2
-        if total / rate <= EMBEDDING_SHARE * config.budget:
-            size = candidate
-            break
+    size, rate = _size_and_speed(dataset, config, heads, sizes)
     resized = resize_dataset(dataset, (size, size))
-    read = _evenly(resized, TIMED_READING).train
-    keyed = not read.in_memory  # else the content is the pixels
-    key_seconds = (
-        _seconds_each(len(read), lambda: decode_batch(read.images, range(len(read)))) if keyed else 0.0
-    )
-    reading = (search_seconds * total, key_seconds * len(dataset.train))
+    read, key_seconds = _evenly(resized, TIMED_READING).train, 0.0
+    if not read.in_memory:  # else the content is the pixels
+        key_seconds = _seconds_each(len(read), lambda: decode_batch(read.images, range(len(read))))
+    reading = (search_seconds * _images(dataset), key_seconds * len(dataset.train))
     prepared = prepare_run(resized, _settings(resized, config), list(heads), threads=cpu_count())
     scratch = _scratch_plan(dataset, config)
     plan = FitPlan(
@@ -218,6 +207,10 @@ def _used_size(folder: Path | None) -> int | None:
     runs = [] if folder is None else [RunFolder(path) for path in sorted((folder / "runs").glob("*"))]
     frozen = [run.record for run in runs if run.is_complete() and run.record.start.freeze == "all"]
     return frozen[0].network.image_size[0] if frozen else None
+
+
+def _images(dataset: ImageDataset) -> int:
+    return sum(len(split) for split in dataset.splits.values())
 
 
 def _sizes(dataset: ImageDataset) -> list[int]:
@@ -279,11 +272,32 @@ def _scratch_plan(dataset: ImageDataset, config: FitConfig) -> RunPlan | None:
     return prepare_run(dataset, settings, methods, threads=cpu_count()).plan
 
 
-def _images_per_second(plan: RunPlan, dataset: ImageDataset) -> float:
-    """Return the speed of decoding and embedding a few images."""
+def _size_and_speed(
+    dataset: ImageDataset, config: FitConfig, heads: Sequence[Method], sizes: Sequence[int]
+) -> tuple[int, float]:
+    """Return the first of the sizes at which embedding leaves time for the rest, or the last, and its images a second.
+
+    An image costs as much for its reading, and the rest by its area: so the smallest and the largest size are timed.
+    """
+    total, large, small = _images(dataset), sizes[0], sizes[-1]
+    least = 1 / _images_per_second(dataset, config, heads, small)
+    most = least * (large / small) ** 2  # as if reading took no time
+    if large > small and 2 * TIMED * most <= TIMING_SHARE * config.budget:
+        most = min(most, 1 / _images_per_second(dataset, config, heads, large))
+    for size in sizes:
+        added = (size**2 - small**2) / (large**2 - small**2) if size > small else 0.0
+        seconds = least + added * (most - least)
+        if total * seconds <= EMBEDDING_SHARE * config.budget:
+            break
+    return size, 1 / seconds
+
+
+def _images_per_second(dataset: ImageDataset, config: FitConfig, heads: Sequence[Method], size: int) -> float:
+    """Return the speed of decoding and embedding a few images of this size."""
+    few = resize_dataset(_few(dataset), (size, size))
+    plan = prepare_run(few, _settings(few, config), list(heads), threads=cpu_count()).plan
+    network, part = make_network(plan, few), _evenly(few, TIMED).train
     device = find_device(plan.config.device)
-    network = make_network(plan, dataset).to(device)
-    part = _evenly(dataset, TIMED).train
     with cpu_threads(cpu_count()), reused_memory():
         return 1 / _seconds_each(len(part), lambda: embed_images(network, part, device=device))
 
@@ -292,8 +306,7 @@ def _forecast(
     dataset: ImageDataset, heads: int, config: FitConfig, rate: float, reading: tuple[float, float]
 ) -> list[str]:
     """Return what will be done, in words; `reading` are the seconds of comparing images, and of their keys."""
-    total = sum(len(split) for split in dataset.splits.values())
-    side = dataset.image_size[0]
+    total, side, budget = _images(dataset), dataset.image_size[0], duration(config.budget)
     lines = [
         f"{total:,} images at {side}x{side} pixels: embedding them takes about {duration(total / rate)} "
         f"({rate:,.0f} images a second, measured); then {heads} heads are compared by cross-validation"
@@ -302,7 +315,5 @@ def _forecast(
         search, keys = (duration(seconds) for seconds in reading)
         lines.append(f"looking for near-duplicates takes about {search}, keys of the pixels {keys}")
     if config.tune:
-        lines.append(
-            f"what remains of {duration(config.budget)} goes into fine-tuning, which is kept if it helps"
-        )
+        lines.append(f"what remains of {budget} goes into fine-tuning, which is kept if it helps")
     return lines

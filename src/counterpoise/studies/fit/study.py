@@ -127,7 +127,15 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
             run = run_network(*where, start=None, folds=folds, seconds=seconds, progress=on_progress)
         elif task.name == FINE_TUNED:
             seconds, start = timing.for_tuning(), self._start(folder)
-            run = run_network(*where, start=start, folds=folds, seconds=seconds, progress=on_progress)
+            run = run_network(
+                *where,
+                start=start,
+                folds=folds,
+                seconds=seconds,
+                head=self.plan.config.model_copy(update={"penalty": _penalty(start)}),
+                cache=folder / "cache",
+                progress=on_progress,
+            )
         elif task.name == AVERAGE:
             members = self._frozen(folder), self._tuned(folder)
             temperatures = [row["temperature"] for row in self._choose(members)[1].candidates]
