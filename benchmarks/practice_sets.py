@@ -103,7 +103,9 @@ def _builtin(name: str) -> Callable[[Sources], tuple[list[Example], list[Example
         splits = []
         for split in (dataset.splits.get("train"), dataset.splits.get("test")):
             pairs = zip(split.images, split.labels.tolist(), strict=True) if split else ()
-            splits.append([Example(dataset.classes[label], ".png", _png(image)) for image, label in pairs])
+            # A class is a folder: T-shirt/top would be two.
+            names = [name.replace("/", "-") for name in dataset.classes]
+            splits.append([Example(names[label], ".png", _png(image)) for image, label in pairs])
         return splits[0], splits[1]
 
     return read
