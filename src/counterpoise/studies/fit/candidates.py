@@ -117,7 +117,7 @@ def run_network(
         else:
             network = load_network(start)
             embedded = embedded_splits(network, splits, cache, device=find_device(head.device)).train
-            _train_head_again(network, get_method(start.record.method), embedded.subset(inside), head)
+            _retrain_head(network, get_method(start.record.method), embedded.subset(inside), head)
             network.requires_grad_(True)
             to_training_shares(network, train)
         left = max(1.0, seconds - (time.perf_counter() - started))
@@ -145,8 +145,8 @@ def run_network(
     return RunFolder(run)
 
 
-def _train_head_again(network: Network, method: Method, train: ImageSplit, config: TrainConfig) -> None:
-    """Train the head anew: the old one would carry what it learned from held-out images into the network."""
+def _retrain_head(network: Network, method: Method, train: ImageSplit, config: TrainConfig) -> None:
+    """Retrain the head: the old one would carry what it learned from held-out images into the network."""
     fitted = fit_method(method, with_own_head(network, config.seed), train, config=config)
     fold_adjustment(fitted)
     network.classifier = fitted.network.classifier
