@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from claim_oracles import ROOT, TABLES, judged, results_of
 
+from counterpoise.evaluation import mean_interval
+
 REFERENCE = ROOT.parent / "shared" / "reference"
 METHODS = (ROOT / "docs/methods.md").read_text("utf-8")
 PRETRAINED = (ROOT / "docs/studies/pretrained.md").read_text("utf-8")
@@ -483,3 +485,20 @@ def test_what_is_said_of_each_component_is_in_the_ablation():
 )
 def test_the_paper_of_aos_is_cited_where_aos_is(text):
     assert re.search(r"Wojciechowski.*PMLR 183:98-111,? \(?2022", text, flags=re.DOTALL)
+
+
+def test_the_table_beside_peers_shows_the_measured_numbers():
+    """Means and half intervals of results.csv, in the tables of five minutes."""
+    page = (ROOT / "docs/studies/practice.md").read_text("utf-8").split("## Two and a half minutes")[0]
+    shown = {
+        tuple(re.findall(r"\d\.\d{3}(?: ± \d\.\d{3})?", line.replace("**", ""))) for line in page.split("\n")
+    }
+    found = pd.read_csv(ROOT / "benchmarks/results/practice/results.csv")
+    scores = ["gmean", "f1", "worst_recall", "balanced_accuracy"]
+    for _, rows in found[found.budget == 300].groupby(["set", "peer"]):
+        intervals = [mean_interval(rows[score]) for score in scores]
+        cells = [
+            f"{i.mean:.3f}" if i.low is None else f"{i.mean:.3f} ± {(i.high - i.low) / 2:.3f}"
+            for i in intervals
+        ]
+        assert tuple(cells) in shown, rows

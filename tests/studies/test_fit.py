@@ -26,7 +26,7 @@ from counterpoise.runs import RunFolder
 from counterpoise.studies import FitStudy, load_for_fit, make_fit_plan, run_study
 from counterpoise.studies.fit import plan as fit_plan
 from counterpoise.studies.fit import study as fit_study
-from counterpoise.studies.fit.candidates import HELD_OUT, fold_adjustment, run_head, run_network
+from counterpoise.studies.fit.candidates import HELD_OUT, Start, fold_adjustment, run_head, run_network
 from counterpoise.studies.fit.evidence import TAUS, Evidence, load_evidence
 from counterpoise.studies.fit.learning_curve import sentence
 from counterpoise.studies.fit.page import few_images, write_pages
@@ -295,11 +295,9 @@ def test_labels_of_held_out_images_do_not_reach_the_tuned_network(dataset_and_pl
             dataset,
             here / "tuned",
             here / "tuned.x",
-            start=start,
+            start=Start(start, head, here / "cache"),
             folds=folds,
             seconds=1e6,
-            head=head,
-            cache=here / "cache",
         )
         found.append(load_evidence(here / "tuned.x"))
         heads.append(load_network(start).classifier.weight)

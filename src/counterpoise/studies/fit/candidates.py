@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from counterpoise.balance.adjust import LogitAdjustment
 from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageDataset, ImageSplit
 from counterpoise.inference import load_network
-from counterpoise.methods import Method, get_method
+from counterpoise.methods import get_method
 from counterpoise.networks import EnsembleNetwork, Network
 from counterpoise.runs import RunFolder
 from counterpoise.studies.fit.evidence import Evidence, save_evidence
@@ -87,23 +88,41 @@ def run_head(
     )
 
 
+class Start(NamedTuple):
+    """Finished head that fine-tuning starts from, the settings of its training, and the folder of its embeddings."""
+
+    run: RunFolder
+    config: TrainConfig
+    cache: Path
+
+    def without(self, splits: ImageDataset, rows: np.ndarray) -> Network:
+        """Return its network with a head that learned from these training images alone.
+
+        Its own head has seen them all, and would carry what it learned from held-out images into the network.
+        """
+        network = load_network(self.run)
+        train = embedded_splits(network, splits, self.cache, device=find_device(self.config.device)).train
+        alone, method = with_own_head(network, self.config.seed), get_method(self.run.record.method)
+        fitted = fit_method(method, alone, train.subset(rows), config=self.config)
+        fold_adjustment(fitted)
+        network.classifier = fitted.network.classifier
+        return network
+
+
 def run_network(
     plan: RunPlan,
     dataset: ImageDataset,
     run: Path,
     evidence: Path,
     *,
-    start: RunFolder | None,
+    start: Start | None,
     folds: np.ndarray,
     seconds: float,
-    head: TrainConfig | None = None,
-    cache: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> RunFolder:
     """Train a network for `seconds` on all training images but those of one fold.
 
-    It is fine-tuned from the head `start`, which is trained by `head` once more, without the fold, on the embeddings in
-    `cache`; without a start, it is trained from scratch.
+    It is fine-tuned from the head `start`, retrained without the fold; without one, it is trained from scratch.
     """
     folder, started = RunFolder(run), time.perf_counter()
     with folder.claimed(plan.hash), reused_memory(), cpu_threads(plan.config.threads):
@@ -112,12 +131,10 @@ def run_network(
         outside = np.flatnonzero(folds[0] == HELD_OUT)
         inside = np.flatnonzero(folds[0] != HELD_OUT)
         train = splits.train.subset(inside)
-        if start is None or head is None or cache is None:
+        if start is None:
             network = make_network(plan, splits)
         else:
-            network = load_network(start)
-            embedded = embedded_splits(network, splits, cache, device=find_device(head.device)).train
-            _retrain_head(network, get_method(start.record.method), embedded.subset(inside), head)
+            network = start.without(splits, inside)
             network.requires_grad_(True)
             to_training_shares(network, train)
         left = max(1.0, seconds - (time.perf_counter() - started))
@@ -130,7 +147,7 @@ def run_network(
             train=train,
             config=config,
             checkpoints=folder.checkpoints,
-            identity=f"{'' if start is None else start.record.config_hash} {manifest.hash} {plan.contents}",
+            identity=f"{'' if start is None else start.run.record.config_hash} {manifest.hash} {plan.contents}",
             classes=splits.classes,
             progress=progress,
         )
@@ -143,13 +160,6 @@ def run_network(
         used = config.model_copy(update={"max_time": plan.config.max_time}).model_dump()
         write_run(folder, plan, splits, manifest, fitted, started=started, training=used, **named)
     return RunFolder(run)
-
-
-def _retrain_head(network: Network, method: Method, train: ImageSplit, config: TrainConfig) -> None:
-    """Retrain the head: the old one would carry what it learned from held-out images into the network."""
-    fitted = fit_method(method, with_own_head(network, config.seed), train, config=config)
-    fold_adjustment(fitted)
-    network.classifier = fitted.network.classifier
 
 
 def run_average(

@@ -25,7 +25,7 @@ from counterpoise.studies.engine.planned_runs import (
 from counterpoise.studies.engine.study import Study
 from counterpoise.studies.engine.summaries import GroupingEntry, MethodEntry, StudySummary, grouping_entry
 from counterpoise.studies.engine.tasks import failed_runs, not_applicable, results_of
-from counterpoise.studies.fit.candidates import HELD_OUT, run_average, run_head, run_network
+from counterpoise.studies.fit.candidates import HELD_OUT, Start, run_average, run_head, run_network
 from counterpoise.studies.fit.evidence import Evidence, evidence_path, load_evidence
 from counterpoise.studies.fit.learning_curve import forecast
 from counterpoise.studies.fit.page import few_images, write_pages
@@ -126,16 +126,10 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
             seconds = timing.for_scratch()
             run = run_network(*where, start=None, folds=folds, seconds=seconds, progress=on_progress)
         elif task.name == FINE_TUNED:
-            seconds, start = timing.for_tuning(), self._start(folder)
-            run = run_network(
-                *where,
-                start=start,
-                folds=folds,
-                seconds=seconds,
-                head=self.plan.config.model_copy(update={"penalty": _penalty(start)}),
-                cache=folder / "cache",
-                progress=on_progress,
-            )
+            seconds, head = timing.for_tuning(), self._start(folder)
+            config = self.plan.config.model_copy(update={"penalty": _penalty(head)})
+            start = Start(head, config, folder / "cache")
+            run = run_network(*where, start=start, folds=folds, seconds=seconds, progress=on_progress)
         elif task.name == AVERAGE:
             members = self._frozen(folder), self._tuned(folder)
             temperatures = [row["temperature"] for row in self._choose(members)[1].candidates]
