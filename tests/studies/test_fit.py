@@ -267,7 +267,7 @@ def test_the_results_have_each_candidate_once(finished):
 def test_labels_of_held_out_images_do_not_reach_the_tuned_network(dataset_and_plan, tmp_path, monkeypatch):
     """With wrong labels for all held-out images from the first head on, the fine-tuned network predicts the same."""
     dataset, plan = dataset_and_plan
-    folds = FitStudy(plan, dataset)._folds()
+    folds = FitStudy(plan, dataset)._folds
     config = plan.tuned_plan.config.model_copy(update={"epochs": 1, "max_time": None})
     tuned = replace(plan.tuned_plan, config=config)
     head = plan.config.model_copy(update={"penalty": 1e-3})
@@ -311,7 +311,7 @@ def test_labels_of_held_out_images_do_not_reach_the_heads(dataset_and_plan, tmp_
     """The same for every fold of the cross-validation, at a given penalty."""
     dataset, plan = dataset_and_plan
     splits = plan.template.split.splits(dataset, 0).apply(dataset)
-    network, folds = make_network(plan.template, splits), FitStudy(plan, dataset)._folds()
+    network, folds = make_network(plan.template, splits), FitStudy(plan, dataset)._folds
     train = embedded_splits(network, splits, tmp_path, device=find_device("cpu")).train
     config = plan.config.model_copy(update={"penalty": 1e-3})
     expected = out_of_fold(plan.heads[0], network, train, folds, config=config)
@@ -449,7 +449,7 @@ def test_copies_stay_on_one_side_of_every_split(photos, tmp_path):
     train, test = splits.train.content_keys(), splits.test.content_keys()
     assert len(test)
     assert not set(train) & set(test)
-    folds = FitStudy(plan, dataset)._folds()[0]
+    folds = FitStudy(plan, dataset)._folds[0]
     for key in set(train):
         assert len(set(folds[train == key])) == 1
 
@@ -569,6 +569,20 @@ def test_the_forecast_counts_what_is_done_beside_embedding(photos, monkeypatch):
     monkeypatch.setattr(fit_plan, "group_images", never)
     kept = FitConfig.of(source=str(photos), image_size=48, methods="lda", duplicates="keep", threads=1)
     assert make_fit_plan(load_for_fit(kept), kept, Budget(600))[1].key_seconds > 0
+
+
+def test_a_budget_that_is_too_short_is_told_before_anything_is_done(photos, monkeypatch):
+    """One head is trained whatever it takes; embedding 43 images at 2 a second takes 21.5 s, three tenths of 72 s."""
+    monkeypatch.setattr(fit_plan, "_images_per_second", lambda *_: 2.0)
+
+    def notes(budget):
+        config = FitConfig.of(source=str(photos), image_size=48, methods="lda", budget=budget, threads=1)
+        return make_fit_plan(load_for_fit(config), config, Budget(budget))[1].notes
+
+    (note,) = (note for note in notes(60) if "is short for so many images" in note)
+    assert note.startswith("1 min 0 s is short")
+    assert note.endswith("give a `budget` of 1 min 11 s or more")
+    assert not [note for note in notes(73) if "is short" in note]
 
 
 def test_the_same_command_on_a_slower_machine_continues(photos, tmp_path, monkeypatch):

@@ -90,7 +90,7 @@ def test_labels_of_held_out_images_do_not_reach_the_evidence_of_the_refitted_hea
 ):
     """With wrong labels for them its evidence is the same; the head itself, of all images, is another one."""
     study, folder = tuned
-    folds = study._folds()
+    folds = study._folds
     held_out, apply = folds[0] == HELD_OUT, SplitManifest.apply
     run, evidence = candidate(study, folder, "refitted-head")
     assert np.isnan(evidence[0, ~held_out]).all()
@@ -179,7 +179,7 @@ def test_thumbnails_get_a_network_from_scratch_at_their_own_size(tiny):
     assert run.record.start.weights is None
     assert run.record.raw["method_options"] == get_method("counterpoise").options()
     evidence = load_evidence(evidence_path(folder, run.path))
-    held_out = FitStudy(plan, original)._folds()[0] == HELD_OUT
+    held_out = FitStudy(plan, original)._folds[0] == HELD_OUT
     assert np.isnan(evidence[0, ~held_out]).all()
     names = [row["name"] for row in result.summary["networks"]["candidates"]]
     assert names == [result.summary["heads"]["chosen"], "from-scratch"]
@@ -192,7 +192,7 @@ def test_held_out_images_choose_between_scratch_and_pretrained_features(tiny, tm
     study = FitStudy(plan, dataset)
     path = evidence_path(folder, RunFolder(folder / "runs" / plan.scratch.folder_name).path)
     perfect = load_evidence(path)
-    labels, rows = study._labels()[0], ~np.isnan(perfect[0, :, 0])
+    labels, rows = study._labels[0], ~np.isnan(perfect[0, :, 0])
     perfect[0, rows] = np.log(np.where(np.eye(CLASSES)[labels[rows]] > 0, 0.998, 0.001))
     for name, evidence in (("perfect", perfect), ("useless", np.zeros_like(perfect) + np.log(1 / CLASSES))):
         evidence[0, ~rows] = np.nan
@@ -221,7 +221,8 @@ def timing(tuned):
 
     def make(budget, *, head=10.0, rate=100.0):
         own = Budget(budget, clock=clock)
-        own.record("head", 10_000, head)
+        if head is not None:
+            own.record("head", 10_000, head)
         return Timing(replace(plan, images_per_second=rate), own, counts, 2000)
 
     return make
@@ -239,6 +240,17 @@ def test_an_expensive_head_does_not_take_the_time_of_fine_tuning(timing):
     assert 10 < HEAD_SHARE * spare < 27
     # Where fine-tuning has no time anyway, heads may use all of it.
     timing(400).check_head(get_method("fs-smote"))
+
+
+def test_the_second_head_is_expected_to_take_as_long_as_the_first(timing):
+    """It had counted as taking no time, and was begun with 8 of 300 seconds left."""
+    found = timing(300, head=None)
+    found.check_head(get_method("lda"))
+    found.budget.record("first head", 10_000, 280.0)
+    with pytest.raises(NotApplicable, match="the time is used up"):
+        found.check_head(get_method("lda"))
+    found.budget.record("head", 10_000, 40.0)
+    found.check_head(get_method("lda"))
 
 
 def test_the_time_of_a_refitted_head_is_kept_from_fine_tuning(timing):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
+from feature_rows import embedded as split_of
+from feature_rows import rows_network
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -14,7 +19,7 @@ from counterpoise.datasets import ImageSplit, make_folds
 from counterpoise.exceptions import TrainingError
 from counterpoise.methods import get_method
 from counterpoise.networks import create_network, freeze
-from counterpoise.training import EmbeddedSplit, fit_method
+from counterpoise.training import EmbeddedSplit, cross_validation, fit_method, method_stages, out_of_fold
 from counterpoise.training import convergence as module
 from counterpoise.training.convergence import (
     PENALTIES,
@@ -152,6 +157,40 @@ def test_the_penalty_is_that_of_a_loop_over_folds_and_penalties(grouped, seed, m
     module._remembered.clear()
     # Folds that stop early only leave out penalties that could not be chosen.
     assert choose_penalty(rows, labels, groups=groups, seed=seed) == expected
+
+
+@pytest.mark.parametrize("method", ["logit-adjusted", "lda", "counterpoise-pretrained", "ados"])
+def test_heads_are_the_same_on_any_number_of_cores(method, monkeypatch):
+    """Folds are trained at the same time, on as many cores as there are; each draws and sums as if it were alone."""
+    rows, labels = samples(0, (60, 40, 12))
+    folds = make_folds(labels, folds=5, repeats=2, random_state=0)
+    busy, most = set(), []
+    real = cross_validation.fit_method
+
+    def fit(*given, **options):
+        busy.add(threading.get_ident())
+        most.append(len(busy))
+        time.sleep(0.01)
+        try:
+            return real(*given, **options)
+        finally:
+            busy.discard(threading.get_ident())
+
+    monkeypatch.setattr(cross_validation, "fit_method", fit)
+    found = []
+    for threads in (1, 2, 4):
+        module._remembered.clear()
+        config, network = make_config(threads=threads, seed=0), rows_network(WIDTH, 3)
+        found.append(out_of_fold(get_method(method), network, split_of(rows, labels), folds, config=config))
+        assert max(most) == threads
+    assert np.isfinite(found[0]).all()
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    # Copies of the embeddings must not fill the memory.
+    monkeypatch.setattr(method_stages, "LARGE_PROBLEM", 2 * rows.size)
+    most.clear()
+    out_of_fold(get_method(method), network, split_of(rows, labels), folds, config=config)
+    assert max(most) == 2
 
 
 def test_the_penalty_of_noise_is_larger_than_that_of_separable_classes():

@@ -176,13 +176,14 @@ def map_indices(
     function: Callable[[int], Result],
     count: int,
     *,
-    threads: bool = True,
+    threads: bool | int = True,
     chunk: int = 64,
     progress: OnProgress | None = None,
 ) -> list[Result]:
     """Return ``[function(0), ..., function(count - 1)]``, calling `progress` after every chunk of indices.
 
-    Threads pay off for images from about 64 x 64 pixels on, where the decoder runs long without the interpreter lock.
+    `threads` is their number, or whether there is one for each core, eight at most: they pay off for decoding images
+    from about 64 x 64 pixels on, where the decoder runs long without the interpreter lock.
 
     Examples
     --------
@@ -194,7 +195,7 @@ def map_indices(
         return [function(index) for index in range(start, min(start + chunk, count))]
 
     results: list[Result] = []
-    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1) if threads else 1)
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1) if threads is True else max(1, threads))
     try:
         for part in pool.map(work, range(0, count, chunk)):
             results += part

@@ -238,10 +238,8 @@ class Rates:
         direction = per_image * np.asarray(np.sqrt(variance + excess) / variance)[..., None, None]
         found = []
         for sign in (-1.0, 1.0):
-            inside, outside = (
-                np.full(np.shape(estimate), -sign * FARTHEST),
-                np.full(np.shape(estimate), sign * FARTHEST),
-            )
+            outside = np.full(np.shape(estimate), sign * FARTHEST)
+            inside = -outside
             value = np.asarray(estimate)
             for _ in range(STEPS):
                 tilt = (inside + outside) / 2

@@ -8,11 +8,13 @@ import numpy as np
 from torch import nn
 
 from counterpoise.config import TrainConfig
-from counterpoise.datasets import ImageSplit
+from counterpoise.datasets import ImageSplit, map_indices
 from counterpoise.methods import Method
 from counterpoise.networks import Network
 from counterpoise.seeding import torch_seed
 from counterpoise.training.fit import Fitted, fit_method
+from counterpoise.training.machine import cpu_threads
+from counterpoise.training.method_stages import heads_at_once
 from counterpoise.training.predict import EmbeddedSplit
 from counterpoise.training.randomness import seed_for
 
@@ -35,13 +37,21 @@ def out_of_fold(
         NaN for images that are always trained on.
     """
     result = np.full((*folds.shape, network.num_classes), np.nan, dtype=np.float32)
-    for repeat, row in enumerate(folds):
-        for fold in range(int(row.max()) + 1):
-            outside = np.flatnonzero(row == fold)
-            if len(outside):
-                part = train.subset(np.flatnonzero(row != fold))
-                fitted = fit_method(method, with_own_head(network, config.seed), part, config=config)
-                result[repeat, outside] = log_probabilities(fitted, train.subset(outside))
+    # Epochs draw from torch's one generator, so only heads that converge are trained at the same time.
+    cores = heads_at_once(train, config) if network.standardize else 1
+    alone = config if cores == 1 else config.model_copy(update={"threads": 1})
+    count = int(folds.max()) + 1
+
+    def predict(index: int) -> None:
+        repeat, fold = divmod(index, count)
+        outside = np.flatnonzero(folds[repeat] == fold)
+        if len(outside):
+            part = train.subset(np.flatnonzero(folds[repeat] != fold))
+            fitted = fit_method(method, with_own_head(network, config.seed), part, config=alone)
+            result[repeat, outside] = log_probabilities(fitted, train.subset(outside))
+
+    with cpu_threads(alone.threads):
+        map_indices(predict, len(folds) * count, threads=cores, chunk=1)
     return result
 
 

@@ -17,6 +17,7 @@ from counterpoise.balance.losses import ClassificationLoss
 from counterpoise.balance.objectives import Embedder, Objective
 from counterpoise.balance.perturb import Perturbation
 from counterpoise.balance.samplers import ImageSampler, epoch_indices
+from counterpoise.config import TrainConfig
 from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
@@ -25,7 +26,7 @@ from counterpoise.runs import network_payload, training_payload
 from counterpoise.training.batches import Batch, Batches, Order, TensorBatches, image_batches, ordered_batches
 from counterpoise.training.convergence import HeadObjective, HeadSamples, choose_penalty, minimize
 from counterpoise.training.loop import train_stage
-from counterpoise.training.machine import cpu_threads
+from counterpoise.training.machine import cpu_threads, find_device
 from counterpoise.training.predict import EmbeddedSplit, Validate
 from counterpoise.training.randomness import generator_for, seed_for
 from counterpoise.training.stage import BatchLoss, FitContext, HistoryEntryDict, Stage
@@ -34,7 +35,9 @@ from counterpoise.training.stage import BatchLoss, FitContext, HistoryEntryDict,
 NETWORK_SLOTS = ("sampler", "augment", "perturb", "loss", "objective", "step")
 AVERAGED_EPOCHS = 50
 LARGE_PROBLEM = 100_000_000
-"""Numbers in the embeddings from which several threads solve for a head faster than one."""
+"""Numbers in the embeddings from which several threads solve for a head faster than one.
+
+Also the most in all copies of them, for heads that are trained at the same time."""
 
 
 @dataclass(frozen=True)
@@ -314,6 +317,12 @@ def train_head(context: FitContext, resampled: ResampledSet) -> list[HistoryEntr
     return history
 
 
+def heads_at_once(train: EmbeddedSplit, config: TrainConfig) -> int:
+    """Return how many heads may be trained at the same time, each by one thread, on copies of the embeddings."""
+    on_cpu = find_device(config.device).type == "cpu"
+    return max(1, min(config.threads, LARGE_PROBLEM // train.rows.size)) if on_cpu else 1
+
+
 def converge(
     context: FitContext,
     name: str,
@@ -350,7 +359,12 @@ def converge(
         elif penalty is None:
             seed = seed_for(config.seed, "penalty")
             penalty = choose_penalty(
-                train.rows, train.labels, groups=train.groups, seed=seed, device=context.device
+                train.rows,
+                train.labels,
+                groups=train.groups,
+                seed=seed,
+                device=context.device,
+                cores=heads_at_once(train, config),
             )
         head, minimum, evaluations = minimize(objective, samples, penalty)
     module.load_state_dict(head.state_dict())

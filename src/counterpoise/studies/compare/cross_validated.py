@@ -60,10 +60,8 @@ def write_evidence(
     own = log_probabilities(replace(fitted, adjustment=None) if learns else fitted, validation)
     both = np.concatenate([held_out, np.repeat(own[None], fold_repeats, axis=0)], axis=1)
     if learns and adjust is not None:
-        labels, counts = (
-            np.concatenate([train.labels, validation.labels]),
-            train.class_counts(splits.num_classes),
-        )
+        labels = np.concatenate([train.labels, validation.labels])
+        counts = train.class_counts(splits.num_classes)
         known = np.isfinite(both[0, :, 0])
         for row in both:
             fresh = adjust.build(class_names=splits.classes)

@@ -36,11 +36,8 @@ class Evidence:
 
         The best one itself would follow few images of a rare class, and give up much G-mean for a little macro F1.
         """
-        counts, shares = (
-            np.bincount(labels, minlength=self.log_probabilities.shape[2]),
-            LogitAdjustment(tau=-1),
-        )
-        shares.fit(None, None, counts)
+        shares = LogitAdjustment(tau=-1)
+        shares.fit(None, None, np.bincount(labels, minlength=self.log_probabilities.shape[2]))
         offsets = {tau: (1 - tau) * shares.offset_ for tau in TAUS}
         made = [
             Candidate(str(t), int(4 * abs(t - 1)), self.log_probabilities + o) for t, o in offsets.items()

@@ -182,7 +182,7 @@ def make_fit_plan(
     read, key_seconds = _evenly(resized, TIMED_READING).train, 0.0
     if not read.in_memory:  # else the content is the pixels
         key_seconds = _seconds_each(len(read), lambda: decode_batch(read.images, range(len(read))))
-    reading = (search_seconds * _images(dataset), key_seconds * len(dataset.train))
+    reading = (search_seconds * sum(map(len, dataset.splits.values())), key_seconds * len(dataset.train))
     prepared = prepare_run(resized, _settings(resized, config), list(heads), threads=cpu_count())
     scratch = _scratch_plan(dataset, config)
     plan = FitPlan(
@@ -207,10 +207,6 @@ def _used_size(folder: Path | None) -> int | None:
     runs = [] if folder is None else [RunFolder(path) for path in sorted((folder / "runs").glob("*"))]
     frozen = [run.record for run in runs if run.is_complete() and run.record.start.freeze == "all"]
     return frozen[0].network.image_size[0] if frozen else None
-
-
-def _images(dataset: ImageDataset) -> int:
-    return sum(len(split) for split in dataset.splits.values())
 
 
 def _sizes(dataset: ImageDataset) -> list[int]:
@@ -279,7 +275,7 @@ def _size_and_speed(
 
     An image costs as much for its reading, and the rest by its area: so the smallest and the largest size are timed.
     """
-    total, large, small = _images(dataset), sizes[0], sizes[-1]
+    total, large, small = sum(map(len, dataset.splits.values())), sizes[0], sizes[-1]
     least = 1 / _images_per_second(dataset, config, heads, small)
     most = least * (large / small) ** 2  # as if reading took no time
     if large > small and 2 * TIMED * most <= TIMING_SHARE * config.budget:
@@ -306,7 +302,8 @@ def _forecast(
     dataset: ImageDataset, heads: int, config: FitConfig, rate: float, reading: tuple[float, float]
 ) -> list[str]:
     """Return what will be done, in words; `reading` are the seconds of comparing images, and of their keys."""
-    total, side, budget = _images(dataset), dataset.image_size[0], duration(config.budget)
+    total, side, budget = sum(map(len, dataset.splits.values())), dataset.image_size[0], config.budget
+    allowed, least = duration(budget), total / rate / EMBEDDING_SHARE
     lines = [
         f"{total:,} images at {side}x{side} pixels: embedding them takes about {duration(total / rate)} "
         f"({rate:,.0f} images a second, measured); then {heads} heads are compared by cross-validation"
@@ -315,5 +312,10 @@ def _forecast(
         search, keys = (duration(seconds) for seconds in reading)
         lines.append(f"looking for near-duplicates takes about {search}, keys of the pixels {keys}")
     if config.tune:
-        lines.append(f"what remains of {budget} goes into fine-tuning, which is kept if it helps")
+        lines.append(f"what remains of {allowed} goes into fine-tuning, which is kept if it helps")
+    if least > budget:
+        lines.append(
+            f"{allowed} is short for so many images, and the first head may take longer than that; give a `budget` of "
+            f"{duration(least)} or more"
+        )
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
 
     def execute(self, task: RunTask, folder: Path, on_progress: ProgressCallback) -> RunFolder:
         """Execute a candidate, and keep the best model so far in ``best``."""
-        timing, folds = self._timing(), self._folds()
+        timing, folds = self._timing(), self._folds
         where = (task.plan, task.dataset, task.path, evidence_path(folder, task.path))
         if task.name == SCRATCH:
             seconds = timing.for_scratch()
@@ -168,7 +169,7 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
             task.dataset,
             task.path,
             evidence_path(folder, task.path),
-            folds=self._folds(),
+            folds=self._folds,
             shared=folder / "networks",
             progress=on_progress,
         )
@@ -181,15 +182,17 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
     def _timing(self) -> Timing:
         plan = self.plan.template
         splits = plan.split.splits(self.dataset, plan.config.seed)
-        counts = np.bincount(self._labels()[0], minlength=self.dataset.num_classes)
+        counts = np.bincount(self._labels[0], minlength=self.dataset.num_classes)
         return Timing(self.plan, self.budget, counts, len(splits.test) + len(splits.validation))
 
+    @cached_property
     def _folds(self) -> np.ndarray:
-        """Return the folds of the training images, the same for all candidates."""
-        labels, groups = self._labels()
+        """Folds of the training images, the same for all candidates."""
+        labels, groups = self._labels
         seed = seed_for(self.plan.config.seed, "folds")
         return make_folds(labels, groups, folds=FOLDS, random_state=seed)
 
+    @cached_property
     def _labels(self) -> tuple[np.ndarray, np.ndarray | None]:
         plan = self.plan.template
         train = plan.split.splits(self.dataset, plan.config.seed).apply(self.dataset).train
@@ -205,7 +208,7 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
         if predictions is None:
             return None
         found, metric = Evidence(run, name or plan.method, complexity, predictions), self.plan.metric
-        return found if metric is None else found.with_tau(metric, *self._labels())
+        return found if metric is None else found.with_tau(metric, *self._labels)
 
     def _heads(self, folder: Path) -> list[Evidence]:
         found = []
@@ -218,7 +221,7 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
     def _choose(
         self, candidates: Sequence[Evidence], *, reference: str | None = None
     ) -> tuple[Evidence, Choice]:
-        labels, groups = self._labels()
+        labels, groups = self._labels
         choice = choose(
             [Candidate(c.name, c.complexity, c.log_probabilities + c.offset) for c in candidates],
             labels,
@@ -237,7 +240,7 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
         """Return the best head on frozen features, with its evidence on the fold that fine-tuning holds out."""
         best, _ = self._choose(self._heads(folder))
         predictions = best.log_probabilities[:1].copy()
-        predictions[0, self._folds()[0] != HELD_OUT] = np.nan
+        predictions[0, self._folds[0] != HELD_OUT] = np.nan
         return replace(best, log_probabilities=predictions)
 
     def _tuned(self, folder: Path) -> Evidence:
@@ -293,9 +296,8 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
         shutil.rmtree(staged, ignore_errors=True)
 
     def _soften(self, run: RunFolder, scaling: Adjustment, cache: Path) -> None:
-        plan, dataset = self.plan.template, self.dataset
-        if self.plan.small is not None and run.record.method == SCRATCH:
-            dataset = self.plan.small
+        plan = self.plan.template
+        dataset = self.plan.small if run.record.method == SCRATCH and self.plan.small else self.dataset
         manifest = plan.split.splits(dataset, plan.config.seed)
         splits = manifest.apply(dataset)
         device = find_device(plan.config.device)
@@ -354,7 +356,7 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
 
     def _held_out(self, choices: Mapping[str, Choice]) -> dict[str, list[int]]:
         """Return the number of images of each class that the choices rest on."""
-        labels, folds, number = self._labels()[0], self._folds()[0], len(self.dataset.classes)
+        labels, folds, number = self._labels[0], self._folds[0], len(self.dataset.classes)
         rows = {"heads": labels[folds >= 0], "networks": labels[folds == HELD_OUT]}
         return {name: np.bincount(rows[name], minlength=number).tolist() for name in choices}
 

@@ -37,7 +37,7 @@ class Timing:
     def check_head(self, method: Method) -> None:
         """Raise `NotApplicable` for a head that would take time that is not there, or that fine-tuning needs."""
         needed = self.budget.estimate("head", self.rows(method))
-        if needed is None and method.features is not None:
+        if needed is None:  # what the first head took, and it also chose the penalty
             needed = self.budget.estimate("first head", self.rows(method))
         if not self.budget.can(needed):
             raise NotApplicable("the time is used up; give a longer `budget`")
