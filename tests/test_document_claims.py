@@ -295,7 +295,8 @@ def test_the_posters_rows_from_pretrained_features_are_those_of_the_results():
 
 def interval(values, *, sign=False):
     found = judged(values)
-    return f"{found.mean:{'+' if sign else ''}.3f} ± {found.half:.3f}"
+    text = f"{found.mean:{'+' if sign else ''}.3f}"
+    return text if found.half is None else f"{text} ± {found.half:.3f}"
 
 
 # The recipe.

@@ -331,8 +331,9 @@ def closeness_words(name: str) -> list[str]:
     side = "above" if np.mean(gaps) >= 0 else "below"
     words += [f"Ours are {abs(np.mean(gaps)):.3f} {side} the published ones"]
     words += [f"{np.mean(np.abs(gaps)):.3f} away from them"]
-    words += [f"{places[1]} of {sum(places)} are in the range"]
-    words += [f"{places[2]} above it and {places[0]} below"]
+    if sum(places):
+        words += [f"{places[1]} of {sum(places)} are in the range"]
+        words += [f"{places[2]} above it and {places[0]} below"]
     keys = list(dict.fromkeys((classes, metric) for _, _, classes, metric in r.published.index))
     same, firsts, rows = [], [], 0
     for line in r.lines:

@@ -53,3 +53,16 @@ def test_groups_stay_whole_and_on_one_side(monkeypatch):
         METHOD, rows_network(60, 2), replace(embedded(rows, labels), groups=None), config=CONFIG
     )
     assert alone[-1].mean() > 0.95
+
+
+def test_the_hits_are_the_same_on_any_number_of_cores_and_all_trainings_are_told():
+    found, told = [], []
+    for threads in (1, 3):
+        config = make_config(threads=threads, seed=0)
+        where = rows_network(30, 3), embedded(*noisy())
+        found.append(
+            hits_of_growing_parts(METHOD, *where, config=config, on_trained=lambda *n: told.append(n))
+        )
+    for alone, together in zip(*found, strict=True):
+        np.testing.assert_array_equal(alone, together)
+    assert told == [(done, 60) for done in range(5, 61)] * 2

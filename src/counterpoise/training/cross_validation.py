@@ -37,8 +37,7 @@ def out_of_fold(
         NaN for images that are always trained on.
     """
     result = np.full((*folds.shape, network.num_classes), np.nan, dtype=np.float32)
-    # Epochs draw from torch's one generator, so only heads that converge are trained at the same time.
-    cores = heads_at_once(train, config) if network.standardize else 1
+    cores = heads_at_once(network, train, config)
     alone = config if cores == 1 else config.model_copy(update={"threads": 1})
     count = int(folds.max()) + 1
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from counterpoise.config import TrainConfig
-from counterpoise.datasets import make_folds
+from counterpoise.datasets import make_folds, map_indices
 from counterpoise.methods import Method
 from counterpoise.networks import Network
 from counterpoise.training.cross_validation import log_probabilities, with_own_head
 from counterpoise.training.fit import fit_method
+from counterpoise.training.machine import cpu_threads
+from counterpoise.training.method_stages import heads_at_once
 from counterpoise.training.predict import EmbeddedSplit
 from counterpoise.training.randomness import generator_for, seed_for
 
@@ -40,25 +42,38 @@ def hits_of_growing_parts(
     sizes : ndarray of float, shape (4, C)
         Mean number of training images of each class.
     """
-    seed, trainings = seed_for(config.seed, "curve"), len(SHARES) * REPEATS * FOLDS
+    seed, each = seed_for(config.seed, "curve"), REPEATS * FOLDS
     folds = make_folds(train.labels, train.groups, folds=FOLDS, repeats=REPEATS, random_state=seed)
     hits = np.full((len(SHARES), *folds.shape), np.nan)
-    sizes = np.zeros((len(SHARES), network.num_classes))
-    for part, share in enumerate(SHARES):
-        settings = config
-        for repeat, fold in np.ndindex(REPEATS, FOLDS):
-            outside = np.flatnonzero(folds[repeat] == fold)
-            rest = train.subset(np.flatnonzero(folds[repeat] != fold))
-            chosen = rest.subset(np.flatnonzero(_places(rest, generator_for(seed, repeat, fold)) < share))
-            sizes[part] += chosen.class_counts(network.num_classes) / (REPEATS * FOLDS)
-            fitted = fit_method(method, with_own_head(network, config.seed), chosen, config=settings)
-            penalty = next(reversed(fitted.penalties.values()), 0.0) or None
-            settings = config.model_copy(update={"penalty": penalty})
-            guesses = log_probabilities(fitted, train.subset(outside)).argmax(axis=1)
-            hits[part, repeat, outside] = guesses == train.labels[outside]
-            if on_trained is not None:
-                on_trained(FOLDS * (REPEATS * part + repeat) + fold + 1, trainings)
-    return hits, sizes
+    sizes = np.zeros((len(SHARES), each, network.num_classes))
+
+    def learn(part: int, index: int, settings: TrainConfig) -> TrainConfig:
+        repeat, fold = divmod(index, FOLDS)
+        outside = np.flatnonzero(folds[repeat] == fold)
+        rest = train.subset(np.flatnonzero(folds[repeat] != fold))
+        places = _places(rest, generator_for(seed, repeat, fold))
+        chosen = rest.subset(np.flatnonzero(places < SHARES[part]))
+        sizes[part, index] = chosen.class_counts(network.num_classes)
+        fitted = fit_method(method, with_own_head(network, config.seed), chosen, config=settings)
+        guesses = log_probabilities(fitted, train.subset(outside)).argmax(axis=1)
+        hits[part, repeat, outside] = guesses == train.labels[outside]
+        return settings.model_copy(update={"penalty": next(reversed(fitted.penalties.values()), 0.0) or None})
+
+    of_size = [learn(part, 0, config) for part in range(len(SHARES))]
+    cores = heads_at_once(network, train, config)
+    threads = config.threads if cores == 1 else 1
+
+    def learn_more(task: int) -> None:
+        part, index = divmod(task, each - 1)
+        learn(part, index + 1, of_size[part].model_copy(update={"threads": threads}))
+
+    def report(done: int, total: int) -> None:
+        if on_trained is not None:
+            on_trained(len(SHARES) + done, len(SHARES) + total)
+
+    with cpu_threads(threads):
+        map_indices(learn_more, len(SHARES) * (each - 1), threads=cores, chunk=1, progress=report)
+    return hits, sizes.mean(axis=1)
 
 
 def _places(split: EmbeddedSplit, generator: np.random.Generator) -> np.ndarray:

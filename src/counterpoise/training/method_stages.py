@@ -22,6 +22,7 @@ from counterpoise.datasets import ImageSplit
 from counterpoise.exceptions import InputError
 from counterpoise.files import content_hash
 from counterpoise.methods import CROSS_ENTROPY, Component
+from counterpoise.networks import Network
 from counterpoise.runs import network_payload, training_payload
 from counterpoise.training.batches import Batch, Batches, Order, TensorBatches, image_batches, ordered_batches
 from counterpoise.training.convergence import HeadObjective, HeadSamples, choose_penalty, minimize
@@ -317,10 +318,13 @@ def train_head(context: FitContext, resampled: ResampledSet) -> list[HistoryEntr
     return history
 
 
-def heads_at_once(train: EmbeddedSplit, config: TrainConfig) -> int:
-    """Return how many heads may be trained at the same time, each by one thread, on copies of the embeddings."""
-    on_cpu = find_device(config.device).type == "cpu"
-    return max(1, min(config.threads, LARGE_PROBLEM // train.rows.size)) if on_cpu else 1
+def heads_at_once(network: Network, train: EmbeddedSplit, config: TrainConfig) -> int:
+    """Return how many heads may be trained at the same time, each by one thread, on copies of the embeddings.
+
+    On a GPU they would wait for each other, as do heads that are trained for epochs, for torch's one generator.
+    """
+    alone = not network.standardize or find_device(config.device).type != "cpu"
+    return 1 if alone else max(1, min(config.threads, LARGE_PROBLEM // train.rows.size))
 
 
 def converge(
@@ -364,7 +368,7 @@ def converge(
                 groups=train.groups,
                 seed=seed,
                 device=context.device,
-                cores=heads_at_once(train, config),
+                cores=heads_at_once(context.network, train, config),
             )
         head, minimum, evaluations = minimize(objective, samples, penalty)
     module.load_state_dict(head.state_dict())
