@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from counterpoise.config import CompareConfig
-from counterpoise.evaluation import mean_interval
+from counterpoise.evaluation import MeanInterval, mean_interval
+from counterpoise.report import mean_text
 from counterpoise.studies import ComparisonStudy, make_grid, run_study
 from counterpoise.studies.reproduce.sources import load_images
 
@@ -61,26 +62,23 @@ def main() -> None:
     for share in SHARES:
         setting = f"intel-mu{share}-ratio{RATIO}"
         old = _f1(scratch[scratch.setting == setting])
-        best = max(old, key=lambda name: old[name][0])
-        cells = [_text(*value) for value in _f1(results[results.setting == setting]).values()]
+        best = max(old, key=lambda name: old[name].mean or 0.0)
+        cells = [_text(value) for value in _f1(results[results.setting == setting]).values()]
         published = ", ".join(f"{value / 100:.3f}" for value in PUBLISHED[share])
-        print(f"| {share} | {published} | {best} {_text(*old[best])} | " + " | ".join(cells) + " |")
+        print(f"| {share} | {published} | `{best}` {_text(old[best])} | " + " | ".join(cells) + " |")
 
 
-def _f1(table: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """Return mean and half width of the 95 % interval of the macro F1 of each method."""
+def _f1(table: pd.DataFrame) -> dict[str, MeanInterval]:
+    """Return mean and 95 % interval of the macro F1 of each method."""
     rows = table[(table["classes"] == "all") & (table.metric == "f1")]
-    found = {}
-    for method, values in rows.groupby("method", sort=False).value:
-        interval = mean_interval(values.to_numpy())
-        assert interval.mean is not None
-        assert interval.high is not None
-        found[str(method)] = (interval.mean, interval.high - interval.mean)
-    return found
+    return {
+        str(method): mean_interval(values.to_numpy())
+        for method, values in rows.groupby("method", sort=False).value
+    }
 
 
-def _text(mean: float, half: float) -> str:
-    return f"{mean:.3f} ± {half:.3f}"
+def _text(found: MeanInterval) -> str:
+    return mean_text(found.mean, found.low, found.high)
 
 
 if __name__ == "__main__":

@@ -35,10 +35,7 @@ SPLIT = SplitPayload(
 
 def recomputed(record):
     """The identity of a run of the papers' protocol, which holds out no validation images, from its record alone."""
-    training, method = TrainConfig(**record["training"]), record["method"]
-    if method.partition(":")[0] == "aos" and "balanced" not in record["imbalance"]:
-        # Of the time when AOS changed all classes but the largest; today's runs of that name are others.
-        method += ":minority=all-but-largest"
+    training = TrainConfig(**record["training"])
     split = SPLIT | {"profile": record["imbalance"], "validation_fraction": 0.0}
     if record["dataset"]["name"] == "mnist-rb":  # the ten variants of an image stay together
         split |= {"groups": content_hash(np.repeat(np.arange(12_000), 10).tolist())}
@@ -53,7 +50,7 @@ def recomputed(record):
         freeze=record["start"]["freeze"],
         repeat=record["draw"],
         method=record["method"],
-        components=get_method(method).identity(),
+        components=get_method(record["method"]).identity(),
     )
 
 

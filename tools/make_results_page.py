@@ -29,7 +29,6 @@ IMAGES = {
     "mnist-rb": "MNIST-back-rotation",
     "intel": "Intel's scenes",
 }
-EARLIER = ", under an earlier protocol: classes not balanced first, and AOS on all classes but the largest"
 ABSENT = "not run: the real images are not available here; tests run them on substitutes"
 MARKS = "<!-- begin recipe-scores -->\n", "<!-- end recipe-scores -->"
 Summaries = dict[str, dict[str, Any]]
@@ -51,7 +50,6 @@ def results_page(summaries: Summaries, root: Path = ROOT) -> str:
         state = "run" if page.exists() else ABSENT
         if runs := summaries.get(table.name, {}).get("runs"):
             state = f"{runs['done']} of {runs['planned']} runs done"
-            state += "" if _is_current(root, table.name) else EARLIER
         elif not page.exists() and table.name == "lecture-transfer":
             state = "see [the studies](../docs/studies.md)"
         rows.append([name, table.title, state])
@@ -93,15 +91,6 @@ command, and `enhance.html`. What they show is in
 
 {_enhanced(root)}
 """
-
-
-def _is_current(root: Path, name: str) -> bool:
-    """Whether the runs of a table balanced the classes first, as the poster's protocol now asks."""
-    path = root / "results" / name / "runs.jsonl"
-    if not name.startswith("poster-") or not path.exists():
-        return True
-    with path.open(encoding="utf-8") as file:
-        return all("balanced" in json.loads(line)["record"]["imbalance"] for line in file)
 
 
 def _enhanced(root: Path) -> str:
@@ -146,7 +135,7 @@ def _gain_table(root: Path) -> str:
         rows.append(
             [f"{name}, mean of {shown.shape[1]} lines at ratio {ratio}", epsilon, _interval(means[name])]
         )
-    if len(means) == 2 and _is_current(root, "poster-1") == _is_current(root, "poster-2"):
+    if len(means) == 2:
         growth = mean_interval((means["poster-2"] - means["poster-1"]).dropna())
         text = mean_text(growth.mean, growth.low, growth.high, sign=True)
         verdict = judge(growth).outcome
