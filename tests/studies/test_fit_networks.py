@@ -126,7 +126,7 @@ def test_the_refitted_head_is_on_the_features_of_the_tuned_network(tuned):
     labels = torch.from_numpy(train.labels)
     with torch.no_grad():
         z = after.embed(torch.from_numpy(train.images).float() / 255)
-    assert z.mean(0).abs().max() < 1e-3
+    assert z.mean(0).abs().max() < 1e-2
     shares, head, penalty = (
         torch.bincount(labels).float(),
         after.classifier,
