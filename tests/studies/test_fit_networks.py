@@ -126,7 +126,8 @@ def test_the_refitted_head_is_on_the_features_of_the_tuned_network(tuned):
     labels = torch.from_numpy(train.labels)
     with torch.no_grad():
         z = after.embed(torch.from_numpy(train.images).float() / 255)
-    assert z.mean(0).abs().max() < 1e-2
+    # Another batch rounds otherwise, by some 4e-8: for a feature whose deviation is 3e-5, more than a thousandth.
+    assert (z.mean(0).abs() < 1e-3 + 1e-7 / after.features_scale).all()
     shares, head, penalty = (
         torch.bincount(labels).float(),
         after.classifier,

@@ -15,7 +15,7 @@ from torch import nn
 
 from counterpoise.balance.losses import CrossEntropy, WeightedCrossEntropy
 from counterpoise.config import make_config
-from counterpoise.datasets import ImageSplit, make_folds
+from counterpoise.datasets import ImageSplit, make_folds, map_indices
 from counterpoise.exceptions import TrainingError
 from counterpoise.methods import get_method
 from counterpoise.networks import create_network, freeze
@@ -351,3 +351,8 @@ def test_experts_are_penalized_and_cosine_heads_are_not():
     assert objective(head=standardizing("cosine").classifier).penalized == []
     assert fitted("bl:head_layer=experts:loss=balpoe", penalty=None).penalties["train"] in PENALTIES
     assert fitted("cosine", penalty=None).penalties == {"head": 0.0}
+
+
+def test_a_single_thread_is_the_callers_so_that_an_interruption_does_not_wait():
+    assert set(map_indices(lambda _: threading.get_ident(), 5, threads=1, chunk=1)) == {threading.get_ident()}
+    assert threading.get_ident() not in map_indices(lambda _: threading.get_ident(), 5, threads=2, chunk=1)

@@ -196,8 +196,10 @@ def map_indices(
 
     results: list[Result] = []
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1) if threads is True else max(1, threads))
+    # One thread is the caller's own, so that an interruption need not wait until long work is done.
+    apply = pool.map if threads > 1 or threads is True else map
     try:
-        for part in pool.map(work, range(0, count, chunk)):
+        for part in apply(work, range(0, count, chunk)):
             results += part
             if progress is not None:
                 progress(len(results), count)

@@ -36,9 +36,7 @@ from counterpoise.training.stage import BatchLoss, FitContext, HistoryEntryDict,
 NETWORK_SLOTS = ("sampler", "augment", "perturb", "loss", "objective", "step")
 AVERAGED_EPOCHS = 50
 LARGE_PROBLEM = 100_000_000
-"""Numbers in the embeddings from which several threads solve for a head faster than one.
-
-Also the most in all copies of them, for heads that are trained at the same time."""
+"""Numbers in the embeddings from which several threads solve for a head faster than one; the most in all copies."""
 
 
 @dataclass(frozen=True)
@@ -323,8 +321,8 @@ def heads_at_once(network: Network, train: EmbeddedSplit, config: TrainConfig) -
 
     On a GPU they would wait for each other, as do heads that are trained for epochs, for torch's one generator.
     """
-    alone = not network.standardize or find_device(config.device).type != "cpu"
-    return 1 if alone else max(1, min(config.threads, LARGE_PROBLEM // train.rows.size))
+    several = network.standardize and find_device(config.device).type == "cpu"
+    return max(1, min(config.threads, LARGE_PROBLEM // train.rows.size)) if several else 1
 
 
 def converge(
