@@ -330,11 +330,8 @@ def file_hash(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        digest = hashlib.sha256()
         with check_file(path).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import logging
 import os
 import sys
 import tempfile
@@ -123,8 +122,6 @@ def run(arguments: Sequence[str]) -> int:
     0
     """
     given = list(arguments) or ["--help"]
-    # Lightning logs the precision, which run.json has, too.
-    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     names, usage = Names(), None
     try:
         if not given[0].startswith("-"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from counterpoise.config import TrainConfig, rate_factor, steps_of
 from counterpoise.exceptions import TrainingError
 from counterpoise.seeding import torch_seed
-from counterpoise.training.batches import Batch
+from counterpoise.training.batches import Batch, TensorBatches
+from counterpoise.training.cuda_graphs import recorded_steps
 from counterpoise.training.optimizer import stage_optimizer
 from counterpoise.training.randomness import seed_for
 from counterpoise.training.stage import (
@@ -49,7 +50,15 @@ def train_stage(
     The module ends with the weights of the last epoch or, as `config` says, of the best one on the validation images,
     and with a moving average of them. `TrainingError` if the loss is no longer finite; the last checkpoint remains.
     """
-    return _StageRun(stage, config, fabric, progress).run()
+    run = _StageRun(stage, config, fabric, progress)
+    with recorded_steps(stage.module) if can_replay(stage, config, fabric.device) else nullcontext():
+        return run.run()
+
+
+def can_replay(stage: Stage, config: TrainConfig, device: torch.device) -> bool:
+    """Whether steps can be recorded: on a GPU that no loader's threads use, with one backward pass in each."""
+    in_memory = device.type == "cuda" and isinstance(stage.batches, TensorBatches)
+    return in_memory and stage.step is None and config.accumulate == 1
 
 
 class _StageRun:

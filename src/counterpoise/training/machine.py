@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ def make_fabric(config: TrainConfig) -> Fabric:
     if config.precision == "16-mixed" and (config.device == "cpu" or not torch.cuda.is_available()):
         # Fabric would quietly take bf16-mixed instead.
         raise InputError("`precision` 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
+    # Once in every worker process, Fabric would log the precision, which run.json has, and advise another one.
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     return Fabric(accelerator=find_device(config.device).type, devices=1, precision=config.precision)
 
 
