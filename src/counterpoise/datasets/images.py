@@ -269,6 +269,11 @@ class ImageDataset:
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
 
+    @property
+    def total(self) -> int:
+        """Number of images in all splits."""
+        return sum(map(len, self.splits.values()))
+
     @cached_property
     def fingerprint(self) -> str:
         """64 hex digits that depend on the name, the classes, and every label, path and image."""

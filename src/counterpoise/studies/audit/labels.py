@@ -53,16 +53,13 @@ def plan_deep_audit(data: DataConfig) -> tuple[ImageDataset, FitPlan, str]:
     if dataset.test is None:  # every label is judged: nothing is held out
         config = config.model_copy(update={"test_fraction": 0.0})
     dataset, plan = make_fit_plan(dataset, config, Budget())
-    images = sum(len(split) for split in dataset.splits.values())
-    return (
-        dataset,
-        plan,
-        (
-            f"deep audit: embedding {count(images, 'image')} at {dataset.image_size[0]}x{dataset.image_size[1]} pixels "
-            f"takes about {duration(images / plan.images_per_second)} ({plan.images_per_second:,.0f} images a second, "
-            "measured), or less where that was done before"
-        ),
+    seconds = duration(dataset.total / plan.images_per_second)
+    expected = (
+        f"deep audit: embedding {count(dataset.total, 'image')} at {dataset.image_size[0]}x{dataset.image_size[1]} "
+        f"pixels takes about {seconds} ({plan.images_per_second:,.0f} images a second, measured), or less where that "
+        "was done before"
     )
+    return dataset, plan, expected
 
 
 def find_label_errors(
@@ -106,14 +103,13 @@ def write_audit_page(
     path: Path, dataset: ImageDataset, suspects: Sequence[SuspectLabel], advice: Sequence[str]
 ) -> None:
     """Write one self-contained HTML file with the pictures of `suspects`, and the `advice` of the audit in words."""
-    images = sum(len(split) for split in dataset.splits.values())
     write_page(
         path,
         "studies/audit/audit.html.j2",
         title=f"Audit of {dataset.name}",
-        subtitle=f"{count(images, 'image')} in {dataset.num_classes} classes",
+        subtitle=f"{count(dataset.total, 'image')} in {dataset.num_classes} classes",
         sections=[("labels", "Labels"), ("advice", "Advice")],
-        images=images,
+        images=dataset.total,
         suspects=suspects,
         shown=suspects[:MOST_PICTURES],
         advice=advice,

@@ -182,7 +182,7 @@ def make_fit_plan(
     read, key_seconds = _evenly(resized, TIMED_READING).train, 0.0
     if not read.in_memory:  # else the content is the pixels
         key_seconds = _seconds_each(len(read), lambda: decode_batch(read.images, range(len(read))))
-    reading = (search_seconds * sum(map(len, dataset.splits.values())), key_seconds * len(dataset.train))
+    reading = (search_seconds * dataset.total, key_seconds * len(dataset.train))
     prepared = prepare_run(resized, _settings(resized, config), list(heads), threads=cpu_count())
     scratch = _scratch_plan(dataset, config)
     plan = FitPlan(
@@ -275,7 +275,7 @@ def _size_and_speed(
 
     An image costs as much for its reading, and the rest by its area: so the smallest and the largest size are timed.
     """
-    total, large, small = sum(map(len, dataset.splits.values())), sizes[0], sizes[-1]
+    total, large, small = dataset.total, sizes[0], sizes[-1]
     least = 1 / _images_per_second(dataset, config, heads, small)
     most = least * (large / small) ** 2  # as if reading took no time
     if large > small and 2 * TIMED * most <= TIMING_SHARE * config.budget:
@@ -302,7 +302,7 @@ def _forecast(
     dataset: ImageDataset, heads: int, config: FitConfig, rate: float, reading: tuple[float, float]
 ) -> list[str]:
     """Return what will be done, in words; `reading` are the seconds of comparing images, and of their keys."""
-    total, side, budget = sum(map(len, dataset.splits.values())), dataset.image_size[0], config.budget
+    total, side, budget = dataset.total, dataset.image_size[0], config.budget
     allowed, least = duration(budget), total / rate / EMBEDDING_SHARE
     lines = [
         f"{total:,} images at {side}x{side} pixels: embedding them takes about {duration(total / rate)} "
