@@ -160,7 +160,7 @@ def test_nothing_is_recorded_where_memory_is_short(monkeypatch, replayed):
     assert replayed == []
 
 
-def test_steps_of_several_backward_passes_and_steps_on_a_cpu_are_not_replayed(make_images):
+def test_steps_with_several_passes_or_unknown_layers_or_on_a_cpu_are_not_replayed(make_images):
     images, labels = make_images([4, 4])
     split = ImageSplit(images, labels, tuple(map(str, range(8))))
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
@@ -171,3 +171,5 @@ def test_steps_of_several_backward_passes_and_steps_on_a_cpu_are_not_replayed(ma
     assert not can_replay(stage, make_config(accumulate=2), cuda)
     assert not can_replay(replace(stage, step=object()), make_config(), cuda)
     assert not can_replay(replace(stage, batches=object()), make_config(), cuda)
+    foreign = type("Foreign", (nn.Module,), {"__module__": "elsewhere.layers"})()
+    assert not can_replay(replace(stage, module=nn.Sequential(network("cpu"), foreign)), make_config(), cuda)

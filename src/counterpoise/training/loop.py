@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 # Reading a loss synchronizes the device, so losses are read and reported every 25 steps.
 LOG_INTERVAL = 25
+# Packages whose layers can be recorded as CUDA graphs.
+RECORDED = ("counterpoise", "timm", "torch", "torchvision")
 # Largest learning rate that the message about a diverged training suggests.
 HIGHEST_SUGGESTED_RATE = 0.01
 
@@ -56,9 +58,13 @@ def train_stage(
 
 
 def can_replay(stage: Stage, config: TrainConfig, device: torch.device) -> bool:
-    """Whether steps can be recorded: on a GPU that no loader's threads use, with one backward pass in each."""
+    """Whether steps can be recorded: on a GPU that no loader's threads use, with one backward pass in each.
+
+    A network with layers from elsewhere may wait for the GPU, which cannot be recorded.
+    """
     in_memory = device.type == "cuda" and isinstance(stage.batches, TensorBatches)
-    return in_memory and stage.step is None and config.accumulate == 1
+    known = all(type(part).__module__.partition(".")[0] in RECORDED for part in stage.module.modules())
+    return in_memory and known and stage.step is None and config.accumulate == 1
 
 
 class _StageRun:
