@@ -12,8 +12,7 @@ from counterpoise.config import make_config
 from counterpoise.datasets import ImageSplit
 from counterpoise.seeding import torch_seed
 from counterpoise.training import Stage, image_batches
-from counterpoise.training.cuda_graphs import recorded_steps
-from counterpoise.training.loop import can_replay
+from counterpoise.training.cuda_graphs import can_replay, recorded_steps
 
 DEVICES = [
     "cpu",

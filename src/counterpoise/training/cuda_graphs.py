@@ -9,7 +9,23 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from counterpoise.config import TrainConfig
+from counterpoise.training.batches import TensorBatches
 from counterpoise.training.machine import free_bytes
+from counterpoise.training.stage import Stage
+
+# Packages whose layers can be recorded.
+RECORDED = ("counterpoise", "timm", "torch", "torchvision")
+
+
+def can_replay(stage: Stage, config: TrainConfig, device: torch.device) -> bool:
+    """Whether steps can be recorded: on a GPU that no loader's threads use, with one backward pass in each.
+
+    A network with layers from elsewhere may wait for the GPU, which cannot be recorded.
+    """
+    in_memory = device.type == "cuda" and isinstance(stage.batches, TensorBatches)
+    known = all(type(part).__module__.partition(".")[0] in RECORDED for part in stage.module.modules())
+    return in_memory and known and stage.step is None and config.accumulate == 1
 
 
 @contextmanager

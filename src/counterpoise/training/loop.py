@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from counterpoise.config import TrainConfig, rate_factor, steps_of
 from counterpoise.exceptions import TrainingError
 from counterpoise.seeding import torch_seed
-from counterpoise.training.batches import Batch, TensorBatches
-from counterpoise.training.cuda_graphs import recorded_steps
+from counterpoise.training.batches import Batch
+from counterpoise.training.cuda_graphs import can_replay, recorded_steps
 from counterpoise.training.optimizer import stage_optimizer
 from counterpoise.training.randomness import seed_for
 from counterpoise.training.stage import (
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 # Reading a loss synchronizes the device, so losses are read and reported every 25 steps.
 LOG_INTERVAL = 25
-# Packages whose layers can be recorded as CUDA graphs.
-RECORDED = ("counterpoise", "timm", "torch", "torchvision")
 # Largest learning rate that the message about a diverged training suggests.
 HIGHEST_SUGGESTED_RATE = 0.01
 
@@ -55,16 +53,6 @@ def train_stage(
     run = _StageRun(stage, config, fabric, progress)
     with recorded_steps(stage.module) if can_replay(stage, config, fabric.device) else nullcontext():
         return run.run()
-
-
-def can_replay(stage: Stage, config: TrainConfig, device: torch.device) -> bool:
-    """Whether steps can be recorded: on a GPU that no loader's threads use, with one backward pass in each.
-
-    A network with layers from elsewhere may wait for the GPU, which cannot be recorded.
-    """
-    in_memory = device.type == "cuda" and isinstance(stage.batches, TensorBatches)
-    known = all(type(part).__module__.partition(".")[0] in RECORDED for part in stage.module.modules())
-    return in_memory and known and stage.step is None and config.accumulate == 1
 
 
 class _StageRun:
