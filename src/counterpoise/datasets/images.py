@@ -304,8 +304,7 @@ def hold_files(dataset: ImageDataset, most: int) -> ImageDataset:
     held: dict[Store, MemoryStore] = {}
     size, splits = 0, dataset.splits
     for name, split in splits.items():
-        images = split.images
-        if not isinstance(images, ImageFiles):
+        if not isinstance(images := split.images, ImageFiles):
             continue
         files = []
         for index, (store, file) in enumerate(images.files):
@@ -385,9 +384,7 @@ def check_classes(dataset: ImageDataset) -> None:
 
 
 def _array_split(prefix: str, images: np.ndarray, labels: np.ndarray, num_classes: int) -> ImageSplit:
-    images = np.asarray(images)
-    if images.ndim == 3:
-        images = images[:, None]
+    images = np.asarray(images)[:, None] if np.ndim(images) == 3 else np.asarray(images)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or images.dtype != np.uint8:
         raise DataError(
             f"{prefix}: images are {images.dtype} of shape {images.shape}; expected uint8 "
