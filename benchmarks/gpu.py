@@ -26,7 +26,9 @@ from counterpoise.training import cpu_count, execute_run, prepare_run
 
 def fine_tune(options: argparse.Namespace) -> str:
     """Fine-tune the pretrained network on Intel's scenes, three of six classes thinned to a twentieth."""
-    dataset = share_of(load_dataset("intel.zip", data_dir=options.data_dir, image_size=160), options.share)
+    # In memory, they are decoded once instead of once an epoch: 1.1 GB.
+    scenes = load_dataset("intel.zip", data_dir=options.data_dir, image_size=160, in_memory=True)
+    dataset = share_of(scenes, options.share)
     config = TrainRunConfig.of(
         source="intel.zip",
         method="fine-tuned",

@@ -34,7 +34,7 @@ class _Overwrites(Function):
 
 
 @pytest.fixture
-def replayed(monkeypatch, request):
+def replayed(monkeypatch):
     """Shapes of the batches that were replayed; without a GPU, of an imitation that runs what it should replay."""
     shapes, record = [], torch.cuda.make_graphed_callables
 

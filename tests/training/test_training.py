@@ -14,8 +14,7 @@ from counterpoise.datasets import ImageSplit, load_dataset
 from counterpoise.exceptions import InputError, TrainingError
 from counterpoise.methods import get_method
 from counterpoise.networks import create_network
-from counterpoise.training import ProgressCallback, batches, embed_images, fit_method, seed_for
-from counterpoise.training.batches import decoded, is_small
+from counterpoise.training import ProgressCallback, embed_images, fit_method, seed_for
 
 
 def split_of(images, labels):
@@ -280,7 +279,7 @@ def test_wrong_settings_are_all_named_at_once():
         make_fabric(make_config(device="cuda"))
 
 
-def test_worker_processes_decode_a_folder_to_the_same_bits(make_images, tmp_path, monkeypatch):
+def test_worker_processes_decode_a_folder_to_the_same_bits(make_images, tmp_path):
     from PIL import Image
 
     from counterpoise.datasets import load_dataset
@@ -296,15 +295,6 @@ def test_worker_processes_decode_a_folder_to_the_same_bits(make_images, tmp_path
     expected = weights_of(fit(held, "ados").network)
     for workers in (0, 2):
         assert torch.equal(weights_of(fit(lazy, "ados", workers=workers).network), expected)
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert torch.equal(decoded(lazy, cpu), torch.from_numpy(held.images))
-    monkeypatch.setattr(batches, "FROZEN_BATCH_SIZE", 7)
-    assert torch.equal(decoded(lazy, cpu), torch.from_numpy(held.images))
-    # On a GPU they are decoded once, if they take less than a quarter of what is free.
-    for free, expected in ((4 * held.images.nbytes, False), (4 * held.images.nbytes + 4, True)):
-        monkeypatch.setattr(batches, "free_bytes", lambda device, free=free: free)
-        assert is_small(lazy, cuda) is expected
-        assert not is_small(lazy, cpu)
 
 
 @pytest.mark.parametrize(

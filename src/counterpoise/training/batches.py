@@ -6,7 +6,6 @@ Large ones go through a DataLoader. The outputs of frozen layers are computed on
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,14 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from counterpoise.datasets import ImageSplit, decode_batch
-from counterpoise.training.machine import free_bytes
 
 FROZEN_BATCH_SIZE = 256
 #: Larger outputs of frozen layers are not held in memory but recomputed for each batch.
 MAX_BYTES = 1 << 30
-
-#: Share of the free memory of a GPU that may hold decoded images.
-DECODED_SHARE = 0.25
 
 #: Returns the indices that an epoch (0-based) visits, in order.
 Order = Callable[[int], np.ndarray]
@@ -151,41 +146,17 @@ def _unchanged(batch: Any) -> Any:
 
 
 def image_batches(
-    split: ImageSplit,
-    order: Order,
-    *,
-    batch_size: int,
-    device: torch.device,
-    workers: int = 0,
-    repeated: bool = False,
+    split: ImageSplit, order: Order, *, batch_size: int, device: torch.device, workers: int = 0
 ) -> TensorBatches | LoaderBatches:
-    """Return batches of a split: from memory where its images are there, else through a DataLoader.
-
-    For `repeated` epochs on a GPU, images that are small beside its memory are decoded once, into it.
-    """
-    if split.in_memory or (repeated and is_small(split, device)):
+    """Return batches of a split: from memory where its images are there, else through a DataLoader."""
+    if split.in_memory:
         with warnings.catch_warnings():
             # Memory-mapped images are read-only, which a torch tensor cannot be; nothing here writes to it.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            images = decoded(split, device)
+            images = torch.from_numpy(np.ascontiguousarray(split.images)).to(device)
         targets = torch.from_numpy(split.labels).to(device)
         return TensorBatches(images, targets, order, batch_size=batch_size, prepare=_as_float)
     return LoaderBatches(split, order, batch_size, device, workers)
-
-
-def is_small(split: ImageSplit, device: torch.device) -> bool:
-    """Whether the decoded images of a split are small beside the free memory of a GPU; never on a CPU."""
-    return device.type == "cuda" and math.prod(split.images.shape) < DECODED_SHARE * free_bytes(device)
-
-
-def decoded(split: ImageSplit, device: torch.device) -> Tensor:
-    """Return all images of a split, uint8, on a device; files are decoded part by part."""
-    if split.in_memory:
-        return torch.from_numpy(np.ascontiguousarray(split.images)).to(device)
-    images = torch.empty((len(split), *split.images.shape[1:]), dtype=torch.uint8, device=device)
-    for rows in np.array_split(np.arange(len(split)), math.ceil(len(split) / FROZEN_BATCH_SIZE)):
-        images[rows[0] : rows[-1] + 1] = torch.from_numpy(decode_batch(split.images, rows)).to(device)
-    return images
 
 
 def ordered_batches(

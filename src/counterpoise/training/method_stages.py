@@ -174,8 +174,7 @@ def _trained_part(
         rows, labels = torch.from_numpy(train.rows).to(device), torch.from_numpy(train.labels).to(device)
         head = network.classifier
         return head, TensorBatches(rows, labels, order, size, context.weights), context.validate(head)
-    workers = context.config.workers
-    batches = image_batches(train, order, batch_size=size, device=device, workers=workers, repeated=True)
+    batches = image_batches(train, order, batch_size=size, device=device, workers=context.config.workers)
     batches.weights = context.weights
     return network, batches, context.validate()
 
