@@ -13,13 +13,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed
 	$(BIN)/counterpoise demo
 
-# A warm virtual environment runs the fast tests in five to eight minutes on two cores; threads of two workers would wait for
-# each other.
+# On two cores the fast tests take four to six minutes, the slow ones nine; threads of two workers would wait for each other.
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist worksteal
 
 # Mutated inputs, and commands that are killed in the middle; each under 20 minutes.
 fuzz: $(VENV)/.installed

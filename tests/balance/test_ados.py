@@ -467,6 +467,7 @@ def test_all_lower_bounds_give_the_same_points(make, n, d, m, dtype):
 
 
 @pytest.mark.parametrize("make", [noise, clustered, repeated])
+@pytest.mark.slow
 def test_many_seeds_equal_the_literal_loop(make):
     points = make(240, 40, np.float64)
     want, _ = literal_class(points, 260, np.random.default_rng(1), n_max=500, n_min=240)

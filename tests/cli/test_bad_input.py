@@ -629,6 +629,7 @@ def test_a_process_ends_with_one_line_and_code_2(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupted_process_goes_on_later(photos, tmp_path, cli):
     options = (
         "--method",

@@ -431,6 +431,7 @@ def test_without_validation_images_there_is_no_winner(cli, photos):
     assert not Path("my study/best").exists()
 
 
+@pytest.mark.slow
 def test_demo(cli, monkeypatch):
     monkeypatch.setattr("counterpoise.cli.commands.demo.METHODS", "bl,bl-cw")
     monkeypatch.setattr("counterpoise.cli.commands.demo.HEADS", "logit-adjusted")

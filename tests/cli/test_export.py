@@ -75,6 +75,7 @@ def test_onnxruntime_gives_our_probabilities(cli, photos, tmp_path, onnxruntime,
     ]
 
 
+@pytest.mark.slow
 def test_a_unet_before_the_network_is_inside(cli, photos, tmp_path, onnxruntime):
     options = ("--width", "4", "--copy-epochs", "1", "--enhance-epochs", "1", "--figures", "0")
     assert cli("enhance", photos, *options, *QUICK, "--jobs", "1", "--out", tmp_path / "out").code == 0

@@ -25,11 +25,13 @@ from counterpoise.training import Step
 SMALL = ("--methods", "logit-adjusted,ncm", "--image-size", "48", "--threads", "1")
 
 
-@pytest.fixture(autouse=True)
-def no_learning_curve(request, monkeypatch):
-    """Leave out the 60 small trainings of a learning curve, but where it is tested."""
-    if "twice_as_many" not in request.node.name:
-        monkeypatch.setattr("counterpoise.studies.fit.learning_curve.SHARE", -1.0)
+@pytest.fixture(scope="module", autouse=True)
+def short():
+    """Leave out the 60 small trainings of a learning curve, and most epochs of fine-tuning."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("counterpoise.studies.fit.learning_curve.SHARE", -1.0)
+        patch.setattr("counterpoise.studies.fit.plan.MOST_EPOCHS", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,7 @@ def test_the_folder_is_complete(whole):
     assert best.record.adjust.learned["temperature_"] == 1.5
 
 
+@pytest.mark.slow
 def test_the_kept_model_is_an_ordinary_run(cli, whole, cells):
     """An ensemble with a temperature is evaluated, predicts, explains and is exported as any model."""
     best = whole / "best"
@@ -122,6 +125,7 @@ def test_the_kept_model_is_an_ordinary_run(cli, whole, cells):
     assert "summary.json is damaged: it lacks 'dataset'" in damaged.err
 
 
+@pytest.mark.slow
 def test_the_same_command_again_changes_nothing(cli, cells):
     """It says what it will do first, shows progress as lines, and ends at once when it is given again."""
     words = ("fit", cells, *SMALL, "--tune=false", "--out", "o")

@@ -58,7 +58,7 @@ def test_an_auc_of_one_on_few_images_leaves_doubt():
     assert rough.low < 0.85 < 0.99 < sharp.low < sharp.high == 1.0
 
 
-@pytest.mark.parametrize("images", [10, 25, 100])
+@pytest.mark.parametrize("images", [10, pytest.param(25, marks=pytest.mark.slow), 100])
 def test_the_interval_of_an_auc_covers(images):
     """Scores of two normal classes, the other one of five times as many images."""
     generator, covered = np.random.default_rng(0), 0

@@ -13,6 +13,7 @@ HELPERS = Path(__file__).parents[1] / "helpers"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="stops commands by fork and process groups")
+@pytest.mark.slow
 def test_a_stopped_command_is_repaired_by_the_next():
     # In a process of its own: one with threads cannot be forked.
     words = ["--kills", "3", "--seed", "5", "--commands", "train,predict,adjust,compare"]

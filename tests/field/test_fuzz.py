@@ -13,6 +13,7 @@ HELPERS = Path(__file__).parents[1] / "helpers"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="runs commands in forked processes")
+@pytest.mark.slow
 def test_mutated_inputs_are_read_or_refused():
     # In a process of its own: one with threads cannot be forked.
     words = ["--cases", "24", "--seed", "11"]

@@ -114,6 +114,7 @@ def write_photos(folder, counts, *, test=0):
     return folder
 
 
+@pytest.mark.slow
 def test_a_deep_audit_shows_the_wrong_label_with_its_picture(tmp_path, capsys):
     folder = write_photos(tmp_path / "photos", {"red": 24, "green & <i>": 12, "blue": 20}, test=4)
     arguments = ["audit", str(folder), "--deep", "--out", str(tmp_path / "out")]

@@ -91,6 +91,7 @@ def test_only_one_place_makes_charts():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs the program `chromium` on the PATH")
+@pytest.mark.slow
 def test_no_button_of_a_chart_leaves_the_page(report):
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the `test` extra)")
     with sync_api.sync_playwright() as playwright:

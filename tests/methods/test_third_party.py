@@ -72,6 +72,7 @@ def test_a_method_of_another_package_is_listed_and_configured_without_torch(pack
     assert configured == "root-weights:power=0.25 root-weighted-cross-entropy 0.25"
 
 
+@pytest.mark.slow
 def test_a_method_of_another_package_passes_the_public_checks(package):
     code = "from counterpoise.testing import check_method; check_method('root-weights'); print('passed')"
     assert package(code).splitlines()[-1] == "passed"

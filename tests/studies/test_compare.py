@@ -165,7 +165,7 @@ def test_finished_runs_are_not_run_again_and_methods_can_be_added(dataset, tmp_p
     assert set(result.table["method"]) == {"bl", "ros"}
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_methods_that_train_the_network_alike_train_it_once_to_the_same_numbers(dataset, tmp_path, jobs):
     study = study_of(dataset, "bl,bl-cw,fs-smote,ados,logit-adjusted,ados:loss=cross-entropy", draws=1)
     result = run_comparison(study, dataset, tmp_path / "out", jobs=jobs)
@@ -327,7 +327,8 @@ KILLED = """
 """
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.slow
 def test_a_killed_comparison_finishes_the_missing_runs_to_the_same_table(dataset, tmp_path, jobs):
     study = study_of(dataset, settings={"epochs": 12})
     run_comparison(study, dataset, tmp_path / "whole")

@@ -21,6 +21,7 @@ def attempts(folder, key):
     return len(path.read_text()) if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_a_lost_worker_is_retried_once_and_the_rest_goes_on(tmp_path):
     plans = {"a": "ok", "b": "die", "c": "ok"}
     events = []

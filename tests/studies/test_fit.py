@@ -51,6 +51,13 @@ def no_learning_curve(request, monkeypatch):
         monkeypatch.setattr("counterpoise.studies.fit.learning_curve.SHARE", -1.0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_epochs():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("counterpoise.studies.fit.plan.MOST_EPOCHS", 2)
+        yield
+
+
 def write_photos(folder, counts, seed=0, size=48):
     """Colored noise with a smooth spot; classes differ in its color, and are not separable without errors."""
     generator = np.random.default_rng(seed)
@@ -376,7 +383,13 @@ def test_a_longer_time_continues_in_the_same_folder(dataset_and_plan, tmp_path, 
 
 @pytest.mark.parametrize(
     ("name", "calls"),
-    [("run_head", 2), ("load_network", 2), ("copy_folder", 2), ("copy_folder", 3), ("progress", 1)],
+    [
+        ("run_head", 2),
+        pytest.param("load_network", 2, marks=pytest.mark.slow),
+        ("copy_folder", 2),
+        pytest.param("copy_folder", 3, marks=pytest.mark.slow),
+        ("progress", 1),
+    ],
 )
 def test_interruption_leaves_a_usable_model_and_the_same_choice(
     dataset_and_plan, finished, tmp_path, monkeypatch, name, calls
@@ -543,6 +556,7 @@ def test_the_page_tells_what_twice_as_many_images_would_give(finished, dataset_a
     assert longer.summary["forecasts"] == result.summary["forecasts"]
 
 
+@pytest.mark.slow
 def test_the_forecast_counts_what_is_done_beside_embedding(photos, monkeypatch):
     """Slow reading: the search for near-duplicates and the keys of the pixels are measured, and told."""
 

@@ -26,11 +26,13 @@ from counterpoise.training.memory import MOST_BYTES, activation_bytes
 CLASSES = 3
 
 
-@pytest.fixture(autouse=True)
-def no_learning_curve(request, monkeypatch):
-    """Leave out the 60 small trainings of a learning curve, but where it is tested."""
-    if "twice_as_many" not in request.node.name:
-        monkeypatch.setattr("counterpoise.studies.fit.learning_curve.SHARE", -1.0)
+@pytest.fixture(scope="module", autouse=True)
+def short():
+    """Leave out the 60 small trainings of a learning curve, and most epochs of fine-tuning."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("counterpoise.studies.fit.learning_curve.SHARE", -1.0)
+        patch.setattr("counterpoise.studies.fit.plan.MOST_EPOCHS", 1)
+        yield
 
 
 def shapes(counts, seed, size=48):
@@ -73,10 +75,8 @@ def tuned(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tuned") / "out"
     dataset, plan = plan_of(thumbnails(48, (20, 15, 10)), image_size=48)
     study = FitStudy(plan, dataset, Budget(600, clock=Stopped()))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("counterpoise.studies.fit.plan.MOST_EPOCHS", 1)
-        run_study(study, folder)
-        yield study, folder
+    run_study(study, folder)
+    return study, folder
 
 
 def candidate(study, folder, name):

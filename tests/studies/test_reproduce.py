@@ -87,6 +87,7 @@ def contents(folder):
     return {name: (folder / name).read_bytes() for name in names}
 
 
+@pytest.mark.slow
 def test_an_interrupted_table_goes_on_and_doing_it_twice_changes_nothing(plan, tmp_path, monkeypatch):
     plan, done = plan.with_repeats(1), []
 
@@ -167,6 +168,7 @@ def complete_runs(out):
     return {path: path.stat().st_mtime_ns for path in runs if RunFolder(path.parent).is_complete()}
 
 
+@pytest.mark.slow
 def test_results_made_elsewhere_count_as_done(plan, tmp_path):
     whole = reproduce_table(plan, tmp_path / "whole")
     lines = plan.with_repeats(1)

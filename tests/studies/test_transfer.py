@@ -293,6 +293,7 @@ def test_findings_are_what_the_numbers_say(finished):
         assert finding["certain"] is not (finding["low"] < finding["at_least"] <= finding["high"])
 
 
+@pytest.mark.slow
 def test_two_jobs_give_the_numbers_of_one_and_say_how_far_they_are(dataset, finished, tmp_path):
     out, _ = finished
     events = []
@@ -341,7 +342,8 @@ KILLED = """
 """
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.slow
 def test_a_killed_study_resumes_to_the_same_table(dataset, finished, tmp_path, jobs):
     out, script = tmp_path / "killed", tmp_path / "script.py"
     paths = [str(Path(__file__).parent), *(str(Path(__file__).parents[1] / n) for n in (".", "helpers"))]

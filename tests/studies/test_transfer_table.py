@@ -160,6 +160,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_a_killed_table_resumes_and_leaves_whole_repeats(whole, tmp_path, trained):
     out, script = tmp_path / "killed", tmp_path / "script.py"
     paths = [str(Path(__file__).parent), *(str(Path(__file__).parents[1] / n) for n in (".", "helpers"))]

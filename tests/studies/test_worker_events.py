@@ -23,12 +23,14 @@ def worker(parent, seconds):
 
 
 @pytest.mark.skipif(not hasattr(os, "getppid"), reason="needs process ids")
+@pytest.mark.slow
 def test_a_worker_that_comes_up_after_its_parent_is_gone_ends_at_once():
     start = time.monotonic()
     assert worker(parent=2**22 + 1, seconds=600) == 1
     assert time.monotonic() - start < 100
 
 
+@pytest.mark.slow
 def test_a_worker_whose_parent_lives_goes_on():
     assert worker(parent=os.getpid(), seconds=2) == 0
 

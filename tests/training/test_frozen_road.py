@@ -271,6 +271,7 @@ def weights_of(folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*start untrained")
+@pytest.mark.slow
 def test_a_comparison_embeds_every_image_once(colors, timm_file, tmp_path, embedded_images):
     options = {"backbone": "test_resnet", "weights": timm_file, "freeze": "all", "repeats": 2}
     result = run_study(ComparisonStudy(study_of(colors, METHODS, **options), colors), tmp_path / "out")
@@ -367,6 +368,7 @@ def test_the_same_run_twice_is_the_same_to_the_bit(finished, photographs, tmp_pa
     assert (again.path / "embedding.json").read_bytes() == (run.path / "embedding.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_an_exported_model_standardizes(finished, tmp_path):
     for name in export.NEEDED:
         pytest.importorskip(name, reason='the extra "onnx" is not installed')
