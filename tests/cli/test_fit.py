@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from short_fits import short_fits
 
 from counterpoise.cli import main
 from counterpoise.cli.running import _Lines
@@ -27,10 +28,7 @@ SMALL = ("--methods", "logit-adjusted,ncm", "--image-size", "48", "--threads", "
 
 @pytest.fixture(scope="module", autouse=True)
 def short():
-    """Leave out the 60 small trainings of a learning curve, and most epochs of fine-tuning."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("counterpoise.studies.fit.learning_curve.SHARE", -1.0)
-        patch.setattr("counterpoise.studies.fit.plan.MOST_EPOCHS", 2)
+    with short_fits(epochs=2):
         yield
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from short_fits import short_fits
 
 from counterpoise.config import FitConfig, fine_tuning_config
 from counterpoise.datasets import SplitManifest, dataset_from_arrays
@@ -28,10 +29,7 @@ CLASSES = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def short():
-    """Leave out the 60 small trainings of a learning curve, and most epochs of fine-tuning."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("counterpoise.studies.fit.learning_curve.SHARE", -1.0)
-        patch.setattr("counterpoise.studies.fit.plan.MOST_EPOCHS", 1)
+    with short_fits(epochs=1):
         yield
 
 

@@ -159,11 +159,18 @@ def test_the_penalty_is_that_of_a_loop_over_folds_and_penalties(grouped, seed, m
     assert choose_penalty(rows, labels, groups=groups, seed=seed) == expected
 
 
-@pytest.mark.parametrize("method", ["logit-adjusted", "lda", "counterpoise-pretrained", "ados"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "lda",
+        "ados",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("logit-adjusted", "counterpoise-pretrained")),
+    ],
+)
 def test_heads_are_the_same_on_any_number_of_cores(method, monkeypatch):
     """Folds are trained at the same time, on as many cores as there are; each draws and sums as if it were alone."""
     rows, labels = samples(0, (60, 40, 12))
-    folds = make_folds(labels, folds=4, random_state=0)
+    folds = make_folds(labels, folds=5, repeats=2, random_state=0)
     busy, most = set(), []
     real = cross_validation.fit_method
 
@@ -178,13 +185,14 @@ def test_heads_are_the_same_on_any_number_of_cores(method, monkeypatch):
 
     monkeypatch.setattr(cross_validation, "fit_method", fit)
     found = []
-    for threads in (1, 3):
+    for threads in (1, 2, 4):
         module._remembered.clear()
         config, network = make_config(threads=threads, seed=0), rows_network(WIDTH, 3)
         found.append(out_of_fold(get_method(method), network, split_of(rows, labels), folds, config=config))
         assert max(most) == threads
     assert np.isfinite(found[0]).all()
     np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
     # Copies of the embeddings must not fill the memory.
     monkeypatch.setattr(method_stages, "LARGE_PROBLEM", 2 * rows.size)
     most.clear()
