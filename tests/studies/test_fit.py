@@ -359,6 +359,11 @@ def test_time_is_kept_and_what_is_left_out_has_a_reason(dataset_and_plan, tmp_pa
     assert set(reasons) == {"fine-tuned", "average", "refitted-head"}
     assert "fine-tuning needs about" in reasons["fine-tuned"]
     assert reasons["average"] == f"it needs fine-tuned: {reasons['fine-tuned']}"
+    # The page names each as it is: the average is no fine-tuning, and the refitted head no logit adjustment.
+    titles = {entry["method"]: entry["title"] for entry in result.summary["methods"]}
+    assert [titles[name] for name in reasons] == ["Fine-tuning", "average", "refitted-head"]
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "average: it needs fine-tuned" in page
 
 
 def test_a_longer_time_continues_in_the_same_folder(dataset_and_plan, tmp_path, monkeypatch):

@@ -183,8 +183,7 @@ def run_average(
         fitted.evidence = np.mean(list(softened), axis=0)
         save_evidence(evidence, fitted.evidence)
         fitted.resampled = embedded_sample(fitted.network, splits.train, plan.config, most=MAPPED)
-        title = "Average of frozen features and fine-tuning"
-        changes = {"method": AVERAGE, "method_title": title}
+        changes = {"method": AVERAGE, "method_title": "Average of frozen features and fine-tuning"}
         write_run(folder, plan, splits, manifest, fitted, started=started, **changes)
     return RunFolder(run)
 

@@ -318,7 +318,8 @@ class FitStudy(Study[RunPlan, RunFolder, FitSummary]):
         methods = []
         for task in (outcome.task for outcome in outcomes):
             run = RunFolder(task.path)
-            title = run.record.title if run.is_complete(task.plan.hash) else task.plan.record.title
+            untried = task.plan.record.title if task.name == task.plan.method else task.name
+            title = run.record.title if run.is_complete(task.plan.hash) else untried
             entry = method_summary(task.name, title, [run] if run.is_complete() else [], table)
             entry["best"] = decided is not None and decided[0].run.path == task.path
             methods.append(entry)
